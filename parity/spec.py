@@ -1,0 +1,174 @@
+"""What is computed: the network and its training, with every convention as a field.
+
+A spec says everything that two implementations must share for their numbers to be comparable. Specs are frozen,
+keyword-only, hashable (a compiled program is cached by its spec) and check themselves.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+
+from parity.errors import InputError
+
+DType = Literal["float32", "float64"]
+
+
+class RunningVariance(StrEnum):
+    """Which estimate of the batch variance enters the running variance."""
+
+    UNBIASED = "unbiased"  # sum of squares / (n - 1), as torch.nn.BatchNorm1d
+    BIASED = "biased"  # sum of squares / n, as flax.linen.BatchNorm
+
+
+class BlockOrder(StrEnum):
+    """Where batch norm stands in a hidden block."""
+
+    ACTIVATION_FIRST = "activation_first"  # Linear, ReLU, BatchNorm: the lab's
+    NORM_FIRST = "norm_first"  # Linear, BatchNorm, ReLU: Ioffe and Szegedy (2015)
+
+
+class Initialization(StrEnum):
+    """How kernels (and biases) start; see `parity.weights.draw_weights` for the formulas."""
+
+    UNIFORM_FAN_IN = "uniform_fan_in"
+    HE_NORMAL = "he_normal"
+    LECUN_NORMAL = "lecun_normal"
+    ORTHOGONAL = "orthogonal"
+
+
+def check_count(name: str, value: int, minimum: int, why: str) -> None:
+    """Raise `InputError` unless `value` is an integer of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
+        raise InputError(f"{name} must be an integer of at least {minimum} ({why}), got {value!r}")
+
+
+def check_real(name: str, value: float, *, above: float, below: float = np.inf, why: str) -> None:
+    """Raise `InputError` unless `above < value < below`."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not above < value < below:
+        rule = f"above {above:g}" if np.isinf(below) else f"between {above:g} and {below:g}, both excluded"
+        raise InputError(f"{name} must be a finite number {rule} ({why}), got {value!r}")
+
+
+def _choice(name: str, value: str, kind: type[StrEnum]) -> StrEnum:
+    try:
+        return kind(value)
+    except ValueError:
+        raise InputError(f"{name} must be one of {', '.join(kind)}, got {value!r}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A multilayer perceptron: `num_hidden_layers` hidden blocks and a linear head.
+
+    With the lab's order a block computes, for a batch `x` of shape (n, fan_in)::
+
+        z = x @ kernel + bias                                   (n, hidden_width)
+        a = max(z, 0)                                           derivative 0 at 0
+        m = mean(a, axis=0);  v = mean((a - m)**2, axis=0)      biased, two-pass
+        y = gamma * (a - m) / sqrt(v + eps) + beta              when training
+        y = gamma * (a - running_mean) / sqrt(running_var + eps) + beta     when evaluating
+
+        running_mean = decay * running_mean + (1 - decay) * m
+        running_var  = decay * running_var  + (1 - decay) * v * n / (n - 1)   ("unbiased"; "biased": without the factor)
+
+    Args:
+        input_dim: number of input features (784 pixels).
+        output_dim: number of classes.
+        num_hidden_layers: depth, 1 or more.
+        hidden_width: units in each hidden layer.
+        use_batch_norm: whether the blocks have batch norm.
+        eps: added to the variance, inside the square root.
+        decay: share of the old running statistic that is kept. Torch's `momentum` is `1 - decay`, Flax's is `decay`.
+        running_variance: "unbiased" (Torch) or "biased" (stock Flax).
+        block_order: "activation_first" (the lab) or "norm_first" (the paper).
+        initialization: the scheme of the initial kernels and biases.
+
+    Raises:
+        InputError: a field breaks its rule; the message names the rule, the reason and the value.
+
+    Reference: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
+    Covariate Shift", 2015.
+
+    >>> ModelSpec(num_hidden_layers=2).hidden_width
+    64
+    """
+
+    input_dim: int = 784
+    output_dim: int = 10
+    num_hidden_layers: int = 3
+    hidden_width: int = 64
+    use_batch_norm: bool = True
+    eps: float = 1e-5
+    decay: float = 0.9
+    running_variance: RunningVariance = RunningVariance.UNBIASED
+    block_order: BlockOrder = BlockOrder.ACTIVATION_FIRST
+    initialization: Initialization = Initialization.UNIFORM_FAN_IN
+
+    def __post_init__(self) -> None:
+        check_count("input_dim", self.input_dim, 1, "a network needs an input")
+        check_count("output_dim", self.output_dim, 2, "classification needs at least two classes")
+        check_count("num_hidden_layers", self.num_hidden_layers, 1, "the depth counts hidden layers")
+        check_count("hidden_width", self.hidden_width, 1, "a layer needs a unit")
+        if not isinstance(self.use_batch_norm, bool):
+            raise InputError(f"use_batch_norm must be True or False, got {self.use_batch_norm!r}")
+        check_real("eps", self.eps, above=0, why="a constant feature has variance 0")
+        if not (isinstance(self.decay, int | float) and 0 <= self.decay < 1):
+            raise InputError(
+                "decay must be at least 0 and below 1 (it is the share of the old statistic that is kept), "
+                f"got {self.decay!r}"
+            )
+        for name, kind in (
+            ("running_variance", RunningVariance),
+            ("block_order", BlockOrder),
+            ("initialization", Initialization),
+        ):
+            object.__setattr__(self, name, _choice(name, getattr(self, name), kind))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec:
+    """Training by plain minibatch SGD on the mean cross entropy: `weight -= learning_rate * gradient`.
+
+    Args:
+        batch_size: samples in a minibatch, drawn with replacement.
+        num_passes: passes over the training set, each of `round(n / batch_size)` updates.
+        seed: gives the initial weights and the index stream, by two independent children (`child_seeds`).
+        dtype: working dtype of weights, statistics and arithmetic.
+
+    The learning rate is no field: it is a run-time value, so that one compiled program serves them all.
+
+    Raises:
+        InputError: a field breaks its rule.
+    """
+
+    batch_size: int = 32
+    num_passes: int = 5
+    seed: int = 0
+    dtype: DType = "float32"
+
+    def __post_init__(self) -> None:
+        check_count("batch_size", self.batch_size, 1, "an update needs a sample")
+        check_count("num_passes", self.num_passes, 1, "training needs a pass")
+        check_count("seed", self.seed, 0, "NumPy's seeds are not negative")
+        if self.dtype not in ("float32", "float64"):
+            raise InputError(f"dtype must be float32 or float64, got {self.dtype!r}")
+
+
+def check_training_batch(batch_size: int) -> None:
+    """Refuse a batch that has no variance; every backend says it in these words.
+
+    Raises:
+        InputError: `batch_size` is below 2.
+    """
+    if batch_size < 2:
+        raise InputError(
+            f"training with batch norm needs a batch of at least 2 (one sample has no variance), got {batch_size}"
+        )
+
+
+def child_seeds(seed: int) -> tuple[np.random.SeedSequence, np.random.SeedSequence]:
+    """The two independent children of a trial's seed: one for the initial weights, one for the index stream."""
+    weights, batches = np.random.SeedSequence(seed).spawn(2)
+    return weights, batches

@@ -1,0 +1,146 @@
+"""The grid of a sweep: which trials there are."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from parity.errors import InputError
+from parity.spec import ModelSpec, TrainSpec, check_count, check_real
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """`count` learning rates, evenly spaced on a log scale from `low` to `high`, both included.
+
+    Raises:
+        InputError: unless `0 < low < high` and `count >= 2`.
+
+    >>> LearningRates.parse("0.01:1:3").values()
+    (0.01, 0.1, 1.0)
+    """
+
+    low: float
+    high: float
+    count: int
+
+    def __post_init__(self) -> None:
+        check_real("the lowest learning rate", self.low, above=0, why="a log scale starts above 0")
+        check_real("the highest learning rate", self.high, above=0, why="a log scale starts above 0")
+        if not self.low < self.high:
+            raise InputError(
+                f"learning rates LOW:HIGH:COUNT must rise (LOW below HIGH), got {self}; swap the ends"
+            )
+        check_count("the number of learning rates", self.count, 2, "a grid needs both of its ends")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `LOW:HIGH:COUNT`, such as `0.001:10:9`."""
+        try:
+            low, high, count = text.split(":")
+            return cls(float(low), float(high), int(count))
+        except InputError:
+            raise
+        except ValueError:
+            raise InputError(
+                f"learning rates must be LOW:HIGH:COUNT, such as 0.001:10:9, got {text!r}"
+            ) from None
+
+    def __str__(self) -> str:
+        return f"{self.low:g}:{self.high:g}:{self.count}"
+
+    def values(self) -> tuple[float, ...]:
+        """The learning rates, rising."""
+        return tuple(float(value) for value in np.geomspace(self.low, self.high, self.count))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepConfig:
+    """All that decides the numbers of a sweep.
+
+    Args:
+        frameworks: names of backends.
+        depths: numbers of hidden layers.
+        batch_norm: the settings of batch norm to compare.
+        learning_rates: the grid, before refinement.
+        num_seeds: seeds 0 to `num_seeds - 1`.
+        num_passes: passes over the training subsample.
+        dataset: name of the data set.
+        hidden_width: units in each hidden layer.
+        batch_size: samples in a minibatch.
+        fraction: share of the training set that is used.
+
+    Raises:
+        InputError: a field breaks its rule.
+    """
+
+    frameworks: tuple[str, ...]
+    depths: tuple[int, ...]
+    batch_norm: tuple[bool, ...] = (False, True)
+    learning_rates: LearningRates = field(default_factory=lambda: LearningRates(0.001, 10.0, 9))
+    num_seeds: int = 1
+    num_passes: int = 2
+    dataset: str = "fashion-mnist"
+    hidden_width: int = 64
+    batch_size: int = 32
+    fraction: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("frameworks", "depths", "batch_norm"):
+            values = getattr(self, name)
+            if not values:
+                raise InputError(f"{name} must name at least one value, got none")
+            object.__setattr__(self, name, tuple(dict.fromkeys(values)))
+        for depth in self.depths:
+            check_count("depths", depth, 1, "a depth counts hidden layers")
+        check_count("seeds", self.num_seeds, 1, "it is the number of seeds")
+        check_count("passes", self.num_passes, 1, "training needs a pass")
+        if not 0 < self.fraction <= 1:
+            raise InputError(f"fraction must be above 0 and at most 1, got {self.fraction!r}")
+        self.train_spec(0)
+        for group in self.groups():
+            self.model_spec(group)
+        if any(self.batch_norm):
+            from parity.spec import check_training_batch
+
+            check_training_batch(self.batch_size)
+
+    def groups(self) -> tuple["Group", ...]:
+        """Every (framework, depth, batch norm, seed), in the order in which they are run."""
+        return tuple(
+            Group(framework, depth, batch_norm, seed)
+            for framework in self.frameworks
+            for depth in self.depths
+            for batch_norm in self.batch_norm
+            for seed in range(self.num_seeds)
+        )
+
+    def model_spec(self, group: "Group") -> ModelSpec:
+        """The network of a group."""
+        return ModelSpec(
+            num_hidden_layers=group.depth, hidden_width=self.hidden_width, use_batch_norm=group.batch_norm
+        )
+
+    def train_spec(self, seed: int) -> TrainSpec:
+        """The training of a seed."""
+        return TrainSpec(batch_size=self.batch_size, num_passes=self.num_passes, seed=seed)
+
+
+@dataclass(frozen=True, order=True)
+class Group:
+    """The trials that differ only in their learning rate; they share weights, batches and one compiled program."""
+
+    framework: str
+    depth: int
+    batch_norm: bool
+    seed: int
+
+
+def geometric_mean(low: float, high: float) -> float:
+    """The middle of two learning rates on a log scale.
+
+    >>> geometric_mean(1.0, 4.0)
+    2.0
+    """
+    return math.sqrt(low) * math.sqrt(high)
