@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from parity.errors import InputError
-from parity.spec import ModelSpec, TrainSpec, check_count, check_real
+from parity.spec import ModelSpec, TrainSpec, check_count, check_real, check_training_batch
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,6 @@ class SweepConfig:
         for group in self.groups():
             self.model_spec(group)
         if any(self.batch_norm):
-            from parity.spec import check_training_batch
-
             check_training_batch(self.batch_size)
 
     def groups(self) -> tuple["Group", ...]:

@@ -1,0 +1,196 @@
+"""The lab's training functions, in Flax: the state goes in and comes out.
+
+`net` is a `TrainState`. It changes in one place only, `sgd_step`; everything that evaluates takes it and cannot change
+it.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+
+from bnjax.model import MultiLayerPerceptron
+from bnjax.weights import to_native
+from parity.data import StandardizedData, updates_per_pass
+from parity.spec import DType
+from parity.weights import draw_weights
+
+
+@flax.struct.dataclass
+class TrainState:
+    """A network and all that training changes, as one immutable value.
+
+    Args:
+        model: the module; static, so that equal models share compiled programs.
+        params: what the gradient updates.
+        batch_stats: running statistics; empty without batch norm.
+        opt_state: optax's state of plain SGD.
+    """
+
+    model: MultiLayerPerceptron = flax.struct.field(pytree_node=False)
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What `model.apply` takes."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+class Logs(NamedTuple):
+    """Evaluation-mode results: losses in nats, accuracies as shares."""
+
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+
+
+class StepOutput(NamedTuple):
+    """What one SGD step showed, before its update.
+
+    Args:
+        loss: mean cross entropy of the batch in train mode, in nats.
+        logits: shape (batch, output_dim), in train mode.
+        gradients: of the loss, shaped as the parameters.
+    """
+
+    loss: jax.Array
+    logits: jax.Array
+    gradients: Any
+
+
+def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType = "float32") -> TrainState:
+    """The network at the initial weights of a seed: the same numbers in every framework."""
+    spec = model.spec
+    return state_from_variables(model, to_native(draw_weights(spec, seed), spec, dtype))
+
+
+def state_from_variables(model: MultiLayerPerceptron, variables: dict[str, Any]) -> TrainState:
+    """The network at given variables, with a fresh optimizer state."""
+    params = variables["params"]
+    return TrainState(model, params, variables["batch_stats"], optax.sgd(0.0).init(params))
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Mean cross entropy in nats of logits (batch, classes) and integer labels (batch,)."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def compute_objective(net: TrainState, inputs: ArrayLike, labels: ArrayLike, train: bool = False) -> jax.Array:
+    """Mean cross entropy in nats; the state stays as it is.
+
+    Args:
+        net: the network.
+        inputs: shape (n, input_dim).
+        labels: integers, shape (n,).
+        train: normalize by the statistics of `inputs` rather than by the running ones.
+    """
+    return cross_entropy(_logits(net, jnp.asarray(inputs), train), jnp.asarray(labels))
+
+
+def compute_accuracy(net: TrainState, inputs: ArrayLike, labels: ArrayLike) -> jax.Array:
+    """Share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
+    return (_logits(net, jnp.asarray(inputs), False).argmax(axis=-1) == jnp.asarray(labels)).mean()
+
+
+@partial(jax.jit, static_argnames="train")
+def _logits(net: TrainState, inputs: jax.Array, train: bool) -> jax.Array:
+    if not train:
+        return net.model.apply(net.variables, inputs)  # pyright: ignore[reportReturnType]
+    logits, _ = net.model.apply(net.variables, inputs, train=True, mutable=["batch_stats"])
+    return logits
+
+
+def compute_logs(net: TrainState, data: StandardizedData, verbose: bool = False) -> Logs:
+    """Loss and accuracy on the training and test sets, in evaluation mode."""
+    logs = Logs(
+        float(compute_objective(net, data.train_inputs, data.train_labels)),
+        float(compute_accuracy(net, data.train_inputs, data.train_labels)),
+        float(compute_objective(net, data.test_inputs, data.test_labels)),
+        float(compute_accuracy(net, data.test_inputs, data.test_labels)),
+    )
+    if verbose:
+        print("  ".join(f"{name} {value:.4f}" for name, value in logs._asdict().items()))
+    return logs
+
+
+def sgd_step(
+    net: TrainState, inputs: jax.Array, labels: jax.Array, learning_rate: ArrayLike
+) -> tuple[TrainState, StepOutput]:
+    """One update of plain SGD in train mode: `weight - learning_rate * gradient`, and the new running statistics.
+
+    A pure function, not jitted: `train_step` is this as a program, `population` is this over many members.
+
+    Raises:
+        InputError: batch norm is given fewer than two samples.
+    """
+
+    def loss_of(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+        variables = {"params": params, "batch_stats": net.batch_stats}
+        logits, updates = net.model.apply(variables, inputs, train=True, mutable=["batch_stats"])
+        return cross_entropy(logits, labels), (logits, updates.get("batch_stats", {}))
+
+    (loss, (logits, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(net.params)
+    # The learning rate takes the weights' dtype: under x64 a float64 rate would turn float32 weights into float64.
+    rate = jnp.asarray(learning_rate, loss.dtype)
+    updates, opt_state = optax.sgd(rate).update(gradients, net.opt_state, net.params)
+    params = optax.apply_updates(net.params, updates)
+    return net.replace(params=params, batch_stats=batch_stats, opt_state=opt_state), StepOutput(loss, logits, gradients)
+
+
+@partial(jax.jit, donate_argnames="net")
+def train_step(
+    net: TrainState, inputs: ArrayLike, labels: ArrayLike, learning_rate: ArrayLike
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """`sgd_step` as one compiled program; the old state's memory is donated to the new.
+
+    Returns:
+        The new state, and the batch's `loss` and `accuracy` in train mode, before the update.
+    """
+    labels = jnp.asarray(labels)
+    net, output = sgd_step(net, jnp.asarray(inputs), labels, learning_rate)
+    return net, {"loss": output.loss, "accuracy": (output.logits.argmax(axis=-1) == labels).mean()}
+
+
+def minibatch_sgd_one_pass(
+    net: TrainState,
+    inputs: ArrayLike,
+    labels: ArrayLike,
+    learning_rate: float,
+    batch_size: int,
+    verbose: bool = False,
+    rng: np.random.Generator | None = None,
+) -> TrainState:
+    """One pass of minibatch SGD: `round(n / batch_size)` updates on samples drawn with replacement.
+
+    Args:
+        net: the network; use what is returned in its place.
+        inputs: shape (n, input_dim).
+        labels: integers, shape (n,).
+        learning_rate: of plain SGD.
+        batch_size: samples in a minibatch.
+        verbose: print the moving average of the loss, `0.99 * average + 0.01 * loss`, every 100 updates.
+        rng: draws the samples; None for one that differs from call to call.
+
+    Returns:
+        The trained network.
+    """
+    rng = rng or np.random.default_rng()
+    inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
+    average = None
+    for update in range(1, updates_per_pass(len(inputs), batch_size) + 1):
+        batch = rng.integers(len(inputs), size=batch_size)
+        net, metrics = train_step(net, inputs[batch], labels[batch], learning_rate)
+        if verbose:
+            loss = float(metrics["loss"])
+            average = loss if average is None else 0.99 * average + 0.01 * loss
+            if update % 100 == 0:
+                print(f"update {update}: average loss {average:.4f}")
+    return net

@@ -1,0 +1,69 @@
+"""Flax variables to and from the neutral weight dictionary, by an explicit table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from parity.spec import DType, ModelSpec
+from parity.weights import Array, Weights, check_weights, is_statistic, select_arrays
+
+LEAVES = {
+    "kernel": ("params", "linear_{i}", "kernel"),
+    "bias": ("params", "linear_{i}", "bias"),
+    "gamma": ("params", "norm_{i}", "scale"),
+    "beta": ("params", "norm_{i}", "bias"),
+    "running_mean": ("batch_stats", "norm_{i}", "mean"),
+    "running_var": ("batch_stats", "norm_{i}", "var"),
+}
+
+
+def native_names(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
+    """The path in the variables of `MultiLayerPerceptron`, by neutral name.
+
+    >>> native_names(ModelSpec())["hidden.1.gamma"]
+    ('params', 'norm_1', 'scale')
+    """
+    leaves = LEAVES if spec.use_batch_norm else {leaf: LEAVES[leaf] for leaf in ("kernel", "bias")}
+    names = {
+        f"hidden.{i}.{leaf}": tuple(part.format(i=i) for part in path)
+        for i in range(spec.num_hidden_layers)
+        for leaf, path in leaves.items()
+    }
+    return names | {"head.kernel": ("params", "head", "kernel"), "head.bias": ("params", "head", "bias")}
+
+
+def to_native(weights: Mapping[str, Array], spec: ModelSpec, dtype: DType = "float32") -> dict[str, Any]:
+    """Variables of `MultiLayerPerceptron`, `{"params": ..., "batch_stats": ...}`, on the default device.
+
+    Raises:
+        InputError: the weights do not fit the spec.
+    """
+    check_weights(weights, spec)
+    # A NumPy copy of our own first: JAX may alias the memory of an array that it is given.
+    arrays = {path: jnp.asarray(np.array(weights[name], dtype)) for name, path in native_names(spec).items()}
+    return {"params": {}, "batch_stats": {}} | unflatten_dict(arrays)
+
+
+def from_native(native: Mapping[str, Any], spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
+    """The neutral dictionary of Flax variables; a copy.
+
+    Args:
+        native: `{"params": ..., "batch_stats": ...}`.
+        spec: the network.
+        names: the path of each tensor by neutral name; None for those of `MultiLayerPerceptron`.
+
+    Raises:
+        InputError: names or shapes do not fit; the message lists them all.
+    """
+    weights = select_arrays(flatten_dict(native), names or native_names(spec))
+    check_weights(weights, spec)
+    return weights
+
+
+def gradients_from_native(gradients: Mapping[str, Any], spec: ModelSpec) -> Weights:
+    """The neutral dictionary of gradients that are shaped as the parameters; a copy."""
+    names = {name: path for name, path in native_names(spec).items() if not is_statistic(name)}
+    return select_arrays(flatten_dict({"params": gradients}), names)

@@ -1,0 +1,183 @@
+"""The lab's training functions, in PyTorch: the module is the state, and keeps the mode that it was in.
+
+`net` is a `MultiLayerPerceptron`. Its weights and statistics change in one place only, `sgd_step`; everything that
+evaluates leaves it as it was.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bntorch.model import MultiLayerPerceptron
+from bntorch.weights import to_native
+from parity.data import StandardizedData, updates_per_pass
+from parity.spec import DType
+from parity.weights import Array, draw_weights
+
+
+class Logs(NamedTuple):
+    """Evaluation-mode results: losses in nats, accuracies as shares."""
+
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+
+
+class StepOutput(NamedTuple):
+    """What one SGD step showed, before its update.
+
+    Args:
+        loss: mean cross entropy of the batch in train mode, in nats.
+        logits: shape (batch, output_dim), in train mode.
+        gradients: of the loss, by parameter name.
+    """
+
+    loss: Tensor
+    logits: Tensor
+    gradients: dict[str, Tensor]
+
+
+def create_train_state(
+    model: MultiLayerPerceptron, seed: int = 0, dtype: DType = "float32"
+) -> MultiLayerPerceptron:
+    """The network at the initial weights of a seed: the same numbers in every framework."""
+    model.to(getattr(torch, dtype))
+    model.load_state_dict(to_native(draw_weights(model.spec, seed), model.spec, dtype))
+    return model
+
+
+@contextmanager
+def mode(net: torch.nn.Module, train: bool) -> Iterator[None]:
+    """Run a module in train or evaluation mode, then put it back in the mode that it was in."""
+    before = net.training
+    net.train(train)
+    try:
+        yield
+    finally:
+        net.train(before)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross entropy in nats of logits (batch, classes) and integer labels (batch,)."""
+    return functional.cross_entropy(logits, labels)
+
+
+def compute_objective(
+    net: MultiLayerPerceptron, inputs: Tensor | Array, labels: Tensor | Array, train: bool = False
+) -> Tensor:
+    """Mean cross entropy in nats; the state stays as it is.
+
+    Args:
+        net: the network.
+        inputs: shape (n, input_dim).
+        labels: integers, shape (n,).
+        train: normalize by the statistics of `inputs` rather than by the running ones.
+    """
+    return cross_entropy(_logits(net, _tensor(inputs), train), _tensor(labels).long())
+
+
+@torch.no_grad()
+def compute_accuracy(net: MultiLayerPerceptron, inputs: Tensor | Array, labels: Tensor | Array) -> Tensor:
+    """Share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
+    return (_logits(net, _tensor(inputs), False).argmax(dim=-1) == _tensor(labels)).float().mean()
+
+
+def _tensor(array: Tensor | Array) -> Tensor:
+    return array if isinstance(array, Tensor) else torch.tensor(array)
+
+
+def _logits(net: MultiLayerPerceptron, inputs: Tensor, train: bool) -> Tensor:
+    # Buffers of its own take the update that train mode makes, so that evaluating cannot change the module's.
+    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    with mode(net, train):
+        return torch.func.functional_call(net, buffers, (inputs,))
+
+
+@torch.no_grad()
+def compute_logs(net: MultiLayerPerceptron, data: StandardizedData, verbose: bool = False) -> Logs:
+    """Loss and accuracy on the training and test sets, in evaluation mode."""
+    logs = Logs(
+        float(compute_objective(net, data.train_inputs, data.train_labels)),
+        float(compute_accuracy(net, data.train_inputs, data.train_labels)),
+        float(compute_objective(net, data.test_inputs, data.test_labels)),
+        float(compute_accuracy(net, data.test_inputs, data.test_labels)),
+    )
+    if verbose:
+        print("  ".join(f"{name} {value:.4f}" for name, value in logs._asdict().items()))
+    return logs
+
+
+def sgd_step(
+    net: MultiLayerPerceptron, inputs: Tensor, labels: Tensor, learning_rate: float
+) -> tuple[MultiLayerPerceptron, StepOutput]:
+    """One update of plain SGD in train mode: `weight - learning_rate * gradient`, and the new running statistics.
+
+    Raises:
+        InputError: batch norm is given fewer than two samples.
+    """
+    parameters = dict(net.named_parameters())
+    with mode(net, train=True):
+        logits = net(inputs)
+    loss = cross_entropy(logits, labels)
+    gradients = torch.autograd.grad(loss, list(parameters.values()))
+    with torch.no_grad():
+        for parameter, gradient in zip(parameters.values(), gradients, strict=True):
+            parameter.sub_(gradient, alpha=learning_rate)
+    named = dict(zip(parameters, gradients, strict=True))
+    return net, StepOutput(loss.detach(), logits.detach(), named)
+
+
+def train_step(
+    net: MultiLayerPerceptron, inputs: Tensor | Array, labels: Tensor | Array, learning_rate: float
+) -> tuple[MultiLayerPerceptron, dict[str, Tensor]]:
+    """`sgd_step` on tensors or arrays.
+
+    Returns:
+        The same module, and the batch's `loss` and `accuracy` in train mode, before the update.
+    """
+    labels = _tensor(labels).long()
+    net, output = sgd_step(net, _tensor(inputs), labels, learning_rate)
+    return net, {"loss": output.loss, "accuracy": (output.logits.argmax(dim=-1) == labels).float().mean()}
+
+
+def minibatch_sgd_one_pass(
+    net: MultiLayerPerceptron,
+    inputs: Tensor | Array,
+    labels: Tensor | Array,
+    learning_rate: float,
+    batch_size: int,
+    verbose: bool = False,
+    rng: np.random.Generator | None = None,
+) -> MultiLayerPerceptron:
+    """One pass of minibatch SGD: `round(n / batch_size)` updates on samples drawn with replacement.
+
+    Args:
+        net: the network; it is trained in place.
+        inputs: shape (n, input_dim).
+        labels: integers, shape (n,).
+        learning_rate: of plain SGD.
+        batch_size: samples in a minibatch.
+        verbose: print the moving average of the loss, `0.99 * average + 0.01 * loss`, every 100 updates.
+        rng: draws the samples; None for one that differs from call to call.
+
+    Returns:
+        The trained network.
+    """
+    rng = rng or np.random.default_rng()
+    inputs, labels = _tensor(inputs), _tensor(labels)
+    average = None
+    for update in range(1, updates_per_pass(len(inputs), batch_size) + 1):
+        batch = torch.from_numpy(rng.integers(len(inputs), size=batch_size))
+        net, metrics = train_step(net, inputs[batch], labels[batch], learning_rate)
+        if verbose:
+            loss = float(metrics["loss"])
+            average = loss if average is None else 0.99 * average + 0.01 * loss
+            if update % 100 == 0:
+                print(f"update {update}: average loss {average:.4f}")
+    return net

@@ -1,0 +1,82 @@
+"""A Torch `state_dict` to and from the neutral weight dictionary, by an explicit table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parity.spec import DType, ModelSpec
+from parity.weights import Array, Weights, check_weights, is_statistic, select_arrays
+
+LEAVES = {
+    "kernel": "linears.{i}.weight",
+    "bias": "linears.{i}.bias",
+    "gamma": "norms.{i}.weight",
+    "beta": "norms.{i}.bias",
+    "running_mean": "norms.{i}.running_mean",
+    "running_var": "norms.{i}.running_var",
+}
+
+
+def native_names(spec: ModelSpec) -> dict[str, str]:
+    """The key in the `state_dict` of `MultiLayerPerceptron`, by neutral name.
+
+    >>> native_names(ModelSpec())["hidden.1.gamma"]
+    'norms.1.weight'
+    """
+    leaves = LEAVES if spec.use_batch_norm else {leaf: LEAVES[leaf] for leaf in ("kernel", "bias")}
+    names = {
+        f"hidden.{i}.{leaf}": key.format(i=i)
+        for i in range(spec.num_hidden_layers)
+        for leaf, key in leaves.items()
+    }
+    return names | {"head.kernel": "head.weight", "head.bias": "head.bias"}
+
+
+def to_native(weights: Mapping[str, Array], spec: ModelSpec, dtype: DType = "float32") -> dict[str, Tensor]:
+    """A `state_dict` of `MultiLayerPerceptron`; kernels are transposed, as Torch stores (out, in).
+
+    Raises:
+        InputError: the weights do not fit the spec.
+    """
+    check_weights(weights, spec)
+    return {
+        key: torch.tensor(_transpose_kernel(name, np.array(weights[name], dtype)))
+        for name, key in native_names(spec).items()
+    }
+
+
+def from_native(native: Mapping[str, Any], spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
+    """The neutral dictionary of a `state_dict`; a copy.
+
+    Args:
+        native: a `state_dict`; the counters `num_batches_tracked` of stock norms are left out.
+        spec: the network.
+        names: the key of each tensor by neutral name; None for those of `MultiLayerPerceptron`.
+
+    Raises:
+        InputError: names or shapes do not fit; the message lists them all.
+    """
+    arrays = {key: to_numpy(tensor) for key, tensor in native.items() if not key.endswith("num_batches_tracked")}
+    selected = select_arrays(arrays, names or native_names(spec))
+    weights = {name: _transpose_kernel(name, array) for name, array in selected.items()}
+    check_weights(weights, spec)
+    return weights
+
+
+def gradients_from_native(gradients: Mapping[str, Any], spec: ModelSpec) -> Weights:
+    """The neutral dictionary of gradients by parameter name; a copy."""
+    names = {name: key for name, key in native_names(spec).items() if not is_statistic(name)}
+    arrays = select_arrays({key: to_numpy(gradient) for key, gradient in gradients.items()}, names)
+    return {name: _transpose_kernel(name, array) for name, array in arrays.items()}
+
+
+def to_numpy(tensor: Tensor) -> Array:
+    """A copy in NumPy; `Tensor.numpy()` alone would change with the tensor."""
+    return np.array(tensor.detach().cpu().numpy())
+
+
+def _transpose_kernel(name: str, array: Array) -> Array:
+    return np.ascontiguousarray(array.T) if name.endswith("kernel") else array

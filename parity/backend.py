@@ -1,0 +1,238 @@
+"""What a framework must offer, and how one is found.
+
+NumPy goes in and NumPy comes out, and everything is copied both ways: an array that a backend was given or has
+returned is never written to, nor read, afterwards.
+"""
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.errors import InputError
+from parity.spec import DType, ModelSpec
+from parity.weights import Array, Weights
+
+GROUP = "parity.backends"
+DISTRIBUTION = "bnparity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one SGD update showed, in train mode and before the update.
+
+    Args:
+        loss: mean cross entropy of the batch, in nats.
+        logits: shape (batch, output_dim).
+        gradients: of the loss, by neutral name, for every tensor that is no running statistic.
+    """
+
+    loss: float
+    logits: Array
+    gradients: Weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassRecord:
+    """What one pass of a population showed.
+
+    Args:
+        losses: training loss of each update, before it; shape (updates, members), in nats.
+        finite: whether every weight and statistic was finite after the update; shape (updates, members).
+    """
+
+    losses: NDArray[np.floating]
+    finite: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Evaluation-mode results of a population.
+
+    Args:
+        loss: mean cross entropy, shape (members,), in nats.
+        accuracy: share classified correctly, shape (members,).
+    """
+
+    loss: NDArray[np.floating]
+    accuracy: NDArray[np.floating]
+
+
+class Learner(Protocol):
+    """One network and its state, stepped from outside."""
+
+    def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float) -> Step:
+        """Take one SGD update in train mode: `inputs` of shape (batch, input_dim), `labels` of shape (batch,)."""
+        ...
+
+    def evaluate(self, inputs: Array) -> Array:
+        """Logits in evaluation mode, shape (batch, output_dim). The state stays as it is."""
+        ...
+
+    def weights(self) -> Weights:
+        """The state: every weight and running statistic, by neutral name."""
+        ...
+
+
+class Population(Protocol):
+    """Copies of one network, each trained at its own learning rate on the same minibatches.
+
+    The data is uploaded once; a pass is one program on the device.
+    """
+
+    def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
+        """Train every member on the minibatches `indices`, shape (updates, batch), of the training set."""
+        ...
+
+    def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
+        """Loss and accuracy of every member in evaluation mode. The state stays as it is."""
+        ...
+
+    def weights(self, member: int) -> Weights:
+        """The state of one member, by neutral name."""
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One framework's implementation of the experiment.
+
+    `dtypes` are the working dtypes that it offers, its usual one first.
+    """
+
+    name: str
+    dtypes: Sequence[DType]
+
+    def versions(self) -> dict[str, str]:
+        """Version by package, for the record."""
+        ...
+
+    def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
+        """A network at the given weights, computing in `dtype`."""
+        ...
+
+    def population(
+        self,
+        spec: ModelSpec,
+        weights: Mapping[str, Array],
+        learning_rates: Sequence[float],
+        inputs: Array,
+        labels: NDArray[np.integer],
+        dtype: DType,
+    ) -> Population:
+        """A member for each learning rate, all at the given weights, with the training set on the device."""
+        ...
+
+    def to_native(self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType) -> Any:
+        """The framework's own form of the weights (Flax variables, a Torch `state_dict`)."""
+        ...
+
+    def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
+        """The neutral form of the framework's own; `names` is the table from neutral names to its names."""
+        ...
+
+
+def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    return {entry.name: entry for entry in sorted(importlib.metadata.entry_points(group=GROUP))}
+
+
+def backend_names() -> tuple[str, ...]:
+    """Every backend that is declared, from entry-point metadata: nothing is imported."""
+    return tuple(_entry_points())
+
+
+def sibling_names() -> tuple[str, ...]:
+    """The frameworks that this distribution implements, without the NumPy reference: what `both` stands for."""
+    return tuple(
+        name
+        for name, entry in _entry_points().items()
+        if entry.dist is not None and entry.dist.name == DISTRIBUTION and not _is_reference(entry)
+    )
+
+
+def _is_reference(entry: importlib.metadata.EntryPoint) -> bool:
+    return entry.module.partition(".")[0] == __name__.partition(".")[0]
+
+
+def load_backend(name: str) -> Backend:
+    """Load a backend by name.
+
+    Raises:
+        InputError: no such backend is declared, or its framework is not installed (the message says which extra to
+            install).
+
+    >>> load_backend("numpy").name
+    'numpy'
+    """
+    entries = _entry_points()
+    if name not in entries:
+        raise InputError(f"no framework is named {name!r}; choose one of {', '.join(entries)}")
+    entry = entries[name]
+    try:
+        return entry.load()()
+    except ModuleNotFoundError as error:
+        missing = (error.name or "a module").partition(".")[0]
+        raise InputError(
+            f"the backend {name!r} needs {missing}, which is not installed; {_remedy(entry, missing)}"
+        ) from error
+
+
+def _remedy(entry: importlib.metadata.EntryPoint, missing: str) -> str:
+    dist = entry.dist
+    if dist is not None and entry.name in (dist.metadata.get_all("Provides-Extra") or ()):
+        return f"install it with: pip install '{dist.name}[{entry.name}]'"
+    return f"install {missing}"
+
+
+def installed_siblings() -> tuple[str, ...]:
+    """The siblings whose framework is installed.
+
+    Raises:
+        InputError: none is.
+    """
+    installed, problems = [], []
+    for name in sibling_names():
+        try:
+            load_backend(name)
+        except InputError as error:
+            problems.append(str(error))
+        else:
+            installed.append(name)
+    if not installed:
+        raise InputError("no framework is installed: " + "; ".join(problems))
+    return tuple(installed)
+
+
+def convert_weights(
+    native: Any,
+    spec: ModelSpec,
+    *,
+    source: str,
+    target: str,
+    names: Mapping[str, Any] | None = None,
+    dtype: DType = "float32",
+) -> Any:
+    """Convert weights from one framework's own form to another's.
+
+    Args:
+        native: Flax variables, or a Torch `state_dict`.
+        spec: the network.
+        source: the backend whose form `native` has.
+        target: the backend whose form is wanted.
+        names: the table from neutral names to those in `native`, where they are not those of the backend's own
+            `MultiLayerPerceptron`; `parity.weights.registration_order_names` makes one for any Torch module that
+            registers its layers in order, the lab's among them.
+        dtype: of the result.
+
+    Raises:
+        InputError: names or shapes do not fit the spec; the message lists them all.
+
+    Example::
+
+        variables = parity.convert_weights(model.state_dict(), spec, source="torch", target="jax")
+    """
+    weights = load_backend(source).from_native(native, spec, names)
+    return load_backend(target).to_native(weights, spec, dtype)
