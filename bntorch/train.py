@@ -43,9 +43,7 @@ class StepOutput(NamedTuple):
     gradients: dict[str, Tensor]
 
 
-def create_train_state(
-    model: MultiLayerPerceptron, seed: int = 0, dtype: DType = "float32"
-) -> MultiLayerPerceptron:
+def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType = "float32") -> MultiLayerPerceptron:
     """The network at the initial weights of a seed: the same numbers in every framework."""
     model.to(getattr(torch, dtype))
     model.load_state_dict(to_native(draw_weights(model.spec, seed), model.spec, dtype))

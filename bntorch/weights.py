@@ -28,9 +28,7 @@ def native_names(spec: ModelSpec) -> dict[str, str]:
     """
     leaves = LEAVES if spec.use_batch_norm else {leaf: LEAVES[leaf] for leaf in ("kernel", "bias")}
     names = {
-        f"hidden.{i}.{leaf}": key.format(i=i)
-        for i in range(spec.num_hidden_layers)
-        for leaf, key in leaves.items()
+        f"hidden.{i}.{leaf}": key.format(i=i) for i in range(spec.num_hidden_layers) for leaf, key in leaves.items()
     }
     return names | {"head.kernel": "head.weight", "head.bias": "head.bias"}
 

@@ -29,9 +29,7 @@ class _NormCache:
     inverse_std: Array  # 1 / sqrt(var + eps)
 
 
-def normalize_batch(
-    x: Array, gamma: Array, beta: Array, eps: float
-) -> tuple[Array, Array, Array, _NormCache]:
+def normalize_batch(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, _NormCache]:
     """`y = gamma (x - m) / sqrt(v + eps) + beta` with the batch's mean `m` and biased variance `v`, two-pass.
 
     Args:
@@ -102,9 +100,7 @@ class _BlockCache:
     norm: _NormCache | None = None
 
 
-def _forward_block(
-    spec: ModelSpec, w: dict[str, Array], x: Array, statistics: Weights
-) -> tuple[Array, _BlockCache]:
+def _forward_block(spec: ModelSpec, w: dict[str, Array], x: Array, statistics: Weights) -> tuple[Array, _BlockCache]:
     """One hidden block in train mode; the new running statistics are added to `statistics`."""
     cache = _BlockCache(inputs=x, pre_activation=x)
 
@@ -127,9 +123,7 @@ def _forward_block(
     return y, cache
 
 
-def _backward_block(
-    spec: ModelSpec, w: dict[str, Array], dy: Array, cache: _BlockCache, gradients: Weights
-) -> Array:
+def _backward_block(spec: ModelSpec, w: dict[str, Array], dy: Array, cache: _BlockCache, gradients: Weights) -> Array:
     """The gradient with respect to the block's input; those of its weights are added to `gradients`."""
 
     def relu(dy: Array) -> Array:

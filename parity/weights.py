@@ -162,9 +162,7 @@ def load_weights(path: str | Path, spec: ModelSpec) -> Weights:
         raise InputError(f"no weights at {path}: there is no such file") from None
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(
-            f"cannot read {path} as safetensors: {reason}; write it with save_weights"
-        ) from error
+        raise InputError(f"cannot read {path} as safetensors: {reason}; write it with save_weights") from error
     check_weights(weights, spec, source=f"weights in {path}")
     return weights
 

@@ -1,0 +1,18 @@
+"""The learning-rate sweep: at which learning rate does training diverge, with and without batch norm?"""
+
+from parity.sweep.driver import SweepInterrupted, sweep
+from parity.sweep.grid import Group, LearningRates, SweepConfig
+from parity.sweep.records import Outcome, Status, SweepReport, Threshold, Trial
+
+__all__ = [
+    "Group",
+    "LearningRates",
+    "Outcome",
+    "Status",
+    "SweepConfig",
+    "SweepInterrupted",
+    "SweepReport",
+    "Threshold",
+    "Trial",
+    "sweep",
+]

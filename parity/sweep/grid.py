@@ -29,9 +29,7 @@ class LearningRates:
         check_real("the lowest learning rate", self.low, above=0, why="a log scale starts above 0")
         check_real("the highest learning rate", self.high, above=0, why="a log scale starts above 0")
         if not self.low < self.high:
-            raise InputError(
-                f"learning rates LOW:HIGH:COUNT must rise (LOW below HIGH), got {self}; swap the ends"
-            )
+            raise InputError(f"learning rates LOW:HIGH:COUNT must rise (LOW below HIGH), got {self}; swap the ends")
         check_count("the number of learning rates", self.count, 2, "a grid needs both of its ends")
 
     @classmethod
@@ -43,9 +41,7 @@ class LearningRates:
         except InputError:
             raise
         except ValueError:
-            raise InputError(
-                f"learning rates must be LOW:HIGH:COUNT, such as 0.001:10:9, got {text!r}"
-            ) from None
+            raise InputError(f"learning rates must be LOW:HIGH:COUNT, such as 0.001:10:9, got {text!r}") from None
 
     def __str__(self) -> str:
         return f"{self.low:g}:{self.high:g}:{self.count}"
@@ -70,6 +66,8 @@ class SweepConfig:
         hidden_width: units in each hidden layer.
         batch_size: samples in a minibatch.
         fraction: share of the training set that is used.
+        population_size: learning rates trained at once. A framework's rounding may depend on it, so it is part of what
+            decides the numbers.
 
     Raises:
         InputError: a field breaks its rule.
@@ -85,6 +83,7 @@ class SweepConfig:
     hidden_width: int = 64
     batch_size: int = 32
     fraction: float = 0.1
+    population_size: int = 8
 
     def __post_init__(self) -> None:
         for name in ("frameworks", "depths", "batch_norm"):
@@ -96,6 +95,7 @@ class SweepConfig:
             check_count("depths", depth, 1, "a depth counts hidden layers")
         check_count("seeds", self.num_seeds, 1, "it is the number of seeds")
         check_count("passes", self.num_passes, 1, "training needs a pass")
+        check_count("population_size", self.population_size, 1, "a population needs a member")
         if not 0 < self.fraction <= 1:
             raise InputError(f"fraction must be above 0 and at most 1, got {self.fraction!r}")
         self.train_spec(0)
@@ -105,20 +105,21 @@ class SweepConfig:
             check_training_batch(self.batch_size)
 
     def groups(self) -> tuple["Group", ...]:
-        """Every (framework, depth, batch norm, seed), in the order in which they are run."""
+        """Every (framework, depth, batch norm, seed), in the order in which they are run.
+
+        Frameworks alternate, so that a sweep that ends early can be compared, and the time left can be told.
+        """
         return tuple(
             Group(framework, depth, batch_norm, seed)
-            for framework in self.frameworks
             for depth in self.depths
             for batch_norm in self.batch_norm
             for seed in range(self.num_seeds)
+            for framework in self.frameworks
         )
 
     def model_spec(self, group: "Group") -> ModelSpec:
         """The network of a group."""
-        return ModelSpec(
-            num_hidden_layers=group.depth, hidden_width=self.hidden_width, use_batch_norm=group.batch_norm
-        )
+        return ModelSpec(num_hidden_layers=group.depth, hidden_width=self.hidden_width, use_batch_norm=group.batch_norm)
 
     def train_spec(self, seed: int) -> TrainSpec:
         """The training of a seed."""
@@ -133,6 +134,10 @@ class Group:
     depth: int
     batch_norm: bool
     seed: int
+
+    def __str__(self) -> str:
+        norm = "with" if self.batch_norm else "without"
+        return f"{self.framework}, depth {self.depth}, {norm} batch norm, seed {self.seed}"
 
 
 def geometric_mean(low: float, high: float) -> float:

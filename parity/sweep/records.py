@@ -57,9 +57,7 @@ class Trial:
     test_loss: float | None = None
     test_accuracy: float | None = None
     message: str = ""
-    losses: NDArray[np.float32] = field(
-        default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False
-    )
+    losses: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

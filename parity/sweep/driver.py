@@ -1,0 +1,188 @@
+"""A sweep from its configuration to its report."""
+
+import itertools
+import os
+import platform
+from collections.abc import Container, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from parity.backend import Backend, load_backend
+from parity.data import Dataset, StandardizedData, load_dataset, standardize
+from parity.errors import InputError
+from parity.sweep.classify import BRACKET_RATIO, find_threshold
+from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.output import config_fields, write_tables
+from parity.sweep.progress import Progress, SilentProgress
+from parity.sweep.records import SweepReport, Trial
+from parity.sweep.run import run_block, run_group
+from parity.sweep.store import Store
+
+
+class SweepInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a sweep. `report` holds what was done, which has been written."""
+
+    def __init__(self, report: SweepReport) -> None:
+        super().__init__()
+        self.report = report
+
+
+def sweep(
+    config: SweepConfig,
+    *,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+    command: str | None = None,
+) -> SweepReport:
+    """Find the learning rate at which training diverges, for every depth, norm, seed and framework of a grid.
+
+    Args:
+        config: what to run.
+        out: folder for `trials.csv`, `thresholds.csv`, figures, `report.html`, `sweep.sqlite` and `config.toml`. What an
+            earlier run of the same sweep has left there is not run again. None writes nothing.
+        data_dir: where the files of the data set lie; None to look in the usual places.
+        progress: is told how far the sweep is.
+        command: what made it, for the report; None for this call.
+
+    Returns:
+        What the command writes.
+
+    Raises:
+        InputError: bad input, before anything is run or written.
+        SweepInterrupted: Ctrl-C, after what is done has been written.
+
+    Example::
+
+        report = parity.sweep(parity.SweepConfig(frameworks=("jax",), depths=(1, 2), dataset="synthetic"))
+        for threshold in report.thresholds:
+            print(threshold.group, threshold.smallest_divergent)
+    """
+    backends = {name: load_backend(name) for name in config.frameworks}
+    dataset = load_dataset(config.dataset, data_dir)
+    data = standardize(dataset, config.fraction)
+    environment = _environment(backends, dataset)
+    about: dict[str, Any] = {
+        "config": config,
+        "dataset": dataset.name,
+        "label_entropy": data.label_entropy,
+        "environment": environment,
+        "command": command or f"parity.sweep({config})",
+    }
+    folder = _make_folder(out)
+    done: dict[Group, Sequence[Trial]] = {}
+    with Store(folder and folder / "sweep.sqlite", _identity(config, environment)) as store:
+        try:
+            done.update(_run(config, backends, data, store, progress or SilentProgress()))
+        except KeyboardInterrupt:
+            report = _report(about, done, _started(config, store, done))
+            _write(report, folder)
+            raise SweepInterrupted(report) from None
+    report = _report(about, done)
+    _write(report, folder)
+    return report
+
+
+def _run(
+    config: SweepConfig,
+    backends: Mapping[str, Backend],
+    data: StandardizedData,
+    store: Store,
+    progress: Progress,
+) -> Iterator[tuple[Group, Sequence[Trial]]]:
+    """Every group with its trials, as it ends. What the store holds is not run again."""
+    groups, most_blocks = config.groups(), _most_blocks(config)
+    # A block costs about as much as its network has layers, the wide first one counted as two.
+    total = sum(group.depth + 2 for group in groups)
+    finished = 0
+    with progress:
+        for group in groups:
+            known = store.find(group)
+            blocks = itertools.count()
+
+            def run(
+                learning_rates: Sequence[float], group: Group = group, known: dict = known, blocks: Iterator = blocks
+            ) -> dict[float, Trial]:
+                share = min(next(blocks) / most_blocks, 1.0)
+                progress.update((finished + (group.depth + 2) * share) / total, str(group))
+                if not all(rate in known for rate in learning_rates):
+                    trials = run_block(backends[group.framework], config, group, data, learning_rates)
+                    store.record(trials.values())
+                    known.update(trials)
+                return {rate: known[rate] for rate in learning_rates}
+
+            yield group, run_group(config, run)
+            finished += group.depth + 2
+        progress.update(1.0, "done")
+
+
+def _started(config: SweepConfig, store: Store, done: Container[Group]) -> dict[Group, Sequence[Trial]]:
+    """The grid's trials of groups that an interruption left unfinished."""
+    grid = set(config.learning_rates.values())
+    groups = (group for group in config.groups() if group not in done)
+    trials = {group: [t for rate, t in store.find(group).items() if rate in grid] for group in groups}
+    return {group: found for group, found in trials.items() if found}
+
+
+def _report(
+    about: Mapping[str, Any],
+    done: Mapping[Group, Sequence[Trial]],
+    started: Mapping[Group, Sequence[Trial]] | None = None,
+) -> SweepReport:
+    """The report of finished groups and, where the sweep was interrupted, of those that it had started."""
+    thresholds = (find_threshold(group, done[group]) for group in sorted(done))
+    trials = {**done, **(started or {})}
+    return SweepReport(
+        trials=tuple(trial for group in sorted(trials) for trial in trials[group]),
+        thresholds=tuple(threshold for threshold in thresholds if threshold is not None),
+        complete=started is None,
+        **about,
+    )
+
+
+def _most_blocks(config: SweepConfig) -> int:
+    """The number of populations that a group can need: its grid and a whole bisection."""
+    rates = config.learning_rates.values()
+    grid = -(-len(rates) // config.population_size)
+    halvings, ratio = 0, rates[1] / rates[0]
+    while ratio >= BRACKET_RATIO:
+        halvings, ratio = halvings + 1, ratio**0.5
+    levels_at_once = (config.population_size + 1).bit_length() - 1
+    return grid + -(-halvings // levels_at_once)
+
+
+def _environment(backends: Mapping[str, Backend], dataset: Dataset) -> dict[str, str]:
+    versions = {"bnparity": version("bnparity"), "python": platform.python_version(), "numpy": version("numpy")}
+    for backend in backends.values():
+        versions |= backend.versions()
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return versions | {"machine": machine, "data digest": dataset.digest}
+
+
+def _identity(config: SweepConfig, environment: Mapping[str, str]) -> dict[str, object]:
+    """What decides the numbers."""
+    return config_fields(config) | {"environment": dict(environment)}
+
+
+def _make_folder(out: str | Path | None) -> Path | None:
+    if out is None:
+        return None
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"cannot write to --out {str(out)!r}: {error.strerror}; choose a writable folder") from error
+    return folder
+
+
+def _write(report: SweepReport, folder: Path | None) -> None:
+    if folder is None:
+        return
+    from parity.report import write_report  # matplotlib is slow to import, and a library user may not want it
+
+    write_tables(report, folder)
+    write_report(report, folder)
