@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -157,6 +158,9 @@ def _one_line(complaint: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command `bnparity`: 0 done, 1 a trial crashed, 2 bad input, 130 Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    # OpenMP threads that wait by spinning make Torch ten times slower where another process wants a core. This is our
+    # own process, and no framework has started yet.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         if list(arguments) == ["--version"]:
             print(f"bnparity {version('bnparity')}")

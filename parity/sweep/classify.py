@@ -1,6 +1,7 @@
 """How a trial ended, and where between two learning rates training breaks down."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ def find_bracket(trials: Iterable[Trial]) -> tuple[float, float] | None:
     """
     rates = [(t.learning_rate, t.status) for t in trials if t.status is not Status.ERROR]
     rates.sort()
-    for (low, status), (high, next_status) in zip(rates, rates[1:], strict=False):
+    for (low, status), (high, next_status) in pairwise(rates):
         if status is Status.TRAINED and next_status is not Status.TRAINED:
             return low, high
     return None

@@ -1,9 +1,9 @@
 """A sweep from its configuration to its report."""
 
-import itertools
 import os
 import platform
 from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,12 @@ from typing import Any
 from parity.backend import Backend, load_backend
 from parity.data import Dataset, StandardizedData, load_dataset, standardize
 from parity.errors import InputError
-from parity.sweep.classify import BRACKET_RATIO, find_threshold
+from parity.sweep.classify import find_threshold
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.output import config_fields, write_tables
-from parity.sweep.progress import Progress, SilentProgress
+from parity.sweep.progress import Meter, Progress, SilentProgress
 from parity.sweep.records import SweepReport, Trial
-from parity.sweep.run import run_block, run_group
+from parity.sweep.run import Runner, run_block, run_group
 from parity.sweep.store import Store
 
 
@@ -40,8 +40,8 @@ def sweep(
 
     Args:
         config: what to run.
-        out: folder for `trials.csv`, `thresholds.csv`, figures, `report.html`, `sweep.sqlite` and `config.toml`. What an
-            earlier run of the same sweep has left there is not run again. None writes nothing.
+        out: folder for `trials.csv`, `thresholds.csv`, figures, `report.html`, `sweep.sqlite` and `config.toml`. What
+            an earlier run of the same sweep has left there is not run again. None writes nothing.
         data_dir: where the files of the data set lie; None to look in the usual places.
         progress: is told how far the sweep is.
         command: what made it, for the report; None for this call.
@@ -92,29 +92,26 @@ def _run(
     progress: Progress,
 ) -> Iterator[tuple[Group, Sequence[Trial]]]:
     """Every group with its trials, as it ends. What the store holds is not run again."""
-    groups, most_blocks = config.groups(), _most_blocks(config)
-    # A block costs about as much as its network has layers, the wide first one counted as two.
-    total = sum(group.depth + 2 for group in groups)
-    finished = 0
+    meter = Meter(config, progress)
     with progress:
-        for group in groups:
-            known = store.find(group)
-            blocks = itertools.count()
+        for group in config.groups():
+            train = partial(run_block, backends[group.framework], config, group, data)
+            yield group, run_group(config, meter.watch(group, _remembering(store, group, train)))
+            meter.finish(group)
 
-            def run(
-                learning_rates: Sequence[float], group: Group = group, known: dict = known, blocks: Iterator = blocks
-            ) -> dict[float, Trial]:
-                share = min(next(blocks) / most_blocks, 1.0)
-                progress.update((finished + (group.depth + 2) * share) / total, str(group))
-                if not all(rate in known for rate in learning_rates):
-                    trials = run_block(backends[group.framework], config, group, data, learning_rates)
-                    store.record(trials.values())
-                    known.update(trials)
-                return {rate: known[rate] for rate in learning_rates}
 
-            yield group, run_group(config, run)
-            finished += group.depth + 2
-        progress.update(1.0, "done")
+def _remembering(store: Store, group: Group, run: Runner) -> Runner:
+    """`run`, but only for what the store does not hold yet; whole blocks at a time, as they were first run."""
+    known = store.find(group)
+
+    def remembered(learning_rates: Sequence[float]) -> Mapping[float, Trial]:
+        if not all(rate in known for rate in learning_rates):
+            trials = run(learning_rates)
+            store.record(trials.values())
+            known.update(trials)
+        return {rate: known[rate] for rate in learning_rates}
+
+    return remembered
 
 
 def _started(config: SweepConfig, store: Store, done: Container[Group]) -> dict[Group, Sequence[Trial]]:
@@ -139,17 +136,6 @@ def _report(
         complete=started is None,
         **about,
     )
-
-
-def _most_blocks(config: SweepConfig) -> int:
-    """The number of populations that a group can need: its grid and a whole bisection."""
-    rates = config.learning_rates.values()
-    grid = -(-len(rates) // config.population_size)
-    halvings, ratio = 0, rates[1] / rates[0]
-    while ratio >= BRACKET_RATIO:
-        halvings, ratio = halvings + 1, ratio**0.5
-    levels_at_once = (config.population_size + 1).bit_length() - 1
-    return grid + -(-halvings // levels_at_once)
 
 
 def _environment(backends: Mapping[str, Backend], dataset: Dataset) -> dict[str, str]:

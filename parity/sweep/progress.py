@@ -1,11 +1,17 @@
 """How far a sweep is, on standard error: a bar on a terminal, plain lines elsewhere."""
 
+import itertools
 import time
+from collections.abc import Sequence
 from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+
+from parity.sweep.classify import BRACKET_RATIO
+from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.run import Runner
 
 PLAIN_INTERVAL = 10.0  # seconds between two lines
 
@@ -20,6 +26,47 @@ class Progress(Protocol):
     def update(self, share: float, description: str) -> None:
         """`share` of the estimated work is done (0 to 1), and `description` comes next."""
         ...
+
+
+class Meter:
+    """Estimates how much of a sweep is done: a block costs about as much as its network has layers."""
+
+    def __init__(self, config: SweepConfig, progress: Progress) -> None:
+        self._progress, self._finished = progress, 0
+        self._total = sum(self._cost(group) for group in config.groups())
+        self._most_blocks = most_blocks(config)
+
+    @staticmethod
+    def _cost(group: Group) -> int:
+        return group.depth + 2  # the wide first layer and the evaluation count as one more each
+
+    def watch(self, group: Group, run: Runner) -> Runner:
+        """`run`, announced."""
+        blocks = itertools.count()
+
+        def watched(learning_rates: Sequence[float]):
+            share = min(next(blocks) / self._most_blocks, 1.0)
+            self._progress.update((self._finished + self._cost(group) * share) / self._total, str(group))
+            return run(learning_rates)
+
+        return watched
+
+    def finish(self, group: Group) -> None:
+        """A group has ended."""
+        self._finished += self._cost(group)
+        if self._finished == self._total:
+            self._progress.update(1.0, "done")
+
+
+def most_blocks(config: SweepConfig) -> int:
+    """The number of populations that a group can need: for its grid and for a whole bisection."""
+    rates = config.learning_rates.values()
+    grid = -(-len(rates) // config.population_size)
+    halvings, ratio = 0, rates[1] / rates[0]
+    while ratio >= BRACKET_RATIO:
+        halvings, ratio = halvings + 1, ratio**0.5
+    halvings_at_once = (config.population_size + 1).bit_length() - 1
+    return grid + -(-halvings // halvings_at_once)
 
 
 class SilentProgress:

@@ -1,0 +1,126 @@
+"""The sheet that every figure is drawn on: header, notices, legend, panels, and the command in small print.
+
+Sizes are in inches and set by hand: Matplotlib's automatic layouts know nothing of the header and the small print.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from parity.report.style import WARNING_COLOR, plain
+from parity.sweep.records import SweepReport
+
+_LINE = 0.21  # inches for a line of text
+_SMALL_PRINT = 0.13
+_EDGE = 0.15
+_AXIS_LABEL = 0.55  # below the panels
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A figure and the part of it that panels may fill, in inches from the lower left corner."""
+
+    figure: Figure
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+    def axes(self, left: float, bottom: float, width: float, height: float, **options: Any) -> Axes:
+        """New axes, placed in inches from the lower left corner of the part for panels."""
+        full_width, full_height = self.figure.get_size_inches()
+        return self.figure.add_axes(
+            (
+                (self.left + left) / full_width,
+                (self.bottom + bottom) / full_height,
+                width / full_width,
+                height / full_height,
+            ),
+            **options,
+        )
+
+
+def notices(report: SweepReport) -> list[str]:
+    """What a reader must know before any number: made-up data, a sweep that was cut short."""
+    found = []
+    if report.dataset.lower().startswith("synthetic"):
+        found.append("SYNTHETIC DATA: made up by a program, not comparable with results on a real data set")
+    if not report.complete:
+        found.append("INCOMPLETE: the sweep was interrupted; what had finished by then is shown")
+    return found
+
+
+def open_sheet(
+    report: SweepReport, title: str, *, size: tuple[float, float], handles: Sequence[Any] = (), left: float = 0.75
+) -> Sheet:
+    """A figure with everything but its panels.
+
+    Args:
+        report: gives the data set, the setting, the notices and the command.
+        title: what the figure shows.
+        size: width of the figure and height of the panels, in inches.
+        handles: of the legend, which stands above the panels.
+        left: inches to the left of the panels.
+    """
+    width, panels = size
+    warnings = notices(report)
+    columns, rows = _legend_shape([str(handle.get_label()) for handle in handles], width)
+    setting = textwrap.wrap(_setting(report), int(width * 14.5))
+    command = textwrap.wrap(f"made by: {plain(report.command)}", int(width * 18))
+    head = 0.32 + _LINE * (len(setting) + 1.35 * len(warnings) + 0.8 * rows) + (0.25 if rows else 0.15)
+    foot = _AXIS_LABEL + _SMALL_PRINT * len(command) + _EDGE
+    height = head + panels + foot
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+
+    def write(inches_from_top: float, text: str, **options: Any) -> None:
+        figure.text(_EDGE / width, 1 - inches_from_top / height, text, va="top", **options)
+
+    write(_EDGE, plain(title), fontsize=12.5, fontweight="bold")
+    write(_EDGE + 0.26, "\n".join(setting), fontsize=9, color="#333333", linespacing=1.3)
+    top = _EDGE + 0.26 + _LINE * len(setting)
+    for warning in warnings:
+        box = {"facecolor": WARNING_COLOR, "edgecolor": "none", "boxstyle": "round,pad=0.25"}
+        write(top + 0.06, f" {warning} ", fontsize=9.5, fontweight="bold", color="white", bbox=box)
+        top += 1.35 * _LINE
+    if rows:
+        figure.legend(
+            handles=handles, loc="upper left", ncols=columns,
+            bbox_to_anchor=((_EDGE - 0.05) / width, 1 - (top + 0.02) / height),
+            frameon=False, fontsize=8.5, handlelength=3.2, borderaxespad=0.4, labelspacing=0.35,
+        )  # fmt: skip
+    figure.text(_EDGE / width, _EDGE * 0.6 / height, "\n".join(command), va="bottom", fontsize=6.5,
+                color="#555555", family="DejaVu Sans Mono")  # fmt: skip
+    return Sheet(figure, left, foot, width - left - 0.25, panels)
+
+
+def message_sheet(report: SweepReport, title: str, message: str) -> Figure:
+    """A figure that has nothing to draw and says so."""
+    sheet = open_sheet(report, title, size=(8.0, 1.5))
+    sheet.figure.text(0.5, (sheet.bottom + 0.75) / sheet.figure.get_figheight(), message, ha="center", fontsize=13)
+    return sheet.figure
+
+
+def _setting(report: SweepReport) -> str:
+    config = report.config
+    seeds = f"{config.num_seeds} seeds" if config.num_seeds > 1 else "1 seed"
+    passes = f"{config.num_passes} passes" if config.num_passes > 1 else "1 pass"
+    return (
+        f"data set: {plain(report.dataset)}, {config.fraction:.0%} of its training set; "
+        f"width {config.hidden_width}, batches of {config.batch_size}, plain SGD, {passes}, {seeds}"
+    )
+
+
+def _legend_shape(labels: Sequence[str], width: float) -> tuple[int, int]:
+    """Columns and rows of a legend that fits into the figure's width."""
+    if not labels:
+        return 1, 0
+    entry = 0.7 + 0.064 * max(len(label) for label in labels)
+    columns = max(1, min(len(labels), int((width - 0.3) / entry)))
+    rows = -(-len(labels) // columns)
+    return -(-len(labels) // rows), rows

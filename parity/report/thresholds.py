@@ -1,0 +1,144 @@
+"""The divergent learning rate against depth."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from parity.report.canvas import message_sheet, open_sheet
+from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style, series_styles
+from parity.report.tables import median_rate, threshold_value
+from parity.sweep.records import Outcome, SweepReport, Threshold
+
+TITLE = "Smallest divergent learning rate against depth"
+_SPREAD = 0.44  # how far the series of one depth are moved apart; depths are 1 apart
+
+
+def divergent_learning_rate(report: SweepReport) -> Figure:
+    """The smallest divergent learning rate against depth, by framework and batch norm.
+
+    A filled marker is one seed; the line runs through the median over seeds. A thin bar joins the largest stable and
+    the smallest divergent learning rate. An open marker at the grid's edge is a bound, not a value.
+    """
+    with page_style():
+        if not report.thresholds:
+            return message_sheet(report, TITLE, "nothing finished yet")
+        depths = sorted({threshold.group.depth for threshold in report.thresholds})
+        styles = series_styles(report.config.frameworks, report.config.batch_norm)
+        sheet = open_sheet(
+            report, TITLE, size=(max(7.5, 1.6 + 0.75 * len(depths)), 4.2), handles=_handles(report, styles)
+        )
+        axes = sheet.axes(0, 0, sheet.width, sheet.height)
+        for place, (key, style) in enumerate(styles.items()):
+            shift = _SPREAD * ((place + 0.5) / len(styles) - 0.5)
+            series = [found for found in report.thresholds if (found.group.framework, found.group.batch_norm) == key]
+            _draw_series(axes, report, series, style, {depth: index + shift for index, depth in enumerate(depths)})
+        _label(axes, report, depths)
+        return sheet.figure
+
+
+def _edge_value(report: SweepReport, value: float) -> float:
+    rates = report.config.learning_rates
+    return min(max(value, rates.low), rates.high)
+
+
+def _draw_series(
+    axes: Axes, report: SweepReport, series: list[Threshold], style: SeriesStyle, places: dict[int, float]
+) -> None:
+    by_depth: dict[int, list[Threshold]] = {}
+    for threshold in series:
+        by_depth.setdefault(threshold.group.depth, []).append(threshold)
+    medians = {depth: median_rate(map(threshold_value, found)) for depth, found in sorted(by_depth.items())}
+    axes.plot(
+        [places[depth] for depth in medians],
+        [_edge_value(report, median) for median in medians.values()],
+        color=style.color, linestyle=style.dash, alpha=0.85, gid="median",
+    )  # fmt: skip
+    for depth, found in by_depth.items():
+        for index, threshold in enumerate(found):
+            # Seeds stand side by side, within the room of their series.
+            nudge = 0.08 * ((index + 0.5) / len(found) - 0.5)
+            _draw_threshold(axes, report, threshold, style, places[depth] + nudge)
+
+
+def _draw_threshold(axes: Axes, report: SweepReport, threshold: Threshold, style: SeriesStyle, place: float) -> None:
+    look: dict[str, Any] = {
+        "color": style.color,
+        "marker": style.marker,
+        "markersize": 5.5 if report.config.num_seeds == 1 else 4.5,
+        "linestyle": "none",
+    }
+    value = _edge_value(report, threshold_value(threshold))
+    if threshold.outcome is Outcome.BRACKETED:
+        axes.vlines(place, threshold.largest_stable or value, value, color=style.color, linewidth=1.0)
+        axes.plot([place], [value], gid="value", **look)
+        return
+    rises = threshold.outcome is Outcome.NONE_FAILED
+    axes.annotate(
+        "", xy=(place, value), xytext=(0, 15 if rises else -15), textcoords="offset points", annotation_clip=False,
+        arrowprops={"arrowstyle": "<-", "color": style.color, "shrinkA": 0, "shrinkB": 3},
+        gid="up" if rises else "down",
+    )  # fmt: skip
+    axes.plot([place], [value], markerfacecolor="white", zorder=3, gid="bound", **look)
+
+
+def _limits(report: SweepReport) -> tuple[float, float]:
+    """The part of the grid that holds the thresholds, and the grid's edge where one lies beyond it."""
+    rates = report.config.learning_rates
+    values = [_edge_value(report, threshold_value(threshold)) for threshold in report.thresholds]
+    return max(min(values) / 5, rates.low), min(max(values) * 5, rates.high)
+
+
+def _label(axes: Axes, report: SweepReport, depths: list[int]) -> None:
+    low, high = _limits(report)
+    margin = (high / low) ** 0.1
+    axes.set_yscale("log")
+    axes.set_ylim(low / margin, high * margin)
+    log_ticks(axes.yaxis, low, high)
+    _mark_grid_edges(axes, report, low, high)
+    axes.set_xlim(-0.5, len(depths) - 0.5)
+    axes.set_xticks(range(len(depths)), [str(depth) for depth in depths])
+    axes.grid(visible=False, axis="x")
+    for index in range(1, len(depths)):
+        axes.axvline(index - 0.5, color="#EDEDED", linewidth=0.8, zorder=0.4)
+    axes.set_xlabel("depth (hidden layers; evenly spaced, not to scale)")
+    axes.set_ylabel("learning rate of plain SGD (no unit, log scale)")
+
+
+def _mark_grid_edges(axes: Axes, report: SweepReport, low: float, high: float) -> None:
+    """Name the ends of the grid, on the inner side: the arrows of bounds point outwards."""
+    rates = report.config.learning_rates
+    for edge, words, place in ((rates.low, "lowest", "left"), (rates.high, "highest", "right")):
+        if low <= edge <= high:
+            axes.axhline(edge, color="#8A8A8A", linewidth=0.8, linestyle=(0, (2, 3)), zorder=0.5)
+            axes.annotate(
+                f" {words} learning rate of the grid", (0 if place == "left" else 1, edge),
+                (0, 3 if place == "left" else -3), xycoords=("axes fraction", "data"), textcoords="offset points",
+                ha=place, va="bottom" if place == "left" else "top", fontsize=7.5, color=REFERENCE_COLOR,
+            )  # fmt: skip
+
+
+def _handles(report: SweepReport, styles: dict[tuple[str, bool], SeriesStyle]) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=style.color, marker=style.marker, linestyle=style.dash, label=style.label)
+        for style in styles.values()
+    ]
+    grey: dict[str, Any] = {"color": "#444444", "linestyle": "none"}
+    if any(threshold.outcome is Outcome.BRACKETED for threshold in report.thresholds):
+        handles.append(
+            Line2D([], [], marker="|", markersize=10, label="bar: from largest stable up to divergent", **grey)
+        )
+    meanings = {
+        Outcome.NONE_FAILED: "open, arrow up: none of the grid failed",
+        Outcome.NONE_TRAINED: "open, arrow down: none of the grid trained",
+    }
+    outcomes = {threshold.outcome for threshold in report.thresholds}
+    handles += [
+        Line2D([], [], marker="o", markerfacecolor="white", label=words, **grey)
+        for outcome, words in meanings.items()
+        if outcome in outcomes
+    ]
+    if report.config.num_seeds > 1:
+        handles.append(Line2D([], [], color="#444444", label="line: median over seeds"))
+    return handles
