@@ -2,13 +2,48 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TORCHVISION_VENV := .venv-torchvision
+TORCHVISION_BIN := $(TORCHVISION_VENV)/bin
+PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install data sweep test lint clean
+.PHONY: install data sweep test lint test-main test-torchvision clean
 
 install: $(VENV)/.installed
 
-# Torch is asked for by name so that a CPU-only build, which has no matching torchvision, will do.
+# Torch is asked for by name, not by its extra: a CPU-only build has no torchvision that matches it.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch --editable '.[jax,dev]'
+	$(BIN)/python $(PIP) --constraint constraints.txt torch --editable '.[jax,dev]'
 	@touch $@
+
+# A Torch and a torchvision that match, without JAX: for the real download code, and for Torch on its own.
+# Two installs, so that the two pins of Torch never meet.
+$(TORCHVISION_VENV)/.installed: pyproject.toml constraints.txt constraints-torchvision.txt
+	$(PYTHON) -m venv $(TORCHVISION_VENV)
+	$(TORCHVISION_BIN)/python $(PIP) --constraint constraints.txt --editable . pytest pytest-timeout hypothesis
+	$(TORCHVISION_BIN)/python $(PIP) --constraint constraints-torchvision.txt torch torchvision
+	@touch $@
+
+data: install
+	@sh scripts/get_data.sh $(BIN)/bnparity
+
+sweep: data
+	@$(BIN)/bnparity sweep --preset quick --framework both --dataset $$(cat $(VENV)/dataset) \
+		--out runs/quick-$$(cat $(VENV)/dataset)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# The main suite comes last, so that its summary closes the output.
+test: data lint test-torchvision test-main
+
+test-main: data
+	$(BIN)/python -m pytest -m "not torchvision"
+
+test-torchvision: data $(TORCHVISION_VENV)/.installed
+	$(TORCHVISION_BIN)/python -m pytest -m torchvision tests/parity/data tests/bntorch
+
+clean:
+	rm -rf $(VENV) $(TORCHVISION_VENV) runs

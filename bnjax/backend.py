@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bnjax.model import MultiLayerPerceptron
 from bnjax.population import Population
-from bnjax.train import TrainState, sgd_step, state_from_variables
+from bnjax.train import evaluate, sgd_step, state_from_variables
 from bnjax.weights import from_native, gradients_from_native, to_native
 from parity.backend import Step
 from parity.spec import DType, ModelSpec
@@ -55,11 +55,7 @@ def _copy(array: Any, dtype: Any) -> jax.Array:
 
 
 _train_step = jax.jit(sgd_step, donate_argnames="net")
-
-
-@jax.jit
-def _evaluate(net: TrainState, inputs: jax.Array) -> jax.Array:
-    return net.model.apply(net.variables, inputs)  # pyright: ignore[reportReturnType]
+_evaluate = jax.jit(evaluate)
 
 
 class JaxBackend:

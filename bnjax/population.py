@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnjax.model import MultiLayerPerceptron
-from bnjax.train import TrainState, sgd_step, state_from_variables
+from bnjax.train import TrainState, evaluate, sgd_step, state_from_variables
 from bnjax.weights import from_native, to_native
 from parity.backend import Evaluation, PassRecord
 from parity.spec import DType, ModelSpec
@@ -65,7 +65,7 @@ class Population:
 
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
         """Loss and accuracy of every member in evaluation mode, chunk by chunk."""
-        loss, correct = 0.0, 0
+        loss, correct = np.zeros(()), np.zeros(())
         with self._precision():
             for start in range(0, len(inputs), EVALUATION_CHUNK):
                 chunk = slice(start, start + EVALUATION_CHUNK)
@@ -100,7 +100,7 @@ def _all_finite(net: TrainState) -> jax.Array:
 @jax.jit
 def _evaluate(nets: TrainState, inputs: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
     def sums(net: TrainState) -> tuple[jax.Array, jax.Array]:
-        log_probabilities = jax.nn.log_softmax(net.model.apply(net.variables, inputs))
+        log_probabilities = jax.nn.log_softmax(evaluate(net, inputs))
         loss = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1).sum()
         return loss, (log_probabilities.argmax(axis=-1) == labels).sum()
 

@@ -4,14 +4,15 @@
 it.
 """
 
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import struct
 from jax.typing import ArrayLike
 
 from bnjax.model import MultiLayerPerceptron
@@ -21,7 +22,7 @@ from parity.spec import DType
 from parity.weights import draw_weights
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class TrainState:
     """A network and all that training changes, as one immutable value.
 
@@ -32,7 +33,7 @@ class TrainState:
         opt_state: optax's state of plain SGD.
     """
 
-    model: MultiLayerPerceptron = flax.struct.field(pytree_node=False)
+    model: MultiLayerPerceptron = struct.field(pytree_node=False)
     params: Any
     batch_stats: Any
     opt_state: Any
@@ -100,10 +101,15 @@ def compute_accuracy(net: TrainState, inputs: ArrayLike, labels: ArrayLike) -> j
     return (_logits(net, jnp.asarray(inputs), False).argmax(axis=-1) == jnp.asarray(labels)).mean()
 
 
+def evaluate(net: TrainState, inputs: jax.Array) -> jax.Array:
+    """Logits in evaluation mode, shape (batch, output_dim). A pure function, not jitted."""
+    return cast(jax.Array, net.model.apply(net.variables, inputs))
+
+
 @partial(jax.jit, static_argnames="train")
 def _logits(net: TrainState, inputs: jax.Array, train: bool) -> jax.Array:
     if not train:
-        return net.model.apply(net.variables, inputs)  # pyright: ignore[reportReturnType]
+        return evaluate(net, inputs)
     logits, _ = net.model.apply(net.variables, inputs, train=True, mutable=["batch_stats"])
     return logits
 
@@ -142,7 +148,9 @@ def sgd_step(
     rate = jnp.asarray(learning_rate, loss.dtype)
     updates, opt_state = optax.sgd(rate).update(gradients, net.opt_state, net.params)
     params = optax.apply_updates(net.params, updates)
-    return net.replace(params=params, batch_stats=batch_stats, opt_state=opt_state), StepOutput(loss, logits, gradients)
+    return replace(net, params=params, batch_stats=batch_stats, opt_state=opt_state), StepOutput(
+        loss, logits, gradients
+    )
 
 
 @partial(jax.jit, donate_argnames="net")

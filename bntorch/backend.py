@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bntorch.model import MultiLayerPerceptron
 from bntorch.population import Population
-from bntorch.train import mode, sgd_step
+from bntorch.train import evaluate, sgd_step
 from bntorch.weights import from_native, gradients_from_native, to_native, to_numpy
 from parity.backend import Step
 from parity.spec import DType, ModelSpec
@@ -36,8 +36,7 @@ class Learner:
     @torch.no_grad()
     def evaluate(self, inputs: Array) -> Array:
         """Logits in evaluation mode."""
-        with mode(self._net, train=False):
-            return to_numpy(self._net(_copy(inputs, self._dtype)))
+        return to_numpy(evaluate(self._net, _copy(inputs, self._dtype)))
 
     def weights(self) -> Weights:
         """A copy of the state."""

@@ -93,7 +93,7 @@ class Population:
     @torch.no_grad()
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
         """Loss and accuracy of every member in evaluation mode, chunk by chunk."""
-        loss, correct = 0.0, 0
+        loss, correct = np.zeros(()), np.zeros(())
         self._net.eval()
         for start in range(0, len(inputs), EVALUATION_CHUNK):
             chunk = slice(start, start + EVALUATION_CHUNK)
@@ -102,7 +102,7 @@ class Population:
             picked = log_probabilities.gather(-1, y.expand(len(log_probabilities), -1).unsqueeze(-1))
             loss = loss - to_numpy(picked.sum(dim=(1, 2), dtype=torch.float64))
             correct = correct + to_numpy((log_probabilities.argmax(dim=-1) == y).sum(dim=1))
-        return Evaluation(loss=np.asarray(loss / len(inputs)), accuracy=np.asarray(correct / len(inputs)))
+        return Evaluation(loss=loss / len(inputs), accuracy=correct / len(inputs))
 
     def weights(self, member: int) -> Weights:
         """The state of one member, by neutral name."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,7 +18,7 @@ from bntorch.model import MultiLayerPerceptron
 from bntorch.weights import to_native
 from parity.data import StandardizedData, updates_per_pass
 from parity.spec import DType
-from parity.weights import Array, draw_weights
+from parity.weights import draw_weights
 
 
 class Logs(NamedTuple):
@@ -67,7 +68,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def compute_objective(
-    net: MultiLayerPerceptron, inputs: Tensor | Array, labels: Tensor | Array, train: bool = False
+    net: MultiLayerPerceptron, inputs: Tensor | NDArray, labels: Tensor | NDArray, train: bool = False
 ) -> Tensor:
     """Mean cross entropy in nats; the state stays as it is.
 
@@ -81,19 +82,27 @@ def compute_objective(
 
 
 @torch.no_grad()
-def compute_accuracy(net: MultiLayerPerceptron, inputs: Tensor | Array, labels: Tensor | Array) -> Tensor:
+def compute_accuracy(net: MultiLayerPerceptron, inputs: Tensor | NDArray, labels: Tensor | NDArray) -> Tensor:
     """Share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
     return (_logits(net, _tensor(inputs), False).argmax(dim=-1) == _tensor(labels)).float().mean()
 
 
-def _tensor(array: Tensor | Array) -> Tensor:
+def _tensor(array: Tensor | NDArray) -> Tensor:
     return array if isinstance(array, Tensor) else torch.tensor(array)
 
 
+def evaluate(net: MultiLayerPerceptron, inputs: Tensor) -> Tensor:
+    """Logits in evaluation mode, shape (batch, output_dim)."""
+    with mode(net, train=False):
+        return net(inputs)
+
+
 def _logits(net: MultiLayerPerceptron, inputs: Tensor, train: bool) -> Tensor:
-    # Buffers of its own take the update that train mode makes, so that evaluating cannot change the module's.
+    if not train:
+        return evaluate(net, inputs)
+    # Buffers of its own take the update that train mode makes, so that the module's stay as they are.
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    with mode(net, train):
+    with mode(net, train=True):
         return torch.func.functional_call(net, buffers, (inputs,))
 
 
@@ -132,7 +141,7 @@ def sgd_step(
 
 
 def train_step(
-    net: MultiLayerPerceptron, inputs: Tensor | Array, labels: Tensor | Array, learning_rate: float
+    net: MultiLayerPerceptron, inputs: Tensor | NDArray, labels: Tensor | NDArray, learning_rate: float
 ) -> tuple[MultiLayerPerceptron, dict[str, Tensor]]:
     """`sgd_step` on tensors or arrays.
 
@@ -146,8 +155,8 @@ def train_step(
 
 def minibatch_sgd_one_pass(
     net: MultiLayerPerceptron,
-    inputs: Tensor | Array,
-    labels: Tensor | Array,
+    inputs: Tensor | NDArray,
+    labels: Tensor | NDArray,
     learning_rate: float,
     batch_size: int,
     verbose: bool = False,

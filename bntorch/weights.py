@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from parity.spec import DType, ModelSpec
@@ -71,7 +72,7 @@ def gradients_from_native(gradients: Mapping[str, Any], spec: ModelSpec) -> Weig
     return {name: _transpose_kernel(name, array) for name, array in arrays.items()}
 
 
-def to_numpy(tensor: Tensor) -> Array:
+def to_numpy(tensor: Tensor) -> NDArray[Any]:
     """A copy in NumPy; `Tensor.numpy()` alone would change with the tensor."""
     return np.array(tensor.detach().cpu().numpy())
 

@@ -146,7 +146,7 @@ def _environment(backends: Mapping[str, Backend], dataset: Dataset) -> dict[str,
     return versions | {"machine": machine, "data digest": dataset.digest}
 
 
-def _identity(config: SweepConfig, environment: Mapping[str, str]) -> dict[str, object]:
+def _identity(config: SweepConfig, environment: Mapping[str, str]) -> dict[str, Any]:
     """What decides the numbers."""
     return config_fields(config) | {"environment": dict(environment)}
 
