@@ -43,7 +43,7 @@ test-main: data
 	$(BIN)/python -m pytest -m "not torchvision"
 
 test-torchvision: data $(TORCHVISION_VENV)/.installed
-	$(TORCHVISION_BIN)/python -m pytest -m torchvision tests/parity/data tests/bntorch
+	$(TORCHVISION_BIN)/python -m pytest tests/parity/data tests/bntorch
 
 clean:
 	rm -rf $(VENV) $(TORCHVISION_VENV) runs

@@ -1,0 +1,38 @@
+"""The experiment in JAX/Flax: the lab's functions, with the state as an explicit value."""
+
+from bnjax.backend import JaxBackend
+from bnjax.model import MultiLayerPerceptron
+from bnjax.norm import BatchNorm
+from bnjax.population import Population
+from bnjax.train import (
+    Logs,
+    TrainState,
+    compute_accuracy,
+    compute_logs,
+    compute_objective,
+    create_train_state,
+    minibatch_sgd_one_pass,
+    sgd_step,
+    state_from_variables,
+    train_step,
+)
+from bnjax.weights import from_native, to_native
+
+__all__ = [
+    "BatchNorm",
+    "JaxBackend",
+    "Logs",
+    "MultiLayerPerceptron",
+    "Population",
+    "TrainState",
+    "compute_accuracy",
+    "compute_logs",
+    "compute_objective",
+    "create_train_state",
+    "from_native",
+    "minibatch_sgd_one_pass",
+    "sgd_step",
+    "state_from_variables",
+    "to_native",
+    "train_step",
+]

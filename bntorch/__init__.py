@@ -1,0 +1,34 @@
+"""The experiment in PyTorch: the lab's functions, with the module as the state."""
+
+from bntorch.backend import TorchBackend
+from bntorch.model import MultiLayerPerceptron
+from bntorch.norm import BatchNorm
+from bntorch.population import Population
+from bntorch.train import (
+    Logs,
+    compute_accuracy,
+    compute_logs,
+    compute_objective,
+    create_train_state,
+    minibatch_sgd_one_pass,
+    sgd_step,
+    train_step,
+)
+from bntorch.weights import from_native, to_native
+
+__all__ = [
+    "BatchNorm",
+    "Logs",
+    "MultiLayerPerceptron",
+    "Population",
+    "TorchBackend",
+    "compute_accuracy",
+    "compute_logs",
+    "compute_objective",
+    "create_train_state",
+    "from_native",
+    "minibatch_sgd_one_pass",
+    "sgd_step",
+    "to_native",
+    "train_step",
+]

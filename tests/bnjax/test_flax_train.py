@@ -1,0 +1,82 @@
+"""What is Flax's own about training: the state is a value, and a program serves every learning rate."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bnjax
+from bnjax import population, train
+from parity.spec import ModelSpec
+from parity.weights import draw_weights
+
+
+@pytest.fixture
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(8, 6)).astype(np.float32), rng.integers(0, 3, 8)
+
+
+def make_net(hidden_width: int = 4) -> bnjax.TrainState:
+    return bnjax.create_train_state(bnjax.MultiLayerPerceptron(6, 3, 2, hidden_width, True))
+
+
+def test_a_step_is_a_new_state_and_the_old_ones_memory_is_given_up(batch) -> None:
+    net = make_net()
+    new, _ = bnjax.train_step(net, *batch, 0.1)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(net.variables))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(new.variables))
+
+
+def test_a_pure_step_leaves_the_old_state_as_it_was(batch) -> None:
+    net = make_net()
+    before = jax.tree.map(np.array, net.variables)
+    bnjax.sgd_step(net, jnp.asarray(batch[0]), jnp.asarray(batch[1]), 0.1)
+    chex.assert_trees_all_equal(net.variables, before)
+
+
+def test_all_learning_rates_and_equal_models_share_one_program(batch, monkeypatch) -> None:
+    chex.clear_trace_counter()
+    counted = chex.assert_max_traces(train.sgd_step, n=1)
+    monkeypatch.setattr(train, "sgd_step", counted)
+    program = jax.jit(lambda net, x, y, rate: train.sgd_step(net, x, y, rate)[0])
+    for learning_rate in (0.1, 0.2, 0.3):
+        program(make_net(hidden_width=3), *batch, learning_rate)
+
+
+def test_all_learning_rates_of_a_population_share_one_program(batch) -> None:
+    spec = ModelSpec(input_dim=6, output_dim=3, num_hidden_layers=1, hidden_width=5)
+    before = population._run_pass._cache_size()
+    for seed, rates in enumerate(([0.1, 0.2], [0.3, 0.4], [5.0, 6.0])):
+        members = bnjax.Population(spec, draw_weights(spec, seed), rates, *batch)
+        members.run_pass(np.arange(8).reshape(2, 4))
+    assert population._run_pass._cache_size() == before + 1
+
+
+def test_a_float64_learning_rate_does_not_widen_float32_weights(batch) -> None:
+    with jax.enable_x64(True):
+        net, _ = bnjax.train_step(make_net(), *batch, np.float64(0.1))
+        assert {leaf.dtype for leaf in jax.tree.leaves(net.variables)} == {np.dtype(np.float32)}
+
+
+def test_the_callers_precision_is_left_alone(batch) -> None:
+    spec = ModelSpec(input_dim=6, output_dim=3, num_hidden_layers=1, hidden_width=5)
+    learner = bnjax.JaxBackend().learner(spec, draw_weights(spec, 0), "float64")
+    learner.train_step(*batch, 0.1)
+    assert not jax.config.jax_enable_x64
+    assert jnp.zeros(1).dtype == jnp.float32
+
+
+def test_a_model_made_by_init_starts_as_the_spec_says() -> None:
+    model = bnjax.MultiLayerPerceptron(100, 10, 2, 50, True)
+    variables = model.init(jax.random.key(0), jnp.zeros((2, 100)))
+    chex.assert_trees_all_equal_shapes_and_dtypes(variables, bnjax.to_native(draw_weights(model.spec, 0), model.spec))
+    for name, fan_in in (("linear_0", 100), ("linear_1", 50), ("head", 50)):
+        for leaf in variables["params"][name].values():
+            assert 0.8 / np.sqrt(fan_in) < np.abs(leaf).max() <= 1 / np.sqrt(fan_in)
+
+
+def test_a_bad_model_says_which_rule_it_breaks() -> None:
+    with pytest.raises(ValueError, match="num_hidden_layers must be an integer of at least 1"):
+        bnjax.create_train_state(bnjax.MultiLayerPerceptron(6, 3, 0, 4, True))

@@ -1,0 +1,71 @@
+"""What is PyTorch's own about training: the module is the state, and keeps its mode."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+import bntorch
+from bntorch.train import mode
+from parity.cli import main
+from parity.data import load_dataset, standardize
+
+
+@pytest.fixture
+def net() -> bntorch.MultiLayerPerceptron:
+    return bntorch.create_train_state(bntorch.MultiLayerPerceptron(784, 10, 2, 4, True))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_every_function_puts_the_module_back_in_its_mode(net, training: bool) -> None:
+    data = standardize(load_dataset("synthetic"), 0.01)
+    inputs, labels = data.train_inputs, data.train_labels
+    net.train(training)
+    bntorch.compute_objective(net, inputs, labels)
+    bntorch.compute_objective(net, inputs, labels, train=True)
+    bntorch.compute_accuracy(net, inputs, labels)
+    bntorch.compute_logs(net, data)
+    bntorch.train_step(net, inputs, labels, 0.1)
+    bntorch.minibatch_sgd_one_pass(net, inputs, labels, 0.1, 32)
+    assert [module.training for module in net.modules()] == [training] * len(list(net.modules()))
+
+
+def test_the_mode_is_restored_when_a_step_fails(net) -> None:
+    net.eval()
+    with pytest.raises(ValueError, match="at least 2"):
+        bntorch.train_step(net, np.zeros((1, 784), np.float32), np.zeros(1, np.int64), 0.1)
+    assert not net.training
+
+
+def test_mode_is_a_context_manager_for_any_module() -> None:
+    module = torch.nn.Linear(1, 1)
+    with mode(module, train=False):
+        assert not module.training
+    assert module.training
+
+
+def test_the_objective_can_be_differentiated(net) -> None:
+    rng = np.random.default_rng(0)
+    inputs, labels = rng.normal(size=(8, 784)).astype(np.float32), rng.integers(0, 10, 8)
+    objective = bntorch.compute_objective(net, inputs, labels, train=True)
+    gradients = torch.autograd.grad(objective, list(net.parameters()))
+    assert all(gradient.abs().max() > 0 for gradient in gradients)
+
+
+def test_weights_that_do_not_fit_are_listed(net) -> None:
+    state = net.state_dict()
+    del state["head.bias"]
+    state["extra"] = torch.zeros(1)
+    with pytest.raises(ValueError, match=r"missing head\.bias; unexpected extra"):
+        bntorch.from_native(state, net.spec)
+
+
+@pytest.mark.torchvision
+def test_torch_sweeps_where_jax_is_not_installed(tmp_path, capsys) -> None:
+    assert importlib.util.find_spec("jax") is None
+    command = ["sweep", "--dataset", "synthetic", "--depths", "1", "--learning-rates", "0.01:10:3", "--passes", "1"]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").exists()
+    assert main([*command, "--framework", "jax", "--out", str(tmp_path)]) == 2
+    assert "pip install 'bnparity[jax]'" in capsys.readouterr().err

@@ -1,0 +1,36 @@
+"""The first agreement: three implementations, run freely, stay together as closely as rounding lets them."""
+
+import numpy as np
+import pytest
+from noise import Twins, excesses, observed
+
+from parity.backend import Backend
+from parity.data import IndexStream, load_dataset, standardize
+from parity.spec import ModelSpec
+from parity.weights import cast_weights, draw_weights
+
+STEPS = 100
+LEARNING_RATE = 0.1
+
+
+@pytest.fixture(scope="module", params=["synthetic", pytest.param("fashion-mnist", marks=pytest.mark.fashion_mnist)])
+def data(request: pytest.FixtureRequest):
+    return standardize(load_dataset(request.param))
+
+
+@pytest.mark.parametrize("use_batch_norm", [False, True])
+@pytest.mark.parametrize("depth", [1, 3, 8])
+def test_free_runs_stay_within_a_small_multiple_of_one_ulp_twins(
+    framework: Backend, data, depth: int, use_batch_norm: bool
+) -> None:
+    spec = ModelSpec(num_hidden_layers=depth, use_batch_norm=use_batch_norm)
+    weights = draw_weights(spec, seed=0)
+    learner = framework.learner(spec, weights, "float64")
+    twins = Twins(spec, cast_weights(weights, "float64"))
+    stream = IndexStream(len(data.train_labels), 32, seed=0)
+    for t, batch in enumerate(stream.next_pass()[:STEPS]):
+        inputs, labels = data.train_inputs[batch].astype(np.float64), data.train_labels[batch]
+        expected, limits = twins.step(inputs, labels, LEARNING_RATE)
+        step = learner.train_step(inputs, labels, LEARNING_RATE)
+        found = excesses(observed(step, learner.weights()), expected, limits)
+        assert not found, f"step {t}: {found}"

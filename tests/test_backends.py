@@ -1,0 +1,284 @@
+"""The contract of `parity.backend`, kept by every backend."""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from noise import Twins, excesses, observed
+
+from parity.backend import Backend, Learner, Population, load_backend
+from parity.errors import InputError
+from parity.reference import cross_entropy
+from parity.spec import ModelSpec
+from parity.weights import Weights, cast_weights, draw_weights, is_statistic
+
+LEARNING_RATE = 0.1
+CONVENTIONS = {
+    "the lab's": {},
+    "no batch norm": {"use_batch_norm": False},
+    "biased running variance": {"running_variance": "biased"},
+    "norm first": {"block_order": "norm_first"},
+    "norm first, no batch norm": {"block_order": "norm_first", "use_batch_norm": False},
+    "large eps, small decay": {"eps": 0.1, "decay": 0.25},
+    "no memory": {"decay": 0.0},
+    "he_normal": {"initialization": "he_normal"},
+    "orthogonal": {"initialization": "orthogonal"},
+    "width 1": {"hidden_width": 1},
+}
+
+
+def make_spec(**conventions) -> ModelSpec:
+    return ModelSpec(**{"input_dim": 12, "output_dim": 5, "num_hidden_layers": 3, "hidden_width": 8} | conventions)
+
+
+@pytest.fixture
+def batches() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(7)
+    return rng.normal(size=(4, 32, 12)), rng.integers(0, 5, size=(4, 32))
+
+
+def same(left: Weights, right: Weights) -> bool:
+    return left.keys() == right.keys() and all(np.array_equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("conventions", CONVENTIONS.values(), ids=CONVENTIONS.keys())
+def test_every_convention_means_what_the_reference_says(framework: Backend, batches, conventions) -> None:
+    spec = make_spec(**conventions)
+    weights = draw_weights(spec, seed=3)
+    learner, twins = framework.learner(spec, weights, "float64"), Twins(spec, cast_weights(weights, "float64"))
+    for inputs, labels in zip(*batches, strict=True):
+        expected, limits = twins.step(inputs, labels, LEARNING_RATE)
+        actual = observed(learner.train_step(inputs, labels, LEARNING_RATE), learner.weights())
+        assert not excesses(actual, expected, limits)
+
+
+@pytest.mark.parametrize("conventions", CONVENTIONS.values(), ids=CONVENTIONS.keys())
+def test_evaluation_uses_the_running_statistics_and_leaves_the_state(backend: Backend, batches, conventions) -> None:
+    spec = make_spec(**conventions)
+    learner = backend.learner(spec, draw_weights(spec, seed=3), "float64")
+    inputs, labels = batches[0][0], batches[1][0]
+    learner.train_step(inputs, labels, LEARNING_RATE)
+    before = learner.weights()
+    together = learner.evaluate(inputs)
+    assert same(learner.weights(), before)
+    # A sample's logits do not depend on its batch-mates, up to the rounding of a product of another shape.
+    alone = np.concatenate([learner.evaluate(inputs[i : i + 1]) for i in range(len(inputs))])
+    size = spec.input_dim + spec.num_hidden_layers * spec.hidden_width
+    np.testing.assert_allclose(alone, together, rtol=0, atol=size * np.spacing(np.abs(together).max()))
+    expected = load_backend("numpy").learner(spec, before, "float64").evaluate(inputs)
+    np.testing.assert_allclose(together, expected, rtol=0, atol=size * np.spacing(np.abs(expected).max()))
+
+
+def test_a_batch_of_one_is_refused_in_training_and_leaves_the_state(backend: Backend, batches) -> None:
+    spec = make_spec()
+    learner = backend.learner(spec, draw_weights(spec, seed=0), "float64")
+    before = learner.weights()
+    with pytest.raises(InputError) as error:
+        learner.train_step(batches[0][0][:1], batches[1][0][:1], LEARNING_RATE)
+    assert (
+        str(error.value) == "training with batch norm needs a batch of at least 2 (one sample has no variance), got 1"
+    )
+    assert same(learner.weights(), before)
+
+
+def test_a_batch_of_one_trains_without_batch_norm(backend: Backend, batches) -> None:
+    spec = make_spec(use_batch_norm=False)
+    learner = backend.learner(spec, draw_weights(spec, seed=0), "float64")
+    assert np.isfinite(learner.train_step(batches[0][0][:1], batches[1][0][:1], LEARNING_RATE).loss)
+
+
+def overwrite(value) -> None:
+    """Write into every array of a result."""
+    if isinstance(value, np.ndarray):
+        value[...] = 77
+    elif isinstance(value, dict):
+        for item in value.values():
+            overwrite(item)
+    elif hasattr(value, "__dict__"):
+        overwrite(vars(value))
+
+
+def trajectory(learner: Learner, batches, spoil: Callable[[object], None]) -> Weights:
+    """Train, with `spoil` called on everything that has crossed the protocol; the final state."""
+    for inputs, labels in zip(*copy.deepcopy(batches), strict=True):
+        crossed = [inputs, labels]
+        crossed += [learner.train_step(inputs, labels, LEARNING_RATE), learner.weights(), learner.evaluate(inputs)]
+        for value in crossed:
+            spoil(value)
+    return learner.weights()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_crosses_a_learner_is_copied_both_ways(backend: Backend, batches, dtype) -> None:
+    if dtype not in backend.dtypes:
+        dtype = backend.dtypes[0]
+    spec = make_spec()
+    given = cast_weights(draw_weights(spec, seed=0), dtype)
+    batches = (batches[0].astype(dtype), batches[1])
+    untouched = trajectory(backend.learner(spec, copy.deepcopy(given), dtype), batches, lambda value: None)
+    spoiled = backend.learner(spec, given, dtype)
+    overwrite(given)
+    assert same(trajectory(spoiled, batches, overwrite), untouched)
+
+
+def test_what_a_backend_returned_does_not_change_later(backend: Backend, batches) -> None:
+    spec = make_spec()
+    learner = backend.learner(spec, draw_weights(spec, seed=0), "float64")
+    inputs, labels = batches[0][0], batches[1][0]
+    returned = [learner.train_step(inputs, labels, LEARNING_RATE), learner.weights(), learner.evaluate(inputs)]
+    kept = copy.deepcopy(returned)
+    for _ in range(3):
+        learner.train_step(inputs, labels, LEARNING_RATE)
+        learner.evaluate(inputs)
+    assert same(vars(returned[0])["gradients"], kept[0].gradients)
+    np.testing.assert_array_equal(returned[0].logits, kept[0].logits)
+    assert same(returned[1], kept[1])
+    np.testing.assert_array_equal(returned[2], kept[2])
+
+
+def test_what_crosses_a_population_is_copied_both_ways(backend: Backend, batches) -> None:
+    def train(spoil: Callable[[object], None]) -> Weights:
+        spec = make_spec()
+        weights = draw_weights(spec, seed=0)
+        inputs, labels = batches[0].reshape(-1, 12).copy(), batches[1].reshape(-1).copy()
+        population = backend.population(spec, weights, [0.01, 0.1], inputs, labels, backend.dtypes[0])
+        spoil(weights)
+        test_inputs, test_labels = inputs.copy(), labels.copy()
+        spoil([inputs, labels][0]), spoil(labels)
+        for seed in range(2):
+            indices = np.random.default_rng(seed).integers(0, 128, (5, 32))
+            record = population.run_pass(indices)
+            for value in (indices, record, population.evaluate(test_inputs, test_labels), population.weights(1)):
+                spoil(value)
+        return population.weights(1)
+
+    assert same(train(overwrite), train(lambda value: None))
+
+
+def test_the_state_keeps_the_working_dtype(backend: Backend, batches) -> None:
+    spec = make_spec()
+    for dtype in backend.dtypes:
+        learner = backend.learner(spec, draw_weights(spec, seed=0), dtype)
+        # A float64 learning rate and float64 inputs must not widen the state.
+        step = learner.train_step(batches[0][0], batches[1][0], np.float64(0.1))
+        assert {array.dtype for array in learner.weights().values()} == {np.dtype(dtype)}
+        assert {array.dtype for array in step.gradients.values()} == {np.dtype(dtype)}
+        assert step.logits.dtype == learner.evaluate(batches[0][0]).dtype == np.dtype(dtype)
+
+
+def test_every_dtype_starts_at_the_same_point(backend: Backend) -> None:
+    weights = draw_weights(make_spec(), seed=0)
+    for dtype in backend.dtypes:
+        assert same(backend.learner(make_spec(), weights, dtype).weights(), weights)
+
+
+def test_gradients_are_those_of_everything_that_is_trained(backend: Backend, batches) -> None:
+    spec = make_spec()
+    learner = backend.learner(spec, draw_weights(spec, seed=0), "float64")
+    step = learner.train_step(batches[0][0], batches[1][0], LEARNING_RATE)
+    assert list(step.gradients) == [name for name in learner.weights() if not is_statistic(name)]
+    assert step.loss == pytest.approx(cross_entropy(step.logits, batches[1][0])[0], abs=4 * np.spacing(step.loss))
+
+
+@pytest.mark.parametrize("use_batch_norm", [False, True])
+@pytest.mark.parametrize("depth", [1, 50, 60])
+def test_any_depth_trains_in_every_dtype(backend: Backend, batches, depth: int, use_batch_norm: bool) -> None:
+    spec = make_spec(num_hidden_layers=depth, use_batch_norm=use_batch_norm)
+    for dtype in backend.dtypes:
+        learner = backend.learner(spec, draw_weights(spec, seed=0), dtype)
+        # With batch norm gradients at this depth reach 1e4, so a usual learning rate would rightly blow up.
+        assert np.isfinite(learner.train_step(batches[0][0], batches[1][0], 1e-6).loss)
+        assert np.isfinite(learner.evaluate(batches[0][0])).all()
+
+
+def run_population(backend: Backend, spec: ModelSpec, rates, batches, dtype) -> tuple[Population, np.ndarray]:
+    inputs, labels = batches[0].reshape(-1, 12), batches[1].reshape(-1)
+    population = backend.population(spec, draw_weights(spec, seed=0), rates, inputs, labels, dtype)
+    return population, np.arange(128).reshape(4, 32)
+
+
+@pytest.mark.parametrize("use_batch_norm", [False, True])
+def test_a_member_trains_as_if_it_were_alone(backend: Backend, batches, use_batch_norm: bool) -> None:
+    spec = make_spec(use_batch_norm=use_batch_norm)
+    rates = [0.01, 0.1, 1.0]
+    population, indices = run_population(backend, spec, rates, batches, "float64")
+    losses = population.run_pass(indices).losses
+    for member, rate in enumerate(rates):
+        twins = Twins(spec, cast_weights(draw_weights(spec, seed=0), "float64"))
+        for t, (inputs, labels) in enumerate(zip(*batches, strict=True)):
+            expected, limits = twins.step(inputs, labels, rate)
+            assert abs(losses[t, member] - expected["loss"]) <= limits["loss"]
+        weights = population.weights(member)
+        assert not excesses(weights, {name: expected[name] for name in weights}, limits)
+
+
+def test_a_pass_may_be_cut_anywhere(backend: Backend, batches) -> None:
+    dtype = backend.dtypes[0]
+    whole, indices = run_population(backend, make_spec(), [0.1, 0.5], batches, dtype)
+    cut, _ = run_population(backend, make_spec(), [0.1, 0.5], batches, dtype)
+    record = whole.run_pass(indices)
+    parts = [cut.run_pass(indices[:1]), cut.run_pass(indices[1:])]
+    np.testing.assert_array_equal(np.concatenate([part.losses for part in parts]), record.losses)
+    assert same(cut.weights(1), whole.weights(1))
+
+
+def test_a_member_that_blows_up_is_seen_and_leaves_the_others_alone(backend: Backend, batches) -> None:
+    spec, dtype = make_spec(use_batch_norm=False), backend.dtypes[0]
+    calm, indices = run_population(backend, spec, [0.1, 0.2], batches, dtype)
+    wild, _ = run_population(backend, spec, [0.1, 1e300 if dtype == "float64" else 1e35], batches, dtype)
+    record = wild.run_pass(indices)
+    assert record.finite[:, 0].all()
+    assert not record.finite[-1, 1]
+    calm.run_pass(indices)
+    assert same(wild.weights(0), calm.weights(0))
+
+
+def test_a_weight_that_is_not_finite_shows_at_its_own_update(backend: Backend, batches) -> None:
+    # The first loss is finite whatever the learning rate is, and an infinite update spoils the weights at once.
+    rate = 1e308 if backend.dtypes[0] == "float64" else 3e38
+    spec = make_spec(use_batch_norm=False, initialization="he_normal")
+    inputs = 1e3 * batches[0]
+    population, indices = run_population(backend, spec, [rate], (inputs, batches[1]), backend.dtypes[0])
+    record = population.run_pass(indices)
+    assert np.isfinite(record.losses[0, 0])
+    assert not record.finite[0, 0]
+
+
+@pytest.mark.parametrize("num_samples", [1, 37, 4321])
+def test_a_population_evaluates_as_its_members_would(backend: Backend, batches, num_samples: int) -> None:
+    spec, rng = make_spec(), np.random.default_rng(1)
+    population, indices = run_population(backend, spec, [0.1, 0.5], batches, "float64")
+    population.run_pass(indices)
+    inputs, labels = rng.normal(size=(num_samples, 12)), rng.integers(0, 5, num_samples)
+    before = population.weights(0)
+    evaluation = population.evaluate(inputs, labels)
+    assert same(population.weights(0), before)
+    for member in range(2):
+        logits = backend.learner(spec, population.weights(member), "float64").evaluate(inputs)
+        assert evaluation.accuracy[member] == (logits.argmax(axis=1) == labels).mean()
+        loss = cross_entropy(logits, labels)[0]
+        # A sum of n terms in any order is off by at most n ulps of itself, and each term by a few.
+        assert abs(evaluation.loss[member] - loss) <= (num_samples + 16) * np.spacing(loss)
+
+
+def test_weights_go_to_the_frameworks_own_form_and_back(backend: Backend) -> None:
+    for use_batch_norm in (False, True):
+        spec = make_spec(use_batch_norm=use_batch_norm)
+        for dtype in backend.dtypes:
+            weights = cast_weights(draw_weights(spec, seed=0), dtype)
+            back = backend.from_native(backend.to_native(weights, spec, dtype), spec)
+            assert same(back, weights)
+            assert {array.dtype for array in back.values()} == {np.dtype(dtype)}
+
+
+def test_a_backend_says_what_it_is(backend: Backend) -> None:
+    assert isinstance(backend, Backend)
+    assert backend.name in ("jax", "numpy", "torch")
+    assert backend.versions()
+    assert all(backend.versions().values())
+
+
+def test_an_unknown_backend_is_refused_with_the_choices() -> None:
+    with pytest.raises(InputError, match=r"no framework is named 'nosuch'; choose one of jax, numpy, torch"):
+        load_backend("nosuch")

@@ -1,0 +1,190 @@
+"""The siblings read as one: the same modules, names, order and signatures, but for a short list of exceptions."""
+
+import ast
+import importlib
+import inspect
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import bnjax
+import bntorch
+
+# Names that one sibling has alone, with the reason.
+ONLY_JAX = {
+    "train.TrainState": "Flax's state is an explicit value; Torch's is the module itself",
+    "train.state_from_variables": "makes that value; in Torch it is load_state_dict",
+}
+ONLY_TORCH = {
+    "train.mode": "Torch's modules carry a mode, which evaluation must put back; Flax takes it as an argument",
+    "weights.to_numpy": "Tensor.numpy() shares memory, so a copying function is needed; np.array copies a JAX array",
+}
+# Names that differ because they hold the framework's own, as JAX's is to Torch's.
+RENAMED = {
+    "backend.JaxBackend": "backend.TorchBackend",  # the class names itself in tracebacks and in entry points
+    "model.MultiLayerPerceptron.__call__": "model.MultiLayerPerceptron.forward",  # nn.Module's hook
+    "norm.BatchNorm.__call__": "norm.BatchNorm.forward",
+}
+# Parameters that one sibling's modules have alone: each sibling's own way to give a dtype, a name, a shape or a mode.
+OWN_PARAMETERS = {
+    "param_dtype": "Flax makes parameters in their dtype; Torch's `.to(dtype)` converts the module",
+    "name": "Flax names submodules when they are made",
+    "parent": "Flax's own",
+    "train": "of a module's call: Torch's modules carry the mode",
+    "num_features": "Torch needs the shape when the module is made, Flax sees it in the input",
+}
+
+
+def files(package: ModuleType) -> list[Path]:
+    assert package.__file__ is not None
+    return sorted(Path(package.__file__).parent.rglob("*.py"))
+
+
+MODULES = [path.stem for path in files(bnjax) if path.stem != "__init__"]
+
+
+def public(nodes: list[ast.stmt], dunders: tuple[str, ...] = ()) -> list[ast.stmt]:
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    return [node for node in nodes if isinstance(node, kinds) and (node.name[0] != "_" or node.name in dunders)]
+
+
+def signatures(module: ModuleType, name: str) -> dict[str, inspect.Signature]:
+    """The signature of each public function, class and method that a module defines, in the order of the file.
+
+    Properties count as attributes, which constructors set as well: they have no signature.
+    """
+    found = {}
+    for node in public(ast.parse(inspect.getsource(module)).body):
+        assert isinstance(node, ast.FunctionDef | ast.ClassDef)
+        value = getattr(module, node.name)
+        found[f"{name}.{node.name}"] = inspect.signature(value)
+        for method in public(node.body if isinstance(node, ast.ClassDef) else [], ("__call__",)):
+            assert isinstance(method, ast.FunctionDef)
+            if callable(attribute := getattr(value, method.name)):
+                found[f"{name}.{node.name}.{method.name}"] = inspect.signature(attribute)
+    return found
+
+
+def only(key: str, names: dict[str, str]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def rename(key: str) -> str:
+    for jax_name, torch_name in RENAMED.items():
+        if key == jax_name or key.startswith(f"{jax_name}."):
+            return torch_name + key.removeprefix(jax_name)
+    return key
+
+
+def parameters(key: str, signature: inspect.Signature) -> list[tuple[str, str, object]]:
+    """Name, kind and default of each parameter; annotations differ, as the frameworks' arrays do."""
+    of_module = key.split(".")[0] in ("model", "norm") and key.split(".")[1][0].isupper()
+    return [
+        (parameter.name, parameter.kind.description, parameter.default)
+        for parameter in signature.parameters.values()
+        if not (of_module and parameter.name in OWN_PARAMETERS)
+    ]
+
+
+def differences(jax_module: ModuleType, torch_module: ModuleType, name: str) -> list[str]:
+    """Where two modules of the same name differ, in words."""
+    ours = {rename(k): v for k, v in signatures(jax_module, name).items() if not only(k, ONLY_JAX)}
+    theirs = {k: v for k, v in signatures(torch_module, name).items() if not only(k, ONLY_TORCH)}
+    found = [f"only in one: {key}" for key in sorted(ours.keys() ^ theirs.keys())]
+    shared = [key for key in ours if key in theirs]
+    if shared != [key for key in theirs if key in ours]:
+        found.append(f"order of definitions in {name}")
+    for key in shared:
+        pair = parameters(key, ours[key]), parameters(key, theirs[key])
+        if pair[0] != pair[1]:
+            found.append(f"parameters of {key}: {pair[0]} and {pair[1]}")
+    return found
+
+
+def test_the_siblings_have_the_same_files() -> None:
+    assert [path.name for path in files(bnjax)] == [path.name for path in files(bntorch)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_siblings_define_the_same(name: str) -> None:
+    pair = importlib.import_module(f"bnjax.{name}"), importlib.import_module(f"bntorch.{name}")
+    assert differences(*pair, name) == []
+
+
+def test_the_siblings_export_the_same() -> None:
+    def last(names: dict[str, str]) -> set[str]:
+        return {name.rpartition(".")[2] for name in names}
+
+    renamed = {jax_name.rpartition(".")[2]: name.rpartition(".")[2] for jax_name, name in RENAMED.items()}
+    ours = [renamed.get(name, name) for name in bnjax.__all__ if name not in last(ONLY_JAX)]
+    assert sorted(ours) == sorted(name for name in bntorch.__all__ if name not in last(ONLY_TORCH))
+
+
+def test_every_exception_is_in_use() -> None:
+    def all_signatures(package: ModuleType) -> dict[str, inspect.Signature]:
+        pairs = [signatures(importlib.import_module(f"{package.__name__}.{name}"), name) for name in MODULES]
+        return {key: signature for pair in pairs for key, signature in pair.items()}
+
+    ours, theirs = all_signatures(bnjax), all_signatures(bntorch)
+    assert {*ONLY_JAX, *RENAMED} <= ours.keys() - theirs.keys()
+    assert {*ONLY_TORCH, *RENAMED.values()} <= theirs.keys() - ours.keys()
+    assert OWN_PARAMETERS.keys() <= {name for s in (ours | theirs).values() for name in s.parameters}
+
+
+SOURCE = """
+def step(net, rate, *, batch=32):
+    pass
+
+def evaluate(net):
+    pass
+
+class Learner:
+    def __init__(self, spec, dtype="float32"):
+        pass
+
+    def weights(self):
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("def evaluate(net)", "def assess(net)", "only in one: train.assess"),
+        ("def weights(self)", "def state(self)", "only in one: train.Learner.state"),
+        ("net, rate", "net, learning_rate", "parameters of train.step"),
+        ("net, rate", "rate, net", "parameters of train.step"),
+        ("*, batch", "batch", "parameters of train.step"),
+        ("batch=32", "batch=64", "parameters of train.step"),
+        ("batch=32", "batch", "parameters of train.step"),
+        ('"float32"', '"float64"', "parameters of train.Learner"),
+        ("weights(self)", "weights(self, member)", "parameters of train.Learner.weights"),
+        ("def evaluate(net):\n    pass\n", "", "only in one: train.evaluate"),
+        ("class", "def extra():\n    pass\n\nclass", "only in one: train.extra"),
+    ],
+)
+def test_a_planted_difference_is_found(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    found = differences(load(tmp_path / "a.py", SOURCE), load(tmp_path / "b.py", SOURCE.replace(old, new)), "train")
+    assert expected in "\n".join(found)
+
+
+def test_equal_modules_have_no_difference(tmp_path: Path) -> None:
+    assert differences(load(tmp_path / "a.py", SOURCE), load(tmp_path / "b.py", SOURCE), "train") == []
+
+
+def test_a_planted_change_of_order_is_found(tmp_path: Path) -> None:
+    ours = load(tmp_path / "a.py", "def f(): pass\ndef g(): pass\n")
+    theirs = load(tmp_path / "b.py", "def g(): pass\ndef f(): pass\n")
+    assert differences(ours, theirs, "train") == ["order of definitions in train"]
+
+
+def load(path: Path, source: str) -> ModuleType:
+    path.write_text(source)
+    spec = spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
