@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,8 +29,9 @@ CONVENTIONS = {
 }
 
 
-def make_spec(**conventions) -> ModelSpec:
-    return ModelSpec(**{"input_dim": 12, "output_dim": 5, "num_hidden_layers": 3, "hidden_width": 8} | conventions)
+def make_spec(**conventions: Any) -> ModelSpec:
+    sizes: dict[str, Any] = {"input_dim": 12, "output_dim": 5, "num_hidden_layers": 3, "hidden_width": 8}
+    return ModelSpec(**sizes | conventions)
 
 
 @pytest.fixture
@@ -206,6 +208,7 @@ def test_a_member_trains_as_if_it_were_alone(backend: Backend, batches, use_batc
     losses = population.run_pass(indices).losses
     for member, rate in enumerate(rates):
         twins = Twins(spec, cast_weights(draw_weights(spec, seed=0), "float64"))
+        expected, limits = {}, {}
         for t, (inputs, labels) in enumerate(zip(*batches, strict=True)):
             expected, limits = twins.step(inputs, labels, rate)
             assert abs(losses[t, member] - expected["loss"]) <= limits["loss"]

@@ -156,10 +156,10 @@ def torchvision_edges(edges: list[Edge]) -> list[Edge]:
 
 
 def extra_torchvision(edges: list[Edge]) -> Iterator[tuple[str, Edge]]:
-    first, *others = torchvision_edges(edges) or [None]
-    for edge in others:
-        if first and (edge.module, edge.function) != (first.module, first.function):
-            yield first.module, edge
+    found = torchvision_edges(edges)
+    for edge in found[1:]:
+        if (edge.module, edge.function) != (found[0].module, found[0].function):
+            yield found[0].module, edge
 
 
 def find_cycle(modules: list[str], edges: list[Edge]) -> list[str]:

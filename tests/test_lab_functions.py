@@ -10,7 +10,7 @@ from parity.backend import load_backend, sibling_names
 from parity.data import StandardizedData, load_dataset, standardize, updates_per_pass
 from parity.reference import cross_entropy, evaluate
 from parity.spec import ModelSpec
-from parity.weights import Weights, draw_weights
+from parity.weights import Weights, cast_weights, draw_weights
 
 
 @pytest.fixture(params=sibling_names())
@@ -51,12 +51,12 @@ def test_objective_and_accuracy_are_those_of_evaluation_mode(lab, data, use_batc
         net, _ = lab.train_step(net, data.train_inputs[:32], data.train_labels[:32], 0.1)
     spec = ModelSpec(num_hidden_layers=2, hidden_width=16, use_batch_norm=use_batch_norm)
     before = neutral(net)
-    weights = {name: array.astype(np.float64) for name, array in before.items()}
+    weights = cast_weights(before, "float64")
     logits = evaluate(spec, weights, data.test_inputs.astype(np.float64))
     expected = cross_entropy(logits, data.test_labels)[0]
     # Standardized pixels of up to 1e3 meet in sums of 784 terms: each logit is good to about 784 ulps of the largest.
     slack = 784 * np.finfo(np.float32).eps * np.abs(logits).max()
-    assert abs(float(lab.compute_objective(net, data.test_inputs, data.test_labels)) - expected) <= slack
+    assert abs(lab.compute_objective(net, data.test_inputs, data.test_labels).item() - expected) <= slack
     accuracy = (logits.argmax(axis=1) == data.test_labels).mean()
     two_largest = np.sort(logits, axis=1)[:, -2:]
     ties = (np.diff(two_largest, axis=1) <= 2 * slack).mean()
@@ -68,22 +68,22 @@ def test_the_training_objective_uses_the_batchs_statistics_and_leaves_the_state(
     net = make_net(lab)
     before = neutral(net)
     inputs, labels = data.train_inputs[:32], data.train_labels[:32]
-    objective = float(lab.compute_objective(net, inputs, labels, train=True))
+    objective = lab.compute_objective(net, inputs, labels, train=True).item()
     assert same(neutral(net), before)
     _, metrics = lab.train_step(net, inputs, labels, 0.1)
     # One program and another: XLA fuses them differently, so the last few bits may differ.
-    assert objective == pytest.approx(float(metrics["loss"]), rel=1e2 * np.finfo(np.float32).eps)
-    assert objective != pytest.approx(float(lab.compute_objective(make_net(lab), inputs, labels)), rel=1e-3)
+    assert objective == pytest.approx(float(metrics["loss"]), rel=1e2 * float(np.finfo(np.float32).eps))
+    assert objective != pytest.approx(lab.compute_objective(make_net(lab), inputs, labels).item(), rel=1e-3)
 
 
 def test_logs_are_losses_and_accuracies_of_both_sets(lab, data, capsys) -> None:
     net = make_net(lab)
     logs = lab.compute_logs(net, data, verbose=True)
     assert logs == (
-        float(lab.compute_objective(net, data.train_inputs, data.train_labels)),
-        float(lab.compute_accuracy(net, data.train_inputs, data.train_labels)),
-        float(lab.compute_objective(net, data.test_inputs, data.test_labels)),
-        float(lab.compute_accuracy(net, data.test_inputs, data.test_labels)),
+        lab.compute_objective(net, data.train_inputs, data.train_labels).item(),
+        lab.compute_accuracy(net, data.train_inputs, data.train_labels).item(),
+        lab.compute_objective(net, data.test_inputs, data.test_labels).item(),
+        lab.compute_accuracy(net, data.test_inputs, data.test_labels).item(),
     )
     assert f"test_accuracy {logs.test_accuracy:.4f}" in capsys.readouterr().out
 

@@ -45,9 +45,9 @@ def files(package: ModuleType) -> list[Path]:
 MODULES = [path.stem for path in files(bnjax) if path.stem != "__init__"]
 
 
-def public(nodes: list[ast.stmt], dunders: tuple[str, ...] = ()) -> list[ast.stmt]:
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    return [node for node in nodes if isinstance(node, kinds) and (node.name[0] != "_" or node.name in dunders)]
+def public(nodes: list[ast.stmt], dunders: tuple[str, ...] = ()) -> list[ast.FunctionDef | ast.ClassDef]:
+    definitions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return [node for node in definitions if node.name[0] != "_" or node.name in dunders]
 
 
 def signatures(module: ModuleType, name: str) -> dict[str, inspect.Signature]:
@@ -57,11 +57,9 @@ def signatures(module: ModuleType, name: str) -> dict[str, inspect.Signature]:
     """
     found = {}
     for node in public(ast.parse(inspect.getsource(module)).body):
-        assert isinstance(node, ast.FunctionDef | ast.ClassDef)
         value = getattr(module, node.name)
         found[f"{name}.{node.name}"] = inspect.signature(value)
         for method in public(node.body if isinstance(node, ast.ClassDef) else [], ("__call__",)):
-            assert isinstance(method, ast.FunctionDef)
             if callable(attribute := getattr(value, method.name)):
                 found[f"{name}.{node.name}.{method.name}"] = inspect.signature(attribute)
     return found
@@ -130,7 +128,7 @@ def test_every_exception_is_in_use() -> None:
     ours, theirs = all_signatures(bnjax), all_signatures(bntorch)
     assert {*ONLY_JAX, *RENAMED} <= ours.keys() - theirs.keys()
     assert {*ONLY_TORCH, *RENAMED.values()} <= theirs.keys() - ours.keys()
-    assert OWN_PARAMETERS.keys() <= {name for s in (ours | theirs).values() for name in s.parameters}
+    assert OWN_PARAMETERS.keys() <= {name for s in (*ours.values(), *theirs.values()) for name in s.parameters}
 
 
 SOURCE = """
