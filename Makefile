@@ -25,7 +25,7 @@ $(TORCHVISION_VENV)/.installed: pyproject.toml constraints.txt constraints-torch
 	@touch $@
 
 data: install
-	@sh scripts/get_data.sh $(BIN)/bnparity
+	@sh scripts/get_data.sh $(BIN)/bnparity $(VENV)/dataset
 
 sweep: data
 	@$(BIN)/bnparity sweep --preset quick --framework both --dataset $$(cat $(VENV)/dataset) \

@@ -1,5 +1,6 @@
 """The divergent learning rate against depth."""
 
+import math
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -52,7 +53,8 @@ def _draw_series(
     medians = {depth: median_rate(map(threshold_value, found)) for depth, found in sorted(by_depth.items())}
     axes.plot(
         [places[depth] for depth in medians],
-        [_edge_value(report, median) for median in medians.values()],
+        # The line stops at a bound: going on to the grid's edge it would read as a value.
+        [median if 0 < median < math.inf else math.nan for median in medians.values()],
         color=style.color, linestyle=style.dash, alpha=0.85, gid="median",
     )  # fmt: skip
     for depth, found in by_depth.items():

@@ -129,7 +129,8 @@ class PlainProgress:
             return
         self._last = elapsed
         left = f", about {elapsed * (1 - share) / share:.0f} s left" if share > 0 else ""
-        self._console.print(f"{share:4.0%} {description} ({elapsed:.0f} s elapsed{left})", highlight=False)
+        line = f"{share:4.0%} {description} ({elapsed:.0f} s elapsed{left})"
+        self._console.print(line, highlight=False, soft_wrap=True)
 
 
 def console_progress(console: Console) -> Progress:

@@ -2,17 +2,19 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from parity.reference import cross_entropy, evaluate, normalize_batch, train_step
 from parity.spec import BlockOrder, ModelSpec, RunningVariance
 from parity.weights import Weights, cast_weights, draw_weights, is_statistic
 
 
-def make_case(spec: ModelSpec, seed: int = 0) -> tuple[Weights, np.ndarray, np.ndarray]:
+def make_case(spec: ModelSpec, seed: int = 0) -> tuple[Weights, NDArray, NDArray]:
     rng = np.random.default_rng(seed)
     weights = cast_weights(draw_weights(spec, seed), "float64")
     # Away from the special values 0 and 1, which hide factors that are missing.
-    weights = {name: array + rng.uniform(0.1, 0.3, array.shape) for name, array in weights.items()}
+    for array in weights.values():
+        array += rng.uniform(0.1, 0.3, array.shape)
     return weights, rng.normal(size=(7, spec.input_dim)), rng.integers(0, spec.output_dim, 7)
 
 
@@ -83,7 +85,7 @@ def test_a_large_mean_does_not_cancel() -> None:
 
 
 def test_evaluation_by_the_batchs_own_statistics_is_training() -> None:
-    spec = ModelSpec(input_dim=5, output_dim=3, hidden_width=4, decay=0.0, running_variance="biased")
+    spec = ModelSpec(input_dim=5, output_dim=3, hidden_width=4, decay=0.0, running_variance=RunningVariance.BIASED)
     weights, inputs, labels = make_case(spec)
     updated, step = train_step(spec, weights, inputs, labels, 0.1)
     # With decay 0 the running statistics are the batch's.

@@ -80,7 +80,8 @@ def test_decay_may_be_0() -> None:
 @pytest.mark.parametrize(("name", "kind", "choices"), ENUMS)
 def test_an_enum_is_given_by_its_string(name: str, kind: Any, choices: str) -> None:
     for member in kind:
-        spec = ModelSpec(**{name: str(member)})
+        values: dict[str, Any] = {name: member.value}
+        spec = ModelSpec(**values)
         assert getattr(spec, name) is member
         assert spec == ModelSpec(**{name: member})
     for value in ("other", "", None, []):

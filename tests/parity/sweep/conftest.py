@@ -1,11 +1,38 @@
 """What the tests of a sweep share."""
 
+from collections.abc import Callable
+
 import pytest
 
-from parity.data import StandardizedData, load_dataset, standardize
+from parity.backend import Backend
+from parity.data import Dataset, StandardizedData, load_dataset, standardize
+from parity.sweep import driver
 
 
 @pytest.fixture(scope="session")
-def small_data() -> StandardizedData:
+def synthetic() -> Dataset:
+    """The built-in data set."""
+    return load_dataset("synthetic")
+
+
+@pytest.fixture(scope="session")
+def small_data(synthetic: Dataset) -> StandardizedData:
     """The built-in data set, as a sweep with `fraction=0.05` sees it: 500 samples, 16 updates a pass."""
-    return standardize(load_dataset("synthetic"), 0.05)
+    return standardize(synthetic, 0.05)
+
+
+@pytest.fixture
+def use_backend(synthetic: Dataset, monkeypatch: pytest.MonkeyPatch, no_figures: None) -> Callable[[Backend], None]:
+    """Makes every framework of a sweep the given backend. The data is drawn once, and no figure."""
+
+    def use(backend: Backend) -> None:
+        monkeypatch.setattr(driver, "load_backend", lambda name: backend)
+        monkeypatch.setattr(driver, "load_dataset", lambda name, data_dir: synthetic)
+
+    return use
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep without its report, which has tests of its own and takes most of the time."""
+    monkeypatch.setattr("parity.report.write_report", lambda report, folder: None)
