@@ -35,7 +35,7 @@ class Learner:
         """One SGD update in train mode."""
         with self._precision():
             x, y = _copy(inputs, self._dtype), _copy(labels, np.int32)
-            self._net, output = _train_step(self._net, x, y, _copy(learning_rate, self._dtype))
+            self._net, output = _train_step(self._net, x, y, learning_rate)
             gradients = gradients_from_native(output.gradients, self._spec)
             return Step(loss=float(output.loss), logits=np.array(output.logits), gradients=gradients)
 

@@ -73,8 +73,8 @@ def gradients_from_native(gradients: Mapping[str, Any], spec: ModelSpec) -> Weig
 
 
 def to_numpy(tensor: Tensor) -> NDArray[Any]:
-    """A copy in NumPy; `Tensor.numpy()` alone would change with the tensor."""
-    return np.array(tensor.detach().cpu().numpy())
+    """The array of a tensor. It may share the tensor's memory: copy it if the tensor lives on."""
+    return tensor.detach().cpu().numpy()
 
 
 def _transpose_kernel(name: str, array: Array) -> Array:

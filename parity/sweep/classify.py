@@ -31,7 +31,7 @@ def first_offense(losses: NDArray[np.floating], finite: NDArray[np.bool_]) -> in
     if len(losses) >= EXPLOSION_WINDOW:
         # The sum of the finite ones: a loss that is not finite offends by itself, before any window that holds it.
         windows = np.lib.stride_tricks.sliding_window_view(
-            np.nan_to_num(losses.astype(np.float64), posinf=0.0), EXPLOSION_WINDOW
+            np.nan_to_num(losses.astype(np.float64), posinf=0.0, neginf=0.0), EXPLOSION_WINDOW
         )
         offends[EXPLOSION_WINDOW - 1 :] |= windows.mean(axis=1) > EXPLOSION_FACTOR * losses[0]
     return int(offends.argmax()) if offends.any() else None

@@ -55,8 +55,11 @@ def test_all_learning_rates_of_a_population_share_one_program(batch, monkeypatch
 
 def test_a_float64_learning_rate_does_not_widen_float32_weights(batch) -> None:
     with jax.enable_x64(True):
-        net, _ = bnjax.train_step(make_net(), *batch, np.float64(0.1))
-        assert {leaf.dtype for leaf in jax.tree.leaves(net.variables)} == {np.dtype(np.float32)}
+        wide, _ = bnjax.train_step(make_net(), *batch, np.float64(0.1))
+        narrow, _ = bnjax.train_step(make_net(), *batch, np.float32(0.1))
+    assert {leaf.dtype for leaf in jax.tree.leaves(wide.variables)} == {np.dtype(np.float32)}
+    # Nor may the update be computed in float64 and rounded afterwards.
+    chex.assert_trees_all_equal(wide.variables, narrow.variables)
 
 
 def test_the_callers_precision_is_left_alone(batch) -> None:
