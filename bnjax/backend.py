@@ -84,10 +84,12 @@ class JaxBackend:
         """A member for each learning rate."""
         return Population(spec, weights, learning_rates, inputs, labels, dtype)
 
-    def to_native(self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType) -> dict[str, Any]:
+    def to_native(
+        self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
         """Flax variables."""
         with jax.enable_x64(dtype == "float64"):
-            return to_native(weights, spec, dtype)
+            return to_native(weights, spec, dtype, names)
 
     def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
         """The neutral dictionary of Flax variables."""

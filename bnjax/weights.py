@@ -35,7 +35,12 @@ def native_names(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     return names | {"head.kernel": ("params", "head", "kernel"), "head.bias": ("params", "head", "bias")}
 
 
-def to_native(weights: Mapping[str, Array], spec: ModelSpec, dtype: DType = "float32") -> dict[str, Any]:
+def to_native(
+    weights: Mapping[str, Array],
+    spec: ModelSpec,
+    dtype: DType = "float32",
+    names: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Variables of `MultiLayerPerceptron`, `{"params": ..., "batch_stats": ...}`, on the default device.
 
     Raises:
@@ -43,7 +48,7 @@ def to_native(weights: Mapping[str, Array], spec: ModelSpec, dtype: DType = "flo
     """
     check_weights(weights, spec)
     # A NumPy copy of our own first: JAX may alias the memory of an array that it is given.
-    arrays = {path: jnp.asarray(np.array(weights[name], dtype)) for name, path in native_names(spec).items()}
+    arrays = {path: jnp.asarray(np.array(weights[name], dtype)) for name, path in (names or native_names(spec)).items()}
     return {"params": {}, "batch_stats": {}} | unflatten_dict(arrays)
 
 

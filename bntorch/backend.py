@@ -73,9 +73,11 @@ class TorchBackend:
         """A member for each learning rate."""
         return Population(spec, weights, learning_rates, inputs, labels, dtype)
 
-    def to_native(self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType) -> dict[str, Tensor]:
+    def to_native(
+        self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None
+    ) -> dict[str, Tensor]:
         """A `state_dict`."""
-        return to_native(weights, spec, dtype)
+        return to_native(weights, spec, dtype, names)
 
     def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
         """The neutral dictionary of a `state_dict`."""

@@ -34,7 +34,12 @@ def native_names(spec: ModelSpec) -> dict[str, str]:
     return names | {"head.kernel": "head.weight", "head.bias": "head.bias"}
 
 
-def to_native(weights: Mapping[str, Array], spec: ModelSpec, dtype: DType = "float32") -> dict[str, Tensor]:
+def to_native(
+    weights: Mapping[str, Array],
+    spec: ModelSpec,
+    dtype: DType = "float32",
+    names: Mapping[str, Any] | None = None,
+) -> dict[str, Tensor]:
     """A `state_dict` of `MultiLayerPerceptron`; kernels are transposed, as Torch stores (out, in).
 
     Raises:
@@ -43,7 +48,7 @@ def to_native(weights: Mapping[str, Array], spec: ModelSpec, dtype: DType = "flo
     check_weights(weights, spec)
     return {
         key: torch.tensor(_transpose_kernel(name, np.array(weights[name], dtype)))
-        for name, key in native_names(spec).items()
+        for name, key in (names or native_names(spec)).items()
     }
 
 

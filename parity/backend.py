@@ -126,12 +126,17 @@ class Backend(Protocol):
         """A member for each learning rate, all at the given weights, with the training set on the device."""
         ...
 
-    def to_native(self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType) -> Any:
-        """The framework's own form of the weights (Flax variables, a Torch `state_dict`)."""
+    def to_native(
+        self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The framework's own form of the weights (Flax variables, a Torch `state_dict`).
+
+        `names` is the table from neutral names to the framework's; None for that of its `MultiLayerPerceptron`.
+        """
         ...
 
     def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
-        """The neutral form of the framework's own; `names` is the table from neutral names to its names."""
+        """The neutral form of the framework's own; `names` is the table that `to_native` takes."""
         ...
 
 
@@ -212,7 +217,8 @@ def convert_weights(
     *,
     source: str,
     target: str,
-    names: Mapping[str, Any] | None = None,
+    source_names: Mapping[str, Any] | None = None,
+    target_names: Mapping[str, Any] | None = None,
     dtype: DType = "float32",
 ) -> Any:
     """Convert weights from one framework's own form to another's.
@@ -222,9 +228,10 @@ def convert_weights(
         spec: the network.
         source: the backend whose form `native` has.
         target: the backend whose form is wanted.
-        names: the table from neutral names to those in `native`, where they are not those of the backend's own
-            `MultiLayerPerceptron`; `parity.weights.registration_order_names` makes one for any Torch module that
-            registers its layers in order, the lab's among them.
+        source_names: the table from neutral names to those in `native`; None for those of the backend's own
+            `MultiLayerPerceptron`. `parity.registration_order_names` makes one for any Torch module that registers its
+            layers in order, the lab's among them.
+        target_names: the same for the result.
         dtype: of the result.
 
     Raises:
@@ -234,5 +241,5 @@ def convert_weights(
 
         variables = parity.convert_weights(model.state_dict(), spec, source="torch", target="jax")
     """
-    weights = load_backend(source).from_native(native, spec, names)
-    return load_backend(target).to_native(weights, spec, dtype)
+    weights = load_backend(source).from_native(native, spec, source_names)
+    return load_backend(target).to_native(weights, spec, dtype, target_names)

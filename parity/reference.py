@@ -276,10 +276,12 @@ class NumpyBackend:
         learners = [NumpyLearner(spec, weights) for _ in learning_rates]
         return NumpyPopulation(learners, learning_rates, inputs, labels)
 
-    def to_native(self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType) -> Weights:
-        """NumPy's own form is the neutral one."""
+    def to_native(
+        self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None
+    ) -> Weights:
+        """NumPy's own form is the neutral one; `names` renames it."""
         check_weights(weights, spec)
-        return cast_weights(weights, dtype)
+        return {(names or {}).get(name, name): array for name, array in cast_weights(weights, dtype).items()}
 
     def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
         """NumPy's own form is the neutral one; `names` renames it."""

@@ -44,9 +44,13 @@ def check_count(name: str, value: int, minimum: int, why: str) -> None:
         raise InputError(f"{name} must be an integer of at least {minimum} ({why}), got {value!r}")
 
 
+def _is_real(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def check_real(name: str, value: float, *, above: float, below: float = np.inf, why: str) -> None:
     """Raise `InputError` unless `above < value < below`."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not above < value < below:
+    if not _is_real(value) or not above < value < below:
         rule = f"above {above:g}" if np.isinf(below) else f"between {above:g} and {below:g}, both excluded"
         raise InputError(f"{name} must be a finite number {rule} ({why}), got {value!r}")
 
@@ -114,7 +118,7 @@ class ModelSpec:
         if not isinstance(self.use_batch_norm, bool):
             raise InputError(f"use_batch_norm must be True or False, got {self.use_batch_norm!r}")
         check_real("eps", self.eps, above=0, why="a constant feature has variance 0")
-        if not (isinstance(self.decay, int | float) and 0 <= self.decay < 1):
+        if not _is_real(self.decay) or not 0 <= self.decay < 1:
             raise InputError(
                 "decay must be at least 0 and below 1 (it is the share of the old statistic that is kept), "
                 f"got {self.decay!r}"

@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from parity.errors import InputError
+from parity.files import replace_file
 from parity.spec import Initialization, ModelSpec, child_seeds
 
 Array = NDArray[np.floating]
@@ -120,7 +121,7 @@ def check_weights(weights: Mapping[str, Array], spec: ModelSpec, source: str = "
     expected = weight_shapes(spec)
     problems = [f"missing {name}" for name in expected if name not in weights]
     problems += [f"unexpected {name}" for name in weights if name not in expected]
-    dtypes = set()
+    dtypes: set[np.dtype] = set()
     for name in expected.keys() & weights.keys():
         array = np.asarray(weights[name])
         dtypes.add(array.dtype)
@@ -128,7 +129,7 @@ def check_weights(weights: Mapping[str, Array], spec: ModelSpec, source: str = "
             problems.append(f"{name} has shape {array.shape} instead of {expected[name]}")
         if array.dtype not in (np.float32, np.float64):
             problems.append(f"{name} has dtype {array.dtype} instead of float32 or float64")
-    if not problems and len(dtypes) > 1:
+    if len(dtypes) > 1 and dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}:
         problems.append(f"the dtypes {' and '.join(sorted(map(str, dtypes)))} are mixed")
     if problems:
         raise InputError(f"{source} do not fit the network: {'; '.join(sorted(problems))}")
@@ -141,13 +142,7 @@ def save_weights(path: str | Path, weights: Mapping[str, Array], spec: ModelSpec
         InputError: the weights do not fit the spec, or the file cannot be written.
     """
     check_weights(weights, spec)
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(save({name: np.ascontiguousarray(array) for name, array in weights.items()}))
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose a writable place") from error
+    replace_file(Path(path), save({name: np.ascontiguousarray(array) for name, array in weights.items()}))
 
 
 def load_weights(path: str | Path, spec: ModelSpec) -> Weights:
@@ -160,7 +155,7 @@ def load_weights(path: str | Path, spec: ModelSpec) -> Weights:
         weights = load_file(path)
     except FileNotFoundError:
         raise InputError(f"no weights at {path}: there is no such file") from None
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"cannot read {path} as safetensors: {reason}; write it with save_weights") from error
     check_weights(weights, spec, source=f"weights in {path}")

@@ -25,6 +25,6 @@ def test_batch_norm_allows_larger_steps_and_both_frameworks_agree_on_how_much_la
         assert low <= rate <= high, group
     for depth in config.depths:
         for batch_norm in (False, True):
-            rates = [rate for group, rate in divergent.items() if (group.depth, group.batch_norm) == (depth, batch_norm)]
+            rates = [divergent[group] for group in divergent if (group.depth, group.batch_norm) == (depth, batch_norm)]
             # One framework against its own one-ulp twin differs by nearly as much.
             assert max(rates) / min(rates) <= (1.2 if batch_norm else 2.0), (depth, batch_norm)

@@ -19,7 +19,7 @@ FORBIDDEN = {
 }
 # What the siblings may import from `parity`, and what its reference may rest on.
 SHARED_FLOOR = ("parity.errors", "parity.spec", "parity.backend", "parity.weights", "parity.data")
-GROUND_FLOOR = (*SHARED_FLOOR, "parity.reference")
+GROUND_FLOOR = (*SHARED_FLOOR, "parity.reference", "parity.files")
 # Formats that run code when they are read.
 UNSAFE_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 UNSAFE_NAMES = {"np.load", "numpy.load", "torch.load"}

@@ -3,7 +3,6 @@
 import base64
 import io
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -13,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from parity.files import replace_file
 from parity.report.canvas import notices
 from parity.report.figures import SWEEP_FIGURES, SweepFigure
 from parity.report.style import batch_norm_words
@@ -67,11 +67,11 @@ def write_report(report: SweepReport, folder: Path, dpi: int = DPI) -> Path:
         if entry.applies(report):
             picture = _picture(entry, entry.draw(report), dpi)
             pictures.append(picture)
-            _replace(path, picture.png)
+            replace_file(path, picture.png)
         else:
             path.unlink(missing_ok=True)
     page = folder / "report.html"
-    _replace(page, render_page(report, pictures).encode())
+    replace_file(page, render_page(report, pictures).encode())
     return page
 
 
@@ -107,16 +107,6 @@ def _picture(entry: SweepFigure, figure: Figure, dpi: int) -> _Picture:
     figure.savefig(buffer, format="png", dpi=dpi)
     width, height = (round(inches * 100) for inches in figure.get_size_inches())
     return _Picture(entry.name, entry.alt, entry.caption, buffer.getvalue(), width, height)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that no reader ever sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _header(names: Sequence[str]) -> list[str]:

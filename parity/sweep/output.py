@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from parity.files import replace_file
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.records import SweepReport, Threshold, Trial
 
@@ -35,16 +36,9 @@ THRESHOLD_COLUMNS = (
 
 def write_tables(report: SweepReport, folder: Path) -> None:
     """Write `trials.csv`, `thresholds.csv` and `config.toml`."""
-    replace_file(folder / "trials.csv", _csv(TRIAL_COLUMNS, report.trials))
-    replace_file(folder / "thresholds.csv", _csv(THRESHOLD_COLUMNS, report.thresholds))
-    replace_file(folder / "config.toml", _toml(report))
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8", newline="")
-    partial.replace(path)
+    replace_file(folder / "trials.csv", _csv(TRIAL_COLUMNS, report.trials).encode())
+    replace_file(folder / "thresholds.csv", _csv(THRESHOLD_COLUMNS, report.thresholds).encode())
+    replace_file(folder / "config.toml", _toml(report).encode())
 
 
 def _csv(columns: tuple[str, ...], records: Iterable[Trial] | Iterable[Threshold]) -> str:

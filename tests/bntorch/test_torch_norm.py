@@ -27,7 +27,7 @@ def make_pair(running_variance: str = "unbiased") -> tuple[BatchNorm, nn.BatchNo
 
 def assert_equal_to_rounding(left: Tensor, right: Tensor) -> None:
     # The same few operations and sums of 16 terms, in another order.
-    limit = 64 * np.spacing(float(left.abs().max()))
+    limit = 64 * np.spacing(float(left.detach().abs().max()))
     np.testing.assert_allclose(left.detach().numpy(), right.detach().numpy(), rtol=0, atol=limit)
 
 

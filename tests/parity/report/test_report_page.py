@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_sweep import fake_report
 
+from parity.errors import InputError
 from parity.report import threshold_table, write_report
 from parity.sweep.records import Status, SweepReport, Trial
 
@@ -138,6 +139,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monke
         raise OSError("disk full")
 
     monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         write(fake_report(depths=(1, 2)), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -72,7 +72,7 @@ class FakeBackend:
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         raise NotImplementedError
 
-    def to_native(self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType) -> Any:
+    def to_native(self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Any = None) -> Any:
         raise NotImplementedError
 
     def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:

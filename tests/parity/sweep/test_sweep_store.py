@@ -43,8 +43,14 @@ def test_trial_comes_back_to_the_last_bit(tmp_path: Path, trial: Trial) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [Group("torch", 2, True, 3), Group("numpy", 1, True, 3), Group("numpy", 2, False, 3), Group("numpy", 2, True, 0)]
-)  # fmt: skip
+    "other",
+    [
+        replace(GROUP, framework="jax"),
+        replace(GROUP, depth=1),
+        replace(GROUP, batch_norm=False),
+        replace(GROUP, seed=0),
+    ],
+)
 def test_group_finds_only_its_own_trials(other: Group) -> None:
     with Store(None, {}) as store:
         store.record([TRAINED, DIVERGED, replace(TRAINED, group=other)])

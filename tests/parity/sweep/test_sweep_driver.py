@@ -1,0 +1,330 @@
+"""A sweep from its configuration to its files, and through an interruption."""
+
+import csv
+import io
+import tomllib
+from collections.abc import Callable
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_backend import CrashingBackend, FakeBackend, small_config
+from rich.console import Console
+
+import parity
+from parity import InputError
+from parity.backend import Backend, backend_names
+from parity.sweep import LearningRates, SweepInterrupted, SweepReport
+from parity.sweep.classify import find_threshold
+from parity.sweep.progress import BarProgress, PlainProgress, SilentProgress, console_progress
+
+TRIAL_HEADER = (
+    "framework,depth,batch_norm,seed,learning_rate,status,steps,initial_loss,final_loss,train_loss,train_accuracy,"
+    "test_loss,test_accuracy,message"
+)
+THRESHOLD_HEADER = (
+    "framework,depth,batch_norm,seed,outcome,largest_stable,smallest_divergent,survivors_above,best_learning_rate,"
+    "best_test_accuracy"
+)
+FLOATS = (
+    "learning_rate", "initial_loss", "final_loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
+    "largest_stable", "smallest_divergent", "best_learning_rate", "best_test_accuracy",
+)  # fmt: skip
+TABLES = ("trials.csv", "thresholds.csv")
+
+Rows = list[dict[str, str]]
+
+
+def read(path: Path) -> Rows:
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def group_key(row: dict[str, str]) -> tuple[str, int, bool, int]:
+    return row["framework"], int(row["depth"]), row["batch_norm"] == "on", int(row["seed"])
+
+
+def tables(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in TABLES]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SweepReport]:
+    """A real sweep by the reference, with all that it writes."""
+    folder = tmp_path_factory.mktemp("sweep") / "new" / "folder"
+    config = small_config(depths=(2, 1), batch_norm=(True, False), num_seeds=2)
+    return folder, parity.sweep(config, out=folder, command="bnparity sweep --dataset synthetic 'é'")
+
+
+# files
+
+
+def test_every_file_is_written_and_nothing_else(finished: tuple[Path, SweepReport]) -> None:
+    folder, _ = finished
+    names = {path.name for path in folder.iterdir()}
+    assert names == {*TABLES, "config.toml", "report.html", "sweep.sqlite", "figures"}
+
+
+@pytest.mark.parametrize(("name", "header"), [("trials.csv", TRIAL_HEADER), ("thresholds.csv", THRESHOLD_HEADER)])
+def test_table_has_exactly_these_columns(finished: tuple[Path, SweepReport], name: str, header: str) -> None:
+    lines = (finished[0] / name).read_bytes().decode("utf-8").split("\n")
+    assert lines[0] == header
+    assert len(lines) > 3
+    assert lines[-1] == ""
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_cells_are_written_as_promised(finished: tuple[Path, SweepReport], name: str) -> None:
+    rows = read(finished[0] / name)
+    floats = [cell for row in rows for column, cell in row.items() if column in FLOATS and cell]
+    assert all(repr(float(cell)) == cell for cell in floats)
+    assert {row["batch_norm"] for row in rows} == {"on", "off"}
+
+
+def test_rows_are_sorted_by_key(finished: tuple[Path, SweepReport]) -> None:
+    trials, thresholds = (read(finished[0] / name) for name in TABLES)
+    keys = [(*group_key(row), float(row["learning_rate"])) for row in trials]
+    assert keys == sorted(set(keys))
+    groups = [group_key(row) for row in thresholds]
+    assert groups == sorted({key[:4] for key in keys})
+    assert len(groups) == 8
+
+
+def test_thresholds_follow_from_the_trials(finished: tuple[Path, SweepReport]) -> None:
+    trials, thresholds = (read(finished[0] / name) for name in TABLES)
+    assert "bracketed" in {row["outcome"] for row in thresholds}
+    for row in thresholds:
+        own = [trial for trial in trials if group_key(trial) == group_key(row)]
+        trained = [trial for trial in own if trial["status"] == "trained"]
+        pairs = [(a, b) for a, b in pairwise(own) if a["status"] == "trained" != b["status"]]
+        low, high = (row["largest_stable"], row["smallest_divergent"])
+        assert row["outcome"] == ("bracketed" if pairs else "none_failed" if trained else "none_trained")
+        if pairs:
+            assert (low, high) == (pairs[0][0]["learning_rate"], pairs[0][1]["learning_rate"])
+            assert float(high) / float(low) < 1.1
+        assert int(row["survivors_above"]) == sum(float(t["learning_rate"]) > float(low or "inf") for t in trained)
+
+
+def test_report_is_what_the_tables_hold(finished: tuple[Path, SweepReport]) -> None:
+    folder, report = finished
+    for name, records in zip(TABLES, (report.trials, report.thresholds), strict=True):
+        rows = read(folder / name)
+        assert len(rows) == len(records)
+        for row, record in zip(rows, records, strict=True):
+            group = record.group
+            assert group_key(row) == (group.framework, group.depth, group.batch_norm, group.seed)
+            for column in list(row)[4:]:
+                value = getattr(record, column)
+                assert row[column] == ("" if value is None else str(value))
+
+
+def test_diverged_trial_leaves_its_final_cells_empty(finished: tuple[Path, SweepReport]) -> None:
+    diverged = [row for row in read(finished[0] / "trials.csv") if row["status"] == "diverged"]
+    assert diverged
+    for row in diverged:
+        assert row["steps"].isdecimal()
+        assert {row[name] for name in FLOATS[2:7]} == {""}
+
+
+def test_values_that_are_not_finite_are_words(tmp_path: Path, use_backend: Callable[[Backend], None]) -> None:
+    endings = {0.01: np.nan, 0.1: np.inf, 1.0: -np.inf, 10.0: np.nan, 100.0: np.nan}
+    use_backend(FakeBackend(lambda rate, update: endings[round(rate, 2)]))
+    parity.sweep(small_config(), out=tmp_path)
+    assert [row["initial_loss"] for row in read(tmp_path / "trials.csv")] == ["nan", "inf", "-inf", "nan", "nan"]
+
+
+def test_config_is_toml_with_command_and_versions(finished: tuple[Path, SweepReport]) -> None:
+    config = tomllib.loads((finished[0] / "config.toml").read_text(encoding="utf-8"))
+    assert config["sweep"] == {
+        "framework": ["numpy"], "depths": [2, 1], "batch_norm": ["on", "off"], "learning_rates": "0.01:100:5",
+        "seeds": 2, "passes": 2, "dataset": "synthetic", "hidden_width": 8, "batch_size": 32, "fraction": 0.05,
+        "population_size": 3, "command": "bnparity sweep --dataset synthetic 'é'", "complete": True,
+    }  # fmt: skip
+    environment = config["environment"]
+    assert environment.items() >= {"numpy": np.__version__, "bnparity": version("bnparity")}.items()
+    assert {"python", "machine", "data digest"} <= environment.keys()
+
+
+def test_same_sweep_again_gives_the_same_bytes(finished: tuple[Path, SweepReport]) -> None:
+    folder, report = finished
+    before = tables(folder)
+    again = parity.sweep(report.config, out=folder, command=report.command)
+    assert again == report
+    assert tables(folder) == before
+
+
+def test_without_out_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    report = parity.sweep(small_config(num_passes=1))
+    assert report.complete
+    assert report.command.startswith("parity.sweep(SweepConfig(")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_cannot_be_made_is_refused_before_anything_is_run(
+    tmp_path: Path, use_backend: Callable[[Backend], None]
+) -> None:
+    backend = FakeBackend()
+    use_backend(backend)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write to --out .*file/out.*; choose a writable folder"):
+        parity.sweep(small_config(), out=tmp_path / "file" / "out")
+    assert backend.asked == []
+
+
+def test_crashed_group_has_trials_but_no_threshold(tmp_path: Path, use_backend: Callable[[Backend], None]) -> None:
+    use_backend(CrashingBackend(RuntimeError('out of memory, "sadly"\nsecond line')))
+    report = parity.sweep(small_config(), out=tmp_path)
+    assert (report.has_errors, report.complete) == (True, True)
+    assert [row["message"] for row in read(tmp_path / "trials.csv")] == ['RuntimeError: out of memory, "sadly"'] * 5
+    assert read(tmp_path / "thresholds.csv") == []
+
+
+# common random numbers
+
+
+def test_initial_loss_is_shared_by_all_rates_and_by_all_frameworks() -> None:
+    config = small_config(
+        frameworks=backend_names(), batch_norm=(True,), learning_rates=LearningRates(0.1, 0.4, 3), num_passes=1
+    )
+    losses: dict[str, set[float]] = {}
+    for trial in parity.sweep(config).trials:
+        assert trial.initial_loss is not None
+        losses.setdefault(trial.group.framework, set()).add(trial.initial_loss)
+    assert [len(values) for values in losses.values()] == [1] * len(backend_names())
+    # A float32 sum over the 784 pixels may be off by as many roundings.
+    bound = 784 * float(np.finfo(np.float32).eps)
+    ends = sorted(value for values in losses.values() for value in values)
+    np.testing.assert_allclose(ends[0], ends[-1], rtol=bound)
+
+
+# progress
+
+
+class Recorder(SilentProgress):
+    """Keeps what it is told; interrupts instead of taking the update number `interrupt_at`."""
+
+    def __init__(self, interrupt_at: int | None = None) -> None:
+        self.updates: list[tuple[float, str]] = []
+        self.exited = False
+        self._interrupt_at = interrupt_at
+
+    def __exit__(self, *exception: object) -> None:
+        self.exited = True
+
+    def update(self, share: float, description: str) -> None:
+        if len(self.updates) == self._interrupt_at:
+            raise KeyboardInterrupt
+        self.updates.append((share, description))
+
+
+@pytest.fixture
+def two_groups() -> dict[str, Any]:
+    return {"depths": (1, 3), "learning_rates": LearningRates(0.25, 4, 2), "num_passes": 1}
+
+
+def test_progress_rises_to_the_whole(use_backend: Callable[[Backend], None], two_groups: dict[str, Any]) -> None:
+    use_backend(FakeBackend())
+    recorder = Recorder()
+    parity.sweep(small_config(**two_groups), progress=recorder)
+    shares = [share for share, _ in recorder.updates]
+    assert shares[0] == 0
+    assert shares == sorted(shares)
+    assert recorder.updates[-1] == (1.0, "done")
+    assert [description for _, description in recorder.updates].count("done") == 1
+    assert "numpy, depth 3, without batch norm, seed 0" in {description for _, description in recorder.updates}
+    assert recorder.exited
+
+
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
+    assert isinstance(console_progress(Console(file=io.StringIO(), force_terminal=True)), BarProgress)
+    assert isinstance(console_progress(Console(file=io.StringIO(), force_terminal=False)), PlainProgress)
+
+
+def test_plain_progress_is_whole_lines_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 0.0}
+    monkeypatch.setattr("time.monotonic", lambda: clock["now"])
+    text = io.StringIO()
+    progress = PlainProgress(Console(file=text, width=30))
+    for clock["now"], share in ((0.0, 0.0), (9.0, 0.1), (11.0, 0.25), (12.0, 0.3), (13.0, 1.0)):
+        progress.update(share, "torch, depth 25, without batch norm, seed 0")
+    lines = text.getvalue().splitlines()
+    assert [line.split()[0] for line in lines] == ["0%", "25%", "100%"]
+    assert lines[1].endswith("torch, depth 25, without batch norm, seed 0 (11 s elapsed, about 33 s left)")
+
+
+# interruption
+
+
+def test_interrupted_anywhere_the_sweep_goes_on_to_the_same_bytes(
+    tmp_path: Path, use_backend: Callable[[Backend], None], two_groups: dict[str, Any]
+) -> None:
+    use_backend(FakeBackend())
+    config, whole = small_config(**two_groups), Recorder()
+    parity.sweep(config, out=tmp_path / "whole", progress=whole, command="c")
+    assert len(whole.updates) > 6
+    for at in range(len(whole.updates)):
+        folder, recorder = tmp_path / str(at), Recorder(at)
+        with pytest.raises(SweepInterrupted) as caught:
+            parity.sweep(config, out=folder, progress=recorder, command="c")
+        assert recorder.exited
+        assert not caught.value.report.complete
+        assert len(read(folder / "trials.csv")) == len(caught.value.report.trials)
+        assert not tomllib.loads((folder / "config.toml").read_text())["sweep"]["complete"]
+        assert parity.sweep(config, out=folder, command="c").complete
+        assert tables(folder) == tables(tmp_path / "whole")
+
+
+def test_interruption_keeps_finished_groups_and_the_grid_of_the_unfinished(
+    use_backend: Callable[[Backend], None], two_groups: dict[str, Any]
+) -> None:
+    config, whole = small_config(**two_groups), Recorder()
+    use_backend(FakeBackend())
+    complete = parity.sweep(config, progress=whole)
+    first, second = config.groups()
+    in_second = [i for i, (_, description) in enumerate(whole.updates) if description == str(second)]
+    with pytest.raises(SweepInterrupted) as caught:
+        parity.sweep(config, progress=Recorder(in_second[1]))  # after the grid, before the bisection
+    report = caught.value.report
+    grid = config.learning_rates.values()
+    assert report.trials == tuple(
+        t for t in complete.trials if t.group == first or (t.group == second and t.learning_rate in grid)
+    )
+    assert report.thresholds == complete.thresholds[:1]
+
+
+def test_resumed_sweep_repeats_no_finished_block(
+    tmp_path: Path, use_backend: Callable[[Backend], None], two_groups: dict[str, Any]
+) -> None:
+    config, whole, halves = small_config(**two_groups), FakeBackend(), (FakeBackend(), FakeBackend())
+    use_backend(whole)
+    parity.sweep(config)
+    use_backend(halves[0])
+    with pytest.raises(SweepInterrupted):
+        parity.sweep(config, out=tmp_path, progress=Recorder(3))
+    use_backend(halves[1])
+    parity.sweep(config, out=tmp_path)
+    assert halves[0].asked + halves[1].asked == whole.asked
+
+
+def test_interruption_inside_a_block_loses_only_that_block(
+    tmp_path: Path, use_backend: Callable[[Backend], None]
+) -> None:
+    def interrupt(rate: float, update: int) -> float:
+        raise KeyboardInterrupt
+
+    use_backend(FakeBackend(interrupt))
+    with pytest.raises(SweepInterrupted) as caught:
+        parity.sweep(small_config(), out=tmp_path)
+    assert caught.value.report.trials == ()
+    assert [(tmp_path / name).read_text().strip() for name in TABLES] == [TRIAL_HEADER, THRESHOLD_HEADER]
+
+
+def test_report_threshold_is_that_of_its_trials(use_backend: Callable[[Backend], None]) -> None:
+    use_backend(FakeBackend())
+    report = parity.sweep(small_config())
+    (threshold,) = report.thresholds
+    assert threshold == find_threshold(threshold.group, report.trials)
+    assert threshold.outcome == "bracketed"
