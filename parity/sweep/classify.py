@@ -30,10 +30,10 @@ def first_offense(losses: NDArray[np.floating], finite: NDArray[np.bool_]) -> in
     offends = ~(np.isfinite(losses) & finite)
     if len(losses) >= EXPLOSION_WINDOW:
         # The sum of the finite ones: a loss that is not finite offends by itself, before any window that holds it.
-        windows = np.lib.stride_tricks.sliding_window_view(
-            np.nan_to_num(losses.astype(np.float64), posinf=0.0, neginf=0.0), EXPLOSION_WINDOW
-        )
-        offends[EXPLOSION_WINDOW - 1 :] |= windows.mean(axis=1) > EXPLOSION_FACTOR * losses[0]
+        summands = np.where(np.isfinite(losses), losses, 0.0).astype(np.float64)
+        windows = np.lib.stride_tricks.sliding_window_view(summands, EXPLOSION_WINDOW)
+        with np.errstate(over="ignore"):  # a sum of losses near the largest float is infinite, and offends
+            offends[EXPLOSION_WINDOW - 1 :] |= windows.mean(axis=1) > EXPLOSION_FACTOR * float(losses[0])
     return int(offends.argmax()) if offends.any() else None
 
 

@@ -148,7 +148,7 @@ def _environment(backends: Mapping[str, Backend], dataset: Dataset) -> dict[str,
 
 def _identity(config: SweepConfig, environment: Mapping[str, str]) -> dict[str, Any]:
     """What decides the numbers."""
-    return config_fields(config) | {"environment": dict(environment)}
+    return config_fields(config) | dict(environment)
 
 
 def _make_folder(out: str | Path | None) -> Path | None:

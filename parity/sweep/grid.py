@@ -9,6 +9,8 @@ import numpy as np
 from parity.errors import InputError
 from parity.spec import ModelSpec, TrainSpec, check_count, check_real, check_training_batch
 
+MOST_RATES = 1000
+
 
 @dataclass(frozen=True)
 class LearningRates:
@@ -31,6 +33,10 @@ class LearningRates:
         if not self.low < self.high:
             raise InputError(f"learning rates LOW:HIGH:COUNT must rise (LOW below HIGH), got {self}; swap the ends")
         check_count("the number of learning rates", self.count, 2, "a grid needs both of its ends")
+        if self.count > MOST_RATES:
+            raise InputError(f"learning rates LOW:HIGH:COUNT may be at most {MOST_RATES}, got {self}; use fewer")
+        if len(set(self.values())) < self.count:
+            raise InputError(f"learning rates {self} lie too close together to differ; use fewer or a wider range")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -44,7 +50,7 @@ class LearningRates:
             raise InputError(f"learning rates must be LOW:HIGH:COUNT, such as 0.001:10:9, got {text!r}") from None
 
     def __str__(self) -> str:
-        return f"{self.low:g}:{self.high:g}:{self.count}"
+        return ":".join((repr(self.low).removesuffix(".0"), repr(self.high).removesuffix(".0"), str(self.count)))
 
     def values(self) -> tuple[float, ...]:
         """The learning rates, rising."""
@@ -88,6 +94,8 @@ class SweepConfig:
     def __post_init__(self) -> None:
         for name in ("frameworks", "depths", "batch_norm"):
             values = getattr(self, name)
+            if isinstance(values, str):
+                raise InputError(f"{name} must be a tuple of names, such as ({values!r},), got {values!r}")
             if not values:
                 raise InputError(f"{name} must name at least one value, got none")
             object.__setattr__(self, name, tuple(dict.fromkeys(values)))

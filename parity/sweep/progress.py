@@ -1,6 +1,7 @@
 """How far a sweep is, on standard error: a bar on a terminal, plain lines elsewhere."""
 
 import itertools
+import math
 import time
 from collections.abc import Sequence
 from typing import Protocol, Self
@@ -62,9 +63,9 @@ def most_blocks(config: SweepConfig) -> int:
     """The number of populations that a group can need: for its grid and for a whole bisection."""
     rates = config.learning_rates.values()
     grid = -(-len(rates) // config.population_size)
-    halvings, ratio = 0, rates[1] / rates[0]
-    while ratio >= BRACKET_RATIO:
-        halvings, ratio = halvings + 1, ratio**0.5
+    halvings, log_ratio = 0, math.log(rates[1]) - math.log(rates[0])  # the ratio itself may overflow
+    while log_ratio >= math.log(BRACKET_RATIO):
+        halvings, log_ratio = halvings + 1, log_ratio / 2
     halvings_at_once = (config.population_size + 1).bit_length() - 1
     return grid + -(-halvings // halvings_at_once)
 

@@ -102,6 +102,8 @@ def _trial(
     offense = first_offense(losses, finite)
     # The offending update's own loss is kept: it shows how the run left.
     losses = losses if offense is None else losses[: offense + 1]
+    with np.errstate(over="ignore"):  # a float64 loss beyond float32's range is shown as infinite
+        shown = losses.astype(np.float32)
     ended = (
         {}
         if offense is not None
@@ -119,6 +121,6 @@ def _trial(
         status=status,
         steps=len(losses) if offense is None else offense,
         initial_loss=float(losses[0]),
-        losses=losses.astype(np.float32),
+        losses=shown,
         **ended,
     )

@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,12 @@ from parity.errors import InputError
 from parity.sweep.grid import Group
 from parity.sweep.records import Status, Trial
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS sweep (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS trials (
-    framework TEXT, depth INTEGER, batch_norm INTEGER, seed INTEGER, learning_rate REAL,
-    result TEXT NOT NULL, losses BLOB NOT NULL,
-    PRIMARY KEY (framework, depth, batch_norm, seed, learning_rate)
-) STRICT;
-"""
+TABLES = {
+    "sweep": "CREATE TABLE sweep (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    "trials": "CREATE TABLE trials (framework TEXT, depth INTEGER, batch_norm INTEGER, seed INTEGER,"
+    " learning_rate REAL, result TEXT NOT NULL, losses BLOB NOT NULL,"
+    " PRIMARY KEY (framework, depth, batch_norm, seed, learning_rate)) STRICT",
+}
 KEY = "framework = ? AND depth = ? AND batch_norm = ? AND seed = ?"
 
 
@@ -37,15 +36,33 @@ class Store:
 
     def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
         self._path = path
-        try:
+        with self._readable():
             self._connection = sqlite3.connect(path or ":memory:")
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.executescript(SCHEMA)
-            self._claim(identity)
+        try:
+            with self._readable():
+                self._refuse_others()
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                for sql in TABLES.values():
+                    self._connection.execute(sql.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS"))
+                self._claim(identity)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.Error as error:
             raise InputError(
-                f"cannot use {path} as the store of a sweep: {error}; choose another --out or remove that file"
+                f"cannot use {self._path} as the store of a sweep: {error}; choose another --out or remove that file"
             ) from error
+
+    def _refuse_others(self) -> None:
+        """Refuse another program's database before anything is written into it."""
+        found = dict(self._connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+        if found and any(found.get(name) != sql for name, sql in TABLES.items()):
+            raise sqlite3.DatabaseError("it is another program's database")
 
     def _claim(self, identity: Mapping[str, Any]) -> None:
         wanted = {key: json.dumps(value) for key, value in identity.items()}
@@ -73,14 +90,14 @@ class Store:
     def record(self, trials: Iterable[Trial]) -> None:
         """Keep the trials of a block, all or none."""
         rows = [(*_key(t.group), t.learning_rate, _result(t), t.losses.astype("<f4").tobytes()) for t in trials]
-        with self._connection:
+        with self._readable(), self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def find(self, group: Group) -> dict[float, Trial]:
         """The trials of a group that are done, by learning rate. Crashed ones are not: they are tried again."""
-        rows = self._connection.execute(
-            f"SELECT learning_rate, result, losses FROM trials WHERE {KEY} ORDER BY learning_rate", _key(group)
-        )
+        query = f"SELECT learning_rate, result, losses FROM trials WHERE {KEY} ORDER BY learning_rate"
+        with self._readable():
+            rows = self._connection.execute(query, _key(group)).fetchall()
         trials = {rate: _trial(group, rate, result, losses) for rate, result, losses in rows}
         return {rate: trial for rate, trial in trials.items() if trial.status is not Status.ERROR}
 

@@ -54,7 +54,8 @@ def test_evaluation_equals_pytorchs_and_leaves_the_statistics() -> None:
 def test_biased_running_variance_is_what_pytorch_does_not_do() -> None:
     ours, stock, x, _ = make_pair("biased")
     old = DECAY * ours.running_var
-    ours(x), stock(x)
+    ours(x)
+    stock(x)
     assert stock.running_var is not None
     ratio = (stock.running_var - old) / (ours.running_var - old)
     np.testing.assert_allclose(ratio.numpy(), 16 / 15, rtol=64 * np.finfo(float).eps)

@@ -16,6 +16,7 @@ import pytest
 
 from parity.cli import PRESETS, Data, Sweep, main, parse
 from parity.errors import InputError
+from parity.sweep.store import Store
 
 SCRIPT = Path(sys.executable).with_name("bnparity")
 QUICK = ("sweep", "--framework", "numpy", "--dataset", "synthetic", "--passes", "1", "--depths", "1")
@@ -133,11 +134,8 @@ def test_data_folder_that_is_not_there_is_one_line(
 
 
 def test_store_of_another_sweep_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    connection = sqlite3.connect(tmp_path / "sweep.sqlite")
-    with connection:
-        connection.execute("CREATE TABLE sweep (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
-        connection.execute("INSERT INTO sweep VALUES ('passes', '7')")
-    connection.close()
+    with Store(tmp_path / "sweep.sqlite", {"passes": 7}):
+        pass
     assert main((*SHORT, "--out", str(tmp_path))) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

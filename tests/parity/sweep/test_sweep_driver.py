@@ -55,7 +55,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SweepRepor
     """A real sweep by the reference, with all that it writes."""
     folder = tmp_path_factory.mktemp("sweep") / "new" / "folder"
     config = small_config(depths=(2, 1), batch_norm=(True, False), num_seeds=2)
-    return folder, parity.sweep(config, out=folder, command="bnparity sweep --dataset synthetic 'é'")
+    return folder, parity.sweep(config, out=folder, command="bnparity sweep --dataset synthetic '🙂'")
 
 
 # files
@@ -140,7 +140,7 @@ def test_config_is_toml_with_command_and_versions(finished: tuple[Path, SweepRep
     assert config["sweep"] == {
         "framework": ["numpy"], "depths": [2, 1], "batch_norm": ["on", "off"], "learning_rates": "0.01:100:5",
         "seeds": 2, "passes": 2, "dataset": "synthetic", "hidden_width": 8, "batch_size": 32, "fraction": 0.05,
-        "population_size": 3, "command": "bnparity sweep --dataset synthetic 'é'", "complete": True,
+        "population_size": 3, "command": "bnparity sweep --dataset synthetic '🙂'", "complete": True,
     }  # fmt: skip
     environment = config["environment"]
     assert environment.items() >= {"numpy": np.__version__, "bnparity": version("bnparity")}.items()
@@ -187,7 +187,7 @@ def test_crashed_group_has_trials_but_no_threshold(tmp_path: Path, use_backend: 
 
 def test_initial_loss_is_shared_by_all_rates_and_by_all_frameworks() -> None:
     config = small_config(
-        frameworks=backend_names(), batch_norm=(True,), learning_rates=LearningRates(0.1, 0.4, 3), num_passes=1
+        frameworks=backend_names(), batch_norm=(True,), learning_rates=LearningRates(0.1, 0.4, 4), num_passes=1
     )
     losses: dict[str, set[float]] = {}
     for trial in parity.sweep(config).trials:
@@ -286,7 +286,7 @@ def test_interruption_keeps_finished_groups_and_the_grid_of_the_unfinished(
     first, second = config.groups()
     in_second = [i for i, (_, description) in enumerate(whole.updates) if description == str(second)]
     with pytest.raises(SweepInterrupted) as caught:
-        parity.sweep(config, progress=Recorder(in_second[1]))  # after the grid, before the bisection
+        parity.sweep(config, progress=Recorder(in_second[2]))  # after the grid, during the bisection
     report = caught.value.report
     grid = config.learning_rates.values()
     assert report.trials == tuple(

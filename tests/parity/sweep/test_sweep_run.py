@@ -41,6 +41,13 @@ def test_training_ends_early_once_all_have_diverged(small_data: StandardizedData
     assert [population.updates for population in backend.populations] == [16, 64]
 
 
+def test_rise_after_a_low_point_does_not_end_training(small_data: StandardizedData) -> None:
+    # Each pass starts at a loss that its own mean exceeds by far; the run's first loss is what counts.
+    backend = FakeBackend(lambda rate, update: 0.05 if update in (31, 62) else 1.5)
+    trial = run_block(backend, small_config(batch_size=16, num_passes=3), GROUP, small_data, [0.1])[0.1]
+    assert (trial.status, trial.steps) == (Status.TRAINED, 93)
+
+
 def test_diverged_trial_counts_its_updates_and_has_no_final_values(small_data: StandardizedData) -> None:
     trial = run_block(FakeBackend(), small_config(), GROUP, small_data, [0.5, 2.0])[2.0]
     assert (trial.status, trial.steps, trial.initial_loss) == (Status.DIVERGED, 3, 2.0)

@@ -53,9 +53,9 @@ def test_trial_comes_back_to_the_last_bit(tmp_path: Path, trial: Trial) -> None:
 )
 def test_group_finds_only_its_own_trials(other: Group) -> None:
     with Store(None, {}) as store:
-        store.record([TRAINED, DIVERGED, replace(TRAINED, group=other)])
+        store.record([TRAINED, DIVERGED, replace(TRAINED, group=other, learning_rate=0.2)])
         assert list(store.find(GROUP)) == [1e-300, 0.1]
-        assert list(store.find(other)) == [0.1]
+        assert list(store.find(other)) == [0.2]
 
 
 def test_crashed_trial_is_not_found_and_gives_way_to_a_later_one() -> None:
@@ -69,7 +69,7 @@ def test_crashed_trial_is_not_found_and_gives_way_to_a_later_one() -> None:
 def test_block_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     unkeepable: Any = replace(TRAINED, learning_rate="a word")  # the table takes numbers only
     with Store(tmp_path / "sweep.sqlite", {}) as store:
-        with pytest.raises(sqlite3.Error):
+        with pytest.raises(InputError, match="cannot store TEXT value"):
             store.record([TRAINED, unkeepable])
         assert store.find(GROUP) == {}
 
@@ -171,3 +171,26 @@ def test_crashed_trials_are_tried_again(tmp_path: Path, use_backend: Callable[[B
     assert ({trial.status for trial in crashed.trials}, crashed.thresholds) == ({Status.ERROR}, ())
     assert not report.has_errors
     assert len(report.thresholds) == 1
+
+
+def test_another_programs_database_is_left_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.sqlite"
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("CREATE TABLE notes (text TEXT)")
+    connection.close()
+    before = path.read_bytes()
+    assert "another program's database" in refused(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_store_that_is_damaged_later_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.sqlite"
+    with Store(path, {}) as store:
+        store.record(replace(TRAINED, learning_rate=rate) for rate in range(1, 2000))
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 :] = b"\xff" * (len(content) - 4096 * 3)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="choose another --out"), Store(path, {}) as store:
+        store.find(GROUP)
