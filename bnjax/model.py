@@ -43,6 +43,10 @@ class MultiLayerPerceptron(nn.Module):
     block_order: BlockOrder = BlockOrder.ACTIVATION_FIRST
     param_dtype: Any = jnp.float32
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.spec  # checks the fields
+
     @classmethod
     def from_spec(cls, spec: ModelSpec, dtype: str = "float32") -> Self:
         """The network of a spec."""

@@ -44,7 +44,8 @@ class Population:
             net = state_from_variables(MultiLayerPerceptron.from_spec(spec, dtype), to_native(weights, spec, dtype))
             members = len(learning_rates)
             self._nets = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], members, axis=0), net)
-            self._learning_rates = jnp.asarray(np.array(learning_rates, dtype))
+            with np.errstate(over="ignore"):  # a rate beyond float32's range is infinite
+                self._learning_rates = jnp.asarray(np.array(learning_rates, dtype))
             self._inputs, self._labels = self._upload(inputs, labels)
 
     def _precision(self):

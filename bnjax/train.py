@@ -74,9 +74,10 @@ def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType 
 
 
 def state_from_variables(model: MultiLayerPerceptron, variables: dict[str, Any]) -> TrainState:
-    """The network at given variables, with a fresh optimizer state."""
-    params = variables["params"]
-    return TrainState(model, params, variables["batch_stats"], optax.sgd(0.0).init(params))
+    """The network at a copy of given variables (training gives up the memory of its state), with a fresh optimizer."""
+    variables = jax.tree.map(jnp.array, variables)
+    opt_state = optax.sgd(0.0).init(variables["params"])
+    return TrainState(model, variables["params"], variables.get("batch_stats", {}), opt_state)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -93,12 +94,17 @@ def compute_objective(net: TrainState, inputs: ArrayLike, labels: ArrayLike, tra
         labels: integers, shape (n,).
         train: normalize by the statistics of `inputs` rather than by the running ones.
     """
-    return cross_entropy(_logits(net, jnp.asarray(inputs), train), jnp.asarray(labels))
+    return cross_entropy(_logits(net, _inputs(net, inputs), train), jnp.asarray(labels))
 
 
 def compute_accuracy(net: TrainState, inputs: ArrayLike, labels: ArrayLike) -> jax.Array:
     """Share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
-    return (_logits(net, jnp.asarray(inputs), False).argmax(axis=-1) == jnp.asarray(labels)).mean()
+    return (_logits(net, _inputs(net, inputs), False).argmax(axis=-1) == jnp.asarray(labels)).mean()
+
+
+def _inputs(net: TrainState, array: ArrayLike) -> jax.Array:
+    """`array` in the weights' dtype: inputs of another must not widen the state."""
+    return jnp.asarray(array, net.params["head"]["kernel"].dtype)
 
 
 def evaluate(net: TrainState, inputs: jax.Array) -> jax.Array:
@@ -163,7 +169,7 @@ def train_step(
         The new state, and the batch's `loss` and `accuracy` in train mode, before the update.
     """
     labels = jnp.asarray(labels)
-    net, output = sgd_step(net, jnp.asarray(inputs), labels, learning_rate)
+    net, output = sgd_step(net, _inputs(net, inputs), labels, learning_rate)
     return net, {"loss": output.loss, "accuracy": (output.logits.argmax(axis=-1) == labels).mean()}
 
 

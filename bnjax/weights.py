@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from parity.errors import InputError
 from parity.spec import DType, ModelSpec
-from parity.weights import Array, Weights, check_weights, is_statistic, select_arrays
+from parity.weights import Array, Weights, check_names, check_weights, is_statistic, select_arrays
 
 LEAVES = {
     "kernel": ("params", "linear_{i}", "kernel"),
@@ -44,11 +46,15 @@ def to_native(
     """Variables of `MultiLayerPerceptron`, `{"params": ..., "batch_stats": ...}`, on the default device.
 
     Raises:
-        InputError: the weights do not fit the spec.
+        InputError: the weights do not fit the spec, or float64 is asked for where JAX would cut it to float32.
     """
+    if dtype == "float64" and not jax.config.read("jax_enable_x64"):
+        raise InputError("float64 in JAX needs x64; use it inside `with jax.enable_x64(True):`, or ask for float32")
+    names = names or native_names(spec)
+    check_names(names, spec)
     check_weights(weights, spec)
     # A NumPy copy of our own first: JAX may alias the memory of an array that it is given.
-    arrays = {path: jnp.asarray(np.array(weights[name], dtype)) for name, path in (names or native_names(spec)).items()}
+    arrays = {path: jnp.asarray(np.array(weights[name], dtype)) for name, path in names.items()}
     return {"params": {}, "batch_stats": {}} | unflatten_dict(arrays)
 
 
@@ -63,7 +69,9 @@ def from_native(native: Mapping[str, Any], spec: ModelSpec, names: Mapping[str, 
     Raises:
         InputError: names or shapes do not fit; the message lists them all.
     """
-    weights = select_arrays(flatten_dict(native), names or native_names(spec))
+    names = names or native_names(spec)
+    check_names(names, spec)
+    weights = select_arrays(flatten_dict(native), names)
     check_weights(weights, spec)
     return weights
 

@@ -65,7 +65,8 @@ class MultiLayerPerceptron(nn.Module):
         """The network of a spec."""
         fields = asdict(spec)
         fields.pop("initialization")  # of the weights, which come from the neutral dictionary
-        return cls(**fields).to(getattr(torch, dtype))
+        with torch.random.fork_rng(devices=[]):  # the caller's random stream is not ours to advance
+            return cls(**fields).to(getattr(torch, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (batch, output_dim), for `x` of shape (batch, input_dim)."""

@@ -65,10 +65,11 @@ class Population:
         return PassRecord(losses=to_numpy(losses), finite=to_numpy(finite))
 
     def _update(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        logits = self._forward(inputs)
-        # Members share no weight, so the gradient of the sum holds each member's own.
-        losses = vmap(functional.cross_entropy, in_dims=(0, None))(logits, labels)
-        gradients = torch.autograd.grad(losses.sum(), list(self._parameters.values()))
+        with torch.enable_grad():
+            logits = self._forward(inputs)
+            losses = vmap(functional.cross_entropy, in_dims=(0, None))(logits, labels)
+            # Members share no weight, so the gradient of the sum holds each member's own.
+            gradients = torch.autograd.grad(losses.sum(), list(self._parameters.values()))
         with torch.no_grad():
             for parameter, gradient in zip(self._parameters.values(), gradients, strict=True):
                 rates = self._learning_rates.reshape(-1, *[1] * (parameter.dim() - 1))

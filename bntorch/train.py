@@ -53,13 +53,14 @@ def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType 
 
 @contextmanager
 def mode(net: torch.nn.Module, train: bool) -> Iterator[None]:
-    """Run a module in train or evaluation mode, then put it back in the mode that it was in."""
-    before = net.training
+    """Run a module in train or evaluation mode, then put it and all its parts back in the mode that each was in."""
+    before = [(module, module.training) for module in net.modules()]
     net.train(train)
     try:
         yield
     finally:
-        net.train(before)
+        for module, training in before:
+            module.training = training
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -78,17 +79,22 @@ def compute_objective(
         labels: integers, shape (n,).
         train: normalize by the statistics of `inputs` rather than by the running ones.
     """
-    return cross_entropy(_logits(net, _tensor(inputs), train), _tensor(labels).long())
+    return cross_entropy(_logits(net, _inputs(net, inputs), train), _tensor(labels).long())
 
 
 @torch.no_grad()
 def compute_accuracy(net: MultiLayerPerceptron, inputs: Tensor | NDArray, labels: Tensor | NDArray) -> Tensor:
     """Share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
-    return (_logits(net, _tensor(inputs), False).argmax(dim=-1) == _tensor(labels)).float().mean()
+    return (_logits(net, _inputs(net, inputs), False).argmax(dim=-1) == _tensor(labels)).float().mean()
 
 
 def _tensor(array: Tensor | NDArray) -> Tensor:
     return array if isinstance(array, Tensor) else torch.tensor(array)
+
+
+def _inputs(net: MultiLayerPerceptron, array: Tensor | NDArray) -> Tensor:
+    """`array` in the weights' dtype: inputs of another must not widen the state."""
+    return _tensor(array).to(net.head.weight.dtype)
 
 
 def evaluate(net: MultiLayerPerceptron, inputs: Tensor) -> Tensor:
@@ -129,13 +135,15 @@ def sgd_step(
         InputError: batch norm is given fewer than two samples.
     """
     parameters = dict(net.named_parameters())
-    with mode(net, train=True):
+    with mode(net, train=True), torch.enable_grad():
         logits = net(inputs)
-    loss = cross_entropy(logits, labels)
+        loss = cross_entropy(logits, labels)
     gradients = torch.autograd.grad(loss, list(parameters.values()))
+    # A tensor of the weights' dtype: a Python float beyond float32's range would be refused rather than infinite.
+    rate = torch.tensor(learning_rate, dtype=loss.dtype)
     with torch.no_grad():
         for parameter, gradient in zip(parameters.values(), gradients, strict=True):
-            parameter.sub_(gradient, alpha=learning_rate)
+            parameter.sub_(rate * gradient)
     named = dict(zip(parameters, gradients, strict=True))
     return net, StepOutput(loss.detach(), logits.detach(), named)
 
@@ -149,7 +157,7 @@ def train_step(
         The same module, and the batch's `loss` and `accuracy` in train mode, before the update.
     """
     labels = _tensor(labels).long()
-    net, output = sgd_step(net, _tensor(inputs), labels, learning_rate)
+    net, output = sgd_step(net, _inputs(net, inputs), labels, learning_rate)
     return net, {"loss": output.loss, "accuracy": (output.logits.argmax(dim=-1) == labels).float().mean()}
 
 

@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from parity.errors import InputError
 from parity.spec import DType, ModelSpec
-from parity.weights import Array, Weights, check_weights, is_statistic, select_arrays
+from parity.weights import Array, Weights, check_names, check_weights, is_statistic, select_arrays
 
 LEAVES = {
     "kernel": "linears.{i}.weight",
@@ -45,11 +46,10 @@ def to_native(
     Raises:
         InputError: the weights do not fit the spec.
     """
+    names = names or native_names(spec)
+    check_names(names, spec)
     check_weights(weights, spec)
-    return {
-        key: torch.tensor(_transpose_kernel(name, np.array(weights[name], dtype)))
-        for name, key in (names or native_names(spec)).items()
-    }
+    return {key: torch.tensor(_transpose_kernel(name, np.array(weights[name], dtype))) for name, key in names.items()}
 
 
 def from_native(native: Mapping[str, Any], spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
@@ -63,8 +63,10 @@ def from_native(native: Mapping[str, Any], spec: ModelSpec, names: Mapping[str, 
     Raises:
         InputError: names or shapes do not fit; the message lists them all.
     """
-    arrays = {key: to_numpy(tensor) for key, tensor in native.items() if not key.endswith("num_batches_tracked")}
-    selected = select_arrays(arrays, names or native_names(spec))
+    names = names or native_names(spec)
+    check_names(names, spec)
+    tensors = {key: value for key, value in native.items() if not key.endswith("num_batches_tracked")}
+    selected = select_arrays({key: to_numpy(torch.as_tensor(value)) for key, value in tensors.items()}, names)
     weights = {name: _transpose_kernel(name, array) for name, array in selected.items()}
     check_weights(weights, spec)
     return weights
@@ -78,7 +80,13 @@ def gradients_from_native(gradients: Mapping[str, Any], spec: ModelSpec) -> Weig
 
 
 def to_numpy(tensor: Tensor) -> NDArray[Any]:
-    """The array of a tensor. It may share the tensor's memory: copy it if the tensor lives on."""
+    """The array of a tensor. It may share the tensor's memory: copy it if the tensor lives on.
+
+    Raises:
+        InputError: NumPy has no such dtype (bfloat16, say).
+    """
+    if tensor.dtype.is_floating_point and tensor.dtype not in (torch.float32, torch.float64):
+        raise InputError(f"a tensor must be float32 or float64, got {tensor.dtype}; convert it first")
     return tensor.detach().cpu().numpy()
 
 

@@ -7,7 +7,17 @@ from parity.backend import Backend, Learner, Population, backend_names, convert_
 from parity.data import Dataset, StandardizedData, load_dataset, standardize
 from parity.errors import InputError
 from parity.spec import BlockOrder, Initialization, ModelSpec, RunningVariance, TrainSpec
-from parity.sweep import LearningRates, SweepConfig, SweepReport, sweep
+from parity.sweep import (
+    LearningRates,
+    Outcome,
+    Status,
+    SweepConfig,
+    SweepInterrupted,
+    SweepReport,
+    Threshold,
+    Trial,
+    sweep,
+)
 from parity.weights import draw_weights, load_weights, registration_order_names, save_weights
 
 __all__ = [
@@ -19,12 +29,17 @@ __all__ = [
     "Learner",
     "LearningRates",
     "ModelSpec",
+    "Outcome",
     "Population",
     "RunningVariance",
     "StandardizedData",
+    "Status",
     "SweepConfig",
+    "SweepInterrupted",
     "SweepReport",
+    "Threshold",
     "TrainSpec",
+    "Trial",
     "backend_names",
     "convert_weights",
     "draw_weights",

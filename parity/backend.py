@@ -183,6 +183,11 @@ def load_backend(name: str) -> Backend:
         raise InputError(
             f"the backend {name!r} needs {missing}, which is not installed; {_remedy(entry, missing)}"
         ) from error
+    except Exception as error:  # whatever an import or a constructor raises: a library that is missing, a bad entry
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"the backend {name!r} cannot be loaded: {reason}; mend its installation or choose another --framework"
+        ) from error
 
 
 def _remedy(entry: importlib.metadata.EntryPoint, missing: str) -> str:
@@ -219,7 +224,7 @@ def convert_weights(
     target: str,
     source_names: Mapping[str, Any] | None = None,
     target_names: Mapping[str, Any] | None = None,
-    dtype: DType = "float32",
+    dtype: DType | None = None,
 ) -> Any:
     """Convert weights from one framework's own form to another's.
 
@@ -232,7 +237,7 @@ def convert_weights(
             `MultiLayerPerceptron`. `parity.registration_order_names` makes one for any Torch module that registers its
             layers in order, the lab's among them.
         target_names: the same for the result.
-        dtype: of the result.
+        dtype: of the result; None for that of `native`.
 
     Raises:
         InputError: names or shapes do not fit the spec; the message lists them all.
@@ -241,5 +246,9 @@ def convert_weights(
 
         variables = parity.convert_weights(model.state_dict(), spec, source="torch", target="jax")
     """
+    if not isinstance(native, Mapping):
+        raise InputError(f"weights must be Flax variables or a state_dict, got {type(native).__name__}")
     weights = load_backend(source).from_native(native, spec, source_names)
+    if dtype is None:
+        dtype = "float64" if weights["head.bias"].dtype == np.float64 else "float32"
     return load_backend(target).to_native(weights, spec, dtype, target_names)

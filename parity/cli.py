@@ -58,6 +58,8 @@ class Sweep:
 
     def run(self, command: str) -> int:
         """Run the sweep; 1 if a trial crashed."""
+        if not self.out:
+            raise InputError("--out must name a folder, got nothing; leave it out for runs/sweep")
         config = SweepConfig(
             frameworks=choose_frameworks(self.framework),
             depths=self.depths,
@@ -161,11 +163,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP threads that wait by spinning make Torch ten times slower where another process wants a core. This is our
     # own process, and no framework has started yet.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal cannot show
     try:
         if list(arguments) == ["--version"]:
             print(f"bnparity {version('bnparity')}")
             return 0
         return parse(arguments).run(shlex.join(["bnparity", *arguments]))
+    except BrokenPipeError:
+        # Whoever read our output has gone, and so must not be written to when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except InputError as error:
         _print_error(str(error))
         return 2

@@ -16,6 +16,7 @@ from parity.weights import (
     Array,
     Weights,
     cast_weights,
+    check_names,
     check_weights,
     is_statistic,
     select_arrays,
@@ -281,11 +282,15 @@ class NumpyBackend:
     ) -> Weights:
         """NumPy's own form is the neutral one; `names` renames it."""
         check_weights(weights, spec)
-        return {(names or {}).get(name, name): array for name, array in cast_weights(weights, dtype).items()}
+        names = names or {name: name for name in weights}
+        check_names(names, spec)
+        return {names[name]: array for name, array in cast_weights(weights, dtype).items()}
 
     def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
         """NumPy's own form is the neutral one; `names` renames it."""
-        weights = select_arrays(native, names or {name: name for name in weight_shapes(spec)})
+        names = names or {name: name for name in weight_shapes(spec)}
+        check_names(names, spec)
+        weights = select_arrays(native, names)
         check_weights(weights, spec)
         return weights
 

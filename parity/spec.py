@@ -38,10 +38,12 @@ class Initialization(StrEnum):
     ORTHOGONAL = "orthogonal"
 
 
-def check_count(name: str, value: int, minimum: int, why: str) -> None:
-    """Raise `InputError` unless `value` is an integer of at least `minimum`."""
+def check_count(name: str, value: int, minimum: int, why: str, most: int | None = None) -> None:
+    """Raise `InputError` unless `value` is an integer of at least `minimum`, and at most `most`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
         raise InputError(f"{name} must be an integer of at least {minimum} ({why}), got {value!r}")
+    if most is not None and value > most:
+        raise InputError(f"{name} must be at most {most}, got {value!r}")
 
 
 def _is_real(value: object) -> bool:
@@ -174,5 +176,6 @@ def check_training_batch(batch_size: int) -> None:
 
 def child_seeds(seed: int) -> tuple[np.random.SeedSequence, np.random.SeedSequence]:
     """The two independent children of a trial's seed: one for the initial weights, one for the index stream."""
+    check_count("seed", seed, 0, "NumPy's seeds are not negative")
     weights, batches = np.random.SeedSequence(seed).spawn(2)
     return weights, batches

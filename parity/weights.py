@@ -167,6 +167,20 @@ def cast_weights(weights: Mapping[str, Array], dtype: str) -> Weights:
     return {name: np.array(array, dtype=dtype) for name, array in weights.items()}
 
 
+def check_names(names: Mapping[str, Any], spec: ModelSpec) -> None:
+    """Check that a table names every tensor of a network once.
+
+    Raises:
+        InputError: lists what is missing, unexpected or named twice.
+    """
+    expected, own = weight_shapes(spec), list(names.values())
+    problems = [f"missing {name}" for name in expected if name not in names]
+    problems += [f"unexpected {name}" for name in names if name not in expected]
+    problems += [f"{name} twice" for name in dict.fromkeys(own) if own.count(name) > 1]
+    if problems:
+        raise InputError(f"the table of names does not fit the network: {'; '.join(problems)}")
+
+
 def select_arrays(native: Mapping[Any, Any], names: Mapping[str, Any]) -> Weights:
     """Copy a framework's arrays into the neutral dictionary, by an explicit table from neutral names to its own.
 

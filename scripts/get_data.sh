@@ -19,9 +19,9 @@ if find_it 2>/dev/null || { install_it && find_it; }; then
     echo fashion-mnist >"$chosen"
 else
     find_it || true # says what was tried, and what else there is to do
-    echo "*************************************************************************"
+    echo "**************************************************************************"
     echo "* NO FASHION-MNIST: going on with the SYNTHETIC data set.                *"
-    echo "* Its numbers say nothing about Fashion-MNIST, and every figure is marked.*"
-    echo "*************************************************************************"
+    echo "* Its numbers say nothing about Fashion-MNIST; every figure is marked.   *"
+    echo "**************************************************************************"
     echo synthetic >"$chosen"
 fi

@@ -1,14 +1,25 @@
 """The contract of `parity.backend`, kept by every backend."""
 
 import copy
+import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import numpy as np
 import pytest
 from noise import Twins, excesses, observed
 
-from parity.backend import Backend, Learner, Population, backend_names, load_backend
+from parity import backend as backends
+from parity.backend import (
+    Backend,
+    Learner,
+    Population,
+    backend_names,
+    convert_weights,
+    installed_siblings,
+    load_backend,
+)
 from parity.errors import InputError
 from parity.reference import cross_entropy
 from parity.spec import ModelSpec
@@ -287,3 +298,50 @@ def test_a_backend_says_what_it_is(backend: Backend) -> None:
 def test_an_unknown_backend_is_refused_with_the_choices() -> None:
     with pytest.raises(InputError, match=r"no framework is named 'nosuch'; choose one of jax, numpy, torch"):
         load_backend("nosuch")
+
+
+def test_a_learning_rate_beyond_the_dtypes_range_is_infinite(backend: Backend, batches) -> None:
+    spec, dtype = make_spec(), backend.dtypes[0]
+    learner = backend.learner(spec, draw_weights(spec, seed=0), dtype)
+    learner.train_step(batches[0][0], batches[1][0], 1e308)
+    population, indices = run_population(backend, spec, [1e308], batches, dtype)
+    assert not population.run_pass(indices).finite.all()
+    assert not all(np.isfinite(array).all() for array in learner.weights().values()) or dtype == "float64"
+
+
+def test_a_table_of_names_must_name_every_tensor_once(backend: Backend) -> None:
+    spec = make_spec(num_hidden_layers=1)
+    weights = draw_weights(spec, seed=0)
+    names = {name: name for name in weights}
+    del names["head.bias"]
+    names |= {"hidden.0.beta": "hidden.0.gamma", "bogus": "bogus"}
+    for call in (
+        lambda: backend.to_native(weights, spec, "float32", names),
+        lambda: backend.from_native(weights, spec, names),
+    ):
+        with pytest.raises(InputError, match=r"missing head\.bias; unexpected bogus; hidden\.0\.gamma twice"):
+            call()
+
+
+def test_converting_keeps_the_dtype_and_refuses_what_is_no_mapping() -> None:
+    spec = make_spec()
+    for dtype in ("float32", "float64"):
+        native = load_backend("numpy").to_native(draw_weights(spec, 0), spec, dtype)
+        assert convert_weights(native, spec, source="numpy", target="numpy")["head.bias"].dtype == np.dtype(dtype)
+    with pytest.raises(InputError, match="got NoneType"):
+        convert_weights(None, spec, source="numpy", target="numpy")
+
+
+@pytest.mark.parametrize("statement", ["raise OSError('libcudart.so: cannot open')", "NotTheName = 1"])
+def test_a_backend_that_cannot_be_loaded_is_one_line_and_not_chosen(tmp_path, monkeypatch, statement: str) -> None:
+    (tmp_path / "broken_backend.py").write_text(statement)
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("broken", "broken_backend:Backend", "parity.backends")
+    monkeypatch.setattr(backends, "_entry_points", lambda: {"broken": entry})
+    with pytest.raises(InputError, match="the backend 'broken' cannot be loaded") as error:
+        load_backend("broken")
+    assert "\n" not in str(error.value)
+    monkeypatch.setattr(backends, "sibling_names", lambda: ("broken",))
+    with pytest.raises(InputError, match="no framework is installed"):
+        installed_siblings()
+    sys.modules.pop("broken_backend", None)

@@ -144,3 +144,12 @@ def test_a_healthy_run_reaches_the_accuracy_that_the_lab_sees(lab) -> None:
     for _ in range(5):
         net = lab.minibatch_sgd_one_pass(net, data.train_inputs, data.train_labels, 0.1, 32, rng=rng)
     assert lab.compute_logs(net, data).test_accuracy >= 0.865
+
+
+def test_inputs_of_another_dtype_are_taken_in_the_weights_own(lab, data) -> None:
+    inputs, labels = data.train_inputs[:32], data.train_labels[:32]
+    expected = lab.compute_objective(make_net(lab), inputs, labels).item()
+    assert lab.compute_objective(make_net(lab), inputs.astype(np.float64), labels).item() == expected
+    wide, _ = lab.train_step(make_net(lab), inputs.astype(np.float64), labels, 0.1)
+    narrow, _ = lab.train_step(make_net(lab), inputs, labels, 0.1)
+    assert same(neutral(wide), neutral(narrow))

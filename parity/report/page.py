@@ -17,18 +17,12 @@ from parity.report.canvas import notices
 from parity.report.figures import SWEEP_FIGURES, SweepFigure
 from parity.report.style import batch_norm_words
 from parity.report.tables import sorted_frameworks, threshold_table
+from parity.sweep.output import THRESHOLD_COLUMNS, TRIAL_COLUMNS
 from parity.sweep.records import SweepReport, Threshold, Trial
 
 DPI = 130
 _WORDY = ("framework", "batch norm", "status", "outcome", "message")
 _GROUP = ("framework", "depth", "batch norm", "seed")
-_THRESHOLD_FIELDS = (
-    "outcome", "largest_stable", "smallest_divergent", "survivors_above", "best_learning_rate", "best_test_accuracy",
-)  # fmt: skip
-_TRIAL_FIELDS = (
-    "learning_rate", "status", "steps", "initial_loss", "final_loss", "train_loss", "train_accuracy", "test_loss",
-    "test_accuracy", "message",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,10 +85,10 @@ def render_page(report: SweepReport, pictures: Sequence[_Picture]) -> str:
         figures=pictures,
         wordy=_WORDY,
         zip=zip,
-        threshold_header=_header(_THRESHOLD_FIELDS),
-        threshold_rows=[_row(threshold, _THRESHOLD_FIELDS) for threshold in report.thresholds],
-        trial_header=_header(_TRIAL_FIELDS),
-        trial_rows=[_row(trial, _TRIAL_FIELDS) for trial in report.trials],
+        threshold_header=_header(THRESHOLD_COLUMNS),
+        threshold_rows=[_row(threshold, THRESHOLD_COLUMNS) for threshold in report.thresholds],
+        trial_header=_header(TRIAL_COLUMNS),
+        trial_rows=[_row(trial, TRIAL_COLUMNS) for trial in report.trials],
         configuration=[
             (found.name.replace("_", " "), _words(getattr(report.config, found.name)))
             for found in fields(report.config)

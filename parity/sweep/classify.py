@@ -118,7 +118,7 @@ def find_threshold(group: Group, trials: Sequence[Trial]) -> Threshold | None:
         return None
     if not trained:
         return Threshold(group=group, outcome=Outcome.NONE_TRAINED)
-    best = max(trained, key=lambda t: (t.test_accuracy or 0.0, -t.learning_rate))
+    best = max(trained, key=lambda t: (np.nan_to_num(t.test_accuracy or 0.0), -t.learning_rate))
     bracket = find_bracket(trials)
     low, high = bracket or (max(t.learning_rate for t in trained), None)
     return Threshold(

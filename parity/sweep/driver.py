@@ -2,6 +2,7 @@
 
 import os
 import platform
+import tempfile
 from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from parity.backend import Backend, load_backend
-from parity.data import Dataset, StandardizedData, load_dataset, standardize
+from parity.data import Dataset, StandardizedData, load_dataset, standardize, updates_per_pass
 from parity.errors import InputError
 from parity.sweep.classify import find_threshold
 from parity.sweep.grid import Group, SweepConfig
@@ -18,6 +19,9 @@ from parity.sweep.progress import Meter, Progress, SilentProgress
 from parity.sweep.records import SweepReport, Trial
 from parity.sweep.run import Runner, run_block, run_group
 from parity.sweep.store import Store
+
+STORE = "sweep.sqlite"
+OUTPUTS = ("trials.csv", "thresholds.csv", "config.toml", "report.html", "figures")
 
 
 class SweepInterrupted(KeyboardInterrupt):
@@ -62,23 +66,30 @@ def sweep(
     backends = {name: load_backend(name) for name in config.frameworks}
     dataset = load_dataset(config.dataset, data_dir)
     data = standardize(dataset, config.fraction)
+    updates_per_pass(len(data.train_labels), config.batch_size)  # refuses a batch size that leaves no update
     environment = _environment(backends, dataset)
     about: dict[str, Any] = {
         "config": config,
         "dataset": dataset.name,
         "label_entropy": data.label_entropy,
         "environment": environment,
-        "command": command or f"parity.sweep({config})",
+        # A path may hold bytes that are no text.
+        "command": (command or f"parity.sweep({config})").encode(errors="backslashreplace").decode(),
     }
     folder = _make_folder(out)
     done: dict[Group, Sequence[Trial]] = {}
-    with Store(folder and folder / "sweep.sqlite", _identity(config, environment)) as store:
+    with Store(folder and folder / STORE, _identity(config, environment)) as store:
         try:
             done.update(_run(config, backends, data, store, progress or SilentProgress()))
         except KeyboardInterrupt:
-            report = _report(about, done, _started(config, store, done))
-            _write(report, folder)
-            raise SweepInterrupted(report) from None
+            interruption = SweepInterrupted(_report(about, done, _started(config, store, done)))
+            try:
+                _write(interruption.report, folder)
+            finally:
+                raise interruption from None
+        except InputError:  # the store can be kept no longer: a full disk, say
+            _write(_report(about, done, {}), folder)
+            raise
     report = _report(about, done)
     _write(report, folder)
     return report
@@ -139,16 +150,25 @@ def _report(
 
 
 def _environment(backends: Mapping[str, Backend], dataset: Dataset) -> dict[str, str]:
-    versions = {"bnparity": version("bnparity"), "python": platform.python_version(), "numpy": version("numpy")}
+    versions: dict[str, str] = {}
     for backend in backends.values():
         versions |= backend.versions()
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    return versions | {"machine": machine, "data digest": dataset.digest}
+    ours = {
+        "bnparity": version("bnparity"),
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "data digest": dataset.digest,
+    }
+    return versions | ours
 
 
 def _identity(config: SweepConfig, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What decides the numbers."""
-    return config_fields(config) | dict(environment)
+    """What decides the numbers; the order in which things were asked for does not."""
+    fields = {
+        name: sorted(value) if isinstance(value, list) else value for name, value in config_fields(config).items()
+    }
+    return fields | dict(environment)
 
 
 def _make_folder(out: str | Path | None) -> Path | None:
@@ -156,19 +176,27 @@ def _make_folder(out: str | Path | None) -> Path | None:
         return None
     folder = Path(out)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"cannot write to --out {str(out)!r}: {error.strerror}; choose a writable folder") from error
+        taken = [name for name in OUTPUTS if (folder / name).exists()]
+        if taken and not (folder / STORE).is_file():
+            raise InputError(
+                f"--out {str(out)!r} holds {', '.join(taken)} but no {STORE}, so no sweep made them; "
+                "choose another folder"
+            )
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write to --out {str(out)!r}: {reason}; choose a writable folder") from error
     return folder
 
 
 def _write(report: SweepReport, folder: Path | None) -> None:
     if folder is None:
         return
-    from parity.report import write_report  # matplotlib is slow to import, and a library user may not want it
-
     write_tables(report, folder)
+    from parity.report import write_report  # Matplotlib is slow to import, and whoever writes nothing needs none
+
     write_report(report, folder)

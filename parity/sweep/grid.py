@@ -1,6 +1,8 @@
 """The grid of a sweep: which trials there are."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -9,7 +11,10 @@ import numpy as np
 from parity.errors import InputError
 from parity.spec import ModelSpec, TrainSpec, check_count, check_real, check_training_batch
 
+# Beyond these a value is a slip of the finger.
 MOST_RATES = 1000
+MOST_LAYERS = 10_000
+MOST_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,7 @@ class LearningRates:
         check_real("the highest learning rate", self.high, above=0, why="a log scale starts above 0")
         if not self.low < self.high:
             raise InputError(f"learning rates LOW:HIGH:COUNT must rise (LOW below HIGH), got {self}; swap the ends")
-        check_count("the number of learning rates", self.count, 2, "a grid needs both of its ends")
-        if self.count > MOST_RATES:
-            raise InputError(f"learning rates LOW:HIGH:COUNT may be at most {MOST_RATES}, got {self}; use fewer")
+        check_count("the number of learning rates", self.count, 2, "a grid needs both of its ends", MOST_RATES)
         if len(set(self.values())) < self.count:
             raise InputError(f"learning rates {self} lie too close together to differ; use fewer or a wider range")
 
@@ -94,21 +97,21 @@ class SweepConfig:
     def __post_init__(self) -> None:
         for name in ("frameworks", "depths", "batch_norm"):
             values = getattr(self, name)
-            if isinstance(values, str):
-                raise InputError(f"{name} must be a tuple of names, such as ({values!r},), got {values!r}")
+            if isinstance(values, str) or not isinstance(values, Sequence):
+                raise InputError(f"{name} must be a tuple, such as ({values!r},), got {values!r}")
             if not values:
                 raise InputError(f"{name} must name at least one value, got none")
             object.__setattr__(self, name, tuple(dict.fromkeys(values)))
         for depth in self.depths:
-            check_count("depths", depth, 1, "a depth counts hidden layers")
-        check_count("seeds", self.num_seeds, 1, "it is the number of seeds")
+            check_count("depths", depth, 1, "a depth counts hidden layers", MOST_LAYERS)
+        check_count("seeds", self.num_seeds, 1, "it is the number of seeds", MOST_SEEDS)
         check_count("passes", self.num_passes, 1, "training needs a pass")
         check_count("population_size", self.population_size, 1, "a population needs a member")
         if not 0 < self.fraction <= 1:
             raise InputError(f"fraction must be above 0 and at most 1, got {self.fraction!r}")
         self.train_spec(0)
-        for group in self.groups():
-            self.model_spec(group)
+        for depth, batch_norm in itertools.product(self.depths, self.batch_norm):
+            self.model_spec(Group("", depth, batch_norm, 0))
         if any(self.batch_norm):
             check_training_batch(self.batch_size)
 

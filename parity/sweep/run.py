@@ -22,14 +22,14 @@ def run_group(config: SweepConfig, run: Runner) -> list[Trial]:
         run: trains at any number of learning rates, up to `config.population_size` of them as one population.
     """
     rates = config.learning_rates.values()
-    trials: list[Trial] = []
+    trials: dict[float, Trial] = {}
     for start in range(0, len(rates), config.population_size):
-        block = rates[start : start + config.population_size]
-        trials += run(block).values()
-    bracket = find_bracket(trials)
+        trials |= run(rates[start : start + config.population_size])
+    bracket = find_bracket(trials.values())
     if bracket is not None:
-        trials += bisect(*bracket, run, config.population_size)
-    return sorted(trials, key=lambda trial: trial.learning_rate)
+        # The middle of a bracket around a crashed trial is that trial again: one row for each learning rate.
+        trials |= {trial.learning_rate: trial for trial in bisect(*bracket, run, config.population_size)}
+    return [trials[rate] for rate in sorted(trials)]
 
 
 def run_block(
@@ -43,7 +43,7 @@ def run_block(
     try:
         return _run_block(backend, config, group, data, learning_rates)
     except Exception as error:  # whatever a framework raises, the other blocks go on
-        message = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        message = " ".join(f"{type(error).__name__}: {error}".split())
         return {
             rate: Trial(group=group, learning_rate=rate, status=Status.ERROR, message=message)
             for rate in learning_rates
@@ -75,7 +75,11 @@ def _train(population: Population, stream: IndexStream, config: SweepConfig) -> 
     """Losses and finiteness, shape (updates, members); ends early once every member has diverged."""
     losses, finite = [], []
     for _ in range(config.num_passes):
-        record = population.run_pass(stream.next_pass())
+        batches = stream.next_pass()
+        record = population.run_pass(batches)
+        expected = (len(batches), config.population_size)
+        if record.losses.shape != expected or record.finite.shape != expected:
+            raise ValueError(f"losses and finite must have shape {expected}, got {record.losses.shape}")
         losses.append(record.losses)
         finite.append(record.finite)
         columns = zip(np.concatenate(losses).T, np.concatenate(finite).T, strict=True)

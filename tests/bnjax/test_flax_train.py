@@ -80,4 +80,26 @@ def test_a_model_made_by_init_starts_as_the_spec_says() -> None:
 
 def test_a_bad_model_says_which_rule_it_breaks() -> None:
     with pytest.raises(ValueError, match="num_hidden_layers must be an integer of at least 1"):
-        bnjax.create_train_state(bnjax.MultiLayerPerceptron(6, 3, 0, 4, True))
+        bnjax.MultiLayerPerceptron(6, 3, 0, 4, True)
+
+
+def test_float64_is_refused_where_jax_would_cut_it(batch) -> None:
+    model = bnjax.MultiLayerPerceptron(6, 3, 2, 4, True)
+    with pytest.raises(ValueError, match="float64 in JAX needs x64"):
+        bnjax.create_train_state(model, dtype="float64")
+    with jax.enable_x64(True):
+        net = bnjax.create_train_state(model, dtype="float64")
+    assert {leaf.dtype for leaf in jax.tree.leaves(net.variables)} == {np.dtype(np.float64)}
+
+
+def test_the_variables_that_a_state_was_made_of_survive_training(batch) -> None:
+    model = bnjax.MultiLayerPerceptron(6, 3, 2, 4, True)
+    variables = bnjax.to_native(draw_weights(model.spec, 0), model.spec)
+    bnjax.train_step(bnjax.state_from_variables(model, variables), *batch, 0.1)
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(variables))
+
+
+def test_float64_inputs_do_not_widen_a_float32_state(batch) -> None:
+    with jax.enable_x64(True):
+        net, _ = bnjax.train_step(make_net(), batch[0].astype(np.float64), batch[1], 0.1)
+    assert {leaf.dtype for leaf in jax.tree.leaves(net.variables)} == {np.dtype(np.float32)}

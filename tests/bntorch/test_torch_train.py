@@ -10,6 +10,9 @@ import bntorch
 from bntorch.train import mode
 from parity.cli import main
 from parity.data import load_dataset, standardize
+from parity.errors import InputError
+from parity.spec import ModelSpec
+from parity.weights import draw_weights
 
 
 @pytest.fixture
@@ -69,3 +72,35 @@ def test_torch_sweeps_where_jax_is_not_installed(tmp_path, capsys) -> None:
     assert (tmp_path / "report.html").exists()
     assert main([*command, "--framework", "jax", "--out", str(tmp_path)]) == 2
     assert "pip install 'bnparity[jax]'" in capsys.readouterr().err
+
+
+def test_each_part_keeps_its_own_mode(net) -> None:
+    net.train()
+    net.norms[0].eval()
+    bntorch.compute_accuracy(net, np.zeros((2, 784), np.float32), np.zeros(2, np.int64))
+    assert net.training
+    assert net.norms[1].training
+    assert not net.norms[0].training
+
+
+def test_the_callers_random_stream_is_left_alone() -> None:
+    backend, spec = bntorch.TorchBackend(), ModelSpec(hidden_width=2)
+    weights, inputs, labels = draw_weights(spec, 0), np.zeros((4, 784), np.float32), np.zeros(4, np.int32)
+    before = torch.get_rng_state()
+    backend.learner(spec, weights, "float32").train_step(inputs, labels, 0.1)
+    backend.population(spec, weights, [0.1], inputs, labels, "float32").run_pass(np.zeros((1, 4), np.int32))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_training_needs_no_gradient_mode_of_the_caller(net) -> None:
+    spec = ModelSpec(hidden_width=2)
+    inputs, labels = np.ones((4, 784), np.float32), np.arange(4)
+    with torch.no_grad():
+        bntorch.train_step(net, inputs, labels, 0.1)
+        population = bntorch.Population(spec, draw_weights(spec, 0), [0.1], inputs, labels)
+        assert population.run_pass(np.arange(4)[None]).finite.all()
+
+
+def test_a_state_dict_of_another_dtype_says_so(net) -> None:
+    with pytest.raises(InputError, match=r"float32 or float64, got torch\.bfloat16"):
+        bntorch.from_native(net.bfloat16().state_dict(), net.spec)

@@ -20,6 +20,7 @@ from parity.backend import Backend, backend_names
 from parity.sweep import LearningRates, SweepInterrupted, SweepReport
 from parity.sweep.classify import find_threshold
 from parity.sweep.progress import BarProgress, PlainProgress, SilentProgress, console_progress
+from parity.sweep.store import Store
 
 TRIAL_HEADER = (
     "framework,depth,batch_norm,seed,learning_rate,status,steps,initial_loss,final_loss,train_loss,train_accuracy,"
@@ -178,7 +179,9 @@ def test_crashed_group_has_trials_but_no_threshold(tmp_path: Path, use_backend: 
     use_backend(CrashingBackend(RuntimeError('out of memory, "sadly"\nsecond line')))
     report = parity.sweep(small_config(), out=tmp_path)
     assert (report.has_errors, report.complete) == (True, True)
-    assert [row["message"] for row in read(tmp_path / "trials.csv")] == ['RuntimeError: out of memory, "sadly"'] * 5
+    assert [row["message"] for row in read(tmp_path / "trials.csv")] == [
+        'RuntimeError: out of memory, "sadly" second line'
+    ] * 5
     assert read(tmp_path / "thresholds.csv") == []
 
 
@@ -328,3 +331,81 @@ def test_report_threshold_is_that_of_its_trials(use_backend: Callable[[Backend],
     (threshold,) = report.thresholds
     assert threshold == find_threshold(threshold.group, report.trials)
     assert threshold.outcome == "bracketed"
+
+
+# places that are not ours
+
+
+@pytest.mark.parametrize("name", ["trials.csv", "config.toml", "report.html", "figures"])
+def test_files_that_no_sweep_made_are_left_alone(tmp_path: Path, use_backend, name: str) -> None:
+    backend = FakeBackend()
+    use_backend(backend)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"holds {name} but no sweep.sqlite"):
+        parity.sweep(small_config(), out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+    assert not backend.asked
+
+
+def test_other_files_in_the_folder_are_left_alone(tmp_path: Path, use_backend) -> None:
+    use_backend(FakeBackend())
+    (tmp_path / "notes.txt").write_text("mine")
+    parity.sweep(small_config(), out=tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_command_that_is_no_text_is_still_recorded(tmp_path: Path, use_backend) -> None:
+    use_backend(FakeBackend())
+    parity.sweep(small_config(), out=tmp_path, command="bnparity sweep --out \udcff")
+    command = tomllib.loads((tmp_path / "config.toml").read_text())["sweep"]["command"]
+    assert command == "bnparity sweep --out \\udcff"
+
+
+def test_a_batch_size_that_leaves_no_update_is_refused_before_anything_is_run(tmp_path: Path, use_backend) -> None:
+    use_backend(FakeBackend())
+    with pytest.raises(InputError, match="leaves no update"):
+        parity.sweep(small_config(batch_size=5000), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_second_interruption_while_writing_still_leaves_the_tables(tmp_path: Path, use_backend, monkeypatch) -> None:
+    class Interrupting(FakeBackend):
+        def population(self, *arguments: Any, **named: Any) -> Any:
+            if len(self.asked) == 1:
+                raise KeyboardInterrupt
+            return super().population(*arguments, **named)
+
+    def interrupted(report: SweepReport, folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    use_backend(Interrupting())
+    monkeypatch.setattr("parity.report.write_report", interrupted)
+    with pytest.raises(SweepInterrupted):
+        parity.sweep(small_config(), out=tmp_path)
+    assert read(tmp_path / "trials.csv")
+
+
+def test_a_store_that_fails_midway_leaves_the_tables_of_what_is_done(tmp_path: Path, use_backend, monkeypatch) -> None:
+    use_backend(FakeBackend())
+    record = Store.record
+
+    def full(store: Store, trials) -> None:
+        trials = list(trials)
+        if trials[0].group.depth == 2:
+            raise InputError("the disk is full")
+        record(store, trials)
+
+    monkeypatch.setattr(Store, "record", full)
+    with pytest.raises(InputError, match="the disk is full"):
+        parity.sweep(small_config(depths=(1, 2)), out=tmp_path)
+    assert {row["depth"] for row in read(tmp_path / "trials.csv")} == {"1"}
+
+
+def test_the_order_in_which_things_were_asked_for_is_no_other_sweep(tmp_path: Path, use_backend) -> None:
+    backend = FakeBackend()
+    use_backend(backend)
+    parity.sweep(small_config(depths=(1, 2)), out=tmp_path)
+    asked = len(backend.asked)
+    parity.sweep(small_config(depths=(2, 1)), out=tmp_path)
+    assert len(backend.asked) == asked

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_backend import CrashingBackend, FakeBackend, falls_or_explodes, small_config
+from fake_backend import CrashingBackend, FakeBackend, FakePopulation, falls_or_explodes, small_config
+from numpy.typing import NDArray
 
-from parity.backend import Backend
+from parity.backend import Backend, PassRecord
 from parity.data import StandardizedData
 from parity.spec import DType
 from parity.sweep.grid import Group, LearningRates
@@ -95,7 +96,7 @@ def test_diverged_trial_is_the_same_however_long_a_pass_is(
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (RuntimeError("out of memory\n  at line 3"), "RuntimeError: out of memory"),
+        (RuntimeError("\nout of memory\n  at line 3"), "RuntimeError: out of memory at line 3"),
         (ValueError("bad shape"), "ValueError: bad shape"),
         (MemoryError(), "MemoryError"),
     ],
@@ -181,3 +182,35 @@ def test_trial_ends_the_same_in_any_population(backend: Backend, small_data: Sta
         for rate, trial in run_block(backend, config, group, small_data, rates).items():
             endings.setdefault(rate, set()).add((trial.status, trial.steps))
     assert all(len(ending) == 1 for ending in endings.values())
+
+
+def test_a_crash_at_the_middle_of_a_bracket_leaves_one_row_for_each_rate() -> None:
+    crashed: set[float] = set()
+
+    def run(rates: Sequence[float]) -> dict[float, Trial]:
+        trials = {}
+        for rate in rates:
+            status = Status.TRAINED if rate < 0.5 else Status.DIVERGED
+            if rate == pytest.approx(0.1) and rate not in crashed:
+                crashed.add(rate)
+                status = Status.ERROR
+            trials[rate] = Trial(group=GROUP, learning_rate=rate, status=status)
+        return trials
+
+    config = small_config(learning_rates=LearningRates(0.01, 1, 3), population_size=1)
+    rates = [trial.learning_rate for trial in run_group(config, run)]
+    assert len(rates) == len(set(rates))
+
+
+def test_a_backend_that_returns_another_shape_is_an_error(small_data: StandardizedData) -> None:
+    class Short(FakePopulation):
+        def run_pass(self, indices: NDArray) -> PassRecord:
+            return super().run_pass(indices[:3])
+
+    class ShortBackend(FakeBackend):
+        def population(self, spec, weights, learning_rates, inputs, labels, dtype) -> FakePopulation:
+            return Short(falls_or_explodes, learning_rates)
+
+    trial = run_block(ShortBackend(), small_config(), GROUP, small_data, [0.1])[0.1]
+    assert trial.status is Status.ERROR
+    assert "must have shape" in trial.message

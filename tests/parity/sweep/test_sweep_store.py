@@ -146,13 +146,13 @@ def test_changed_sweep_is_refused_before_anything_is_run(
 ) -> None:
     use_backend(FakeBackend())
     parity.sweep(small_config(), out=tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
     backend = FakeBackend()
     use_backend(backend)
     with pytest.raises(InputError, match=f"{difference}; choose another --out"):
         parity.sweep(small_config(**changes), out=tmp_path)
     assert backend.asked == []
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
 
 
 def test_other_version_of_a_framework_is_refused(tmp_path: Path, use_backend: Callable[[Backend], None]) -> None:
