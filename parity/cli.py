@@ -23,6 +23,9 @@ from parity.sweep.progress import console_progress
 
 DESCRIPTION = "One batch-norm experiment, written in JAX/Flax and in PyTorch."
 
+# What the parser says below its message, and what we call it: the next line has an option's form.
+HINTS = {"Argument helptext:": "give it as", "Perhaps you meant:": "perhaps you meant"}
+
 Framework = Annotated[str, tyro.conf.arg(metavar="|".join((*backend_names(), "both")))]
 DatasetName = Annotated[str, tyro.conf.arg(metavar="|".join(DATASETS))]
 DataDir = Annotated[str, tyro.conf.arg(metavar="DIR")]
@@ -151,10 +154,13 @@ def _preset(arguments: Sequence[str]) -> Sweep:
 
 
 def _one_line(complaint: str) -> str:
-    """The parser's message, without the frame that it draws around it and the help below."""
+    """The parser's message and the form that it asks for, without its frame and its help."""
     lines = [line.strip("│╭╮╰╯─ ") for line in complaint.splitlines()]
-    text = " ".join(lines[1:] if len(lines) > 1 else lines).split("For full helptext")[0]
-    return f"{text.split('Argument helptext')[0].strip()} (see bnparity --help)"
+    text = " ".join(" ".join(lines[1:] or lines).split())
+    for tail in (*HINTS, "Arguments are applied", "For full helptext"):
+        text = text.split(tail)[0].strip()
+    forms = [f"; {words} {lines[lines.index(hint) + 1]}" for hint, words in HINTS.items() if hint in lines]
+    return f"{text}{''.join(forms)} (see bnparity --help)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
