@@ -12,6 +12,7 @@ install: $(VENV)/.installed
 
 # Torch is asked for by name, not by its extra: a CPU-only build has no torchvision that matches it.
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "setting up $(VENV): a few minutes the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(PIP) --constraint constraints.txt torch --editable '.[jax,dev]'
 	@touch $@
@@ -19,6 +20,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 # A Torch and a torchvision that match, without JAX: for the real download code, and for Torch on its own.
 # Two installs, so that the two pins of Torch never meet.
 $(TORCHVISION_VENV)/.installed: pyproject.toml constraints.txt constraints-torchvision.txt
+	@echo "setting up $(TORCHVISION_VENV): some minutes and GB, for the test of the real download"
 	$(PYTHON) -m venv $(TORCHVISION_VENV)
 	$(TORCHVISION_BIN)/python $(PIP) --constraint constraints.txt --editable . pytest pytest-timeout hypothesis
 	$(TORCHVISION_BIN)/python $(PIP) --constraint constraints-torchvision.txt torch torchvision

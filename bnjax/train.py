@@ -185,7 +185,7 @@ def minibatch_sgd_one_pass(
     """One pass of minibatch SGD: `round(n / batch_size)` updates on samples drawn with replacement.
 
     Args:
-        net: the network; use what is returned in its place.
+        net: the network. It stays as it was; use what is returned in its place.
         inputs: shape (n, input_dim).
         labels: integers, shape (n,).
         learning_rate: of plain SGD.
@@ -197,6 +197,7 @@ def minibatch_sgd_one_pass(
         The trained network.
     """
     rng = rng or np.random.default_rng()
+    net = jax.tree.map(jnp.copy, net)  # of which `train_step` takes the memory
     inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
     average = None
     for update in range(1, updates_per_pass(len(inputs), batch_size) + 1):

@@ -19,16 +19,22 @@ from parity.backend import backend_names, installed_siblings, sibling_names
 from parity.data import DATASETS, describe, load_dataset
 from parity.errors import InputError
 from parity.sweep import LearningRates, SweepConfig, SweepInterrupted, sweep
-from parity.sweep.progress import console_progress
+from parity.sweep.progress import attentive, console_progress
 
 DESCRIPTION = "One batch-norm experiment, written in JAX/Flax and in PyTorch."
 
 # What the parser says below its message, and what we call it: the next line has an option's form.
 HINTS = {"Argument helptext:": "give it as", "Perhaps you meant:": "perhaps you meant"}
 
-Framework = Annotated[str, tyro.conf.arg(metavar="|".join((*backend_names(), "both")))]
+Framework = Annotated[
+    str,
+    tyro.conf.arg(
+        metavar="|".join((*backend_names(), "both")),
+        help_behavior_hint=f"(default: {' and '.join(sibling_names())}, as installed)",
+    ),
+]
 DatasetName = Annotated[str, tyro.conf.arg(metavar="|".join(DATASETS))]
-DataDir = Annotated[str, tyro.conf.arg(metavar="DIR")]
+DataDir = Annotated[str, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: the usual places)")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +47,7 @@ class Sweep:
     preset: Literal["quick", "lab"] = "quick"
     """quick: depths 1, 2, 4, 8, one seed, 2 passes. lab: depths 1 to 8, 10, 25, 50, three seeds, 5 passes."""
     framework: Framework = ""
-    """The framework to train with; every one that is installed if not given."""
+    """The framework to train with."""
     depths: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]")] = (1, 2, 4, 8)
     """Numbers of hidden layers."""
     batch_norm: Literal["on", "off", "both"] = "both"
@@ -55,7 +61,7 @@ class Sweep:
     dataset: DatasetName = "fashion-mnist"
     """The data set."""
     data_dir: DataDir = ""
-    """Folder that holds the data set's files; the usual places if not given."""
+    """Folder that holds the data set's files."""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/sweep"
     """Folder for the tables, the figures and report.html. The same command goes on from what is there."""
 
@@ -72,9 +78,9 @@ class Sweep:
             num_passes=self.passes,
             dataset=self.dataset,
         )
-        progress = console_progress(Console(stderr=True))
         try:
-            report = sweep(config, out=self.out, data_dir=self.data_dir or None, progress=progress, command=command)
+            with attentive(console_progress(Console(stderr=True))) as progress:
+                report = sweep(config, out=self.out, data_dir=self.data_dir or None, progress=progress, command=command)
         except SweepInterrupted:
             _print_error(f"interrupted; what is done lies in {self.out}, and the same command goes on from there")
             return 130
@@ -141,7 +147,9 @@ def parse(arguments: Sequence[str]) -> Sweep | Data:
             return tyro.cli(commands, prog="bnparity", description=DESCRIPTION, args=arguments)  # pyright: ignore
     except SystemExit as stop:
         if stop.code:
-            raise InputError(_one_line(complaint.getvalue())) from None
+            subcommand = [name for name in ("sweep", "data") if arguments[0] == name] if arguments else []
+            help_command = " ".join(["bnparity", *subcommand, "--help"])
+            raise InputError(f"{_one_line(complaint.getvalue())} (see {help_command})") from None
         raise
 
 
@@ -160,7 +168,7 @@ def _one_line(complaint: str) -> str:
     for tail in (*HINTS, "Arguments are applied", "For full helptext"):
         text = text.split(tail)[0].strip()
     forms = [f"; {words} {lines[lines.index(hint) + 1]}" for hint, words in HINTS.items() if hint in lines]
-    return f"{text}{''.join(forms)} (see bnparity --help)"
+    return text + "".join(forms)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -35,6 +35,6 @@ def test_every_python_example_runs(tmp_path: Path, monkeypatch) -> None:
 
 def test_every_extra_that_it_names_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = set(re.findall(r"bnparity\[(\w+)\]", README))
+    named = set(re.findall(r"'\.\[(\w+)\]'", README))
     assert named
     assert named <= set(project["optional-dependencies"])

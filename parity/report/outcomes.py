@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 from parity.report.canvas import message_sheet, open_sheet
 from parity.report.panels import PanelGrid, learning_rate_axis
 from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style, plain, series_styles
+from parity.sweep.classify import stuck_loss
 from parity.sweep.records import Status, SweepReport, Trial
 
 TITLE = "Final training loss and test accuracy against the learning rate"
@@ -171,7 +172,7 @@ def _handles(report: SweepReport, styles: dict[tuple[str, bool], SeriesStyle]) -
     handles = [Line2D([], [], color=style.color, linestyle=style.dash, label=style.label) for style in styles.values()]
     words = {
         Status.TRAINED: "trained",
-        Status.STUCK: "stuck: finite, learned nothing",
+        Status.STUCK: f"stuck: finite, final loss not below {stuck_loss(report.label_entropy):.2f} nats",
         Status.DIVERGED: "diverged: no value, drawn at the edge",
         Status.ERROR: "error: crashed, drawn at the edge",
     }

@@ -17,6 +17,7 @@ from parity.report.canvas import notices
 from parity.report.figures import SWEEP_FIGURES, SweepFigure
 from parity.report.style import batch_norm_words
 from parity.report.tables import sorted_frameworks, threshold_table
+from parity.sweep.classify import stuck_loss
 from parity.sweep.output import THRESHOLD_COLUMNS, TRIAL_COLUMNS
 from parity.sweep.records import SweepReport, Threshold, Trial
 
@@ -80,6 +81,7 @@ def render_page(report: SweepReport, pictures: Sequence[_Picture]) -> str:
         frameworks=sorted_frameworks(report),
         settings=sorted(report.config.batch_norm),
         words=batch_norm_words,
+        stuck_loss=stuck_loss(report.label_entropy),
         notices=notices(report),
         answer=[list(found) for _, found in groupby(rows, key=lambda row: row.depth)],
         figures=pictures,

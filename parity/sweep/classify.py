@@ -42,11 +42,16 @@ def final_loss(losses: NDArray[np.floating]) -> float:
     return float(losses[-FINAL_WINDOW:].mean(dtype=np.float64))
 
 
+def stuck_loss(label_entropy: float) -> float:
+    """The final loss from which a finite run counts as stuck: 0.95 times the entropy of the labels, in nats."""
+    return STUCK_FACTOR * label_entropy
+
+
 def classify(losses: NDArray[np.floating], finite: NDArray[np.bool_], label_entropy: float) -> Status:
     """`diverged` if an update offends, `stuck` if the final loss is not below 0.95 `label_entropy`, else `trained`."""
     if first_offense(losses, finite) is not None:
         return Status.DIVERGED
-    return Status.TRAINED if final_loss(losses) < STUCK_FACTOR * label_entropy else Status.STUCK
+    return Status.TRAINED if final_loss(losses) < stuck_loss(label_entropy) else Status.STUCK
 
 
 def find_bracket(trials: Iterable[Trial]) -> tuple[float, float] | None:

@@ -102,6 +102,11 @@ class SweepConfig:
             if not values:
                 raise InputError(f"{name} must name at least one value, got none")
             object.__setattr__(self, name, tuple(dict.fromkeys(values)))
+        if not isinstance(self.learning_rates, LearningRates):
+            raise InputError(
+                "learning_rates must be LearningRates, such as LearningRates(0.001, 10, 9), "
+                f"got {self.learning_rates!r}"
+            )
         for depth in self.depths:
             check_count("depths", depth, 1, "a depth counts hidden layers", MOST_LAYERS)
         check_count("seeds", self.num_seeds, 1, "it is the number of seeds", MOST_SEEDS)

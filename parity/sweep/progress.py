@@ -2,8 +2,12 @@
 
 import itertools
 import math
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Protocol, Self
 
 from rich.console import Console
@@ -68,6 +72,46 @@ def most_blocks(config: SweepConfig) -> int:
         halvings, log_ratio = halvings + 1, log_ratio / 2
     halvings_at_once = (config.population_size + 1).bit_length() - 1
     return grid + -(-halvings // halvings_at_once)
+
+
+@contextmanager
+def attentive(progress: Progress) -> Iterator[Progress]:
+    """A progress that passes on to another, and raises a Ctrl-C that was swallowed.
+
+    Python cannot raise out of a callback that a framework registered (with the garbage collector, say), and only
+    prints what was raised there. So Ctrl-C is noted here, and raised again before the next block.
+    """
+    watching = _Attentive(progress)
+    main_thread = threading.current_thread() is threading.main_thread()  # no other may handle signals
+    if not main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield watching  # ignored on purpose (nohup), or somebody else's to handle
+        return
+    signal.signal(signal.SIGINT, watching.note)
+    try:
+        yield watching
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class _Attentive:
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._interrupted = progress, False
+
+    def note(self, signum: int, frame: FrameType | None) -> None:
+        self._interrupted = True
+        signal.default_int_handler(signum, frame)
+
+    def __enter__(self) -> Self:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.__exit__(*exception)
+
+    def update(self, share: float, description: str) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._progress.update(share, description)
 
 
 class SilentProgress:

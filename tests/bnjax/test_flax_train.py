@@ -103,3 +103,10 @@ def test_float64_inputs_do_not_widen_a_float32_state(batch) -> None:
     with jax.enable_x64(True):
         net, _ = bnjax.train_step(make_net(), batch[0].astype(np.float64), batch[1], 0.1)
     assert {leaf.dtype for leaf in jax.tree.leaves(net.variables)} == {np.dtype(np.float32)}
+
+
+def test_a_pass_leaves_the_net_that_it_was_given(batch) -> None:
+    net = make_net()
+    before = jax.tree.map(np.array, net.variables)
+    bnjax.minibatch_sgd_one_pass(net, batch[0], batch[1], 0.1, 2)
+    chex.assert_trees_all_equal(net.variables, before)

@@ -142,3 +142,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path, monke
     with pytest.raises(InputError, match="disk full"):
         write(fake_report(depths=(1, 2)), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_the_page_says_from_which_loss_a_trial_is_stuck(tmp_path: Path) -> None:
+    report = fake_report(depths=(1,))
+    page = write_report(report, tmp_path, dpi=25).read_text(encoding="utf-8")
+    assert f"below {0.95 * report.label_entropy:.3f} nats" in page

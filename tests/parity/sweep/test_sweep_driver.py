@@ -1,7 +1,9 @@
 """A sweep from its configuration to its files, and through an interruption."""
 
+import contextlib
 import csv
 import io
+import signal
 import tomllib
 from collections.abc import Callable
 from importlib.metadata import version
@@ -19,7 +21,7 @@ from parity import InputError
 from parity.backend import Backend, backend_names
 from parity.sweep import LearningRates, SweepInterrupted, SweepReport
 from parity.sweep.classify import find_threshold
-from parity.sweep.progress import BarProgress, PlainProgress, SilentProgress, console_progress
+from parity.sweep.progress import BarProgress, PlainProgress, SilentProgress, attentive, console_progress
 from parity.sweep.store import Store
 
 TRIAL_HEADER = (
@@ -409,3 +411,13 @@ def test_the_order_in_which_things_were_asked_for_is_no_other_sweep(tmp_path: Pa
     asked = len(backend.asked)
     parity.sweep(small_config(depths=(2, 1)), out=tmp_path)
     assert len(backend.asked) == asked
+
+
+def test_an_interruption_that_a_callback_swallowed_is_raised_at_the_next_block() -> None:
+    with attentive(SilentProgress()) as progress:
+        progress.update(0.1, "before")
+        with contextlib.suppress(KeyboardInterrupt):  # as Python does in a callback
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            progress.update(0.2, "after")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

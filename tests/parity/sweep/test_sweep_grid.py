@@ -72,6 +72,8 @@ def test_bad_learning_rates_are_refused_by_name(text: str, complaint: str) -> No
         ("depths", (1.5,), "depths.*got 1.5"),
         ("batch_norm", (), "batch_norm must name at least one"),
         ("batch_norm", ("on",), "True or False.*got 'on'"),
+        ("frameworks", "numpy", "frameworks must be a tuple.*got 'numpy'"),
+        ("learning_rates", (0.1, 1.0), r"must be LearningRates.*got \(0.1, 1.0\)"),
         ("num_seeds", 0, "^seeds must be an integer of at least 1.*got 0"),
         ("num_passes", 0, "^passes must be an integer of at least 1.*got 0"),
         ("population_size", 0, "population_size must be an integer of at least 1.*got 0"),
