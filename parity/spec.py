@@ -50,11 +50,10 @@ def _is_real(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
-def check_real(name: str, value: float, *, above: float, below: float = np.inf, why: str) -> None:
-    """Raise `InputError` unless `above < value < below`."""
-    if not _is_real(value) or not above < value < below:
-        rule = f"above {above:g}" if np.isinf(below) else f"between {above:g} and {below:g}, both excluded"
-        raise InputError(f"{name} must be a finite number {rule} ({why}), got {value!r}")
+def check_real(name: str, value: float, *, above: float, why: str) -> None:
+    """Raise `InputError` unless `value` is a finite number greater than `above`."""
+    if not _is_real(value) or not above < value < np.inf:
+        raise InputError(f"{name} must be a finite number above {above:g} ({why}), got {value!r}")
 
 
 def _choice(name: str, value: str, kind: type[StrEnum]) -> StrEnum:

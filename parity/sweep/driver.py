@@ -80,7 +80,8 @@ def sweep(
     done: dict[Group, Sequence[Trial]] = {}
     with Store(folder and folder / STORE, _identity(config, environment)) as store:
         try:
-            done.update(_run(config, backends, data, store, progress or SilentProgress()))
+            for group, trials in _run(config, backends, data, store, progress or SilentProgress()):
+                done[group] = trials
         except KeyboardInterrupt:
             interruption = SweepInterrupted(_report(about, done, _started(config, store, done)))
             try:
@@ -176,7 +177,7 @@ def _make_folder(out: str | Path | None) -> Path | None:
         return None
     folder = Path(out)
     try:
-        taken = [name for name in OUTPUTS if (folder / name).exists()]
+        taken = [name for name in OUTPUTS if _holds_something(folder / name)]
         if taken and not (folder / STORE).is_file():
             raise InputError(
                 f"--out {str(out)!r} holds {', '.join(taken)} but no {STORE}, so no sweep made them; "
@@ -185,12 +186,17 @@ def _make_folder(out: str | Path | None) -> Path | None:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot write to --out {str(out)!r}: {reason}; choose a writable folder") from error
     return folder
+
+
+def _holds_something(path: Path) -> bool:
+    """Whether a file, or a folder that is not empty, is there: a start that was cut off leaves an empty one."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def _write(report: SweepReport, folder: Path | None) -> None:

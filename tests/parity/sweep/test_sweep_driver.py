@@ -350,6 +350,13 @@ def test_files_that_no_sweep_made_are_left_alone(tmp_path: Path, use_backend, na
     assert not backend.asked
 
 
+def test_a_start_that_was_cut_off_before_its_store_is_no_obstacle(tmp_path: Path, use_backend) -> None:
+    use_backend(FakeBackend())
+    (tmp_path / "figures").mkdir()
+    parity.sweep(small_config(), out=tmp_path)
+    assert (tmp_path / "trials.csv").exists()
+
+
 def test_other_files_in_the_folder_are_left_alone(tmp_path: Path, use_backend) -> None:
     use_backend(FakeBackend())
     (tmp_path / "notes.txt").write_text("mine")
