@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 TORCHVISION_VENV := .venv-torchvision
 TORCHVISION_BIN := $(TORCHVISION_VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
+# Threads of a BLAS that wait for each other by spinning make the suite slow wherever something else wants a core.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: install data sweep test lint test-main test-torchvision clean
+.PHONY: install data sweep check self-test honest-seeds test lint test-main test-torchvision clean
 
 install: $(VENV)/.installed
 
@@ -33,6 +35,16 @@ sweep: data
 	@$(BIN)/bnparity sweep --preset quick --framework both --dataset $$(cat $(VENV)/dataset) \
 		--out runs/quick-$$(cat $(VENV)/dataset)
 
+check: install
+	$(BIN)/bnparity check --preset ci
+
+# The checker, checked: minutes. The first writes the README's table, the second what the safety factor rests on.
+self-test: install
+	$(BIN)/bnparity check --self-test --depths 1 3 8 --json benchmarks/self_test.json
+
+honest-seeds: install
+	$(ONE_THREAD) $(BIN)/python benchmarks/honest_seeds.py --seeds 1000 --out benchmarks/honest_seeds.json
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,10 +54,10 @@ lint: install
 test: data lint test-torchvision test-main
 
 test-main: data
-	$(BIN)/python -m pytest -m "not torchvision"
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 -m "not torchvision"
 
 test-torchvision: data $(TORCHVISION_VENV)/.installed
-	$(TORCHVISION_BIN)/python -m pytest tests/parity/data tests/bntorch
+	$(ONE_THREAD) $(TORCHVISION_BIN)/python -m pytest tests/parity/data tests/bntorch
 
 clean:
 	rm -rf $(VENV) $(TORCHVISION_VENV) runs

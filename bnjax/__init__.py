@@ -1,8 +1,10 @@
 """The experiment in JAX/Flax: the lab's functions, with the state as an explicit value."""
 
 from bnjax.backend import JaxBackend
+from bnjax.linear import Linear
 from bnjax.model import MultiLayerPerceptron
 from bnjax.norm import BatchNorm
+from bnjax.parts import Parts
 from bnjax.population import Population
 from bnjax.train import (
     Logs,
@@ -21,8 +23,10 @@ from bnjax.weights import from_native, to_native
 __all__ = [
     "BatchNorm",
     "JaxBackend",
+    "Linear",
     "Logs",
     "MultiLayerPerceptron",
+    "Parts",
     "Population",
     "TrainState",
     "compute_accuracy",

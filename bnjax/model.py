@@ -7,8 +7,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bnjax.linear import Linear
 from bnjax.norm import BatchNorm
-from parity.spec import BlockOrder, ModelSpec, RunningVariance
+from bnjax.parts import HONEST, Parts
+from bnjax.weights import weights_dtype
+from parity.spec import BlockOrder, DType, ModelSpec, RunningVariance
 
 
 class MultiLayerPerceptron(nn.Module):
@@ -25,6 +28,8 @@ class MultiLayerPerceptron(nn.Module):
         use_batch_norm: whether the blocks have batch norm.
         eps, decay, running_variance, block_order: the conventions of `ModelSpec`.
         param_dtype: of parameters and statistics.
+        dtype: of activations and matrix products; None for the parameters'.
+        parts: what the layers compute by, and training after them.
 
     >>> model = MultiLayerPerceptron(784, 10, 3, 64, True)
     >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 784)))
@@ -42,17 +47,20 @@ class MultiLayerPerceptron(nn.Module):
     running_variance: RunningVariance = RunningVariance.UNBIASED
     block_order: BlockOrder = BlockOrder.ACTIVATION_FIRST
     param_dtype: Any = jnp.float32
+    dtype: Any = None
+    parts: Parts = HONEST
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.spec  # checks the fields
 
     @classmethod
-    def from_spec(cls, spec: ModelSpec, dtype: str = "float32") -> Self:
-        """The network of a spec."""
+    def from_spec(cls, spec: ModelSpec, dtype: DType = "float32", parts: Parts = HONEST) -> Self:
+        """The network of a spec, computing in a working dtype."""
         fields = asdict(spec)
         fields.pop("initialization")  # of the weights, which come from the neutral dictionary
-        return cls(**fields, param_dtype=jnp.dtype(dtype))
+        narrow = jnp.bfloat16 if dtype == "bfloat16" else None
+        return cls(**fields, param_dtype=jnp.dtype(weights_dtype(dtype)), dtype=narrow, parts=parts)
 
     @property
     def spec(self) -> ModelSpec:
@@ -63,24 +71,27 @@ class MultiLayerPerceptron(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Logits, shape (batch, output_dim), for `x` of shape (batch, input_dim)."""
+        """Logits, shape (batch, output_dim), for `x` of shape (batch, input_dim).
+
+        What each part of each layer gives goes to the collection "intermediates", for callers who ask for it.
+        """
         for i in range(self.num_hidden_layers):
-            x = self._linear(self.input_dim if i == 0 else self.hidden_width, self.hidden_width, f"linear_{i}")(x)
+            x = self._record(f"hidden.{i}.linear", self._linear(self.hidden_width, f"linear_{i}")(x))
             if self.block_order == BlockOrder.ACTIVATION_FIRST:
-                x = nn.relu(x)
+                x = self._record(f"hidden.{i}.relu", nn.relu(x))
             if self.use_batch_norm:
-                x = self._norm(f"norm_{i}")(x, train)
+                x = self._record(f"hidden.{i}.norm", self._norm(f"norm_{i}")(x, train))
             if self.block_order == BlockOrder.NORM_FIRST:
-                x = nn.relu(x)
-        return self._linear(self.hidden_width, self.output_dim, "head")(x)
+                x = self._record(f"hidden.{i}.relu", nn.relu(x))
+        logits = self._linear(self.output_dim, "head")(x)
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
-    def _linear(self, fan_in: int, fan_out: int, name: str) -> nn.Dense:
-        def uniform_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-            return jax.random.uniform(key, shape, dtype, -1, 1) / fan_in**0.5
-
-        return nn.Dense(
-            fan_out, kernel_init=uniform_fan_in, bias_init=uniform_fan_in, param_dtype=self.param_dtype, name=name
-        )
+    def _linear(self, out_features: int, name: str) -> Linear:
+        return Linear(out_features, self.param_dtype, self.dtype, self.parts, name=name)
 
     def _norm(self, name: str) -> BatchNorm:
-        return BatchNorm(self.eps, self.decay, self.running_variance, self.param_dtype, name=name)
+        return BatchNorm(self.eps, self.decay, self.running_variance, self.param_dtype, self.parts, name=name)
+
+    def _record(self, name: str, value: jax.Array) -> jax.Array:
+        self.sow("intermediates", name, value, init_fn=lambda: value, reduce_fn=lambda _, new: new)
+        return value

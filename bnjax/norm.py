@@ -6,7 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from parity.spec import RunningVariance, check_training_batch
+from bnjax.parts import HONEST, Parts
+from parity.spec import RunningVariance
 
 
 class BatchNorm(nn.Module):
@@ -18,7 +19,8 @@ class BatchNorm(nn.Module):
         mean = decay * mean + (1 - decay) * m
         var  = decay * var  + (1 - decay) * v * n / (n - 1)     "biased": without the factor
 
-    Evaluating, `m` and `v` are the running `mean` and `var`, which stay as they are. The names of parameters and
+    Evaluating, `m` and `v` are the running `mean` and `var`, which stay as they are. Inputs of a narrower dtype than
+    the parameters' are computed in the parameters', and `y` is of the inputs' dtype. The names of parameters and
     statistics are those of `flax.linen.BatchNorm`, so the two take each other's variables.
 
     Args:
@@ -26,6 +28,7 @@ class BatchNorm(nn.Module):
         decay: share of the old statistic that is kept.
         running_variance: which variance enters the running one.
         param_dtype: of parameters and statistics.
+        parts: the formulas; another in place of one of them makes a faulty norm.
 
     Raises:
         InputError: fewer than two samples in training.
@@ -37,6 +40,7 @@ class BatchNorm(nn.Module):
     decay: float = 0.9
     running_variance: RunningVariance = RunningVariance.UNBIASED
     param_dtype: Any = jnp.float32
+    parts: Parts = HONEST
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
@@ -46,28 +50,13 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, shape, self.param_dtype)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, self.param_dtype)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, self.param_dtype)
-        if not train:
-            return normalize(x, running_mean.value, running_var.value, scale, bias, self.eps)
-
-        check_training_batch(len(x))
-        mean, var = batch_moments(x)
-        if not self.is_initializing():
-            new_var = var
-            if self.running_variance == RunningVariance.UNBIASED:
-                new_var = var * (len(x) / (len(x) - 1))
-            running_mean.value = self.decay * running_mean.value + (1 - self.decay) * mean
-            running_var.value = self.decay * running_var.value + (1 - self.decay) * new_var
-        return normalize(x, mean, var, scale, bias, self.eps)
-
-
-def batch_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance over the first axis, two-pass: E[x^2] - E[x]^2 would cancel."""
-    mean = x.mean(axis=0)
-    return mean, jnp.square(x - mean).mean(axis=0)
-
-
-def normalize(
-    x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, eps: float
-) -> jax.Array:
-    """`scale * (x - mean) / sqrt(var + eps) + bias`."""
-    return scale * (x - mean) * jax.lax.rsqrt(var + eps) + bias
+        wide = x.astype(jnp.promote_types(x.dtype, scale.dtype))
+        mean, var = running_mean.value, running_var.value
+        if train:
+            self.parts.check_batch(len(x))
+            mean, var = self.parts.batch_moments(wide)
+            if not self.is_initializing():
+                running_mean.value, running_var.value = self.parts.update_statistics(
+                    running_mean.value, running_var.value, mean, var, len(x), self.decay, self.running_variance
+                )
+        return self.parts.normalize(wide, mean, var, scale, bias, self.eps, train).astype(x.dtype)

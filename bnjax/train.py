@@ -6,7 +6,7 @@ it.
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ class TrainState:
         model: the module; static, so that equal models share compiled programs.
         params: what the gradient updates.
         batch_stats: running statistics; empty without batch norm.
-        opt_state: optax's state of plain SGD.
+        opt_state: the optimizer's own; nothing for plain SGD.
     """
 
     model: MultiLayerPerceptron = struct.field(pytree_node=False)
@@ -60,29 +60,28 @@ class StepOutput(NamedTuple):
         loss: mean cross entropy of the batch in train mode, in nats.
         logits: shape (batch, output_dim), in train mode.
         gradients: of the loss, shaped as the parameters.
+        activations: what each part of each hidden layer gave, by the names of `parity.weights.activation_names`.
     """
 
     loss: jax.Array
     logits: jax.Array
     gradients: Any
+    activations: dict[str, jax.Array]
 
 
 def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType = "float32") -> TrainState:
     """The network at the initial weights of a seed: the same numbers in every framework."""
     spec = model.spec
+    if dtype == "bfloat16":
+        model = model.clone(dtype=jnp.bfloat16)
     return state_from_variables(model, to_native(draw_weights(spec, seed), spec, dtype))
 
 
 def state_from_variables(model: MultiLayerPerceptron, variables: dict[str, Any]) -> TrainState:
     """The network at a copy of given variables (training gives up the memory of its state), with a fresh optimizer."""
     variables = jax.tree.map(jnp.array, variables)
-    opt_state = optax.sgd(0.0).init(variables["params"])
+    opt_state = model.parts.optimizer(0.0).init(variables["params"])
     return TrainState(model, variables["params"], variables.get("batch_stats", {}), opt_state)
-
-
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross entropy in nats of logits (batch, classes) and integer labels (batch,)."""
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
 def compute_objective(net: TrainState, inputs: ArrayLike, labels: ArrayLike, train: bool = False) -> jax.Array:
@@ -94,7 +93,7 @@ def compute_objective(net: TrainState, inputs: ArrayLike, labels: ArrayLike, tra
         labels: integers, shape (n,).
         train: normalize by the statistics of `inputs` rather than by the running ones.
     """
-    return cross_entropy(_logits(net, _inputs(net, inputs), train), jnp.asarray(labels))
+    return net.model.parts.objective(_logits(net, _inputs(net, inputs), train), jnp.asarray(labels))
 
 
 def compute_accuracy(net: TrainState, inputs: ArrayLike, labels: ArrayLike) -> jax.Array:
@@ -109,15 +108,12 @@ def _inputs(net: TrainState, array: ArrayLike) -> jax.Array:
 
 def evaluate(net: TrainState, inputs: jax.Array) -> jax.Array:
     """Logits in evaluation mode, shape (batch, output_dim). A pure function, not jitted."""
-    return cast(jax.Array, net.model.apply(net.variables, inputs))
+    return net.model.parts.apply(net, inputs, False)[0]
 
 
 @partial(jax.jit, static_argnames="train")
 def _logits(net: TrainState, inputs: jax.Array, train: bool) -> jax.Array:
-    if not train:
-        return evaluate(net, inputs)
-    logits, _ = net.model.apply(net.variables, inputs, train=True, mutable=["batch_stats"])
-    return logits
+    return net.model.parts.apply(net, inputs, train)[0]
 
 
 def compute_logs(net: TrainState, data: StandardizedData, verbose: bool = False) -> Logs:
@@ -138,25 +134,25 @@ def sgd_step(
 ) -> tuple[TrainState, StepOutput]:
     """One update of plain SGD in train mode: `weight - learning_rate * gradient`, and the new running statistics.
 
-    A pure function, not jitted: `train_step` is this as a program, `population` is this over many members.
+    The formulas are the model's parts. A pure function, not jitted: `train_step` is this as a program, `population` is
+    this over many members.
 
     Raises:
         InputError: batch norm is given fewer than two samples.
     """
+    parts = net.model.parts
 
-    def loss_of(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-        variables = {"params": params, "batch_stats": net.batch_stats}
-        logits, updates = net.model.apply(variables, inputs, train=True, mutable=["batch_stats"])
-        return cross_entropy(logits, labels), (logits, updates.get("batch_stats", {}))
+    def loss_of(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any, dict[str, jax.Array]]]:
+        logits, batch_stats, activations = parts.apply(replace(net, params=params), inputs, True)
+        return parts.objective(logits, labels), (logits, batch_stats, activations)
 
-    (loss, (logits, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(net.params)
+    (loss, (logits, batch_stats, activations)), gradients = jax.value_and_grad(loss_of, has_aux=True)(net.params)
     # The learning rate takes the weights' dtype: under x64 a float64 rate would turn float32 weights into float64.
     rate = jnp.asarray(learning_rate, loss.dtype)
-    updates, opt_state = optax.sgd(rate).update(gradients, net.opt_state, net.params)
+    updates, opt_state = parts.optimizer(rate).update(gradients, net.opt_state, net.params)
     params = optax.apply_updates(net.params, updates)
-    return replace(net, params=params, batch_stats=batch_stats, opt_state=opt_state), StepOutput(
-        loss, logits, gradients
-    )
+    net = replace(net, params=params, batch_stats=batch_stats, opt_state=opt_state)
+    return net, StepOutput(loss, logits, gradients, activations)
 
 
 @partial(jax.jit, donate_argnames="net")

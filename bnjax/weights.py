@@ -1,7 +1,7 @@
 """Flax variables to and from the neutral weight dictionary, by an explicit table."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,11 @@ def native_names(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     return names | {"head.kernel": ("params", "head", "kernel"), "head.bias": ("params", "head", "bias")}
 
 
+def weights_dtype(dtype: DType) -> Literal["float32", "float64"]:
+    """The dtype of weights and statistics under a working dtype: float32 under bfloat16."""
+    return "float64" if dtype == "float64" else "float32"
+
+
 def to_native(
     weights: Mapping[str, Array],
     spec: ModelSpec,
@@ -54,7 +59,7 @@ def to_native(
     check_names(names, spec)
     check_weights(weights, spec)
     # A NumPy copy of our own first: JAX may alias the memory of an array that it is given.
-    arrays = {path: jnp.asarray(np.array(weights[name], dtype)) for name, path in names.items()}
+    arrays = {path: jnp.asarray(np.array(weights[name], weights_dtype(dtype))) for name, path in names.items()}
     return {"params": {}, "batch_stats": {}} | unflatten_dict(arrays)
 
 

@@ -1,8 +1,10 @@
 """The experiment in PyTorch: the lab's functions, with the module as the state."""
 
 from bntorch.backend import TorchBackend
+from bntorch.linear import Linear
 from bntorch.model import MultiLayerPerceptron
 from bntorch.norm import BatchNorm
+from bntorch.parts import Parts
 from bntorch.population import Population
 from bntorch.train import (
     Logs,
@@ -18,8 +20,10 @@ from bntorch.weights import from_native, to_native
 
 __all__ = [
     "BatchNorm",
+    "Linear",
     "Logs",
     "MultiLayerPerceptron",
+    "Parts",
     "Population",
     "TorchBackend",
     "compute_accuracy",

@@ -1,65 +1,83 @@
 """PyTorch behind `parity.backend`: NumPy goes in, NumPy comes out, and nothing is shared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bntorch.model import MultiLayerPerceptron
+from bntorch.device import check_precision, find_device
+from bntorch.faults import FAULTS
+from bntorch.learner import Learner
+from bntorch.parts import HONEST, Parts
 from bntorch.population import Population
-from bntorch.train import evaluate, sgd_step
-from bntorch.weights import from_native, gradients_from_native, to_native, to_numpy
-from parity.backend import Step
-from parity.spec import DType, ModelSpec
+from bntorch.weights import from_native, to_native
+from parity.backend import Inputs
+from parity.data import Dataset
+from parity.faults import replace_part
+from parity.spec import DType, ModelSpec, Precision, TrainSpec
 from parity.weights import Array, Weights
 
 
-class Learner:
-    """A `parity.backend.Learner`: one network, stepped from outside."""
-
-    def __init__(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType = "float32") -> None:
-        self._spec, self._dtype = spec, getattr(torch, dtype)
-        self._net = MultiLayerPerceptron.from_spec(spec, dtype)
-        self._net.load_state_dict(to_native(weights, spec, dtype))
-
-    def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float) -> Step:
-        """One SGD update in train mode."""
-        x, y = _copy(inputs, self._dtype), _copy(labels, torch.int64)
-        self._net, output = sgd_step(self._net, x, y, float(learning_rate))
-        gradients = gradients_from_native(output.gradients, self._spec)
-        return Step(loss=float(output.loss), logits=to_numpy(output.logits), gradients=gradients)
-
-    @torch.no_grad()
-    def evaluate(self, inputs: Array) -> Array:
-        """Logits in evaluation mode."""
-        return to_numpy(evaluate(self._net, _copy(inputs, self._dtype)))
-
-    def weights(self) -> Weights:
-        """A copy of the state."""
-        return from_native(self._net.state_dict(), self._spec)
-
-
-def _copy(array: Any, dtype: torch.dtype) -> Tensor:
-    return torch.tensor(np.asarray(array), dtype=dtype)
-
-
+@dataclass(frozen=True)
 class TorchBackend:
-    """A `parity.backend.Backend`."""
+    """A `parity.backend.Backend`.
 
-    name = "torch"
-    dtypes: Sequence[DType] = ("float32", "float64")
+    Args:
+        device: "cpu" or "gpu"; "" for PyTorch's default.
+        precision: of float32 matrix products, where the device offers it.
+        parts: what networks and their training are made of.
+
+    Raises:
+        InputError: there is no such device or precision.
+    """
+
+    device: str = ""
+    precision: Precision = "highest"
+    parts: Parts = HONEST
+
+    name: ClassVar[str] = "torch"
+    dtypes: ClassVar[Sequence[DType]] = ("float32", "float64", "bfloat16")
+    _learner: ClassVar[type[Learner]] = Learner
+    _population: ClassVar[type[Population]] = Population
+
+    def __post_init__(self) -> None:
+        check_precision(self.precision)
+        if self.device:
+            find_device(self.device)
 
     def versions(self) -> dict[str, str]:
         """Versions of the packages that decide the numbers."""
         return {package: version(package) for package in ("torch",)}
 
+    def inputs(self, dataset: Dataset, spec: ModelSpec, training: TrainSpec) -> Inputs:
+        """What it trains on."""
+        return self.parts.inputs(self, dataset, spec, training)
+
+    def with_fault(self, name: str, **values: float) -> Self:
+        """This backend with one part replaced by a faulty one.
+
+        Args:
+            name: of the fault.
+            values: its parameters, where they are to differ from its own.
+
+        Raises:
+            InputError: no fault has that name.
+        """
+        return replace(self, parts=replace_part(self.parts, FAULTS, name, **values))
+
+    def variants(self) -> Mapping[str, Callable[[Self], Self]]:
+        """What makes honest variants of it, by name."""
+        from bntorch.variants import VARIANTS  # they are made of this class
+
+        return VARIANTS  # pyright: ignore[reportReturnType]
+
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """A network at the given weights."""
-        return Learner(spec, weights, dtype)
+        return self._learner(spec, weights, dtype, self.parts, self.device, self.precision)
 
     def population(
         self,
@@ -71,13 +89,15 @@ class TorchBackend:
         dtype: DType,
     ) -> Population:
         """A member for each learning rate."""
-        return Population(spec, weights, learning_rates, inputs, labels, dtype)
+        settings = self.parts, self.device, self.precision
+        return self._population(spec, weights, learning_rates, inputs, labels, dtype, *settings)
 
     def to_native(
         self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:
         """A `state_dict`."""
-        return to_native(weights, spec, dtype, names)
+        native = to_native(weights, spec, dtype, names)
+        return {key: tensor.to(find_device(self.device)) for key, tensor in native.items()}
 
     def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
         """The neutral dictionary of a `state_dict`."""

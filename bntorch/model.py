@@ -6,8 +6,11 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from bntorch.linear import Linear
 from bntorch.norm import BatchNorm
-from parity.spec import BlockOrder, ModelSpec, RunningVariance
+from bntorch.parts import HONEST, Parts
+from bntorch.weights import weights_dtype
+from parity.spec import BlockOrder, DType, ModelSpec, RunningVariance
 
 
 class MultiLayerPerceptron(nn.Module):
@@ -23,6 +26,8 @@ class MultiLayerPerceptron(nn.Module):
         hidden_width: units in each hidden layer.
         use_batch_norm: whether the blocks have batch norm.
         eps, decay, running_variance, block_order: the conventions of `ModelSpec`.
+        dtype: of activations and matrix products; None for the parameters'.
+        parts: what the layers compute by, and training after them.
 
     >>> model = MultiLayerPerceptron(784, 10, 3, 64, True)
     >>> tuple(model.eval()(torch.zeros(5, 784)).shape)
@@ -40,6 +45,8 @@ class MultiLayerPerceptron(nn.Module):
         decay: float = 0.9,
         running_variance: RunningVariance = RunningVariance.UNBIASED,
         block_order: BlockOrder = BlockOrder.ACTIVATION_FIRST,
+        dtype: torch.dtype | None = None,
+        parts: Parts = HONEST,
     ) -> None:
         super().__init__()
         self.spec = ModelSpec(
@@ -54,28 +61,41 @@ class MultiLayerPerceptron(nn.Module):
             block_order=block_order,
         )
         fan_ins = [input_dim] + [hidden_width] * (num_hidden_layers - 1)
-        self.linears = nn.ModuleList(nn.Linear(fan_in, hidden_width) for fan_in in fan_ins)
+        self.linears = nn.ModuleList(Linear(fan_in, hidden_width, dtype, parts) for fan_in in fan_ins)
         self.norms = nn.ModuleList(
-            BatchNorm(hidden_width, eps, decay, self.spec.running_variance) for _ in fan_ins if use_batch_norm
+            BatchNorm(hidden_width, eps, decay, self.spec.running_variance, parts) for _ in fan_ins if use_batch_norm
         )
-        self.head = nn.Linear(hidden_width, output_dim)
+        self.head = Linear(hidden_width, output_dim, dtype, parts)
+        self.parts = parts
+        self.opt_state: dict[str, Tensor] = {}  # the optimizer's own; nothing for plain SGD
 
     @classmethod
-    def from_spec(cls, spec: ModelSpec, dtype: str = "float32") -> Self:
-        """The network of a spec."""
+    def from_spec(cls, spec: ModelSpec, dtype: DType = "float32", parts: Parts = HONEST) -> Self:
+        """The network of a spec, computing in a working dtype."""
         fields = asdict(spec)
         fields.pop("initialization")  # of the weights, which come from the neutral dictionary
+        narrow = torch.bfloat16 if dtype == "bfloat16" else None
         with torch.random.fork_rng(devices=[]):  # the caller's random stream is not ours to advance
-            return cls(**fields).to(getattr(torch, dtype))
+            return cls(**fields, dtype=narrow, parts=parts).to(getattr(torch, weights_dtype(dtype)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits, shape (batch, output_dim), for `x` of shape (batch, input_dim)."""
+    def forward(self, x: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
+        """Logits, shape (batch, output_dim), for `x` of shape (batch, input_dim).
+
+        What each part of each layer gives goes to `activations`, for callers who ask for it.
+        """
         for i, linear in enumerate(self.linears):
-            x = linear(x)
+            x = _record(activations, f"hidden.{i}.linear", linear(x))
             if self.spec.block_order == BlockOrder.ACTIVATION_FIRST:
-                x = torch.relu(x)
+                x = _record(activations, f"hidden.{i}.relu", torch.relu(x))
             if self.spec.use_batch_norm:
-                x = self.norms[i](x)
+                x = _record(activations, f"hidden.{i}.norm", self.norms[i](x))
             if self.spec.block_order == BlockOrder.NORM_FIRST:
-                x = torch.relu(x)
-        return self.head(x)
+                x = _record(activations, f"hidden.{i}.relu", torch.relu(x))
+        logits = self.head(x)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _record(activations: dict[str, Tensor] | None, name: str, value: Tensor) -> Tensor:
+    if activations is not None:
+        activations[name] = value
+    return value

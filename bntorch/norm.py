@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from parity.spec import RunningVariance, check_training_batch
+from bntorch.parts import HONEST, Parts
+from parity.spec import RunningVariance
 
 
 class BatchNorm(nn.Module):
@@ -15,7 +16,8 @@ class BatchNorm(nn.Module):
         running_mean = decay * running_mean + (1 - decay) * m
         running_var  = decay * running_var  + (1 - decay) * v * n / (n - 1)     "biased": without the factor
 
-    Evaluating, `m` and `v` are `running_mean` and `running_var`, which stay as they are. The names of parameters and
+    Evaluating, `m` and `v` are `running_mean` and `running_var`, which stay as they are. Inputs of a narrower dtype
+    than the parameters' are computed in the parameters', and `y` is of the inputs' dtype. The names of parameters and
     buffers are those of `torch.nn.BatchNorm1d`, so the two take each other's tensors.
 
     Args:
@@ -23,6 +25,7 @@ class BatchNorm(nn.Module):
         eps: inside the square root.
         decay: share of the old statistic that is kept (Torch's `momentum` is `1 - decay`).
         running_variance: which variance enters the running one.
+        parts: the formulas; another in place of one of them makes a faulty norm.
 
     Raises:
         InputError: fewer than two samples in training.
@@ -39,9 +42,10 @@ class BatchNorm(nn.Module):
         eps: float = 1e-5,
         decay: float = 0.9,
         running_variance: RunningVariance = RunningVariance.UNBIASED,
+        parts: Parts = HONEST,
     ) -> None:
         super().__init__()
-        self.eps, self.decay, self.running_variance = eps, decay, running_variance
+        self.eps, self.decay, self.running_variance, self.parts = eps, decay, running_variance, parts
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
         self.register_buffer("running_mean", torch.zeros(num_features))
@@ -49,26 +53,15 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize `x`, shape (batch, features)."""
-        if not self.training:
-            return normalize(x, self.running_mean, self.running_var, self.weight, self.bias, self.eps)
-
-        check_training_batch(len(x))
-        mean, var = batch_moments(x)
-        with torch.no_grad():
-            new_var = var
-            if self.running_variance == RunningVariance.UNBIASED:
-                new_var = var * (len(x) / (len(x) - 1))
-            self.running_mean.mul_(self.decay).add_(mean, alpha=1 - self.decay)
-            self.running_var.mul_(self.decay).add_(new_var, alpha=1 - self.decay)
-        return normalize(x, mean, var, self.weight, self.bias, self.eps)
-
-
-def batch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance over the first axis, two-pass: E[x^2] - E[x]^2 would cancel."""
-    mean = x.mean(dim=0)
-    return mean, torch.square(x - mean).mean(dim=0)
-
-
-def normalize(x: Tensor, mean: Tensor, var: Tensor, scale: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """`scale * (x - mean) / sqrt(var + eps) + bias`."""
-    return scale * (x - mean) * torch.rsqrt(var + eps) + bias
+        wide = x.to(torch.promote_types(x.dtype, self.weight.dtype))
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            self.parts.check_batch(len(x))
+            mean, var = self.parts.batch_moments(wide)
+            with torch.no_grad():
+                new_mean, new_var = self.parts.update_statistics(
+                    self.running_mean, self.running_var, mean, var, len(x), self.decay, self.running_variance
+                )
+                self.running_mean.copy_(new_mean)
+                self.running_var.copy_(new_var)
+        return self.parts.normalize(wide, mean, var, self.weight, self.bias, self.eps, self.training).to(x.dtype)

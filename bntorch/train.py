@@ -4,18 +4,17 @@
 evaluates leaves it as it was.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
+from bntorch.linear import Linear
 from bntorch.model import MultiLayerPerceptron
-from bntorch.weights import to_native
+from bntorch.parts import call_with_state
+from bntorch.weights import to_native, weights_dtype
 from parity.data import StandardizedData, updates_per_pass
 from parity.spec import DType
 from parity.weights import draw_weights
@@ -37,35 +36,23 @@ class StepOutput(NamedTuple):
         loss: mean cross entropy of the batch in train mode, in nats.
         logits: shape (batch, output_dim), in train mode.
         gradients: of the loss, by parameter name.
+        activations: what each part of each hidden layer gave, by the names of `parity.weights.activation_names`.
     """
 
     loss: Tensor
     logits: Tensor
     gradients: dict[str, Tensor]
+    activations: dict[str, Tensor]
 
 
 def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType = "float32") -> MultiLayerPerceptron:
     """The network at the initial weights of a seed: the same numbers in every framework."""
-    model.to(getattr(torch, dtype))
+    model.to(getattr(torch, weights_dtype(dtype)))
+    for module in model.modules():
+        if dtype == "bfloat16" and isinstance(module, Linear):
+            module.dtype = torch.bfloat16
     model.load_state_dict(to_native(draw_weights(model.spec, seed), model.spec, dtype))
     return model
-
-
-@contextmanager
-def mode(net: torch.nn.Module, train: bool) -> Iterator[None]:
-    """Run a module in train or evaluation mode, then put it and all its parts back in the mode that each was in."""
-    before = [(module, module.training) for module in net.modules()]
-    net.train(train)
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy in nats of logits (batch, classes) and integer labels (batch,)."""
-    return functional.cross_entropy(logits, labels)
 
 
 def compute_objective(
@@ -79,13 +66,13 @@ def compute_objective(
         labels: integers, shape (n,).
         train: normalize by the statistics of `inputs` rather than by the running ones.
     """
-    return cross_entropy(_logits(net, _inputs(net, inputs), train), _tensor(labels).long())
+    return net.parts.objective(_logits(net, _inputs(net, inputs), train), _labels(net, labels))
 
 
 @torch.no_grad()
 def compute_accuracy(net: MultiLayerPerceptron, inputs: Tensor | NDArray, labels: Tensor | NDArray) -> Tensor:
     """Share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
-    return (_logits(net, _inputs(net, inputs), False).argmax(dim=-1) == _tensor(labels)).float().mean()
+    return (_logits(net, _inputs(net, inputs), False).argmax(dim=-1) == _labels(net, labels)).float().mean()
 
 
 def _tensor(array: Tensor | NDArray) -> Tensor:
@@ -93,23 +80,23 @@ def _tensor(array: Tensor | NDArray) -> Tensor:
 
 
 def _inputs(net: MultiLayerPerceptron, array: Tensor | NDArray) -> Tensor:
-    """`array` in the weights' dtype: inputs of another must not widen the state."""
-    return _tensor(array).to(net.head.weight.dtype)
+    """`array` in the weights' dtype, where they are: inputs of another must not widen the state."""
+    return _tensor(array).to(net.head.weight)
+
+
+def _labels(net: MultiLayerPerceptron, array: Tensor | NDArray) -> Tensor:
+    return _tensor(array).to(net.head.weight.device, torch.int64)
 
 
 def evaluate(net: MultiLayerPerceptron, inputs: Tensor) -> Tensor:
     """Logits in evaluation mode, shape (batch, output_dim)."""
-    with mode(net, train=False):
-        return net(inputs)
+    return net.parts.apply(net, inputs, False)
 
 
 def _logits(net: MultiLayerPerceptron, inputs: Tensor, train: bool) -> Tensor:
-    if not train:
-        return evaluate(net, inputs)
     # Buffers of its own take the update that train mode makes, so that the module's stay as they are.
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    with mode(net, train=True):
-        return torch.func.functional_call(net, buffers, (inputs,))
+    return call_with_state(net.parts.apply, net, buffers, inputs, train)
 
 
 @torch.no_grad()
@@ -131,21 +118,23 @@ def sgd_step(
 ) -> tuple[MultiLayerPerceptron, StepOutput]:
     """One update of plain SGD in train mode: `weight - learning_rate * gradient`, and the new running statistics.
 
+    The formulas are the module's parts.
+
     Raises:
         InputError: batch norm is given fewer than two samples.
     """
-    parameters = dict(net.named_parameters())
-    with mode(net, train=True), torch.enable_grad():
-        logits = net(inputs)
-        loss = cross_entropy(logits, labels)
-    gradients = torch.autograd.grad(loss, list(parameters.values()))
+    parameters, activations = dict(net.named_parameters()), {}
+    with torch.enable_grad():
+        logits = net.parts.apply(net, inputs, True, activations)
+        loss = net.parts.objective(logits, labels)
+    values = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
+    gradients = dict(zip(parameters, values, strict=True))
     # A tensor of the weights' dtype: a Python float beyond float32's range would be refused rather than infinite.
-    rate = torch.tensor(learning_rate, dtype=loss.dtype)
+    rate = torch.tensor(learning_rate, dtype=loss.dtype, device=loss.device)
     with torch.no_grad():
-        for parameter, gradient in zip(parameters.values(), gradients, strict=True):
-            parameter.sub_(rate * gradient)
-    named = dict(zip(parameters, gradients, strict=True))
-    return net, StepOutput(loss.detach(), logits.detach(), named)
+        net.parts.optimizer(rate)(parameters, gradients, net.opt_state)
+    shown = {name: value.detach() for name, value in activations.items()}
+    return net, StepOutput(loss.detach(), logits.detach(), gradients, shown)
 
 
 def train_step(
@@ -156,7 +145,7 @@ def train_step(
     Returns:
         The same module, and the batch's `loss` and `accuracy` in train mode, before the update.
     """
-    labels = _tensor(labels).long()
+    labels = _labels(net, labels)
     net, output = sgd_step(net, _inputs(net, inputs), labels, learning_rate)
     return net, {"loss": output.loss, "accuracy": (output.logits.argmax(dim=-1) == labels).float().mean()}
 

@@ -1,7 +1,7 @@
 """A Torch `state_dict` to and from the neutral weight dictionary, by an explicit table."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,6 +35,11 @@ def native_names(spec: ModelSpec) -> dict[str, str]:
     return names | {"head.kernel": "head.weight", "head.bias": "head.bias"}
 
 
+def weights_dtype(dtype: DType) -> Literal["float32", "float64"]:
+    """The dtype of weights and statistics under a working dtype: float32 under bfloat16."""
+    return "float64" if dtype == "float64" else "float32"
+
+
 def to_native(
     weights: Mapping[str, Array],
     spec: ModelSpec,
@@ -49,7 +54,8 @@ def to_native(
     names = names or native_names(spec)
     check_names(names, spec)
     check_weights(weights, spec)
-    return {key: torch.tensor(_transpose_kernel(name, np.array(weights[name], dtype))) for name, key in names.items()}
+    arrays = {key: np.array(weights[name], weights_dtype(dtype)) for name, key in names.items()}
+    return {key: torch.tensor(_transpose_kernel(name, arrays[key])) for name, key in names.items()}
 
 
 def from_native(native: Mapping[str, Any], spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:

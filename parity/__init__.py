@@ -3,7 +3,11 @@
 This package is framework-neutral: importing it imports NumPy, and neither framework.
 """
 
-from parity.backend import Backend, Learner, Population, backend_names, convert_weights, load_backend
+from parity.backend import Backend, Inputs, Learner, Population, Step, backend_names, convert_weights, load_backend
+from parity.check.assertion import assert_parity
+from parity.check.config import CheckConfig
+from parity.check.records import CheckReport, Verdict
+from parity.check.run import check
 from parity.data import Dataset, StandardizedData, load_dataset, standardize
 from parity.errors import InputError
 from parity.spec import BlockOrder, Initialization, ModelSpec, RunningVariance, TrainSpec
@@ -23,9 +27,12 @@ from parity.weights import draw_weights, load_weights, registration_order_names,
 __all__ = [
     "Backend",
     "BlockOrder",
+    "CheckConfig",
+    "CheckReport",
     "Dataset",
     "Initialization",
     "InputError",
+    "Inputs",
     "Learner",
     "LearningRates",
     "ModelSpec",
@@ -34,13 +41,17 @@ __all__ = [
     "RunningVariance",
     "StandardizedData",
     "Status",
+    "Step",
     "SweepConfig",
     "SweepInterrupted",
     "SweepReport",
     "Threshold",
     "TrainSpec",
     "Trial",
+    "Verdict",
+    "assert_parity",
     "backend_names",
+    "check",
     "convert_weights",
     "draw_weights",
     "load_backend",

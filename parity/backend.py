@@ -28,11 +28,35 @@ class Step:
         loss: mean cross entropy of the batch, in nats.
         logits: shape (batch, output_dim).
         gradients: of the loss, by neutral name, for every tensor that is no running statistic.
+        activations: what each part of each hidden layer gave, shape (batch, hidden_width), by the names of
+            `parity.weights.activation_names`. None if the backend does not show them.
     """
 
     loss: float
     logits: Array
     gradients: Weights
+    activations: Weights | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a backend trains on, as it presents it: before any step, two that agree present the same.
+
+    Args:
+        train_inputs: standardized, shape (n, input_dim).
+        train_labels: shape (n,).
+        test_inputs: standardized by the training set's statistics, shape (m, input_dim).
+        test_labels: shape (m,).
+        batches: the index stream's first pass, shape (updates, batch).
+        weights: the initial state, by neutral name.
+    """
+
+    train_inputs: Array
+    train_labels: NDArray[np.integer]
+    test_inputs: Array
+    test_labels: NDArray[np.integer]
+    batches: NDArray[np.integer]
+    weights: Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +86,11 @@ class Evaluation:
 
 
 class Learner(Protocol):
-    """One network and its state, stepped from outside."""
+    """One network and its state, stepped from outside.
+
+    It may also have `activations(inputs) -> Weights`: what each part of each hidden layer gives in evaluation mode,
+    by the names of `parity.weights.activation_names`; the state stays as it is.
+    """
 
     def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float) -> Step:
         """Take one SGD update in train mode: `inputs` of shape (batch, input_dim), `labels` of shape (batch,)."""
@@ -100,11 +128,21 @@ class Population(Protocol):
 class Backend(Protocol):
     """One framework's implementation of the experiment.
 
-    `dtypes` are the working dtypes that it offers, its usual one first.
+    Where weights are float32 (bfloat16 among the working dtypes), arrays that come out are float32.
+
+    It may also have `inputs(dataset, spec, training) -> Inputs`, what it trains on, and `with_fault(name, **values)
+    -> Backend`, itself with one of its parts replaced by a faulty one (`parity.faults`).
     """
 
-    name: str
-    dtypes: Sequence[DType]
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def dtypes(self) -> Sequence[DType]:
+        """The working dtypes that it offers, its usual one first."""
+        ...
 
     def versions(self) -> dict[str, str]:
         """Version by package, for the record."""
@@ -162,12 +200,16 @@ def _is_reference(entry: importlib.metadata.EntryPoint) -> bool:
     return entry.module.partition(".")[0] == __name__.partition(".")[0]
 
 
-def load_backend(name: str) -> Backend:
+def load_backend(name: str, **options: Any) -> Backend:
     """Load a backend by name.
 
+    Args:
+        name: of its entry point.
+        options: what its constructor takes; the siblings take `device` and `precision`.
+
     Raises:
-        InputError: no such backend is declared, or its framework is not installed (the message says which extra to
-            install).
+        InputError: no such backend is declared, its framework is not installed (the message says which extra to
+            install), or an option does not suit it.
 
     >>> load_backend("numpy").name
     'numpy'
@@ -177,7 +219,9 @@ def load_backend(name: str) -> Backend:
         raise InputError(f"no framework is named {name!r}; choose one of {', '.join(entries)}")
     entry = entries[name]
     try:
-        return entry.load()()
+        return entry.load()(**options)
+    except InputError:
+        raise
     except ModuleNotFoundError as error:
         missing = (error.name or "a module").partition(".")[0]
         raise InputError(

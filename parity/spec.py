@@ -6,13 +6,16 @@ keyword-only, hashable (a compiled program is cached by its spec) and check them
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from parity.errors import InputError
 
-DType = Literal["float32", "float64"]
+# The working dtype. bfloat16: weights and statistics float32, activations and matrix products bfloat16.
+DType = Literal["float32", "float64", "bfloat16"]
+# How float32 matrix products are computed: in float32, or with operands rounded to 10 or 7 bits of mantissa.
+Precision = Literal["highest", "tf32", "bfloat16"]
 
 
 class RunningVariance(StrEnum):
@@ -157,8 +160,8 @@ class TrainSpec:
         check_count("batch_size", self.batch_size, 1, "an update needs a sample")
         check_count("num_passes", self.num_passes, 1, "training needs a pass")
         check_count("seed", self.seed, 0, "NumPy's seeds are not negative")
-        if self.dtype not in ("float32", "float64"):
-            raise InputError(f"dtype must be float32 or float64, got {self.dtype!r}")
+        if self.dtype not in get_args(DType):
+            raise InputError(f"dtype must be one of {', '.join(get_args(DType))}, got {self.dtype!r}")
 
 
 def check_training_batch(batch_size: int) -> None:

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save
 
 from parity.errors import InputError
 from parity.files import replace_file
-from parity.spec import Initialization, ModelSpec, child_seeds
+from parity.spec import BlockOrder, Initialization, ModelSpec, child_seeds
 
 Array = NDArray[np.floating]
 Weights = dict[str, Array]
@@ -48,6 +48,18 @@ def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
             shapes |= {f"hidden.{i}.{leaf}": (width,) for leaf in AFFINE + STATISTICS}
         fan_in = width
     return shapes | {"head.kernel": (width, spec.output_dim), "head.bias": (spec.output_dim,)}
+
+
+def activation_names(spec: ModelSpec) -> list[str]:
+    """What a hidden layer shows, in the order of the forward pass: `hidden.i.linear`, `.relu` and `.norm`.
+
+    >>> activation_names(ModelSpec(num_hidden_layers=1))
+    ['hidden.0.linear', 'hidden.0.relu', 'hidden.0.norm']
+    """
+    parts = ["relu", "norm"] if spec.block_order is BlockOrder.ACTIVATION_FIRST else ["norm", "relu"]
+    if not spec.use_batch_norm:
+        parts = ["relu"]
+    return [f"hidden.{i}.{part}" for i in range(spec.num_hidden_layers) for part in ("linear", *parts)]
 
 
 def is_statistic(name: str) -> bool:

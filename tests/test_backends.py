@@ -23,7 +23,7 @@ from parity.backend import (
 from parity.errors import InputError
 from parity.reference import cross_entropy
 from parity.spec import ModelSpec
-from parity.weights import Weights, cast_weights, draw_weights, is_statistic
+from parity.weights import Weights, activation_names, cast_weights, draw_weights, is_statistic
 
 LEARNING_RATE = 0.1
 CONVENTIONS = {
@@ -49,6 +49,11 @@ def make_spec(**conventions: Any) -> ModelSpec:
 def batches() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(7)
     return rng.normal(size=(4, 32, 12)), rng.integers(0, 5, size=(4, 32))
+
+
+def held(dtype: str) -> np.dtype:
+    """The dtype of weights, statistics and whatever crosses the protocol."""
+    return np.dtype("float64" if dtype == "float64" else "float32")
 
 
 def same(left: Weights, right: Weights) -> bool:
@@ -171,15 +176,15 @@ def test_what_crosses_a_population_is_copied_both_ways(backend: Backend, batches
     assert same(train(overwrite), train(lambda value: None))
 
 
-def test_the_state_keeps_the_working_dtype(backend: Backend, batches) -> None:
+def test_the_state_keeps_the_working_dtype(backend: Any, batches) -> None:
     spec = make_spec()
     for dtype in backend.dtypes:
         learner = backend.learner(spec, draw_weights(spec, seed=0), dtype)
         # A float64 learning rate and float64 inputs must not widen the state.
         step = learner.train_step(batches[0][0], batches[1][0], np.float64(0.1))
-        assert {array.dtype for array in learner.weights().values()} == {np.dtype(dtype)}
-        assert {array.dtype for array in step.gradients.values()} == {np.dtype(dtype)}
-        assert step.logits.dtype == learner.evaluate(batches[0][0]).dtype == np.dtype(dtype)
+        crossed = [*learner.weights().values(), *step.gradients.values(), *step.activations.values(), step.logits]
+        crossed += [learner.evaluate(batches[0][0]), *learner.activations(batches[0][0]).values()]
+        assert {array.dtype for array in crossed} == {held(dtype)}
 
 
 def test_every_dtype_starts_at_the_same_point(backend: Backend) -> None:
@@ -205,6 +210,103 @@ def test_any_depth_trains_in_every_dtype(backend: Backend, batches, depth: int, 
         # With batch norm gradients at this depth reach 1e4, so a usual learning rate would rightly blow up.
         assert np.isfinite(learner.train_step(batches[0][0], batches[1][0], 1e-6).loss)
         assert np.isfinite(learner.evaluate(batches[0][0])).all()
+
+
+@pytest.mark.parametrize("conventions", CONVENTIONS.values(), ids=CONVENTIONS.keys())
+def test_a_step_shows_what_each_part_of_each_layer_gave(backend: Any, batches, conventions) -> None:
+    spec = make_spec(**conventions)
+    learner = backend.learner(spec, draw_weights(spec, seed=3), "float64")
+    reference: Any = load_backend("numpy").learner(spec, draw_weights(spec, seed=3), "float64")
+    for inputs, labels in zip(*batches, strict=True):
+        step = learner.train_step(inputs, labels, LEARNING_RATE)
+        expected = reference.train_step(inputs, labels, LEARNING_RATE).activations
+        assert list(step.activations) == list(expected) == activation_names(spec)
+        assert {array.shape for array in step.activations.values()} == {(32, spec.hidden_width)}
+        for name, array in step.activations.items():
+            np.testing.assert_allclose(array, expected[name], rtol=0, atol=1e-10)
+            if name.endswith("relu"):
+                assert array.min() == 0
+
+
+@pytest.mark.parametrize("depth", [1, 12])
+def test_activations_in_evaluation_mode_lead_to_its_logits_and_leave_the_state(backend, batches, depth: int) -> None:
+    spec = make_spec(num_hidden_layers=depth)
+    learner = backend.learner(spec, draw_weights(spec, seed=3), "float64")
+    learner.train_step(batches[0][0], batches[1][0], LEARNING_RATE)
+    before = learner.weights()
+    inputs = batches[0][1][:7]
+    activations = learner.activations(inputs)
+    assert same(learner.weights(), before)
+    assert list(activations) == activation_names(spec)  # hidden.10 after hidden.9
+    logits = activations[f"hidden.{depth - 1}.norm"] @ before["head.kernel"] + before["head.bias"]
+    np.testing.assert_allclose(learner.evaluate(inputs), logits, rtol=0, atol=64 * np.spacing(np.abs(logits).max()))
+
+
+def test_what_a_step_shows_is_not_the_states_memory(backend: Any, batches) -> None:
+    learner = backend.learner(make_spec(), draw_weights(make_spec(), seed=0), "float64")
+    steps = [learner.train_step(batches[0][0], batches[1][0], LEARNING_RATE)]
+    kept = copy.deepcopy(steps[0].activations)
+    overwrite(learner.activations(batches[0][0]))
+    learner.train_step(batches[0][1], batches[1][1], LEARNING_RATE)
+    assert same(steps[0].activations, kept)
+
+
+@pytest.mark.parametrize("use_batch_norm", [False, True])
+def test_bfloat16_is_float32_with_narrow_activations_and_products(framework: Any, batches, use_batch_norm) -> None:
+    spec = make_spec(num_hidden_layers=2, use_batch_norm=use_batch_norm)
+    learner, wide = (framework.learner(spec, draw_weights(spec, seed=0), dtype) for dtype in ("bfloat16", "float32"))
+    step, expected = (each.train_step(batches[0][0], batches[1][0], LEARNING_RATE) for each in (learner, wide))
+    for name, array in step.activations.items():
+        rounded = (array.view(np.uint32) & 0xFFFF) == 0  # bfloat16's bits are float32's first 16
+        assert rounded.all(), name
+        # Inputs, kernel, bias, products and results are each off by half of 2**-7, and so is each layer's input.
+        limit = 8 * 2.0**-8 * np.abs(expected.activations[name]).max()
+        assert 0 < np.abs(array - expected.activations[name]).max() <= limit, name
+    # Nothing else is narrow: the norm's moments, the weights' updates, the logits, which the loss takes as float32.
+    for name, array in learner.weights().items():
+        assert ((array.view(np.uint32) & 0xFFFF) != 0).any() or not array.any(), name
+    assert abs(step.loss - cross_entropy(step.logits.astype(float), batches[1][0])[0]) <= 8 * np.spacing(
+        np.float32(step.loss)
+    )
+    assert abs(step.loss - expected.loss) <= 2.0**-5
+    population, indices = run_population(framework, spec, [LEARNING_RATE], batches, "bfloat16")
+    losses = population.run_pass(indices).losses
+    assert losses.dtype == np.float32
+    assert abs(losses[0, 0] - step.loss) <= 2.0**-7 * step.loss
+
+
+def test_bfloat16s_statistics_are_those_of_its_own_activations(framework: Any, batches) -> None:
+    spec = make_spec(num_hidden_layers=1, decay=0.0, running_variance="biased")
+    learner = framework.learner(spec, draw_weights(spec, seed=0), "bfloat16")
+    step = learner.train_step(batches[0][0], batches[1][0], LEARNING_RATE)
+    x, weights = step.activations["hidden.0.relu"].astype(np.float64), learner.weights()
+    for name in ("hidden.0.running_mean", "hidden.0.running_var"):
+        assert ((weights[name].view(np.uint32) & 0xFFFF) != 0).any(), f"{name} is bfloat16"
+    # XLA may keep more of x than bfloat16, for which the half ulp of each element stands; float32 adds 32 terms.
+    slack = 2.0**-9 * np.abs(x).max()
+    np.testing.assert_allclose(weights["hidden.0.running_mean"], x.mean(axis=0), rtol=0, atol=slack)
+    np.testing.assert_allclose(weights["hidden.0.running_var"], x.var(axis=0), rtol=0, atol=4 * slack * x.std())
+
+
+@pytest.mark.parametrize("options", [{"device": "quantum"}, {"device": "cuda"}, {"precision": "double"}])
+def test_an_unknown_device_or_precision_is_one_line_with_the_choices(framework: Backend, options) -> None:
+    with pytest.raises(InputError, match=r"choose one of cpu|must be one of highest, tf32, bfloat16, got") as error:
+        load_backend(framework.name, **options)
+    assert repr(*options.values()) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("precision", ["highest", "tf32", "bfloat16"])
+def test_every_precision_runs_where_it_is_asked_to(framework: Backend, batches, precision: str) -> None:
+    backend: Any = load_backend(framework.name, device="cpu", precision=precision)
+    default: Any = load_backend(framework.name)
+    assert (default.device, default.precision) == ("", "highest")
+    spec = make_spec()
+    learner, expected = (each.learner(spec, draw_weights(spec, 0), "float32") for each in (backend, default))
+    step, honest = (each.train_step(batches[0][0], batches[1][0], LEARNING_RATE) for each in (learner, expected))
+    # A CPU may compute in more than was asked for, never in less: operands to half of 2**-7, sums of 12 terms.
+    z, exact = (each.activations["hidden.0.linear"] for each in (step, honest))
+    np.testing.assert_allclose(z, exact, rtol=0, atol=12 * 2.0**-7 * np.abs(batches[0][0]).max() / np.sqrt(12))
 
 
 def run_population(backend: Backend, spec: ModelSpec, rates, batches, dtype) -> tuple[Population, np.ndarray]:
@@ -282,10 +384,10 @@ def test_weights_go_to_the_frameworks_own_form_and_back(backend: Backend) -> Non
     for use_batch_norm in (False, True):
         spec = make_spec(use_batch_norm=use_batch_norm)
         for dtype in backend.dtypes:
-            weights = cast_weights(draw_weights(spec, seed=0), dtype)
+            weights = cast_weights(draw_weights(spec, seed=0), held(dtype).name)
             back = backend.from_native(backend.to_native(weights, spec, dtype), spec)
             assert same(back, weights)
-            assert {array.dtype for array in back.values()} == {np.dtype(dtype)}
+            assert {array.dtype for array in back.values()} == {held(dtype)}
 
 
 def test_a_backend_says_what_it_is(backend: Backend) -> None:

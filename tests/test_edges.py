@@ -18,7 +18,15 @@ FORBIDDEN = {
     "bntorch": JAX | {"bnjax"},
 }
 # What the siblings may import from `parity`, and what its reference may rest on.
-SHARED_FLOOR = ("parity.errors", "parity.spec", "parity.backend", "parity.weights", "parity.data")
+SHARED_FLOOR = (
+    "parity.errors",
+    "parity.spec",
+    "parity.backend",
+    "parity.weights",
+    "parity.data",
+    "parity.inputs",
+    "parity.faults",
+)
 GROUND_FLOOR = (*SHARED_FLOOR, "parity.reference", "parity.files")
 # Formats that run code when they are read.
 UNSAFE_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
@@ -201,7 +209,7 @@ ALLOWED = {
     "parity/spec.py": "import numpy as np\nfrom parity.errors import InputError\n",
     "parity/backend.py": "from . import spec\n",
     "parity/weights.py": "from .spec import ModelSpec\n",
-    "parity/reference.py": "from parity.weights import draw_weights\n",
+    "parity/reference/__init__.py": "from parity.weights import draw_weights\n",
     "parity/data/__init__.py": "",
     "parity/data/download.py": "def fetch():\n    from torchvision.datasets import FashionMNIST\n",
     "parity/sweep/__init__.py": "def write():\n    from parity.report import page\n",
@@ -232,7 +240,7 @@ TYPE_CHECKING = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
         ("parity/spec.py", "from parity.sweep import sweep\n", "parity.spec:1 imports parity.sweep.sweep"),
         ("parity/spec.py", "def f():\n    from . import report\n", "parity.spec:2 imports parity.report"),
         ("parity/data/other.py", "from ..cli import main\n", "imports parity.cli.main"),
-        ("parity/reference.py", "from parity import sweep\n", "imports parity.sweep"),
+        ("parity/reference/network.py", "from parity import sweep\n", "imports parity.sweep"),
         ("bnjax/norm.py", "import torch\n", "bnjax.norm:1 imports torch"),
         ("bnjax/norm.py", f"{IN_A_FUNCTION}from bntorch.norm import BatchNorm\n", "imports bntorch.norm.BatchNorm"),
         ("bnjax/norm.py", "import torchvision\n", "imports torchvision"),

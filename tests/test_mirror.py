@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+from dataclasses import fields, is_dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -16,15 +17,24 @@ import bntorch
 ONLY_JAX = {
     "train.TrainState": "Flax's state is an explicit value; Torch's is the module itself",
     "train.state_from_variables": "makes that value; in Torch it is load_state_dict",
+    "learner.evaluation_logits": "a function to compile; in Torch the learner calls its part",
+    "learner.evaluation_activations": "a function to compile",
+    "population.run_pass": "a function to compile; in Torch a pass is a loop of the population's",
+    "population.evaluation_sums": "a function to compile",
+    "variants.not_compiled": "JAX compiles as a rule, PyTorch on request",
+    "variants.not_donated": "donated memory is JAX's",
 }
 ONLY_TORCH = {
-    "train.mode": "Torch's modules carry a mode, which evaluation must put back; Flax takes it as an argument",
+    "parts.mode": "Torch's modules carry a mode, which evaluation must put back; Flax takes it as an argument",
+    "parts.call_with_state": "swaps a module's tensors for others; in Flax the state is an argument",
+    "variants.compiled": "JAX compiles as a rule, PyTorch on request",
     "weights.to_numpy": "Tensor.numpy() shares memory, so a copying function is needed; np.array copies a JAX array",
 }
 # Names that differ because they hold the framework's own, as JAX's is to Torch's.
 RENAMED = {
     "backend.JaxBackend": "backend.TorchBackend",  # the class names itself in tracebacks and in entry points
     "model.MultiLayerPerceptron.__call__": "model.MultiLayerPerceptron.forward",  # nn.Module's hook
+    "linear.Linear.__call__": "linear.Linear.forward",
     "norm.BatchNorm.__call__": "norm.BatchNorm.forward",
 }
 # Parameters that one sibling's modules have alone: each sibling's own way to give a dtype, a name, a shape or a mode.
@@ -34,7 +44,11 @@ OWN_PARAMETERS = {
     "parent": "Flax's own",
     "train": "of a module's call: Torch's modules carry the mode",
     "num_features": "Torch needs the shape when the module is made, Flax sees it in the input",
+    "in_features": "the same",
 }
+
+# Parameters of a forward pass that one sibling has alone.
+PASS_PARAMETERS = {"activations": "takes what Torch's layers give; Flax's layers sow it"}
 
 
 def files(package: ModuleType) -> list[Path]:
@@ -78,12 +92,20 @@ def rename(key: str) -> str:
 
 def parameters(key: str, signature: inspect.Signature) -> list[tuple[str, str, object]]:
     """Name, kind and default of each parameter; annotations differ, as the frameworks' arrays do."""
-    of_module = key.split(".")[0] in ("model", "norm") and key.split(".")[1][0].isupper()
+    module, name = key.split(".")[:2]
+    own = PASS_PARAMETERS | (OWN_PARAMETERS if module in ("model", "linear", "norm") and name[0].isupper() else {})
     return [
-        (parameter.name, parameter.kind.description, parameter.default)
+        (parameter.name, parameter.kind.description, portrait(parameter.default))
         for parameter in signature.parameters.values()
-        if not (of_module and parameter.name in OWN_PARAMETERS)
+        if parameter.name not in own
     ]
+
+
+def portrait(default: object) -> object:
+    """A default, in which functions of the two siblings are equal if their names are."""
+    if is_dataclass(default) and not isinstance(default, type):
+        return {field.name: portrait(getattr(default, field.name)) for field in fields(default)}
+    return default.__name__ if inspect.isfunction(default) else default
 
 
 def differences(jax_module: ModuleType, torch_module: ModuleType, name: str) -> list[str]:
@@ -128,7 +150,21 @@ def test_every_exception_is_in_use() -> None:
     ours, theirs = all_signatures(bnjax), all_signatures(bntorch)
     assert {*ONLY_JAX, *RENAMED} <= ours.keys() - theirs.keys()
     assert {*ONLY_TORCH, *RENAMED.values()} <= theirs.keys() - ours.keys()
-    assert OWN_PARAMETERS.keys() <= {name for s in (*ours.values(), *theirs.values()) for name in s.parameters}
+    assert OWN_PARAMETERS.keys() | PASS_PARAMETERS.keys() <= {
+        name for s in (*ours.values(), *theirs.values()) for name in s.parameters
+    }
+
+
+def test_the_siblings_have_the_same_faults_in_the_same_parts() -> None:
+    ours, theirs = (
+        [
+            (name, part, fault.__name__)
+            for name, (part, fault) in importlib.import_module(f"{package}.faults").FAULTS.items()
+        ]
+        for package in ("bnjax", "bntorch")
+    )
+    assert ours == theirs
+    assert all(name == function for name, _, function in ours)
 
 
 SOURCE = """

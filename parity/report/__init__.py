@@ -1,8 +1,9 @@
-"""Figures, tables and the self-contained HTML page of a sweep.
+"""Figures, tables and the self-contained HTML page of a sweep, and of a check.
 
 Importing this package imports Matplotlib; `import parity` does not.
 """
 
+from parity.report.check_page import write_check_report
 from parity.report.figures import (
     SWEEP_FIGURES,
     SweepFigure,
@@ -23,5 +24,6 @@ __all__ = [
     "print_thresholds",
     "threshold_table",
     "training_curves",
+    "write_check_report",
     "write_report",
 ]

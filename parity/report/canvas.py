@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from parity.report.heading import Heading
 from parity.report.style import WARNING_COLOR, plain
-from parity.sweep.records import SweepReport
 
 _LINE = 0.21  # inches for a line of text
 _SMALL_PRINT = 0.13
@@ -45,34 +45,23 @@ class Sheet:
         )
 
 
-def notices(report: SweepReport) -> list[str]:
-    """What a reader must know before any number: made-up data, a sweep that was cut short."""
-    found = []
-    if report.dataset.lower().startswith("synthetic"):
-        found.append("SYNTHETIC DATA: made up by a program, not comparable with results on a real data set")
-    if not report.complete:
-        found.append("INCOMPLETE: the sweep was interrupted; what had finished by then is shown")
-    return found
-
-
 def open_sheet(
-    report: SweepReport, title: str, *, size: tuple[float, float], handles: Sequence[Any] = (), left: float = 0.75
+    heading: Heading, title: str, *, size: tuple[float, float], handles: Sequence[Any] = (), left: float = 0.75
 ) -> Sheet:
     """A figure with everything but its panels.
 
     Args:
-        report: gives the data set, the setting, the notices and the command.
+        heading: the data set, the setting, the notices and the command.
         title: what the figure shows.
         size: width of the figure and height of the panels, in inches.
         handles: of the legend, which stands above the panels.
         left: inches to the left of the panels.
     """
     width, panels = size
-    warnings = notices(report)
     columns, rows = _legend_shape([str(handle.get_label()) for handle in handles], width)
-    setting = textwrap.wrap(_setting(report), int(width * 14.5))
-    command = textwrap.wrap(f"made by: {plain(report.command)}", int(width * 18))
-    head = 0.32 + _LINE * (len(setting) + 1.35 * len(warnings) + 0.8 * rows) + (0.25 if rows else 0.15)
+    setting = [plain(line) for line in textwrap.wrap(heading.setting, int(width * 14.5))]
+    command = [plain(line) for line in textwrap.wrap(f"made by: {heading.command}", int(width * 18))]
+    head = 0.32 + _LINE * (len(setting) + 1.35 * len(heading.notices) + 0.8 * rows) + (0.25 if rows else 0.15)
     foot = _AXIS_LABEL + _SMALL_PRINT * len(command) + _EDGE
     height = head + panels + foot
     figure = Figure(figsize=(width, height), facecolor="white")
@@ -84,7 +73,7 @@ def open_sheet(
     write(_EDGE, plain(title), fontsize=12.5, fontweight="bold")
     write(_EDGE + 0.26, "\n".join(setting), fontsize=9, color="#333333", linespacing=1.3)
     top = _EDGE + 0.26 + _LINE * len(setting)
-    for warning in warnings:
+    for warning in heading.notices:
         box = {"facecolor": WARNING_COLOR, "edgecolor": "none", "boxstyle": "round,pad=0.25"}
         write(top + 0.06, f" {warning} ", fontsize=9.5, fontweight="bold", color="white", bbox=box)
         top += 1.35 * _LINE
@@ -99,21 +88,11 @@ def open_sheet(
     return Sheet(figure, left, foot, width - left - 0.25, panels)
 
 
-def message_sheet(report: SweepReport, title: str, message: str) -> Figure:
+def message_sheet(heading: Heading, title: str, message: str) -> Figure:
     """A figure that has nothing to draw and says so."""
-    sheet = open_sheet(report, title, size=(8.0, 1.5))
+    sheet = open_sheet(heading, title, size=(8.0, 1.5))
     sheet.figure.text(0.5, (sheet.bottom + 0.75) / sheet.figure.get_figheight(), message, ha="center", fontsize=13)
     return sheet.figure
-
-
-def _setting(report: SweepReport) -> str:
-    config = report.config
-    seeds = f"{config.num_seeds} seeds" if config.num_seeds > 1 else "1 seed"
-    passes = f"{config.num_passes} passes" if config.num_passes > 1 else "1 pass"
-    return (
-        f"data set: {plain(report.dataset)}, {config.fraction:.0%} of its training set; "
-        f"width {config.hidden_width}, batches of {config.batch_size}, plain SGD, {passes}, {seeds}"
-    )
 
 
 def _legend_shape(labels: Sequence[str], width: float) -> tuple[int, int]:

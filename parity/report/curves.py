@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from parity.report.canvas import Sheet, message_sheet, open_sheet
-from parity.report.panels import PanelGrid
+from parity.report.heading import sweep_heading
+from parity.report.panels import PanelGrid, depth_words
 from parity.report.style import REFERENCE_COLOR, batch_norm_words, log_ticks, page_style, plain
 from parity.sweep.records import Status, SweepReport, Trial
 
@@ -47,14 +48,17 @@ def training_curves(report: SweepReport) -> Figure:
     with page_style():
         trials = [trial for trial in report.trials if _is_drawable(trial)]
         if not trials:
-            return message_sheet(report, TITLE, "no training losses are stored")
+            return message_sheet(sweep_heading(report), TITLE, "no training losses are stored")
         rates = _chosen_rates(report.config.learning_rates.values())
         trials = [trial for trial in trials if _near(trial.learning_rate, rates)] or trials
         frameworks = sorted({trial.group.framework for trial in trials})
         settings = sorted({trial.group.batch_norm for trial in trials})
-        grid = PanelGrid(sorted({trial.group.depth for trial in trials}), stack=len(settings))
+        grid = PanelGrid(sorted({trial.group.depth for trial in trials}), depth_words, stack=len(settings))
         sheet = open_sheet(
-            report, TITLE, size=(grid.width(_BAR_ROOM), grid.height), handles=_handles(report, frameworks)
+            sweep_heading(report),
+            TITLE,
+            size=(grid.width(_BAR_ROOM), grid.height),
+            handles=_handles(report, frameworks),
         )
         colors = ScalarMappable(LogNorm(rates[0], rates[-1]), matplotlib.colormaps["viridis"])
         limits = _limits(report, trials)

@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from parity.report.canvas import message_sheet, open_sheet
-from parity.report.panels import PanelGrid, learning_rate_axis
+from parity.report.heading import sweep_heading
+from parity.report.panels import PanelGrid, depth_words, learning_rate_axis
 from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style, plain, series_styles
 from parity.sweep.classify import stuck_loss
 from parity.sweep.records import Status, SweepReport, Trial
@@ -53,10 +54,12 @@ def loss_and_accuracy(report: SweepReport) -> Figure:
     """Final training loss above test accuracy, against the learning rate: one pair of panels for each depth."""
     with page_style():
         if not report.trials:
-            return message_sheet(report, TITLE, "nothing finished yet")
-        grid = PanelGrid(sorted({trial.group.depth for trial in report.trials}), stack=2)
+            return message_sheet(sweep_heading(report), TITLE, "nothing finished yet")
+        grid = PanelGrid(sorted({trial.group.depth for trial in report.trials}), depth_words, stack=2)
         styles = series_styles(report.config.frameworks, report.config.batch_norm)
-        sheet = open_sheet(report, TITLE, size=(grid.width(), grid.height), handles=_handles(report, styles))
+        sheet = open_sheet(
+            sweep_heading(report), TITLE, size=(grid.width(), grid.height), handles=_handles(report, styles)
+        )
         losses = _Quantity(lambda trial: trial.final_loss, _loss_limits(report), math.inf)
         accuracies = _Quantity(lambda trial: trial.test_accuracy, (0.0, 1.0), -math.inf)
         for depth, (loss, accuracy) in grid.draw(sheet).items():

@@ -1,43 +1,21 @@
 """The report of a sweep as one HTML file that needs nothing beside it."""
 
-import base64
-import io
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from parity.files import replace_file
-from parity.report.canvas import notices
-from parity.report.figures import SWEEP_FIGURES, SweepFigure
+from parity.report.figures import SWEEP_FIGURES
+from parity.report.heading import notices
+from parity.report.markup import DPI, Picture, configuration, render, take_picture, words
 from parity.report.style import batch_norm_words
 from parity.report.tables import sorted_frameworks, threshold_table
 from parity.sweep.classify import stuck_loss
 from parity.sweep.output import THRESHOLD_COLUMNS, TRIAL_COLUMNS
 from parity.sweep.records import SweepReport, Threshold, Trial
 
-DPI = 130
 _WORDY = ("framework", "batch norm", "status", "outcome", "message")
 _GROUP = ("framework", "depth", "batch norm", "seed")
-
-
-@dataclass(frozen=True)
-class _Picture:
-    name: str
-    alt: str
-    caption: str
-    png: bytes
-    width: int
-    height: int
-
-    @property
-    def data(self) -> str:
-        return base64.b64encode(self.png).decode("ascii")
 
 
 def write_report(report: SweepReport, folder: Path, dpi: int = DPI) -> Path:
@@ -60,7 +38,8 @@ def write_report(report: SweepReport, folder: Path, dpi: int = DPI) -> Path:
     for entry in SWEEP_FIGURES:
         path = figures / f"{entry.name}.png"
         if entry.applies(report):
-            picture = _picture(entry, entry.draw(report), dpi)
+            alt = f"{entry.alt} Data set: {report.dataset}."
+            picture = take_picture(entry.name, entry.draw(report), alt=alt, caption=entry.caption, dpi=dpi)
             pictures.append(picture)
             replace_file(path, picture.png)
         else:
@@ -70,13 +49,11 @@ def write_report(report: SweepReport, folder: Path, dpi: int = DPI) -> Path:
     return page
 
 
-def render_page(report: SweepReport, pictures: Sequence[_Picture]) -> str:
+def render_page(report: SweepReport, pictures: Sequence[Picture]) -> str:
     """The HTML of a report, with its figures inside it."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
     rows = threshold_table(report)
-    return environment.get_template("page.html.j2").render(
+    return render(
+        "page.html.j2",
         report=report,
         frameworks=sorted_frameworks(report),
         settings=sorted(report.config.batch_norm),
@@ -86,23 +63,12 @@ def render_page(report: SweepReport, pictures: Sequence[_Picture]) -> str:
         answer=[list(found) for _, found in groupby(rows, key=lambda row: row.depth)],
         figures=pictures,
         wordy=_WORDY,
-        zip=zip,
         threshold_header=_header(THRESHOLD_COLUMNS),
         threshold_rows=[_row(threshold, THRESHOLD_COLUMNS) for threshold in report.thresholds],
         trial_header=_header(TRIAL_COLUMNS),
         trial_rows=[_row(trial, TRIAL_COLUMNS) for trial in report.trials],
-        configuration=[
-            (found.name.replace("_", " "), _words(getattr(report.config, found.name)))
-            for found in fields(report.config)
-        ],
+        configuration=configuration(report.config),
     )
-
-
-def _picture(entry: SweepFigure, figure: Figure, dpi: int) -> _Picture:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    width, height = (round(inches * 100) for inches in figure.get_size_inches())
-    return _Picture(entry.name, entry.alt, entry.caption, buffer.getvalue(), width, height)
 
 
 def _header(names: Sequence[str]) -> list[str]:
@@ -112,17 +78,4 @@ def _header(names: Sequence[str]) -> list[str]:
 def _row(record: Trial | Threshold, names: Sequence[str]) -> list[str]:
     group = record.group
     key = (group.framework, group.depth, group.batch_norm, group.seed)
-    return [_words(value) for value in (*key, *(getattr(record, name) for name in names))]
-
-
-def _words(value: Any) -> str:
-    """A value as a reader wants it: four significant digits, `on` and `off`, a dash for what does not apply."""
-    if value is None:
-        return "\N{EN DASH}"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, tuple):
-        return ", ".join(_words(item) for item in value)
-    if isinstance(value, float):
-        return f"{value:.4g}" if math.isfinite(value) else str(value)
-    return str(value)
+    return [words(value) for value in (*key, *(getattr(record, name) for name in names))]

@@ -1,75 +1,91 @@
-"""Panels by depth: pairs of axes, one above the other, in rows of at most four."""
+"""Panels in rows: each cell is one axes, or several above one another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from matplotlib.axes import Axes
 
 from parity.report.canvas import Sheet
 from parity.report.style import log_ticks
 
-COLUMNS = 4
-_PANEL = 1.45  # height, in inches
-_BETWEEN = 0.12  # a depth's panels
-_ROW_GAP = 0.8  # depths above one another: room for a title and an axis label
+K = TypeVar("K")
+_BETWEEN = 0.12  # a cell's panels
 
 
 @dataclass(frozen=True)
-class PanelGrid:
-    """How many depths stand side by side, and how high all of them are.
+class PanelGrid(Generic[K]):
+    """How many cells stand side by side, and how high all of them are; sizes in inches.
 
     Args:
-        depths: one cell each.
+        keys: one cell each.
+        title: of a cell, from its key.
         stack: panels in a cell, one above the other.
+        most_columns: cells in a row, where there are that many.
+        panel: width and height of a panel.
+        row_gap: between cells above one another: room for a title and an axis label.
+        head: above the first row, for its titles.
+        foot: below the last row, beyond the room that every sheet has for an axis label.
     """
 
-    depths: Sequence[int]
-    stack: int
+    keys: Sequence[K]
+    title: Callable[[K], str]
+    stack: int = 1
+    most_columns: int = 4
+    panel: tuple[float, float] = (2.6, 1.45)
+    row_gap: float = 0.8
+    head: float = 0.25
+    foot: float = 0.0
 
     @property
     def columns(self) -> int:
         """Cells in a row."""
-        return min(COLUMNS, len(self.depths))
+        return min(self.most_columns, len(self.keys))
 
     @property
     def rows(self) -> int:
         """Rows of cells."""
-        return -(-len(self.depths) // self.columns)
+        return -(-len(self.keys) // self.columns)
 
     @property
     def cell_height(self) -> float:
         """Inches of one cell's panels."""
-        return self.stack * _PANEL + (self.stack - 1) * _BETWEEN
+        return self.stack * self.panel[1] + (self.stack - 1) * _BETWEEN
 
     @property
     def height(self) -> float:
         """Inches of all panels, with the titles of the first row."""
-        return self.rows * (self.cell_height + _ROW_GAP) - _ROW_GAP + 0.25
+        return self.rows * (self.cell_height + self.row_gap) - self.row_gap + self.head + self.foot
 
     def width(self, extra: float = 0.0) -> float:
         """A good width of the figure in inches: a single panel still leaves room for header and legend."""
-        return max(7.5, 0.9 + 2.6 * self.columns + extra)
+        return max(7.5, 0.9 + self.panel[0] * self.columns + extra)
 
-    def draw(self, sheet: Sheet, extra: float = 0.0) -> dict[int, list[Axes]]:
-        """The axes of each depth, from top to bottom, titled; `extra` inches are left free at the right."""
+    def draw(self, sheet: Sheet, extra: float = 0.0) -> dict[K, list[Axes]]:
+        """The axes of each cell, from top to bottom, titled; `extra` inches are left free at the right."""
         gap = 0.25
         width = (sheet.width - extra - gap * (self.columns - 1)) / self.columns
-        cells: dict[int, list[Axes]] = {}
-        for index, depth in enumerate(self.depths):
+        cells: dict[K, list[Axes]] = {}
+        for index, key in enumerate(self.keys):
             row, column = divmod(index, self.columns)
-            base = (self.rows - 1 - row) * (self.cell_height + _ROW_GAP)
-            levels = [base + level * (_PANEL + _BETWEEN) for level in reversed(range(self.stack))]
-            cells[depth] = [sheet.axes(column * (width + gap), level, width, _PANEL) for level in levels]
-            cells[depth][0].set_title(f"depth {depth}", fontweight="bold", loc="left", pad=9)
-            for axes in cells[depth]:
+            base = self.foot + (self.rows - 1 - row) * (self.cell_height + self.row_gap)
+            levels = [base + level * (self.panel[1] + _BETWEEN) for level in reversed(range(self.stack))]
+            cells[key] = [sheet.axes(column * (width + gap), level, width, self.panel[1]) for level in levels]
+            cells[key][0].set_title(self.title(key), fontweight="bold", loc="left", pad=9)
+            for axes in cells[key]:
                 axes.tick_params(labelsize=8, labelleft=column == 0)
-            for axes in cells[depth][:-1]:
+            for axes in cells[key][:-1]:
                 axes.tick_params(labelbottom=False)
         return cells
 
-    def is_first(self, depth: int) -> bool:
-        """Whether a depth's panels stand at the left, where the vertical axes are labelled."""
-        return self.depths.index(depth) % self.columns == 0
+    def is_first(self, key: K) -> bool:
+        """Whether a cell's panels stand at the left, where the vertical axes are labelled."""
+        return self.keys.index(key) % self.columns == 0
+
+
+def depth_words(depth: int) -> str:
+    """The title of a depth's cell."""
+    return f"depth {depth}"
 
 
 def learning_rate_axis(axes: Axes, low: float, high: float) -> None:

@@ -83,6 +83,17 @@ def plain(text: str) -> str:
     return visible.replace("$", r"\$")
 
 
+def short(text: str, most: int = 40) -> str:
+    """Text on one line that leaves room for others: the middle of a longer one is left out.
+
+    >>> short("package.module:factory", 11)
+    'packa…ctory'
+    """
+    line = " ".join(text.split())
+    half = (most - 1) // 2
+    return line if len(line) <= most else f"{line[:half]}…{line[-half:]}"
+
+
 def log_ticks(axis: Axis, low: float, high: float) -> None:
     """Ticks for a log axis, none outside `low` to `high`, written as plain numbers: 0.01, 1, 10."""
     ratio = high / low

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from parity.report.canvas import message_sheet, open_sheet
+from parity.report.heading import sweep_heading
 from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style, series_styles
 from parity.report.tables import median_rate, threshold_value
 from parity.sweep.records import Outcome, SweepReport, Threshold
@@ -24,11 +25,14 @@ def divergent_learning_rate(report: SweepReport) -> Figure:
     """
     with page_style():
         if not report.thresholds:
-            return message_sheet(report, TITLE, "nothing finished yet")
+            return message_sheet(sweep_heading(report), TITLE, "nothing finished yet")
         depths = sorted({threshold.group.depth for threshold in report.thresholds})
         styles = series_styles(report.config.frameworks, report.config.batch_norm)
         sheet = open_sheet(
-            report, TITLE, size=(max(7.5, 1.6 + 0.75 * len(depths)), 4.2), handles=_handles(report, styles)
+            sweep_heading(report),
+            TITLE,
+            size=(max(7.5, 1.6 + 0.75 * len(depths)), 4.2),
+            handles=_handles(report, styles),
         )
         axes = sheet.axes(0, 0, sheet.width, sheet.height)
         for place, (key, style) in enumerate(styles.items()):

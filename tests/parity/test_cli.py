@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 
-from parity.cli import PRESETS, Data, Sweep, main, parse
+from parity.cli import main, parse
+from parity.commands.data import Data
+from parity.commands.sweep import PRESETS, Sweep
 from parity.errors import InputError
 from parity.sweep.store import Store
 
 SCRIPT = Path(sys.executable).with_name("bnparity")
 QUICK = ("sweep", "--framework", "numpy", "--dataset", "synthetic", "--passes", "1", "--depths", "1")
+PIPES: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 SHORT = (*QUICK, "--batch-norm", "off", "--learning-rates", "0.1:0.2:2")
 
 
@@ -50,10 +53,10 @@ def refused(arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ((), ("sweep", "data")),
-        (("nosuch",), ("nosuch", "sweep", "data")),
+        ((), ("sweep", "check", "data")),
+        (("nosuch",), ("nosuch", "sweep", "check", "data")),
         (("sweep", "extra"), ("extra",)),
-        (("sweep", "--dephts", "2"), ("--dephts", "--depths")),
+        (("sweep", "--dephts", "2"), ("--dephts", "perhaps you meant --depths N [N ...] (see bnparity sweep --help)")),
         (("sweep", "--version"), ("--version",)),
         (("sweep", "--depths"), ("depths",)),
         (("sweep", "--depths", "0"), ("depths", "at least 1", "got 0")),
@@ -61,7 +64,7 @@ def refused(arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixtur
         (("sweep", "--depths", "1.5"), ("--depths", "1.5")),
         (("sweep", "--depths", "deep"), ("--depths", "deep", "give it as --depths N [N ...]")),
         (("sweep", "--seeds", "1e3"), ("--seeds", "1e3", "give it as --seeds INT (see bnparity sweep --help)")),
-        (("--preset", "lab"), ("--preset", "perhaps you meant --preset {quick,lab} (see bnparity --help)")),
+        (("--preset", "lab"), ("a command comes first, one of sweep, check, data, got '--preset' (see",)),
         (("sweep", "--batch-norm", "maybe"), ("--batch-norm", "maybe", "on", "off", "both")),
         (("sweep", "--preset", "nope"), ("--preset", "nope", "quick", "lab")),
         (("sweep", "--preset"), ("--preset",)),
@@ -262,6 +265,15 @@ def test_interruption_outside_the_trials_is_130(
     assert capsys.readouterr() == ("", "bnparity: interrupted\n")
 
 
+def test_a_reader_that_has_gone_does_not_change_the_exit_status(tmp_path: Path) -> None:
+    with subprocess.Popen([SCRIPT, *SHORT, "--out", "out"], cwd=tmp_path, **PIPES) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 0
+
+
 def test_data_is_described(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(("data", "--dataset", "synthetic")) == 0
     assert "10000 images of 784 pixels" in capsys.readouterr().out
@@ -277,7 +289,7 @@ def test_frameworks_of_a_sweep(option: str, expected: list[str], monkeypatch: py
         asked.extend(config.frameworks)
         raise InputError("far enough")
 
-    monkeypatch.setattr("parity.cli.sweep", stop)
+    monkeypatch.setattr("parity.commands.sweep.sweep", stop)
     assert main(("sweep", *(("--framework", option) if option else ()))) == 2
     assert asked == expected
 

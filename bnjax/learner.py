@@ -1,0 +1,113 @@
+"""One network stepped from outside, in JAX: the state is a value, and its memory is given up to the next."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from bnjax.device import find_device, matmul_precision
+from bnjax.model import MultiLayerPerceptron
+from bnjax.parts import HONEST, Parts
+from bnjax.train import TrainState, sgd_step, state_from_variables
+from bnjax.weights import from_native, gradients_from_native, to_native, weights_dtype
+from parity.backend import Step
+from parity.spec import DType, ModelSpec, Precision
+from parity.weights import Array, Weights, activation_names
+
+
+def evaluation_logits(net: TrainState, inputs: jax.Array) -> tuple[jax.Array, Any]:
+    """Logits in evaluation mode, and the statistics that it leaves. A pure function, not jitted."""
+    return net.model.parts.apply(net, inputs, False)[:2]
+
+
+def evaluation_activations(net: TrainState, inputs: jax.Array) -> dict[str, jax.Array]:
+    """Activations in evaluation mode. A pure function, not jitted."""
+    return net.model.parts.apply(net, inputs, False)[2]
+
+
+class Learner:
+    """A `parity.backend.Learner`.
+
+    Args:
+        spec: the network.
+        weights: where it starts.
+        dtype: working dtype.
+        parts: what it is made of.
+        device: as `find_device` takes it.
+        precision: of float32 matrix products.
+    """
+
+    _train_step = staticmethod(jax.jit(sgd_step, donate_argnames="net"))
+    _logits = staticmethod(jax.jit(evaluation_logits))
+    _activations = staticmethod(jax.jit(evaluation_activations))
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        weights: Mapping[str, Array],
+        dtype: DType = "float32",
+        parts: Parts = HONEST,
+        device: str = "",
+        precision: Precision = "highest",
+    ) -> None:
+        self._spec, self._parts = parts.conventions(spec), parts
+        self._precision: Precision = precision
+        self._dtype, self._device, self._updates = weights_dtype(dtype), find_device(device), 0
+        with self._settings():
+            model = MultiLayerPerceptron.from_spec(self._spec, dtype, parts)
+            variables = to_native(parts.weight_import.load(weights), self._spec, dtype)
+            self._net, self._initial = state_from_variables(model, variables), state_from_variables(model, variables)
+
+    @contextmanager
+    def _settings(self) -> Iterator[None]:
+        # The settings belong to a thread and a block, so a caller's own stay as they are.
+        x64 = jax.enable_x64(self._dtype == "float64")
+        with x64, jax.default_device(self._device), matmul_precision(self._precision):
+            yield
+
+    def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float) -> Step:
+        """One SGD update in train mode."""
+        with self._settings():
+            x, y = _copy(inputs, self._dtype), _copy(labels, np.int32)
+            net = self._parts.carry(self._net, self._initial, self._updates + 1)
+            with np.errstate(over="ignore"):  # a rate beyond float32's range is infinite
+                rate = np.array(learning_rate, self._dtype)
+            self._net, output = self._train_step(net, x, y, rate)
+            self._updates += 1
+            gradients = self._parts.weight_import.save(gradients_from_native(output.gradients, self._spec))
+            return Step(
+                loss=float(output.loss),
+                logits=np.array(output.logits),
+                gradients=gradients,
+                activations=self._in_order(output.activations),
+            )
+
+    def evaluate(self, inputs: Array) -> Array:
+        """Logits in evaluation mode."""
+        with self._settings():
+            logits, batch_stats = self._logits(self._net, _copy(inputs, self._dtype))
+            self._net = replace(self._net, batch_stats=batch_stats)
+            return np.array(logits)
+
+    def activations(self, inputs: Array) -> Weights:
+        """What each part of each hidden layer gives in evaluation mode; the state stays as it is."""
+        with self._settings():
+            return self._in_order(self._activations(self._net, _copy(inputs, self._dtype)))
+
+    def _in_order(self, activations: Mapping[str, jax.Array]) -> Weights:
+        # A compiled program gives a dictionary back in alphabetical order.
+        return {name: np.array(activations[name], self._dtype) for name in activation_names(self._spec)}
+
+    def weights(self) -> Weights:
+        """A copy of the state."""
+        return self._parts.weight_import.save(from_native(self._net.variables, self._spec))
+
+
+def _copy(array: Any, dtype: Any) -> jax.Array:
+    # A NumPy copy of our own first: JAX may alias the memory of an array that it is given.
+    return jnp.asarray(np.array(array, dtype))

@@ -1,0 +1,55 @@
+"""Where PyTorch computes, and how precisely it multiplies float32 matrices."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, get_args
+
+import torch
+
+from parity.errors import InputError
+from parity.spec import Precision
+
+KINDS = {"cpu": "cpu", "gpu": "cuda"}
+MATMUL_PRECISION = {"highest": "highest", "tf32": "high", "bfloat16": "medium"}
+
+
+def find_device(name: str = "") -> torch.device:
+    """The first device of a kind, "cpu" or "gpu"; "" for PyTorch's default.
+
+    Raises:
+        InputError: there is none of that kind, with the kinds that there are.
+    """
+    if name == "":
+        return torch.get_default_device()
+    available = [kind for kind in KINDS if kind == "cpu" or torch.cuda.is_available()]
+    if name not in available:
+        raise InputError(f"PyTorch has no device {name!r} here; choose one of {', '.join(available)}")
+    return torch.device(KINDS[name])
+
+
+def check_precision(precision: Precision) -> None:
+    """Raise `InputError` unless `precision` is the name of one."""
+    if precision not in get_args(Precision):
+        raise InputError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
+
+
+@contextmanager
+def matmul_precision(precision: Precision) -> Iterator[None]:
+    """Within this, products of float32 matrices have that precision, where the device offers it.
+
+    On a GPU, "bfloat16" allows TF32, the lowest that PyTorch has there.
+    """
+    # The setting by one name for all devices, and the newer one for each: a caller may have used either.
+    cpu: Any = torch.backends.mkldnn
+    backends = cpu.matmul, torch.backends.cuda.matmul
+    before, general = [backend.fp32_precision for backend in backends], None
+    with suppress(RuntimeError):  # which is raised where the newer has made the devices differ
+        general = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(MATMUL_PRECISION[precision])
+    try:
+        yield
+    finally:
+        if general is not None:
+            torch.set_float32_matmul_precision(general)
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value

@@ -1,0 +1,92 @@
+"""One network stepped from outside, in PyTorch: the module is the state, and is updated in place."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bntorch.device import find_device, matmul_precision
+from bntorch.model import MultiLayerPerceptron
+from bntorch.parts import HONEST, Parts, call_with_state
+from bntorch.train import sgd_step
+from bntorch.weights import from_native, gradients_from_native, to_native, to_numpy, weights_dtype
+from parity.backend import Step
+from parity.spec import DType, ModelSpec, Precision
+from parity.weights import Array, Weights
+
+
+class Learner:
+    """A `parity.backend.Learner`.
+
+    Args:
+        spec: the network.
+        weights: where it starts.
+        dtype: working dtype.
+        parts: what it is made of.
+        device: as `find_device` takes it.
+        precision: of float32 matrix products.
+    """
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        weights: Mapping[str, Array],
+        dtype: DType = "float32",
+        parts: Parts = HONEST,
+        device: str = "",
+        precision: Precision = "highest",
+    ) -> None:
+        self._spec, self._parts = parts.conventions(spec), parts
+        self._precision: Precision = precision
+        self._dtype, self._device = getattr(torch, weights_dtype(dtype)), find_device(device)
+        self._updates = 0
+        self._net = MultiLayerPerceptron.from_spec(self._spec, dtype, parts)
+        self._net.load_state_dict(to_native(parts.weight_import.load(weights), self._spec, dtype))
+        self._net.to(self._device)
+        self._initial = copy.deepcopy(self._net)
+
+    def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float) -> Step:
+        """One SGD update in train mode."""
+        with matmul_precision(self._precision):
+            x, y = self._copy(inputs, self._dtype), self._copy(labels, torch.int64)
+            net = self._parts.carry(self._net, self._initial, self._updates + 1)
+            self._net, output = sgd_step(net, x, y, float(learning_rate))
+            self._updates += 1
+            gradients = self._parts.weight_import.save(gradients_from_native(output.gradients, self._spec))
+            return Step(
+                loss=float(output.loss),
+                logits=to_numpy(output.logits),
+                gradients=gradients,
+                activations=self._to_numpy(output.activations),
+            )
+
+    @torch.no_grad()
+    def evaluate(self, inputs: Array) -> Array:
+        """Logits in evaluation mode."""
+        with matmul_precision(self._precision):
+            return to_numpy(self._parts.apply(self._net, self._copy(inputs, self._dtype), False))
+
+    @torch.no_grad()
+    def activations(self, inputs: Array) -> Weights:
+        """What each part of each hidden layer gives in evaluation mode; the state stays as it is."""
+        activations: dict[str, Tensor] = {}
+        buffers = {name: buffer.clone() for name, buffer in self._net.named_buffers()}
+        with matmul_precision(self._precision):
+            x = self._copy(inputs, self._dtype)
+            call_with_state(self._parts.apply, self._net, buffers, x, False, activations)
+        return self._to_numpy(activations)
+
+    def _to_numpy(self, activations: Mapping[str, Tensor]) -> Weights:
+        # Views are copied: some kernels give parts of larger tensors.
+        return {name: np.array(to_numpy(value.to(self._dtype))) for name, value in activations.items()}
+
+    def weights(self) -> Weights:
+        """A copy of the state."""
+        return self._parts.weight_import.save(from_native(self._net.state_dict(), self._spec))
+
+    def _copy(self, array: Any, dtype: torch.dtype) -> Tensor:
+        return torch.tensor(np.asarray(array), dtype=dtype, device=self._device)

@@ -1,0 +1,1 @@
+"""Do two implementations compute the same? The questions, the noise floor, the diagnosis, the report."""

@@ -1,0 +1,137 @@
+"""The fitted numbers behind a named cause, in a sentence, and what of it can be drawn."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from parity.check.hypotheses import Case, Values, as_fraction, slope, solved_decay
+from parity.weights import Array
+
+DRAWN = 1024  # points of a drawing at most
+
+
+class Evidence(NamedTuple):
+    """A sentence, and two arrays of the same shape to be drawn against each other."""
+
+    sentence: str
+    predicted: Array | None = None
+    observed: Array | None = None
+    axes: str = ""
+
+
+def _running_variance(case: Case, values: Values) -> Evidence:
+    del values
+    unbiased = case.spec.running_variance == "unbiased"
+    n = len(case.episode.batches[0][0])
+    predicted = (1 - case.spec.decay) * case.batch_variances(ddof=1 if unbiased else 0)
+    observed = case.increments("running_var")
+    kind = "biased" if unbiased else "unbiased"
+    ratio = as_fraction(slope(observed, predicted), n)
+    return Evidence(
+        f"running variance is {kind}: increment ratio {ratio}", predicted, observed, "increment of the running variance"
+    )
+
+
+def _decay(case: Case, values: Values) -> Evidence:
+    del values
+    decay = solved_decay(case)
+    return Evidence(
+        f"the decay solved from one update is {decay:.6g}; the spec's is {case.spec.decay:g}",
+        *_statistics(case),
+        "running statistics after one update",
+    )
+
+
+def _statistics(case: Case) -> tuple[Array, Array]:
+    names = [
+        f"hidden.{i}.{leaf}" for i in range(case.spec.num_hidden_layers) for leaf in ("running_mean", "running_var")
+    ]
+    honest = Case(case.episode, case.seen, case.seen)
+    return tuple(np.concatenate([c.weight(name, 1) for name in names]) for c in (honest, case))  # pyright: ignore
+
+
+def _double(case: Case, values: Values) -> Evidence:
+    del values
+    decay, own = solved_decay(case), case.spec.decay
+    return Evidence(
+        f"the decay solved from one update is {decay:.6g} = {own:g} squared: the statistics are written twice per step "
+        f"(a plain decay of {decay:.6g} is the same mathematics)",
+        *_statistics(case),
+        "running statistics after one update",
+    )
+
+
+def _changing(case: Case, values: Values) -> Evidence:
+    del values
+    decays = [solved_decay(case, update) for update in range(len(case.episode.batches))]
+    listed = ", ".join(f"{abs(decay):.4g}" for decay in decays)
+    return Evidence(
+        f"the decays solved from updates 1 to {len(decays)} are {listed}; the spec's is {case.spec.decay:g}",
+        *_statistics(case),
+        "running statistics after one update",
+    )
+
+
+def _epsilon(case: Case, values: Values) -> Evidence:
+    return Evidence(f"the norm's output fits epsilon {values['eps']:.6g}; the spec's is {case.spec.eps:g}")
+
+
+def _valued(sentence: str) -> Callable[[Case, Values], Evidence]:
+    def evidence(case: Case, values: Values) -> Evidence:
+        del case
+        return Evidence(sentence.format(**{name: f"{value:.6g}" for name, value in values.items()}))
+
+    return evidence
+
+
+def _normalizer_scale(case: Case, values: Values) -> Evidence:
+    del values
+    n = len(case.episode.batches[0][0])
+    beta = case.weight("hidden.0.beta", 0)
+    honest = case.seen.tensors[next(k for k in case.seen.tensors if k.tensor == "norm output")] - beta
+    observed = case.shown(0, "norm output") - beta
+    ratio = slope(observed, honest)
+    return Evidence(
+        f"the first norm's output is scaled by {ratio:.6g}; sqrt((n-1)/n) is {np.sqrt((n - 1) / n):.6g}",
+        honest.ravel()[:DRAWN],
+        observed.ravel()[:DRAWN],
+        "first norm's output",
+    )
+
+
+def _summed(case: Case, values: Values) -> Evidence:
+    del values
+    n = len(case.episode.batches[0][0])
+    honest = Case(case.episode, case.seen, case.seen)
+    predicted, observed = (np.concatenate([c.gradient(x).ravel() for x in c.trained()]) for c in (honest, case))
+    step = max(1, len(predicted) // DRAWN)
+    return Evidence(
+        f"all gradients are scaled by {slope(observed, predicted):.6g}; the batch has {n} samples",
+        predicted[::step],
+        observed[::step],
+        "gradients",
+    )
+
+
+EVIDENCE: dict[str, Callable[[Case, Values], Evidence]] = {
+    "biased_running_variance": _running_variance,
+    "unbiased_running_variance": _running_variance,
+    "swapped_momentum": _decay,
+    "default_momentum": _decay,
+    "last_batch_statistics": _decay,
+    "frozen_running_statistics": _decay,
+    "wrong_decay": _decay,
+    "double_update": _double,
+    "cumulative_average": _changing,
+    "debiased_statistics": _changing,
+    "stale_statistics": _changing,
+    "wrong_epsilon": _epsilon,
+    "unbiased_normalizer": _normalizer_scale,
+    "summed_loss": _summed,
+    "label_smoothing": _valued("the loss fits a smoothing of {smoothing}"),
+    "weight_decay": _valued("the update holds {coefficient} times the weight"),
+    "heavy_ball": _valued("the second update holds {momentum} times the first gradient"),
+    "scaled_learning_rate": _valued("the update is {factor} times the learning rate's, over all tensors"),
+    "padded_batch": _valued("partial batches are padded with zero rows to a multiple of {size}"),
+}

@@ -1,0 +1,199 @@
+"""The report of a check for other programs: JSON and JUnit XML. What people read is in `screen`."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from parity.check.free_run import fails
+from parity.check.records import (
+    SCHEMA,
+    Cause,
+    CheckReport,
+    Equivalence,
+    FreeRun,
+    Measurement,
+    Question,
+    Setting,
+    as_list,
+    finite,
+)
+from parity.check.screen import all_settings, cause_of, format_report, place, print_report, sensitive_question
+from parity.files import replace_file
+
+__all__ = ["format_report", "print_report", "report_dict", "write_json", "write_junit", "write_object"]
+
+# What XML 1.0 cannot hold, not even escaped.
+NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def report_dict(report: CheckReport) -> dict[str, Any]:
+    """The report for JSON, after the contract in the design; what is not finite is None."""
+    question = sensitive_question(report)
+    failed = report.failed_question
+    return {
+        "schema": SCHEMA,
+        "verdict": str(report.verdict),
+        "failed_question": None if failed is None else str(failed),
+        "comparisons": report.comparisons,
+        "first_divergence": None if report.first_divergence is None else _measurement(report, report.first_divergence),
+        "cause": None if report.agrees else _cause(cause_of(report)),
+        "other_causes": [_cause(cause) for cause in report.other_causes],
+        "sensitivity": 0.0 if question is None else finite(report.sensitivity(question)),
+        "not_compared": list(report.not_compared),
+        "environment": plain(report.environment),
+        "message": report.message,
+        "reference": report.reference,
+        "candidate": report.candidate,
+        "safety": finite(report.safety),
+        "limits": [_limits(report, *case) for case in _cases(report) if _measurements(report, *case)],
+        "free_runs": [_record(run) for run in report.free_runs],
+        "equivalences": [_record(found) for found in report.equivalences],
+        "config": plain(asdict(report.config)),
+        "command": report.command,
+        "seconds": finite(report.seconds),
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value of what JSON has: NumPy's are converted, what is not finite is None, and anything else is its text."""
+    if value is None or isinstance(value, bool | int) or type(value) is str:
+        return value
+    if isinstance(value, float):
+        return finite(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def _measurement(report: CheckReport, found: Measurement) -> dict[str, Any]:
+    return {
+        "step": plain(found.step),
+        "layer": plain(found.layer),
+        "tensor": found.tensor,
+        "times_noise": finite(found.times_noise),
+        "question": str(found.question),
+        **asdict(found.setting),
+        "pair": list(found.pair),
+        "distance": finite(found.distance),
+        "floor": finite(found.floor),
+        "limit": finite(report.safety * found.floor),
+        "size": finite(found.size),
+    }
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    return {
+        "name": cause.name,
+        "evidence": cause.evidence,
+        "side": cause.side,
+        "predicted": as_list(cause.predicted),
+        "observed": as_list(cause.observed),
+        "axes": cause.axes,
+    }
+
+
+def _measurements(report: CheckReport, question: Question, setting: Setting) -> list[Measurement]:
+    return [m for m in report.measurements if (m.question, m.setting) == (question, setting)]
+
+
+def _limits(report: CheckReport, question: Question, setting: Setting) -> dict[str, Any]:
+    worst = report.worst(question, setting)
+    sensitivity = report.sensitivity(question, setting)
+    return {
+        "question": str(question),
+        **asdict(setting),
+        "comparisons": len(_measurements(report, question, setting)),
+        "worst": None if worst is None else _measurement(report, worst),
+        "limit_times_noise": finite(report.safety),
+        "sensitivity": finite(sensitivity) if sensitivity else None,
+    }
+
+
+def _record(record: FreeRun | Equivalence) -> dict[str, Any]:
+    rest = {field.name: getattr(record, field.name) for field in fields(record) if field.name != "setting"}
+    return {**asdict(record.setting), **plain(rest)}
+
+
+def write_json(report: CheckReport, path: Path) -> None:
+    """Write the report as JSON.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    write_object(report_dict(report), path)
+
+
+def write_object(value: Mapping[str, Any], path: Path) -> None:
+    """Write what `to_dict` or `report_dict` gave as JSON, without NaN or Infinity.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    replace_file(path, (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_junit(report: CheckReport, path: Path) -> None:
+    """Write the report as JUnit XML: a test case for each question and setting.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    cases, failed = _cases(report), _failed(report)
+    lost = [case for case in failed if case not in cases]
+    names = [(str(question), str(setting)) for question, setting in cases]
+    names += [(str(question), "the whole check" if setting is None else str(setting)) for question, setting in lost]
+    counts = {"tests": str(len(names)), "failures": str(len(failed)), "errors": "0", "time": f"{report.seconds:.3f}"}
+    root = ElementTree.Element("testsuites", {"name": "bnparity", **counts})
+    title = f"bnparity check: {report.candidate} against {report.reference}"
+    suite = ElementTree.SubElement(root, "testsuite", {"name": NOT_XML.sub("?", title), **counts})
+    text = NOT_XML.sub("?", format_report(report))
+    for (question, name), case in zip(names, [*cases, *lost], strict=True):
+        element = ElementTree.SubElement(suite, "testcase", {"classname": f"bnparity.check.{question}", "name": name})
+        if case in failed:
+            message = NOT_XML.sub("?", _failure(report, *case))
+            ElementTree.SubElement(element, "failure", {"message": message, "type": "disagree"}).text = text
+    ElementTree.SubElement(suite, "system-out").text = text
+    ElementTree.indent(root)
+    replace_file(path, ElementTree.tostring(root, "utf-8", xml_declaration=True) + b"\n")
+
+
+def _cases(report: CheckReport) -> list[tuple[Question, Setting]]:
+    """Every question and setting that was asked, questions in order."""
+    asked = {(m.question, m.setting) for m in report.measurements}
+    asked |= {(Question.FREE_RUN, run.setting) for run in report.free_runs}
+    asked |= {(Question.STATISTICAL, found.setting) for found in report.equivalences}
+    settings = all_settings(report)
+    return [(question, setting) for question in Question for setting in settings if (question, setting) in asked]
+
+
+def _failed(report: CheckReport) -> list[tuple[Question, Setting | None]]:
+    """What the answer is no to: never empty if the verdict is no, always if it is yes."""
+    if report.agrees:
+        return []
+    first = report.first_divergence
+    failed: list[tuple[Question, Setting | None]] = [(first.question, first.setting)] if first is not None else []
+    failed += [(m.question, m.setting) for m in report.measurements if not m.times_noise <= report.safety]
+    failed += [(Question.FREE_RUN, r.setting) for r in report.free_runs if fails(r, report.safety)]
+    failed += [(Question.STATISTICAL, e.setting) for e in report.equivalences if e.outcome == "different"]
+    if all(question is not report.failed_question for question, _ in failed):
+        failed.insert(0, (report.failed_question or Question.CRASH, None))
+    return list(dict.fromkeys(failed))
+
+
+def _failure(report: CheckReport, question: Question, setting: Setting | None) -> str:
+    """One line: what is wrong in a test case."""
+    worst = None if setting is None else report.worst(question, setting)
+    if worst is not None:
+        return f"{place(worst)}: {worst.times_noise:.3g} times the noise floor, limit {report.safety:.4g}"
+    cause = cause_of(report)
+    return f"{cause.name}: {cause.evidence}"

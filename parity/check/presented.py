@@ -1,0 +1,120 @@
+"""The first question: do both train on the same inputs? What each backend presents is compared before any step."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from parity.backend import Backend, Inputs
+from parity.check.catalogue import CATALOGUE
+from parity.check.compare import SAFETY, compare
+from parity.check.episode import Episode, Key, Recording, SideError, place
+from parity.check.noise import MANTISSA_BITS, rms, ulp
+from parity.check.records import UNEXPLAINED, Cause, Measurement, Question, Setting
+from parity.data import Dataset
+from parity.reference import NumpyBackend
+from parity.spec import ModelSpec, TrainSpec
+from parity.weights import Array, weight_shapes
+
+WORDS = {
+    "train_inputs": "standardized training inputs",
+    "train_labels": "training labels",
+    "test_inputs": "standardized test inputs",
+    "test_labels": "test labels",
+    "batches": "index stream",
+}
+
+
+def present(backend: Backend, dataset: Dataset, spec: ModelSpec, training: TrainSpec) -> Recording | None:
+    """What a backend presents as its own inputs; None if it presents none.
+
+    Raises:
+        SideError: that is no `Inputs` of the network.
+    """
+    if not hasattr(backend, "inputs"):
+        return None
+    inputs = backend.inputs(dataset, spec, training)  # pyright: ignore[reportAttributeAccessIssue]
+    _check_inputs(inputs, spec)
+    return record_inputs(inputs)
+
+
+def _check_inputs(inputs: Any, spec: ModelSpec) -> None:
+    for name in (*WORDS, "weights"):
+        if not hasattr(inputs, name):
+            raise SideError(f"inputs returned {type(inputs).__name__} without {name!r}; it must be a parity.Inputs")
+    if not isinstance(inputs.weights, Mapping):
+        raise SideError(f"its initial weights must be a dict by neutral name, got {type(inputs.weights).__name__}")
+    expected = weight_shapes(spec)
+    problems = [f"missing {name}" for name in expected if name not in inputs.weights]
+    problems += [f"unexpected {name}" for name in inputs.weights if name not in expected]
+    arrays = {word: getattr(inputs, name) for name, word in WORDS.items()} | dict(inputs.weights)
+    for name, array in arrays.items():
+        if (dtype := np.asarray(array).dtype).kind not in "fiu":
+            problems.append(f"{name} has dtype {dtype}, which is no real number")
+    if problems:
+        raise SideError(f"its inputs do not fit the network: {'; '.join(sorted(problems))}")
+
+
+def record_inputs(inputs: Inputs) -> Recording:
+    """Inputs as a recording: the data, the index stream, the initial state."""
+    tensors = {Key(0, "input", word): np.asarray(getattr(inputs, name)) for name, word in WORDS.items()}
+    for name, array in inputs.weights.items():
+        layer, word = place(name)
+        tensors[Key(0, layer, f"initial {word}")] = np.asarray(array)
+    return Recording(tensors)
+
+
+def compare_inputs(
+    setting: Setting, spec: ModelSpec, pair: tuple[str, str], actual: Recording, expected: Recording
+) -> Iterator[Measurement]:
+    """Every array that is presented. Whole numbers must be equal; the others may be off by roundings to float32.
+
+    Raises:
+        SideError: names or shapes differ.
+    """
+    problems = [f"missing {key.tensor}" for key in expected.tensors if key not in actual.tensors]
+    problems += [f"unexpected {key.tensor}" for key in actual.tensors if key not in expected.tensors]
+    for key in expected.tensors.keys() & actual.tensors.keys():
+        shapes = actual.tensors[key].shape, expected.tensors[key].shape
+        if shapes[0] != shapes[1]:
+            problems.append(f"{key.tensor} has shape {shapes[0]} instead of {shapes[1]}")
+    if problems:
+        raise SideError(f"presents inputs that do not fit: {'; '.join(sorted(problems))}")
+    floors = {key: _floor(array) for key, array in expected.tensors.items()}
+    episode = Episode(step=0, spec=spec, weights={})
+    yield from compare(
+        Question.INPUTS, setting, episode, pair, actual=_as_float(actual), expected=_as_float(expected), floors=floors
+    )
+
+
+def _as_float(recording: Recording) -> Recording:
+    return Recording({key: np.asarray(array, np.float64) for key, array in recording.tensors.items()})
+
+
+def _floor(array: Array) -> Array:
+    if np.issubdtype(array.dtype, np.integer):
+        return np.zeros(())
+    return ulp(rms(np.asarray(array, np.float64)), MANTISSA_BITS["float32"])
+
+
+def explain_inputs(
+    setting: Setting, dataset: Dataset, training: TrainSpec, spec: ModelSpec, role: str, shown: Recording
+) -> tuple[Cause, ...]:
+    """The fault with which the reference presents what the side presented."""
+    honest = record_inputs(NumpyBackend().inputs(dataset, spec, training))
+    pair = role, "witness"
+    first = next(m for m in compare_inputs(setting, spec, pair, shown, honest) if not m.times_noise <= SAFETY)
+    key = list(honest.tensors)[first.order]
+    observed, predicted = (np.ravel(r.tensors[key]).astype(np.float64) for r in (shown, honest))
+    step = max(1, len(observed) // 1024)
+    drawn = {"predicted": predicted[::step], "observed": observed[::step], "axes": first.tensor}
+    for entry in CATALOGUE.values():
+        if entry.shows_in != "inputs" or not entry.applies(spec):
+            continue
+        faulty = record_inputs(NumpyBackend().with_fault(entry.name).inputs(dataset, spec, training))
+        if all(m.times_noise <= SAFETY for m in compare_inputs(setting, spec, pair, shown, faulty)):
+            ratio = float(np.vdot(observed, predicted) / max(np.vdot(predicted, predicted), np.finfo(float).tiny))
+            scale = f"; {first.tensor} are {ratio:.8g} times the reference's" if "pixel" in entry.name else ""
+            return (Cause(name=entry.name, evidence=f"{entry.what}: {entry.signature}{scale}", side=role, **drawn),)
+    evidence = f"{first.tensor} differ; no fault of the catalogue reproduces them"
+    return (Cause(name=UNEXPLAINED, evidence=evidence, side=role, **drawn),)

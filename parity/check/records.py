@@ -1,0 +1,251 @@
+"""What a check finds, as values: measurements, divergences, causes, the report."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from parity.check.config import CheckConfig
+from parity.check.episode import Layer
+from parity.weights import Array
+
+SCHEMA = 1
+UNEXPLAINED = "unexplained"
+
+
+class Verdict(StrEnum):
+    """Do the two compute the same?"""
+
+    AGREE = "agree"
+    DISAGREE = "disagree"
+
+
+class Question(StrEnum):
+    """What a check asks, in the order in which it does."""
+
+    CRASH = "crash"
+    INPUTS = "inputs"
+    SEMANTIC = "semantic"
+    PRECISION = "precision"
+    FREE_RUN = "free_run"
+    STATISTICAL = "statistical"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Setting:
+    """One configuration of the network in a check."""
+
+    depth: int
+    batch_norm: bool
+    seed: int
+    dtype: str = "float64"
+
+    def __str__(self) -> str:
+        norm = "with" if self.batch_norm else "without"
+        return f"depth {self.depth} {norm} batch norm, seed {self.seed}, {self.dtype}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """The distance of one tensor between two of the three.
+
+    Args:
+        question: to which it belongs.
+        setting: the configuration.
+        pair: who is held against whom: (candidate or reference, reference or witness).
+        step: the update of the trajectory, or "probe:NAME".
+        layer: 0 to depth-1, "head", "input" or None.
+        tensor: in words.
+        order: its place in causal order within the step.
+        distance: RMS of the difference; of the worst channel where channels are measured apart.
+        floor: the noise floor.
+        size: RMS of the tensor itself.
+        times_noise: distance over floor; infinite where either is not finite.
+        shared: whether both sides were handed the same state: these decide the sensitivity.
+    """
+
+    question: Question
+    setting: Setting
+    pair: tuple[str, str]
+    step: int | str
+    layer: Layer
+    tensor: str
+    order: int
+    distance: float
+    floor: float
+    size: float
+    times_noise: float
+    shared: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cause:
+    """Why two disagree.
+
+    Args:
+        name: of the catalogue, or "unexplained".
+        evidence: the fitted numbers, in a sentence.
+        side: "candidate" or "reference".
+        predicted: what the honest reference says, for the drawing; None if there is nothing to draw.
+        observed: what the side showed, of the same shape.
+        axes: what the two are, for the drawing's axes.
+    """
+
+    name: str
+    evidence: str
+    side: str = "candidate"
+    predicted: Array | None = None
+    observed: Array | None = None
+    axes: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeRun:
+    """Two trainings left to themselves from the same weights.
+
+    Args:
+        setting: the configuration.
+        distances: of the candidate's weights from the reference's after each update, shape (updates,), as RMS.
+        from_witness: the same of the candidate's and of the reference's from the NumPy reference, shape (2, updates).
+        twins: the largest distance of the NumPy reference's one-ulp twins after each update, shape (updates,).
+        travelled: RMS distance of the NumPy reference's weights from where they started, shape (updates,).
+        horizon: the first update after which the two are as far apart as the reference has travelled, or None.
+        twin_horizon: the same for the twins.
+        judged: how many updates come before saturation.
+        times_noise: the largest distance of any pair over the twins' in these; 0 if there is none.
+    """
+
+    setting: Setting
+    distances: Array
+    from_witness: Array
+    twins: Array
+    travelled: Array
+    horizon: int | None
+    twin_horizon: int | None
+    judged: int
+    times_noise: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equivalence:
+    """Two one-sided tests on differences paired by seed.
+
+    Args:
+        setting: the configuration; its seed is the first one.
+        quantity: "final loss", "test accuracy" or "divergent learning rate".
+        outcome: "equivalent", "different" or "inconclusive".
+        mean: of candidate minus reference.
+        low: lower end of the 90% confidence interval of the mean.
+        high: its upper end.
+        margin: half the reference's seed-to-seed standard deviation.
+        seeds: how many pairs.
+        seeds_needed: how many would settle it, where it is inconclusive.
+        candidate: the values by seed.
+        reference: the values by seed.
+        note: what else led to the outcome, such as values that are missing.
+    """
+
+    setting: Setting
+    quantity: str
+    outcome: str
+    mean: float
+    low: float
+    high: float
+    margin: float
+    seeds: int
+    seeds_needed: int | None
+    candidate: Array
+    reference: Array
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """The verdict and all that it rests on.
+
+    Args:
+        config: what was asked.
+        reference: the reference's name.
+        candidate: the candidate's name.
+        verdict: whether they agree.
+        failed_question: the first question whose answer is no.
+        message: what a crashed side said, else "".
+        first_divergence: the first measurement beyond its limit, in causal order.
+        cause: why; None only if they agree.
+        other_causes: further, independent causes.
+        measurements: every comparison.
+        free_runs: the free-run question's.
+        equivalences: the statistical question's.
+        not_compared: what could not be compared, and why.
+        environment: versions, machine, precision, threads.
+        safety: the one safety factor.
+        command: what made it.
+        seconds: how long it took.
+    """
+
+    config: CheckConfig
+    reference: str
+    candidate: str
+    verdict: Verdict
+    failed_question: Question | None = None
+    message: str = ""
+    first_divergence: Measurement | None = None
+    cause: Cause | None = None
+    other_causes: tuple[Cause, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    free_runs: tuple[FreeRun, ...] = ()
+    equivalences: tuple[Equivalence, ...] = ()
+    not_compared: tuple[str, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    safety: float = 1.0
+    command: str = ""
+    seconds: float = 0.0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the verdict is `agree`."""
+        return self.verdict is Verdict.AGREE
+
+    @property
+    def comparisons(self) -> int:
+        """How many tensors were held against each other."""
+        return len(self.measurements) + len(self.equivalences) + sum(len(run.distances) for run in self.free_runs)
+
+    def sensitivity(self, question: Question = Question.SEMANTIC, setting: Setting | None = None) -> float:
+        """The largest limit over RMS: the smallest relative error of any tensor that would have been caught.
+
+        Over the tensors of natural steps that both sides computed from the same state, and whose size is above their
+        own floor (probes plant channels on which noise is large on purpose). 0 if there is none.
+        """
+        relative = [
+            self.safety * m.floor / m.size
+            for m in self.measurements
+            if m.question is question
+            and m.shared
+            and isinstance(m.step, int)
+            and m.size > m.floor
+            and setting in (None, m.setting)
+        ]
+        return max(relative, default=0.0)
+
+    def settings(self, question: Question) -> list[Setting]:
+        """The configurations of which a question was asked, in order."""
+        return list(dict.fromkeys(m.setting for m in self.measurements if m.question is question))
+
+    def worst(self, question: Question, setting: Setting) -> Measurement | None:
+        """The measurement that is furthest above its floor."""
+        found = [m for m in self.measurements if m.question is question and m.setting == setting]
+        return max(found, key=lambda m: m.times_noise, default=None)
+
+
+def finite(value: float) -> float | None:
+    """A number that JSON can hold; None for one that is not finite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def as_list(array: Array | None) -> list[float | None] | None:
+    """An array for JSON."""
+    return None if array is None else [finite(value) for value in np.ravel(array).tolist()]

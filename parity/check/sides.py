@@ -1,0 +1,216 @@
+"""The two sides of a check, each in a process of its own, so that neither's settings, crash or hang reaches the other.
+
+A side given as an object runs in this process; then its hang is not caught.
+"""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from threading import Lock
+from typing import Any, Protocol
+
+from parity.backend import Backend, backend_names, load_backend
+from parity.check.episode import SideError
+from parity.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideSpec:
+    """Which backend a side is, and how it is to run.
+
+    Args:
+        target: the name of a backend, "package.module:factory", or a backend itself.
+        faults: replaced parts, as (name, values) of `with_fault`.
+        device: "cpu", "gpu", "tpu", or "" for the framework's own choice.
+        precision: of float32 matrix products.
+        time_limit: seconds that one answer may take; None for no limit.
+        threads: of the libraries that take OpenMP's word for it, where the environment says nothing.
+    """
+
+    target: Any
+    faults: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    device: str = ""
+    precision: str = "highest"
+    time_limit: float | None = 120.0
+    threads: int = 1
+
+    @property
+    def name(self) -> str:
+        """For people: the name of the target, and its faults."""
+        target = self.target if isinstance(self.target, str) else getattr(self.target, "name", None)
+        name = target or type(self.target).__name__
+        return " with ".join([str(name), *(fault for fault, _ in self.faults)])
+
+
+class Side(Protocol):
+    """A side that has been started."""
+
+    name: str
+
+    def call(self, task: Callable[..., Any], *arguments: Any) -> Any:
+        """`task(backend, *arguments)`, where the backend is.
+
+        Raises:
+            SideError: it raised, died or gave no answer in time.
+        """
+        ...
+
+
+def load_target(spec: SideSpec) -> Backend:
+    """The backend of a side.
+
+    Raises:
+        InputError: there is none, or it cannot be loaded, or it does not take an option or a fault.
+    """
+    backend = _load(spec)
+    if isinstance(backend, type) or not callable(getattr(backend, "learner", None)):
+        kind = "the class" if isinstance(backend, type) else "an object of type"
+        name = backend.__name__ if isinstance(backend, type) else type(backend).__name__
+        raise InputError(
+            f"{spec.name} is no backend but {kind} {name}; "
+            "it must be an object with the method learner(spec, weights, dtype), see parity.backend.Backend"
+        )
+    for name, values in spec.faults:
+        if not hasattr(backend, "with_fault"):
+            raise InputError(f"{spec.name} is not assembled from replaceable parts, so it takes no fault")
+        backend = backend.with_fault(name, **dict(values))
+    return backend
+
+
+def _load(spec: SideSpec) -> Any:
+    if not isinstance(spec.target, str):
+        return spec.target
+    options = {"device": spec.device, "precision": spec.precision}
+    wanted = {name: value for name, value in options.items() if value != SideSpec.__dataclass_fields__[name].default}
+    if spec.target in backend_names():
+        return load_backend(spec.target, **wanted)
+    module, colon, attribute = spec.target.partition(":")
+    if not (module and colon and attribute):
+        choices = ", ".join(backend_names())
+        raise InputError(
+            f"no backend is named {spec.target!r}; choose one of {choices}, or give package.module:factory"
+        )
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+        return factory(**wanted)
+    except Exception as error:  # whatever someone else's module raises
+        raise InputError(f"{spec.target!r} cannot be loaded: it {words_of(error)}") from error
+
+
+@contextmanager
+def open_side(spec: SideSpec) -> Iterator[Side]:
+    """Start a side, and end it afterwards.
+
+    Raises:
+        InputError: it cannot start.
+    """
+    if not isinstance(spec.target, str):
+        yield ObjectSide(spec)
+        return
+    side = ProcessSide(spec)
+    try:
+        yield side
+    finally:
+        side.close()
+
+
+class ObjectSide:
+    """A side that is an object of this process. Such sides take turns: they share whatever is global."""
+
+    _turn = Lock()
+
+    def __init__(self, spec: SideSpec) -> None:
+        self.name = spec.name
+        self._backend = load_target(spec)
+
+    def call(self, task: Callable[..., Any], *arguments: Any) -> Any:
+        """See `Side.call`."""
+        try:
+            with self._turn:
+                return task(self._backend, *arguments)
+        except (Exception, SystemExit) as error:
+            raise SideError(words_of(error)) from error
+
+
+# One thread by default: networks this small gain nothing from more, and two sides at once would fight for the cores.
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# The child imports from where this process does, from its first import on: `-m` would put the working directory first.
+START = "import sys; sys.path[:] = sys.argv[2:]; from parity.check.worker import main; main(int(sys.argv[1]))"
+LONGEST_WAIT = 2e6  # seconds: what the system can wait for at once
+LONGEST_WORDS = 1000
+
+
+class ProcessSide:
+    """A side in a process of its own, which it ends together with the processes that it has started.
+
+    Modules are looked for where this process looks, and then in the working directory. What the side prints goes to
+    standard error; its standard input is empty.
+    """
+
+    def __init__(self, spec: SideSpec) -> None:
+        self.name = spec.name
+        self._time_limit = None if spec.time_limit is None else min(spec.time_limit, LONGEST_WAIT)
+        self._connection, theirs = Pipe()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", START, str(theirs.fileno()), *sys.path, ""],
+            pass_fds=[theirs.fileno()],
+            env={**dict.fromkeys(THREAD_SETTINGS, str(spec.threads)), **os.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=2,
+            process_group=0,  # Ctrl-C is the check's, which then ends this one
+        )
+        theirs.close()
+        try:
+            self._send(spec)
+            self._answer()
+        except SideError as error:
+            self.close()
+            raise InputError(f"{self.name} cannot be started: it {error}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def call(self, task: Callable[..., Any], *arguments: Any) -> Any:
+        """See `Side.call`."""
+        self._send((task, arguments))
+        return self._answer()
+
+    def _send(self, question: Any) -> None:
+        with suppress(OSError):  # it has ended, which is what the answer will say
+            self._connection.send(question)
+
+    def _answer(self) -> Any:
+        try:
+            if not self._connection.poll(self._time_limit):
+                self.close()
+                raise SideError(f"gave no answer within the time limit of {self._time_limit:g} s, and was ended")
+            kind, value = self._connection.recv()
+        except (EOFError, OSError):
+            raise SideError(_ending(self._process.wait())) from None
+        if kind is not None:
+            raise kind(value)
+        return value
+
+    def close(self) -> None:
+        """End the process, and those that it has started."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._connection.close()
+
+
+def _ending(status: int) -> str:
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+
+
+def words_of(error: BaseException) -> str:
+    """What a side did wrong, in one line that is not too long."""
+    words = "misbehaved: " if isinstance(error, SideError) else f"raised {type(error).__name__}: "
+    line = " ".join(f"{words}{error}".split())
+    return line if len(line) <= LONGEST_WORDS else f"{line[:LONGEST_WORDS]} ..."

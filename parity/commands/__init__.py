@@ -1,0 +1,1 @@
+"""The subcommands of `bnparity`: each a dataclass, whose fields are its options, with a method `run`."""

@@ -1,0 +1,178 @@
+"""The command `bnparity check`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+
+from parity.backend import backend_names, sibling_names
+from parity.check.config import CheckConfig
+from parity.check.presets import PRESETS as CONFIGS
+from parity.commands.options import DataDir, DatasetName
+from parity.commands.result_files import cleared
+from parity.commands.terminal import show
+from parity.errors import InputError
+from parity.sweep.progress import attentive, console_progress
+
+NOTHING = "\0"  # the default of options that are left out: no shell can pass it, so an empty value is still noticed
+# No framework is named in this package: of those that this distribution implements, in sorted order, the first is the
+# candidate and the second the reference.
+CANDIDATE, REFERENCE = (*sibling_names(), "", "")[:2]
+BATCH_NORM = {"on": (True,), "off": (False,), "both": (True, False)}
+
+Target = Annotated[str, tyro.conf.arg(metavar="|".join((*backend_names(), "MODULE:FACTORY")))]
+OutputFile = Annotated[str, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Do two implementations compute the same? If not: where first, how far, and why.
+
+    Exit status 0: they agree. 1: they do not. A preset's values are the defaults of all the other options.
+    """
+
+    preset: Literal["ci", "full"] = "ci"
+    """ci: depths 1, 3, 8, 25, semantic and float32 precision. full: depth 50 too, 3 seeds, bfloat16, all questions."""
+    reference: Target = REFERENCE
+    """What to compare with."""
+    candidate: Target = CANDIDATE
+    """What is to be judged; a backend of your own too."""
+    depths: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]")] = CONFIGS["ci"].depths
+    """Numbers of hidden layers."""
+    batch_norm: Literal["on", "off", "both"] = "both"
+    """Whether the hidden layers have batch norm."""
+    questions: tuple[Literal["semantic", "precision", "free_run", "statistical"], ...] = ("semantic", "precision")
+    """What to ask. The inputs are compared before any of it."""
+    dtype: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
+    """Working dtypes of the precision question."""
+    precision: Literal["highest", "tf32", "bfloat16"] = "highest"
+    """Of float32 matrix products, on both sides."""
+    device: Annotated[str, tyro.conf.arg(metavar="cpu|gpu|tpu", help_behavior_hint="(default: the framework's)")] = ""
+    """Where to compute."""
+    dataset: DatasetName = "synthetic"
+    """The data set."""
+    data_dir: DataDir = ""
+    """Folder that holds the data set's files."""
+    seed: int = 0
+    """The first seed, of weights and minibatches."""
+    seeds: int = 1
+    """Number of seeds."""
+    time_limit: float = CONFIGS["ci"].time_limit
+    """Seconds that one answer of a side may take."""
+    fault: Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="(default: none)")] = NOTHING
+    """Inject a fault of the catalogue into the candidate, to see it caught."""
+    list_faults: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """List the catalogue of faults, and do nothing else."""
+    self_test: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Check the checker: every fault must be caught and named, and no honest variant flagged."""
+    json: OutputFile = NOTHING
+    """Write the verdict as JSON."""
+    html: OutputFile = NOTHING
+    """Write the verdict as a page."""
+    junit: OutputFile = NOTHING
+    """Write the verdict as JUnit XML."""
+
+    def run(self, command: str) -> int:
+        """Print the verdict; 1 if they disagree."""
+        config = self.config()
+        paths = self._paths()
+        if self.list_faults:
+            self._stands_alone("list_faults", ("self_test", "fault", "json", "html", "junit"))
+            return _list_faults()
+        if self.self_test:
+            self._stands_alone("self_test", ("reference", "candidate", "fault", "html", "junit"))
+            return _self_test(config, paths)
+        return self._judge(config, paths, command)
+
+    def config(self) -> CheckConfig:
+        """What is asked.
+
+        Raises:
+            InputError: an option breaks its rule.
+        """
+        if not self.dtype:
+            raise InputError("--dtype must name at least one working dtype, got none; leave it out for the preset's")
+        return replace(
+            CONFIGS[self.preset],
+            depths=self.depths,
+            batch_norm=BATCH_NORM[self.batch_norm],
+            questions=self.questions,
+            dtypes=self.dtype,
+            precision=self.precision,
+            device=self.device,
+            dataset=self.dataset,
+            seed=self.seed,
+            num_seeds=self.seeds,
+            time_limit=self.time_limit,
+        )
+
+    def _judge(self, config: CheckConfig, paths: dict[str, Path], command: str) -> int:
+        from parity.check.output import print_report, write_json, write_junit
+        from parity.check.run import check
+
+        options: dict[str, Any] = {"fault": None if self.fault == NOTHING else self.fault, "command": command}
+        options |= {"data_dir": self.data_dir or None, "config": config}
+        with cleared(paths), attentive(console_progress(Console(stderr=True))) as progress:
+            report = check(self.reference, self.candidate, progress=progress, **options)
+        show(lambda console: print_report(report, console))
+        writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_html, "--junit": write_junit}
+        for option, path in paths.items():
+            writers[option](report, path)
+        return int(not report.agrees)
+
+    def _paths(self) -> dict[str, Path]:
+        given = {f"--{name}": getattr(self, name) for name in ("json", "html", "junit")}
+        for option, value in (*given.items(), ("--fault", self.fault)):
+            if not value:
+                noun = "a fault" if option == "--fault" else "a file"
+                raise InputError(f"{option} must name {noun}, got nothing; leave it out for none")
+        return {option: Path(value) for option, value in given.items() if value != NOTHING}
+
+    def _stands_alone(self, name: str, others: tuple[str, ...]) -> None:
+        defaults = PRESETS[self.preset]
+        extra = [other for other in others if getattr(self, other) != getattr(defaults, other)]
+        if extra:
+            one, other = (f"--{word.replace('_', '-')}" for word in (name, extra[0]))
+            raise InputError(f"{one} does not go with {other}; leave one of them out")
+
+
+def _from_config(preset: Literal["ci", "full"], config: CheckConfig) -> Check:
+    words: dict[str, Any] = {"questions": config.questions, "dtype": config.dtypes}
+    return Check(preset=preset, depths=config.depths, seeds=config.num_seeds, **words)
+
+
+PRESETS = {"ci": _from_config("ci", CONFIGS["ci"]), "full": _from_config("full", CONFIGS["full"])}
+
+
+def _write_html(report: Any, path: Path) -> None:
+    from parity.report import write_check_report  # imports Matplotlib, which other commands do not need
+
+    write_check_report(report, path)
+
+
+def _list_faults() -> int:
+    from parity.check.catalogue import CATALOGUE
+
+    def draw(console: Console) -> None:
+        for fault in CATALOGUE.values():
+            console.out(fault.name, highlight=False)
+            console.out(f"    {fault.what}\n    signature: {fault.signature}", highlight=False)
+
+    show(draw)
+    return 0
+
+
+def _self_test(config: CheckConfig, paths: dict[str, Path]) -> int:
+    from parity.check.output import write_object
+    from parity.check.screen import print_self_test
+    from parity.check.self_test import self_test
+
+    with cleared(paths), attentive(console_progress(Console(stderr=True))) as progress:
+        report = self_test(config, progress=progress)
+    show(lambda console: print_self_test(report, console))
+    for path in paths.values():
+        write_object(report.to_dict(), path)
+    return int(not report.passed)

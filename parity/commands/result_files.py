@@ -1,0 +1,87 @@
+"""The files that a command is to write: looked at before the work, so that none is lost and none is stale."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from parity.errors import InputError
+from parity.files import replace_file
+
+
+@contextmanager
+def cleared(paths: Mapping[str, Path]) -> Iterator[None]:
+    """Take away what an earlier run left, while the work goes on that will write anew.
+
+    If the work ends in bad input, the files come back as they were; however else it ends, they are gone.
+
+    Args:
+        paths: by option.
+
+    Raises:
+        InputError: a path cannot be written, or two are the same; no file has changed.
+    """
+    _check_distinct(paths)
+    for option, path in paths.items():
+        _check_writable(option, path)
+    aside: dict[Path, Path] = {}
+    try:
+        for option, path in paths.items():
+            _move_aside(option, path, aside)
+        yield
+    except InputError:
+        for path, kept in aside.items():
+            kept.replace(path)
+        raise
+    finally:
+        for kept in aside.values():
+            kept.unlink(missing_ok=True)
+
+
+def _check_distinct(paths: Mapping[str, Path]) -> None:
+    options: dict[Path, str] = {}
+    for option, path in paths.items():
+        other = options.setdefault(_where(path), option)
+        if other != option:
+            raise InputError(f"{other} and {option} must be different files, got {str(path)!r} for both")
+
+
+def _where(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):  # a loop of links, a null byte
+        return path.absolute()
+
+
+def _check_writable(option: str, path: Path) -> None:
+    problem = _problem(path)
+    if problem:
+        raise InputError(f"cannot write {option} {str(path)!r}: {problem}; choose a writable place")
+
+
+def _problem(path: Path) -> str:
+    try:
+        if path.is_dir():
+            return "it is a folder"
+        if path.exists() and not path.is_file():
+            return "it is no regular file"
+        if not path.parent.is_dir():
+            return f"there is no folder {str(path.parent)!r}"
+        trial = path.parent / f".{path.name}.{os.getpid()}.trial"
+        replace_file(trial, b"")
+        trial.unlink()
+    except (OSError, ValueError) as error:  # InputError is a ValueError
+        cause = error.__cause__ or error
+        return getattr(cause, "strerror", None) or str(cause)
+    return ""
+
+
+def _move_aside(option: str, path: Path, aside: dict[Path, Path]) -> None:
+    kept = path.parent / f".{path.name}.{os.getpid()}.previous"
+    try:
+        path.rename(kept)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"cannot replace {option} {str(path)!r}: {error.strerror}; choose another place") from error
+    aside[path] = kept

@@ -1,0 +1,33 @@
+"""What a command says on the terminal, and what becomes of it when nobody reads."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+
+def print_error(message: str) -> None:
+    """Say in one line what is wrong."""
+    print(f"bnparity: {' '.join(message.split())}", file=sys.stderr)
+
+
+@contextmanager
+def output_may_close() -> Iterator[None]:
+    """Whoever reads our output may stop (`| head`): the rest is dropped, and the exit status stays what it is."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who has gone must not be written to when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show(draw: Callable[[Console], None]) -> None:
+    """Print what `draw` draws on a console."""
+    console = Console()
+    with console.capture() as captured:
+        draw(console)
+    with output_may_close():  # a console by itself would exit with status 1
+        print(captured.get(), end="")

@@ -1,0 +1,178 @@
+"""The network of the reference: forward, backward and one update."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.backend import Step
+from parity.reference.parts import Forward, Parts, Pattern
+from parity.spec import BlockOrder, ModelSpec
+from parity.weights import Array, Weights, is_statistic
+
+HONEST = Parts()
+
+
+@dataclass(frozen=True)
+class State:
+    """A network and all that training changes.
+
+    Args:
+        spec: its conventions.
+        weights: every weight and running statistic, by neutral name.
+        memory: the optimizer's own.
+    """
+
+    spec: ModelSpec
+    weights: Weights
+    memory: Weights = field(default_factory=dict)
+
+
+def forward(
+    spec: ModelSpec, weights: Weights, parts: Parts, pattern: Pattern | None, inputs: Array, train: bool
+) -> Forward:
+    """The forward pass.
+
+    Args:
+        spec: the network.
+        weights: by neutral name.
+        parts: what it is assembled from.
+        pattern: the active units of each ReLU, to be taken instead of its own (`z > 0`).
+        inputs: shape (..., batch, input_dim).
+        train: normalize by the batch's statistics, and update the running ones.
+    """
+    x, statistics, activations = inputs, {}, {}
+    pullbacks: list[Callable[[Array], tuple[Array, Weights]]] = []
+    for i in range(spec.num_hidden_layers):
+        for layer in _layers(spec):
+            name = f"hidden.{i}.{layer.__name__.strip('_')}"
+            x, pullback, updated = layer(
+                spec, layer_weights(weights, i), parts, None if pattern is None else pattern.get(name), x, train
+            )
+            activations[name] = x
+            statistics |= {f"hidden.{i}.{leaf}": array for leaf, array in updated.items()}
+            pullbacks.append(partial(_named, f"hidden.{i}.", pullback))
+    head = {leaf: weights[f"head.{leaf}"] for leaf in ("kernel", "bias")}
+    logits, pullback, _ = _linear(spec, head, parts, None, x, train)
+    pullbacks.append(partial(_named, "head.", pullback))
+
+    def pull(dlogits: Array) -> Weights:
+        dx, gradients = dlogits, {}
+        for pullback in reversed(pullbacks):
+            dx, found = pullback(dx)
+            gradients |= found
+        return {name: gradients[name] for name in weights if not is_statistic(name)}
+
+    return Forward(logits, statistics, activations, pull)
+
+
+def layer_weights(weights: Mapping[str, Array], i: int) -> dict[str, Array]:
+    """The tensors of hidden layer `i`, by leaf."""
+    prefix = f"hidden.{i}."
+    return {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
+
+
+def _named(prefix: str, pullback: Callable[[Array], tuple[Array, Weights]], dy: Array) -> tuple[Array, Weights]:
+    dx, gradients = pullback(dy)
+    return dx, {prefix + leaf: gradient for leaf, gradient in gradients.items()}
+
+
+def _layers(spec: ModelSpec) -> tuple[Callable, ...]:
+    norm = (_norm,) if spec.use_batch_norm else ()
+    return (_linear, _relu, *norm) if spec.block_order is BlockOrder.ACTIVATION_FIRST else (_linear, *norm, _relu)
+
+
+def _linear(spec, w, parts, pattern, x, train) -> tuple[Array, Callable, Weights]:
+    z, pull = parts.linear(x, w["kernel"], w["bias"])
+
+    def pullback(dz: Array) -> tuple[Array, Weights]:
+        dx, dkernel, dbias = pull(dz)
+        return dx, {"kernel": dkernel, "bias": dbias}
+
+    return z, pullback, {}
+
+
+def _relu(spec, w, parts, pattern, z, train) -> tuple[Array, Callable, Weights]:
+    active = z > 0
+    if pattern is not None:
+        active[..., : pattern.shape[-2], :] = pattern  # rows beyond it, which a fault has added, keep their own
+    return np.where(active, z, 0), lambda dy: (np.where(active, dy, 0), {}), {}
+
+
+def _norm(spec, w, parts, pattern, x, train) -> tuple[Array, Callable, Weights]:
+    if not train:
+        y, pull = parts.normalize(x, w["running_mean"], w["running_var"], w["gamma"], w["beta"], spec.eps, False)
+
+        def pull_fixed(dy: Array) -> tuple[Array, Weights]:
+            dx, _, _, dgamma, dbeta = pull(dy)
+            return dx, {"gamma": dgamma, "beta": dbeta}
+
+        return y, pull_fixed, {}
+
+    size = x.shape[-2]
+    parts.check_batch(size)
+    mean, var, pull_moments = parts.batch_moments(x)
+    y, pull = parts.normalize(x, mean, var, w["gamma"], w["beta"], spec.eps, True)
+    running = parts.update_statistics(
+        w["running_mean"], w["running_var"], mean, var, size, spec.decay, spec.running_variance
+    )
+
+    def pullback(dy: Array) -> tuple[Array, Weights]:
+        dx, dmean, dvar, dgamma, dbeta = pull(dy)
+        return dx + pull_moments(dmean, dvar), {"gamma": dgamma, "beta": dbeta}
+
+    return y, pullback, dict(zip(("running_mean", "running_var"), running, strict=True))
+
+
+def run(state: State, parts: Parts, pattern: Pattern | None, inputs: Array, train: bool) -> Forward:
+    """The forward pass of a state, through the part that decides its mode."""
+    return parts.apply(partial(forward, state.spec, state.weights, parts, pattern), inputs, train)
+
+
+def sgd_step(
+    state: State,
+    inputs: Array,
+    labels: NDArray[np.integer],
+    learning_rate: Array | float,
+    parts: Parts = HONEST,
+    pattern: Pattern | None = None,
+) -> tuple[State, Step]:
+    """One update in train mode: `weight - learning_rate * gradient`, and the new running statistics.
+
+    Args:
+        state: left as it is.
+        inputs: shape (batch, input_dim).
+        labels: shape (batch,).
+        learning_rate: of plain SGD; shape () or (members,).
+        parts: what the network is assembled from.
+        pattern: the active units of each ReLU, to be taken instead of its own.
+
+    Raises:
+        InputError: batch norm is given fewer than two samples.
+    """
+    output = run(state, parts, pattern, inputs, True)
+    loss, dlogits = parts.objective(output.logits, labels)
+    gradients = output.pullback(dlogits)
+    weights, memory = parts.optimizer(state.weights, gradients, learning_rate, state.memory)
+    updated = state.weights | output.statistics | weights
+    step = Step(loss=loss, logits=output.logits, gradients=gradients, activations=output.activations)
+    return replace(state, weights=updated, memory=memory), step
+
+
+def train_step(
+    spec: ModelSpec, weights: Weights, inputs: Array, labels: NDArray[np.integer], learning_rate: float
+) -> tuple[Weights, Step]:
+    """`sgd_step` of the honest network: the new weights, and what the step showed. `weights` stay as they are.
+
+    Raises:
+        InputError: batch norm is given fewer than two samples.
+    """
+    state, step = sgd_step(State(spec, weights), inputs, labels, learning_rate)
+    return state.weights, step
+
+
+def evaluate(spec: ModelSpec, weights: Weights, inputs: Array) -> Array:
+    """Logits in evaluation mode, by the running statistics; shape (batch, output_dim)."""
+    return forward(spec, weights, HONEST, None, inputs, False).logits

@@ -1,0 +1,177 @@
+"""The named parts of the reference, each with its derivative by hand.
+
+A differentiable part returns its value and a pullback: from the loss's gradient with respect to that value, the
+gradients with respect to the part's arguments. Vectors have shape (..., features), matrices (..., rows, features);
+`...` are members.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.backend import Inputs
+from parity.faults import AS_GIVEN, WeightImport, read_conventions
+from parity.inputs import prepare_inputs
+from parity.spec import ModelSpec, RunningVariance, check_training_batch
+from parity.weights import Array, Weights
+
+
+def row(vector: Array) -> Array:
+    """A vector as one row, to be broadcast over a batch."""
+    return vector[..., None, :]
+
+
+def transpose(matrix: Array) -> Array:
+    """The last two axes exchanged."""
+    return np.swapaxes(matrix, -1, -2)
+
+
+def linear(x: Array, kernel: Array, bias: Array) -> tuple[Array, Callable]:
+    """`z = x @ kernel + bias`; the pullback gives dx, dkernel, dbias."""
+
+    def pullback(dz: Array) -> tuple[Array, Array, Array]:
+        return dz @ transpose(kernel), transpose(x) @ dz, dz.sum(axis=-2)
+
+    return x @ kernel + row(bias), pullback
+
+
+def batch_moments(x: Array) -> tuple[Array, Array, Callable]:
+    """Mean and biased variance over the batch, two-pass; the pullback of (dmean, dvar) gives dx."""
+    mean = x.mean(axis=-2)
+    centered = x - row(mean)
+
+    def pullback(dmean: Array, dvar: Array) -> Array:
+        return (row(dmean) + 2 * row(dvar) * centered) / x.shape[-2]
+
+    return mean, (centered**2).mean(axis=-2), pullback
+
+
+def normalize(
+    x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float, train: bool
+) -> tuple[Array, Callable]:
+    """`y = gamma (x - mean) / sqrt(var + eps) + beta`; the pullback gives dx, dmean, dvar, dgamma, dbeta."""
+    del train
+    return scale_and_shift(x, mean, 1 / np.sqrt(var + eps), lambda s: -(s**3) / 2, gamma, beta)
+
+
+def scale_and_shift(
+    x: Array, mean: Array, inverse_std: Array, derivative: Callable[[Array], Array], gamma: Array, beta: Array
+) -> tuple[Array, Callable]:
+    """`y = gamma (x - mean) inverse_std + beta`, where `derivative(inverse_std)` is that of `inverse_std` by `var`."""
+    h = (x - row(mean)) * row(inverse_std)
+
+    def pullback(dy: Array) -> tuple[Array, Array, Array, Array, Array]:
+        dh = dy * row(gamma)
+        dx = dh * row(inverse_std)
+        dvar = (dh * (x - row(mean))).sum(axis=-2) * derivative(inverse_std)
+        return dx, -dx.sum(axis=-2), dvar, (dy * h).sum(axis=-2), dy.sum(axis=-2)
+
+    return row(gamma) * h + row(beta), pullback
+
+
+def normalize_batch(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+    """`y = gamma (x - m) / sqrt(v + eps) + beta` with the batch's mean `m` and biased variance `v`, two-pass.
+
+    Args:
+        x: shape (batch, features).
+        gamma: shape (features,).
+        beta: shape (features,).
+        eps: inside the square root.
+
+    Returns:
+        `y`, `m`, `v`.
+    """
+    mean, var, _ = batch_moments(x)
+    return normalize(x, mean, var, gamma, beta, eps, True)[0], mean, var
+
+
+def update_statistics(
+    running_mean: Array,
+    running_var: Array,
+    mean: Array,
+    var: Array,
+    size: int,
+    decay: float,
+    running_variance: RunningVariance,
+) -> tuple[Array, Array]:
+    """`running = decay * running + (1 - decay) * batch`, for the mean and the variance of a batch of `size`."""
+    if running_variance is RunningVariance.UNBIASED:
+        var = var * (size / max(size - 1, 1))
+    return decay * running_mean + (1 - decay) * mean, decay * running_var + (1 - decay) * var
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A forward pass.
+
+    Args:
+        logits: shape (..., batch, output_dim).
+        statistics: the running statistics after it, by neutral name.
+        activations: of every hidden layer, by the names of `parity.weights.activation_names`.
+        pullback: from the gradient of the logits, those of the weights by neutral name.
+    """
+
+    logits: Array
+    statistics: Weights
+    activations: Weights
+    pullback: Callable[[Array], Weights]
+
+
+def apply(forward: Callable[[Array, bool], Forward], inputs: Array, train: bool) -> Forward:
+    """The forward pass in the mode that is asked for."""
+    return forward(inputs, train)
+
+
+def log_softmax(logits: Array) -> Array:
+    """`logits - ln(sum(exp(logits)))` over the classes."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def cross_entropy(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
+    """Mean cross entropy in nats, and its gradient with respect to the logits."""
+    log_probabilities = log_softmax(logits)
+    target = np.arange(logits.shape[-1]) == np.asarray(labels)[:, None]
+    loss = -np.where(target, log_probabilities, 0).sum(axis=-1).mean(axis=-1)
+    return loss, (np.exp(log_probabilities) - target) / len(labels)
+
+
+def plain_sgd(weights: Weights, gradients: Weights, rate: Any, memory: Weights) -> tuple[Weights, Weights]:
+    """`weight - rate * gradient` for every gradient, and the optimizer's own memory, which plain SGD leaves empty."""
+    return {name: weights[name] - rate_of(rate, g) * g for name, g in gradients.items()}, memory
+
+
+def rate_of(rate: Any, gradient: Array) -> Array:
+    """The learning rate of each member, to be broadcast against a gradient."""
+    rate = np.asarray(rate)
+    return rate.reshape(rate.shape + (1,) * (gradient.ndim - rate.ndim))
+
+
+def carry(state: Any, initial: Any, update: int) -> Any:
+    """What is kept from one update to the next: all of it."""
+    del initial, update
+    return state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the reference is assembled from. A fault replaces exactly one."""
+
+    conventions: Callable[[ModelSpec], ModelSpec] = read_conventions
+    inputs: Callable[..., Inputs] = prepare_inputs
+    weight_import: WeightImport = AS_GIVEN
+    check_batch: Callable[[int], None] = check_training_batch
+    linear: Callable[..., tuple[Array, Callable]] = linear
+    batch_moments: Callable[[Array], tuple[Array, Array, Callable]] = batch_moments
+    normalize: Callable[..., tuple[Array, Callable]] = normalize
+    update_statistics: Callable[..., tuple[Array, Array]] = update_statistics
+    apply: Callable[..., Forward] = apply
+    objective: Callable[..., tuple[Any, Array]] = cross_entropy
+    optimizer: Callable[..., tuple[Weights, Weights]] = plain_sgd
+    carry: Callable[[Any, Any, int], Any] = carry
+
+
+Pattern = Mapping[str, NDArray[np.bool_]]  # which units are active, by the name of ReLU's activation

@@ -1,0 +1,113 @@
+"""The report of a check as one HTML file that needs nothing beside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from parity.check.records import Cause, CheckReport, Measurement, Question
+from parity.check.screen import MEANINGS, cause_of, place
+from parity.files import replace_file
+from parity.report.check_figures import check_figures
+from parity.report.check_series import Group, groups_of, times
+from parity.report.check_tables import WORDY, summary, tables
+from parity.report.markup import DPI, Picture, configuration, render, take_picture
+
+_OVERRIDDEN = ("num hidden layers", "use batch norm")  # of the spec: `depths` and `batch_norm` hold instead
+LONGEST_MESSAGE = 20_000  # characters; no reader gets to the end of more
+
+
+def write_check_report(report: CheckReport, path: Path, dpi: int = DPI) -> None:
+    """Write the report of a check as one HTML file; the file is either the old one or the whole new one.
+
+    Args:
+        report: of the check.
+        path: of the file.
+        dpi: pixels per inch of the figures.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    groups = groups_of(report)
+    pictures = [
+        take_picture(
+            figure.name,
+            figure.draw(),
+            alt=f"{figure.alt} Data set: {report.config.dataset}.",
+            caption=figure.caption,
+            dpi=dpi,
+        )
+        for figure in check_figures(report, groups)
+    ]
+    replace_file(path, render_check_page(report, groups, pictures).encode())
+
+
+def render_check_page(report: CheckReport, groups: Sequence[Group], pictures: Sequence[Picture]) -> str:
+    """The HTML of a report, with its figures inside it."""
+    return render(
+        "check.html.j2",
+        report=report,
+        verdict=str(report.verdict).upper(),
+        facts=[] if report.agrees else _facts(report),
+        crashed=report.failed_question is Question.CRASH,
+        message=_message(report),
+        causes=[] if report.agrees else [_cause(cause) for cause in (cause_of(report), *report.other_causes)],
+        sensitivities=_sensitivities(report, groups),
+        summary=summary(report, groups),
+        tables=list(tables(report, groups)),
+        figures=pictures,
+        wordy=WORDY,
+        configuration=[entry for entry in configuration(report.config) if entry[0] not in _OVERRIDDEN],
+    )
+
+
+def _facts(report: CheckReport) -> list[tuple[str, str]]:
+    """What failed, and where first."""
+    facts = []
+    if report.failed_question is not None:
+        facts.append(("failed question", f"{report.failed_question}: {MEANINGS[report.failed_question]}"))
+    if report.first_divergence is not None:
+        facts.append(("first divergence", _divergence(report, report.first_divergence)))
+    return facts
+
+
+def _divergence(report: CheckReport, m: Measurement) -> str:
+    return (
+        f"{place(m)}: {times(m.times_noise)} times the noise floor, where {report.safety:g} times is the limit "
+        f"({m.pair[0]} against {m.pair[1]}; {m.setting}; RMS distance {m.distance:.3g}, noise floor {m.floor:.3g}, "
+        f"size {m.size:.3g})"
+    )
+
+
+def _cause(cause: Cause) -> tuple[str, str]:
+    return (f"{cause.name}, in the {cause.side}" if cause.side else cause.name), cause.evidence
+
+
+def _message(report: CheckReport) -> str:
+    message = report.message
+    if message in [cause.evidence for cause in (report.cause, *report.other_causes) if cause is not None]:
+        return ""
+    left = len(message) - LONGEST_MESSAGE
+    return message if left <= 0 else f"{message[:LONGEST_MESSAGE]}\n[{left} more characters are left out]"
+
+
+def _sensitivities(report: CheckReport, groups: Sequence[Group]) -> list[tuple[str, str]]:
+    """Each question with its comparisons and the smallest relative error that it is sure to catch."""
+    found = []
+    for question in Question:
+        mine = [group for group in groups if group.question is question]
+        if not mine:
+            continue
+        count = sum(len(group.measurements) for group in mine)
+        sensitivity = max(group.sensitivity for group in mine)
+        caught = f"; every relative error from {sensitivity:.2g} on would have been caught" if sensitivity else ""
+        if sensitivity >= 1:
+            caught = f"; in some tensors rounding hides any error (sensitivity {sensitivity:.3g})"
+        plural = "s" if len(mine) > 1 else ""
+        found.append((question.replace("_", " "), f"{count:,} comparisons in {len(mine)} setting{plural}{caught}"))
+    if report.free_runs:
+        updates = sum(len(run.distances) for run in report.free_runs)
+        found.append(("free run", f"{updates:,} updates in {len(report.free_runs)} runs"))
+    if report.equivalences:
+        outcomes = [found.outcome for found in report.equivalences]
+        counted = ", ".join(f"{outcomes.count(name)} {name}" for name in dict.fromkeys(outcomes))
+        found.append(("statistical", f"{len(outcomes)} tests: {counted}"))
+    return found

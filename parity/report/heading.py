@@ -1,0 +1,55 @@
+"""The words on every figure: the data set, the setting, the command, and what a reader must know before any number."""
+
+from dataclasses import dataclass
+
+from parity.check.records import CheckReport
+from parity.report.style import short
+from parity.sweep.records import SweepReport
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The words on every figure of a report.
+
+    Args:
+        setting: the data set and what was run on it.
+        command: what made it.
+        notices: what a reader must know before any number.
+    """
+
+    setting: str
+    command: str
+    notices: tuple[str, ...] = ()
+
+
+def notices(report: SweepReport) -> tuple[str, ...]:
+    """What a reader must know before any number: made-up data, a sweep that was cut short."""
+    found = []
+    if report.dataset.lower().startswith("synthetic"):
+        found.append("SYNTHETIC DATA: made up by a program, not comparable with results on a real data set")
+    if not report.complete:
+        found.append("INCOMPLETE: the sweep was interrupted; what had finished by then is shown")
+    return tuple(found)
+
+
+def sweep_heading(report: SweepReport) -> Heading:
+    """The words on every figure of a sweep."""
+    config = report.config
+    seeds = f"{config.num_seeds} seeds" if config.num_seeds > 1 else "1 seed"
+    passes = f"{config.num_passes} passes" if config.num_passes > 1 else "1 pass"
+    setting = (
+        f"data set: {report.dataset}, {config.fraction:.0%} of its training set; "
+        f"width {config.hidden_width}, batches of {config.batch_size}, plain SGD, {passes}, {seeds}"
+    )
+    return Heading(setting, report.command, notices(report))
+
+
+def check_heading(report: CheckReport) -> Heading:
+    """The words on every figure of a check. Synthetic data is no warning here: nothing is learned from it."""
+    config = report.config
+    setting = (
+        f"candidate {short(report.candidate)}, reference {short(report.reference)}; verdict: {report.verdict}; "
+        f"data set: {config.dataset}; width {config.spec.hidden_width}, batches of {config.batch_size}, "
+        f"plain SGD, learning rate {config.learning_rate:g}"
+    )
+    return Heading(setting, report.command)

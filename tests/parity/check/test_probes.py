@@ -1,0 +1,245 @@
+"""The episodes: what each probe plants is really there, and natural steps lie on the reference's own trajectory."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from parity.check.episode import Episode, Key, play
+from parity.check.probes import EVALUATED, WINDOW, Samples, draw_samples, natural_episodes, precise, probe_episodes
+from parity.reference import NumpyBackend, train_step
+from parity.spec import BlockOrder, ModelSpec
+from parity.weights import Array, Weights, cast_weights, draw_weights, is_statistic
+
+NUMPY = NumpyBackend()
+SPEC = ModelSpec(input_dim=12, output_dim=5, num_hidden_layers=2, hidden_width=8)
+BATCH, RATE = 32, 0.1
+NAMES = [
+    "batch_of_2", "partial_batch", "low_variance", "large_mean", "constant_channel", "dead_channel",
+    "batch_equals_width", "batch_mate_swap", "population", "batch_of_one",
+]  # fmt: skip
+
+
+def make_probes(spec: ModelSpec = SPEC, batch: int = BATCH, **options: Any) -> dict[str, Episode]:
+    samples = draw_samples(spec, batch, 0)
+    found = probe_episodes(spec, draw_weights(spec, 0), samples, RATE, 0, **options)
+    return {str(episode.step).removeprefix("probe:"): episode for episode in found}
+
+
+@pytest.fixture(scope="module")
+def samples() -> Samples:
+    return draw_samples(SPEC, BATCH, 0)
+
+
+@pytest.fixture(scope="module")
+def probes() -> dict[str, Episode]:
+    return make_probes()
+
+
+def given_to_first_norm(episode: Episode) -> Array:
+    return play(NUMPY, episode, "float64").tensors[Key(0, 0, "activation")]
+
+
+def changed(left: Weights, right: Weights) -> dict[str, list[int]]:
+    """The channels of each tensor that are not the same."""
+    assert left.keys() == right.keys()
+    found = {
+        name: np.flatnonzero((left[name] != right[name]).reshape(-1, left[name].shape[-1]).any(0)) for name in left
+    }
+    return {name: channels.tolist() for name, channels in found.items() if len(channels)}
+
+
+# probes
+
+
+def test_probes_stand_in_a_fixed_order(probes: dict[str, Episode]) -> None:
+    assert list(probes) == NAMES
+    assert list(make_probes(ModelSpec(num_hidden_layers=1, use_batch_norm=False))) == [
+        "batch_of_2", "partial_batch", "batch_equals_width", "batch_mate_swap", "population",
+    ]  # fmt: skip
+
+
+def test_batches_have_the_sizes_that_are_asked_for(probes: dict[str, Episode]) -> None:
+    sizes = {name: [len(labels) for _, labels in episode.batches] for name, episode in probes.items()}
+    assert sizes == {name: [BATCH] for name in NAMES} | {
+        "batch_of_2": [2], "partial_batch": [20], "batch_equals_width": [8], "batch_mate_swap": [],
+        "population": [BATCH, BATCH], "batch_of_one": [1],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("batch", "width"), [(32, 1), (32, 32), (8, 8)])
+def test_batch_equals_width_only_where_that_is_another_batch(batch: int, width: int) -> None:
+    spec = ModelSpec(input_dim=12, num_hidden_layers=1, hidden_width=width)
+    assert "batch_equals_width" not in make_probes(spec, batch)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 4, 8, 100])
+def test_partial_batch_is_smaller_than_a_batch_and_can_be_normalized(batch: int) -> None:
+    size = len(make_probes(batch=batch)["partial_batch"].batches[0][1])
+    assert 2 <= size <= batch
+    assert size < batch or batch == 2
+
+
+def test_state_is_away_from_its_initial_values(probes: dict[str, Episode]) -> None:
+    weights, initial = probes["partial_batch"].weights, draw_weights(SPEC, 0)
+    for name, array in weights.items():
+        if array.ndim == 1:
+            moved = np.abs(array - initial[name])
+            assert (moved >= 0.1).all(), name
+            assert len(np.unique(array)) == len(array)
+            assert not is_statistic(name) or (array > 0).all()
+        else:
+            np.testing.assert_array_equal(array, initial[name])
+
+
+@pytest.mark.parametrize("name", ["low_variance", "large_mean", "constant_channel", "dead_channel"])
+def test_one_channel_is_planted_and_the_others_are_untouched(probes: dict[str, Episode], name: str) -> None:
+    planted, stirred = probes[name], probes["partial_batch"]
+    assert set(changed(planted.weights, stirred.weights)) <= {"hidden.0.kernel", "hidden.0.bias"}
+    assert all(channels == [0] for channels in changed(planted.weights, stirred.weights).values())
+    inputs = planted.batches[0][0]
+    z = inputs @ planted.weights["hidden.0.kernel"] + planted.weights["hidden.0.bias"]
+    plain = inputs @ stirred.weights["hidden.0.kernel"] + stirred.weights["hidden.0.bias"]
+    np.testing.assert_allclose(z[:, 1:], plain[:, 1:], rtol=1e-12)
+
+
+def test_low_variance_is_that_of_epsilon(probes: dict[str, Episode]) -> None:
+    given = given_to_first_norm(probes["low_variance"])
+    assert 0 < given[:, 0].var() < SPEC.eps
+    assert (given[:, 1:].var(axis=0) > 100 * SPEC.eps).all()
+
+
+@pytest.mark.parametrize("mean", [1e4, 2.0**11])
+def test_large_mean_is_far_above_its_deviation(mean: float) -> None:
+    given = given_to_first_norm(make_probes(large_mean=mean)["large_mean"])
+    assert given[:, 0].mean() == pytest.approx(mean, rel=1e-2)
+    assert 0.1 < given[:, 0].std() < 10
+    assert np.abs(given[:, 1:]).max() < 10
+
+
+def test_constant_channel_has_no_variance_and_is_not_zero(probes: dict[str, Episode]) -> None:
+    given = given_to_first_norm(probes["constant_channel"])
+    assert set(given[:, 0].tolist()) == {1.0}
+    assert (given[:, 1:].var(axis=0) > 0).all()
+
+
+def test_dead_channel_is_zero_and_not_by_its_kernel(probes: dict[str, Episode]) -> None:
+    episode = probes["dead_channel"]
+    assert not given_to_first_norm(episode)[:, 0].any()
+    assert episode.weights["hidden.0.kernel"][:, 0].all()
+
+
+@pytest.mark.parametrize("block_order", BlockOrder)
+def test_probes_are_planted_in_either_order(block_order: BlockOrder) -> None:
+    spec = ModelSpec(input_dim=12, num_hidden_layers=1, hidden_width=8, block_order=block_order)
+    for name, episode in make_probes(spec).items():
+        if name in ("low_variance", "large_mean", "constant_channel", "dead_channel"):
+            z = play(NUMPY, episode, "float64").tensors[Key(0, 0, "pre-activation")][:, 0]
+            assert np.isfinite(z).all()
+            assert (z.std() == 0) == (name == "constant_channel")
+
+
+def test_batch_mate_swap_shares_the_first_sample_and_no_other(probes: dict[str, Episode]) -> None:
+    first, second = probes["batch_mate_swap"].evaluations
+    assert len(first) == len(second) == EVALUATED
+    np.testing.assert_array_equal(first[0], second[0])
+    both = {row.tobytes() for row in first} & {row.tobytes() for row in second}
+    assert both == {first[0].tobytes()}
+
+
+def test_batch_mate_swap_shows_who_looks_at_batch_mates(probes: dict[str, Episode]) -> None:
+    def outputs(backend: NumpyBackend) -> tuple[Array, Array]:
+        tensors = play(backend, probes["batch_mate_swap"], "float64").tensors
+        return tensors[Key(0, "head", "evaluated logits")][0], tensors[Key(0, "head", "evaluated logits 2")][0]
+
+    np.testing.assert_allclose(*outputs(NUMPY), rtol=1e-12)
+    alone, swapped = outputs(NUMPY.with_fault("eval_uses_batch_statistics"))
+    assert np.abs(alone - swapped).max() > 1e-3
+
+
+def test_population_has_three_members_of_different_rates(probes: dict[str, Episode], samples: Samples) -> None:
+    episode = probes["population"]
+    assert sorted(episode.members) == [RATE / 4, RATE / 2, RATE]
+    tensors = play(NUMPY, episode, "float64").tensors
+    losses = [tensors[Key(0, None, f"losses of member {member}")] for member in range(3)]
+    assert losses[0][0] == losses[1][0] == losses[2][0]
+    assert len({float(loss[1]) for loss in losses}) == 3
+    assert not changed(episode.weights, cast_weights(draw_weights(SPEC, 0), "float64"))
+
+
+def test_one_sample_must_be_refused(probes: dict[str, Episode]) -> None:
+    episode, key = probes["batch_of_one"], Key(0, None, "refusal")
+    assert episode.expects_refusal
+    assert play(NUMPY, episode, "float64").tensors == {key: 1}
+    assert play(NUMPY.with_fault("batch_of_one"), episode, "float64").tensors == {key: 0}
+
+
+def test_each_channel_is_measured_apart_in_probes_alone(probes: dict[str, Episode], samples: Samples) -> None:
+    assert [name for name, episode in probes.items() if not episode.per_channel] == ["population", "batch_of_one"]
+    assert not next(natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0,), 1)).per_channel
+
+
+def test_probes_are_repeatable(probes: dict[str, Episode]) -> None:
+    for name, episode in make_probes().items():
+        assert not changed(episode.weights, probes[name].weights)
+
+
+# natural steps
+
+
+def test_natural_steps_lie_on_the_references_trajectory(samples: Samples) -> None:
+    episodes = list(natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2, 5), windows=2))
+    assert [episode.step for episode in episodes] == [0, 2, 5]
+    weights, states = cast_weights(draw_weights(SPEC, 0), "float64"), []
+    for update in range(6):
+        states.append(weights)
+        weights, _ = train_step(SPEC, weights, *samples.batch(update), RATE)
+    for episode in episodes:
+        assert isinstance(episode.step, int)
+        assert not changed(episode.weights, states[episode.step])
+        assert episode.learning_rate == RATE
+        assert len(episode.evaluations[0]) == EVALUATED
+        for k, (inputs, labels) in enumerate(episode.batches):
+            expected = samples.batch(episode.step + k)
+            np.testing.assert_array_equal(inputs, expected[0])
+            np.testing.assert_array_equal(labels, expected[1])
+
+
+def test_windows_are_carried_and_counted_along_the_trajectory(samples: Samples) -> None:
+    first, second, last = natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2, 5), windows=2)
+    assert [len(episode.batches) for episode in (first, second, last)] == [WINDOW, WINDOW, 1]
+    assert WINDOW >= 5  # the shared update and four more
+    assert second.label(Key(3, None, "loss")) == 5
+    tensors = play(NUMPY, first, "float64").tensors
+    # Each update goes on from the state that the one before has left.
+    np.testing.assert_array_equal(tensors[Key(1, 0, "updated kernel")], train_from(tensors, 1, samples))
+    kept = [array for key, array in tensors.items() if key.tensor.startswith("increment of")]
+    assert len(kept) == 4 * len(first.weights)
+    assert max(np.abs(array).max() for array in kept) < 1e-15
+
+
+def train_from(tensors: dict[Key, Array], update: int, samples: Samples) -> Array:
+    names = {"kernel": "updated kernel", "bias": "updated bias", "gamma": "updated gamma", "beta": "updated beta",
+             "running_mean": "running mean", "running_var": "running variance"}  # fmt: skip
+    weights: Weights = {}
+    for name in draw_weights(SPEC, 0):
+        layer, _, leaf = name.rpartition(".")
+        weights[name] = tensors[Key(update - 1, layer if layer == "head" else int(layer[-1]), names[leaf])]
+    return train_step(SPEC, weights, *samples.batch(update), RATE)[0]["hidden.0.kernel"]
+
+
+def test_samples_run_on_past_the_end_of_the_stream(samples: Samples) -> None:
+    inputs, labels = samples.batch(len(samples.batches) - 1, 2 * BATCH)
+    assert inputs.shape == (2 * BATCH, SPEC.input_dim)
+    np.testing.assert_array_equal(labels[BATCH:], samples.train_labels[samples.batches.reshape(-1)[:BATCH]])
+
+
+def test_precise_episodes_start_where_the_working_dtype_can(probes: dict[str, Episode]) -> None:
+    episode = probes["partial_batch"]
+    rounded = precise(episode, 23)
+    for array in rounded.weights.values():
+        assert array.dtype == np.float64
+        np.testing.assert_array_equal(array, array.astype(np.float32))
+    assert changed(rounded.weights, episode.weights)
+    assert not changed(precise(episode, 52).weights, episode.weights)
+    assert len(precise(probes["population"], 23).batches) == 1

@@ -1,0 +1,59 @@
+"""The check, checked: a part of the self-test that fits into CI; `make self-test` runs the whole."""
+
+import pytest
+
+from parity.backend import sibling_names
+from parity.check.catalogue import CATALOGUE
+from parity.check.config import CheckConfig
+from parity.check.fixed_rules import RULES
+from parity.check.self_test import SelfTestCase, SelfTestReport, self_test
+
+# One fault of each part, and of each question.
+FAULTS = (
+    "biased_pixel_std",
+    "zero_initial_scale",
+    "transposed_kernel",
+    "wrong_epsilon",
+    "padded_batch",
+    "fast_variance",
+    "debiased_statistics",
+    "double_update",
+    "summed_loss",
+    "heavy_ball",
+    "eval_updates_statistics",
+    "batch_of_one",
+    "population_leak",
+    "tf32_matmul",
+)
+VARIANTS = ("as_it_is", "another_summation_order", "two_threads", "stock_norm", "not_donated")
+
+
+@pytest.mark.parametrize("framework", sibling_names())
+def test_faults_are_caught_and_named_and_honest_variants_are_not_flagged(framework: str) -> None:
+    report = self_test(CheckConfig(depths=(2,)), frameworks=(framework,), names=FAULTS + VARIANTS)
+    assert [case.name for case in report.faults] == [name for name in CATALOGUE if name in FAULTS]
+    assert [(case.name, case.named) for case in report.faults if not case.right] == []
+    assert [(case.name, case.where) for case in report.variants if case.flagged] == []
+    assert len(report.variants) >= 4  # eager JAX and compiled Torch take minutes; `make self-test` has them
+    assert report.passed
+    assert all(case.rules.keys() == RULES.keys() for case in report.cases)
+
+
+def case(honest: bool, flagged: bool, named: str | None = None) -> SelfTestCase:
+    return SelfTestCase(framework="x", depth=1, name="f", honest=honest, flagged=flagged, named=named)
+
+
+@pytest.mark.parametrize(
+    ("cases", "passed"),
+    [
+        ((case(False, True, "f"), case(True, False)), True),
+        ((case(False, False), case(True, False)), False),  # not caught
+        ((case(False, True, "g"), case(True, False)), False),  # caught, and named wrongly
+        ((case(False, True, "f"), case(True, True)), False),  # an honest variant flagged
+        ((*[case(False, True, "f")] * 19, case(False, True, "unexplained")), True),  # 95% named
+        ((*[case(False, True, "f")] * 18, *[case(False, True, "g")] * 2), False),
+        ((case(True, False),), False),  # no fault at all
+    ],
+)
+def test_it_passes_only_if_every_fault_is_caught_and_nothing_honest_flagged(cases, passed: bool) -> None:
+    assert SelfTestReport(cases=cases).passed is passed

@@ -1,0 +1,204 @@
+"""The HTML page of a check: one safe file, with the verdict first."""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_check_report import agreeing, change, crashed, disagreeing, running_free
+
+from parity.check.records import Cause, CheckReport, Question
+from parity.errors import InputError
+from parity.report import write_check_report
+from parity.report.check_page import LONGEST_MESSAGE
+from parity.report.check_series import groups_of
+from parity.report.check_tables import tables
+
+ATTACK = "<script>alert(1)</script>"
+VOID = {"meta", "img", "br", "link", "input"}
+REPORTS: dict[str, Callable[[], CheckReport]] = {
+    "agree": lambda: agreeing((1,)), "disagree": lambda: disagreeing((1,)), "crash": crashed, "free": running_free,
+}  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, the text in order, and whether every tag is closed in its turn."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def write(report: CheckReport, folder: Path) -> Page:
+    path = folder / "check.html"
+    write_check_report(report, path, dpi=25)
+    return Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("make", REPORTS.values(), ids=REPORTS)
+def test_the_page_needs_nothing_beside_it(make: Callable[[], CheckReport], tmp_path: Path) -> None:
+    page = write(make(), tmp_path)
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "embed", "base", "form"})
+    links = [value for _, found in page.tags for name, value in found.items() if name in ("src", "href", "srcset")]
+    assert all(link.startswith("data:image/png;base64,") for link in links)
+    source = re.sub(r"base64,[^\"]*", "", (tmp_path / "check.html").read_text())
+    assert not re.search(r"https?:|url\(|@import", source)
+    assert [path.name for path in tmp_path.iterdir()] == ["check.html"]
+
+
+@pytest.mark.parametrize("make", REPORTS.values(), ids=REPORTS)
+def test_it_can_be_read_without_seeing(make: Callable[[], CheckReport], tmp_path: Path) -> None:
+    page = write(make(), tmp_path)
+    assert page.all("html") == [{"lang": "en"}]
+    assert all(len(image["alt"]) > 60 for image in page.all("img"))
+    assert all("scope" in header for header in page.all("th"))
+    ids = [found["id"] for _, found in page.tags if "id" in found]
+    assert len(ids) == len(set(ids))
+    assert {found["aria-labelledby"] for _, found in page.tags if "aria-labelledby" in found} <= set(ids)
+
+
+def before_figures(page: Page) -> str:
+    return page.text[: page.text.index("Figures")]
+
+
+def test_a_disagreement_comes_with_its_numbers_first(tmp_path: Path) -> None:
+    report = disagreeing((8,))
+    top = before_figures(write(report, tmp_path))
+    for words in (
+        "DISAGREE", "jax does not compute what torch computes", "semantic: both take the same step",
+        "step 0, layer 0, running variance: 2.5e+12 times the noise floor, where 128 times is the limit",
+        "jax against torch", "biased_running_variance, in the candidate", "increment ratio 0.96875 = 31/32",
+        "fast_variance", "torch does not show them", f"{report.comparisons:,} comparisons",
+    ):  # fmt: skip
+        assert words in " ".join(top.split())
+    assert top.split().index("DISAGREE") < top.split().index("failed")
+
+
+def test_an_agreement_comes_with_its_limits_and_sensitivities_first(tmp_path: Path) -> None:
+    report = agreeing((1, 8))
+    top = before_figures(write(report, tmp_path))
+    assert "AGREE" in top
+    assert "DISAGREE" not in top
+    assert f"{report.comparisons:,} comparisons" in top
+    for question in (Question.SEMANTIC, Question.PRECISION):
+        assert f"every relative error from {report.sensitivity(question):.2g} on would have been caught" in top
+        for setting in report.settings(question):
+            worst = report.worst(question, setting)
+            assert worst is not None
+            assert f"{report.sensitivity(question, setting):.2g}" in top
+            assert f"{worst.times_noise:.3g}" in top
+
+
+def test_a_crash_shows_what_the_side_said(tmp_path: Path) -> None:
+    page = write(crashed(), tmp_path)
+    assert "raised ValueError: shapes (32, 64) and (32, 10) do not match" in page.text
+    assert "Nothing: it never came to that." in page.text
+    assert page.all("img") == page.all("table") == []
+
+
+def test_a_message_that_is_the_evidence_is_not_repeated(tmp_path: Path) -> None:
+    report = replace(disagreeing((1,)), message="the twins stayed together")
+    assert "Message" in write(report, tmp_path).text
+    assert report.cause is not None
+    same = replace(report, message=report.cause.evidence)
+    assert "Message" not in write(same, tmp_path).text
+
+
+def test_a_very_long_message_is_cut_and_says_so(tmp_path: Path) -> None:
+    page = write(crashed("x" * (LONGEST_MESSAGE + 5) + "END"), tmp_path)
+    assert "[8 more characters are left out]" in page.text
+    assert "END" not in page.text
+
+
+def test_active_text_comes_out_escaped(tmp_path: Path) -> None:
+    cause = Cause(name=ATTACK, evidence=ATTACK, side=ATTACK, predicted=np.ones(3), observed=np.ones(3), axes=ATTACK)
+    hostile = replace(
+        running_free(), candidate=ATTACK, reference=f'"{ATTACK}', message=ATTACK, not_compared=(ATTACK,), cause=cause,
+        other_causes=(cause,), command=ATTACK, environment={ATTACK: {f'" onload="{ATTACK}': ATTACK}},
+    )  # fmt: skip
+    page = write(
+        change(hostile, lambda m: m.order == 0, tensor=ATTACK, pair=(ATTACK, ATTACK), times_noise=1e9), tmp_path
+    )
+    assert page.all("script") == []
+    assert [found for _, found in page.tags if "onload" in found] == []
+    assert page.text.count(ATTACK) > 20
+
+
+@pytest.mark.parametrize(
+    "name", ["結果 🎲", "a\x00b\x1b[31m", "line\nbreak", "\udcff", "\u202egnp", "$x^{", "n" * 500, ""]
+)
+def test_odd_names_do_no_harm(name: str, tmp_path: Path) -> None:
+    report = replace(disagreeing((1,)), candidate=name, message=name, command=f"bnparity check {name}")
+    page = write(report, tmp_path)
+    assert "DISAGREE" in page.text
+    assert not re.search("[\x00-\x08\x0e-\x1f]", page.text)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_has_words(value: float, tmp_path: Path) -> None:
+    report = change(disagreeing((1,)), lambda m: m.tensor == "loss", times_noise=value, distance=value, floor=value,
+                    size=value)  # fmt: skip
+    page = write(replace(report, first_divergence=next(m for m in report.measurements if m.tensor == "loss")), tmp_path)
+    assert f"step 0, loss: {'not a number' if math.isnan(value) else 'infinite'} times the noise floor" in page.text
+
+
+def test_the_tables_hold_the_worst_and_the_first_beyond() -> None:
+    report = disagreeing((8,))
+    found = {table.name: table for table in tables(report, groups_of(report))}
+    assert list(found) == ["beyond_semantic", "worst"]
+    column = found["worst"].header.index("times noise")
+    assert [row[column] for row in found["worst"].rows] == ["2.5e+12"] * 20
+    where = found["beyond_semantic"].header.index("where")
+    rows = [row[where] for row in found["beyond_semantic"].rows]
+    assert rows[:9] == [f"step 0, layer {i}, running variance" for i in range(8)] + [
+        "step 1, layer 0, running variance"
+    ]
+    assert len(rows) == 20
+    assert "the first 20 of 120" in found["beyond_semantic"].note
+
+
+def test_hundreds_of_settings_are_all_in_the_table_and_the_worst_in_the_figures(tmp_path: Path) -> None:
+    page = write(agreeing((1,), seeds=60), tmp_path)
+    assert "Show all 240 rows" in page.text
+    assert "Drawn are 12 of 120" in page.text
+    assert len(page.all("tr")) == 1 + 240 + 1 + 20
+
+
+def test_it_holds_configuration_environment_and_command(tmp_path: Path) -> None:
+    page = write(disagreeing((1,)), tmp_path)
+    tail = page.text[page.text.index("Configuration") :]
+    for words in ("learning rate", "0.1", "sampled steps", "0, 3, 10", "jax: 0.10.2; x64: on", "--candidate jax"):
+        assert words in tail
+    assert "num hidden layers" not in tail
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "check.html"
+    write(crashed(), tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="cannot write"):
+        write_check_report(crashed("other"), tmp_path / "missing" / "check.html")
+    assert path.read_bytes() == before
