@@ -155,6 +155,7 @@ class ProcessSide:
 
     def __init__(self, spec: SideSpec) -> None:
         self.name = spec.name
+        self._turn = Lock()
         self._time_limit = None if spec.time_limit is None else min(spec.time_limit, LONGEST_WAIT)
         self._connection, theirs = Pipe()
         self._process = subprocess.Popen(
@@ -177,9 +178,10 @@ class ProcessSide:
             raise
 
     def call(self, task: Callable[..., Any], *arguments: Any) -> Any:
-        """See `Side.call`."""
-        self._send((task, arguments))
-        return self._answer()
+        """See `Side.call`. Threads that ask at once take turns, and each gets its own answer."""
+        with self._turn:
+            self._send((task, arguments))
+            return self._answer()
 
     def _send(self, question: Any) -> None:
         with suppress(OSError):  # it has ended, which is what the answer will say

@@ -235,6 +235,12 @@ def train_once(backend: Backend) -> list[str]:
     return sorted(learner.weights())
 
 
+def echo(backend: Backend, value: Any) -> Any:
+    """A task: what it was given."""
+    del backend
+    return value
+
+
 def surroundings(backend: Backend) -> dict[str, Any]:
     """A task: what the process sees."""
     del backend

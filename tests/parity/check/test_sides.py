@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import misbehaving
+import numpy as np
 import pytest
 
 from parity import CheckConfig, InputError, ModelSpec, check
@@ -128,6 +130,13 @@ def test_a_side_that_raised_can_be_asked_again() -> None:
         with pytest.raises(SideError, match="SystemExit"):
             side.call(misbehaving.train_once)
         assert side.call(misbehaving.surroundings)["pid"] != os.getpid()
+
+
+def test_threads_that_ask_one_side_at_once_take_turns() -> None:
+    large = [np.full(1 << 20, float(number)) for number in range(8)]  # more than a pipe holds: a send takes many writes
+    with side_of("honest") as side, ThreadPoolExecutor(len(large)) as pool:
+        answers = list(pool.map(lambda array: side.call(misbehaving.echo, array), large))
+    assert all(np.array_equal(answer, array) for answer, array in zip(answers, large, strict=True))
 
 
 def test_long_words_are_cut() -> None:
