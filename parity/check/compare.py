@@ -52,7 +52,9 @@ def compare(
             a, b, floor = np.nan_to_num(a), np.nan_to_num(b), np.nan_to_num(floor, nan=np.inf)
         with np.errstate(all="ignore"):
             distance = rms_or_inf(a - b, episode.per_channel)
-        worst = np.unravel_index(np.argmax(ratio := _in_units(distance, floor)), np.shape(ratio))
+            ratio = _in_units(distance, floor)
+            size = rms_or_inf(expected.scales.get(key, b), episode.per_channel)
+        worst = np.unravel_index(np.argmax(ratio), np.shape(ratio))
         yield Measurement(
             question=question,
             setting=setting,
@@ -63,7 +65,7 @@ def compare(
             order=order,
             distance=float(distance[worst]),
             floor=float(floor[worst]),
-            size=float(rms_or_inf(expected.scales.get(key, b), episode.per_channel)[worst]),
+            size=float(size[worst]),
             times_noise=float(ratio[worst]),
             shared=key.update == 0 or key in expected.scales,
         )
@@ -71,15 +73,13 @@ def compare(
 
 def rms_or_inf(array: Array, per_channel: bool) -> Array:
     """RMS, and infinity where an element is not finite."""
-    with np.errstate(all="ignore"):
-        value = rms(array, per_channel)
+    value = rms(array, per_channel)
     return np.where(np.isfinite(value), value, np.inf)
 
 
 def _in_units(distance: Array, floor: Array) -> Array:
     """Distance over floor; 0 where both are 0, infinite where only the floor is or the distance is."""
-    with np.errstate(all="ignore"):
-        ratio = distance / floor
+    ratio = distance / floor
     return np.where(distance == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 

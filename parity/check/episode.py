@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,6 +86,7 @@ NO_ACTIVATIONS = "activations of the hidden layers"
 NO_POPULATION = "a population (many learning rates trained at once)"
 
 
+@cache
 def place(name: str) -> tuple[Layer, str]:
     """The layer and the word for a neutral name.
 

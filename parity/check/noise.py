@@ -46,23 +46,30 @@ def ulp(x: Array, bits: int) -> Array:
 
 def move_one_ulp(array: Array, bits: int, rng: np.random.Generator, ulps: float = 1.0) -> Array:
     """Every element moved by one ulp (or by some), up or down at random."""
-    signs = np.frombuffer(rng.bytes(array.size), np.uint8).reshape(array.shape).astype(np.uint64) << np.uint64(56)
-    step = np.asarray(ulps * ulp(array, bits)).view(np.uint64) | (signs & _SIGN)
+    signs = rng.bit_generator.random_raw(array.size).reshape(array.shape) & _SIGN
+    step = np.asarray(ulps * ulp(array, bits)).view(np.uint64) | signs
     return array + step.view(np.float64)
 
 
 def rms(array: Array, per_channel: bool = False) -> Array:
     """Root mean square of all elements, or of each channel (the last axis)."""
-    axes = tuple(range(array.ndim - 1)) if per_channel else None
+    if per_channel and array.ndim < 2:
+        return np.abs(array)
+    rows = array.reshape(-1, array.shape[-1]) if per_channel else array.reshape(-1, 1)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        plain = np.sqrt(np.mean(np.square(array), axis=axes))
+        square = np.einsum("nc,nc->c", rows, rows) if per_channel else np.dot(rows[:, 0], rows[:, 0])
+    plain = np.sqrt(square / len(rows))
     if np.all((plain > 1e-150) & (plain < 1e150)):
         return plain
-    # By the largest element first: the square of a number near the largest float is infinite, of a tiny one 0.
-    largest = np.max(np.abs(array), axis=axes, keepdims=True, initial=0.0)
+    return _rms_of_extremes(rows) if per_channel else _rms_of_extremes(rows)[0]
+
+
+def _rms_of_extremes(rows: Array) -> Array:
+    """By the largest element first: the square of a number near the largest float is infinite, of a tiny one 0."""
+    largest = np.max(np.abs(rows), axis=0)
     with np.errstate(invalid="ignore"):
-        scaled = np.divide(array, largest, out=np.zeros(array.shape), where=largest > 0)
-    return np.squeeze(largest, axis=axes) * np.sqrt(np.mean(np.square(scaled), axis=axes))
+        scaled = np.divide(rows, largest, out=np.zeros(rows.shape), where=largest > 0)
+    return largest * np.sqrt(np.mean(np.square(scaled), axis=0))
 
 
 @dataclass(frozen=True)

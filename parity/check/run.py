@@ -187,20 +187,21 @@ class _Check:
     message: str = ""
 
     def ask(self) -> None:
-        """Every question of every configuration."""
+        """The inputs of every configuration, then every question of every configuration."""
         self.about = {role: self._call(role, _describe) for role in self.sides}
-        settings = list(product(sorted(self.config.depths), self.config.batch_norm, self._seeds()))
-        total = sum(depth + 2 for depth, _, _ in settings) * len(self.config.questions)
-        done = 0
+        depths, seeds = sorted(self.config.depths), range(self.config.seed, self.config.seed + self.config.num_seeds)
+        settings = [
+            (Setting(depth=depth, batch_norm=norm, seed=seed), _spec(self.config, depth, norm))
+            for depth, norm, seed in product(depths, self.config.batch_norm, seeds)
+        ]
+        for setting, spec in settings:
+            self._ask_inputs(setting, spec)
+        total, done = sum(setting.depth + 2 for setting, _ in settings) * len(self.config.questions), 0
         for question in self.config.questions:
-            for depth, norm, seed in settings:
-                setting = Setting(depth=depth, batch_norm=norm, seed=seed)
+            for setting, spec in settings:
                 self.progress.update(done / total, f"{question.replace('_', ' ')}: {setting}")
-                getattr(self, f"_ask_{question}")(setting, _spec(self.config, depth, norm))
-                done += depth + 2
-
-    def _seeds(self) -> range:
-        return range(self.config.seed, self.config.seed + self.config.num_seeds)
+                getattr(self, f"_ask_{question}")(setting, spec)
+                done += setting.depth + 2
 
     def _call(self, role: str, task: Any, *arguments: Any) -> Any:
         return _Told(role, self.sides[role]).call(task, *arguments)
@@ -221,7 +222,6 @@ class _Check:
         return inputs.weights, samples_of(inputs)
 
     def _ask_semantic(self, setting: Setting, spec: ModelSpec) -> None:
-        self._ask_inputs(setting, spec)
         weights, samples = self._start(setting, spec)
         config = self.config
         episodes = [

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from parity.backend import Step
 from parity.reference.parts import Forward, Parts, Pattern
 from parity.spec import BlockOrder, ModelSpec
-from parity.weights import Array, Weights, is_statistic
+from parity.weights import AFFINE, LINEAR, STATISTICS, Array, Weights, is_statistic
 
 HONEST = Parts()
 
@@ -46,11 +46,10 @@ def forward(
     x, statistics, activations = inputs, {}, {}
     pullbacks: list[Callable[[Array], tuple[Array, Weights]]] = []
     for i in range(spec.num_hidden_layers):
+        own = layer_weights(weights, i)
         for layer in _layers(spec):
             name = f"hidden.{i}.{layer.__name__.strip('_')}"
-            x, pullback, updated = layer(
-                spec, layer_weights(weights, i), parts, None if pattern is None else pattern.get(name), x, train
-            )
+            x, pullback, updated = layer(spec, own, parts, None if pattern is None else pattern.get(name), x, train)
             activations[name] = x
             statistics |= {f"hidden.{i}.{leaf}": array for leaf, array in updated.items()}
             pullbacks.append(partial(_named, f"hidden.{i}.", pullback))
@@ -70,8 +69,8 @@ def forward(
 
 def layer_weights(weights: Mapping[str, Array], i: int) -> dict[str, Array]:
     """The tensors of hidden layer `i`, by leaf."""
-    prefix = f"hidden.{i}."
-    return {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
+    names = {leaf: f"hidden.{i}.{leaf}" for leaf in LINEAR + AFFINE + STATISTICS}
+    return {leaf: weights[name] for leaf, name in names.items() if name in weights}
 
 
 def _named(prefix: str, pullback: Callable[[Array], tuple[Array, Weights]], dy: Array) -> tuple[Array, Weights]:

@@ -197,9 +197,6 @@ def test_two_answers_to_one_question_are_not_repeatable() -> None:
     assert "gives two answers to one question" in cause.evidence
 
 
-# what the check does not see yet: these fail on the day that it does
-
-
 def test_nan_is_repeatable() -> None:
     cause = judge(constant(np.nan)).cause
     assert cause is not None
@@ -319,6 +316,12 @@ def test_wrong_inputs_are_a_disagreement(change: dict[str, Callable[[Any], Any]]
     assert (report.verdict, report.failed_question) == ("disagree", Question.INPUTS)
     assert report.cause is not None
     assert (report.cause.name, report.cause.side) == ("unexplained", "candidate")
+
+
+@pytest.mark.parametrize("config", [CONFIG, PRECISION, FREE_RUN], ids=lambda config: config.questions[0])
+def test_inputs_come_before_whatever_is_asked(config: CheckConfig) -> None:
+    report = judge(of_inputs(train_labels=lambda a: (a + 1) % 10), config=replace(config, spec=FITTING.spec))
+    assert (report.verdict, report.failed_question) == ("disagree", Question.INPUTS)
 
 
 def test_faults_of_two_questions_are_each_named_once() -> None:
