@@ -201,12 +201,16 @@ class _Run:
 
     def cases(self) -> list[SelfTestCase]:
         """Every depth, fault and variant."""
+        return [case for depth in self.config.depths for case in self._cases_in_new_processes(depth)]
+
+    def _cases_in_new_processes(self, depth: int) -> list[SelfTestCase]:
+        # Every fault is a program of its own, and the system gives a process only so many memory maps to hold them.
         with ExitStack() as stack:
             self.side, self.threaded, self.third = (
                 stack.enter_context(open_side(SideSpec(target=target, time_limit=None, threads=threads)))
                 for target, threads in ((self.framework, 1), (self.framework, 2), (NumpyBackend.name, 1))
             )
-            return [case for depth in self.config.depths for case in self._cases_of(depth)]
+            return list(self._cases_of(depth))
 
     def _cases_of(self, depth: int) -> Iterator[SelfTestCase]:
         shared = self._share_of(depth)
