@@ -4,7 +4,7 @@
 simulates one rounding at every place where any implementation must round; where an honest one rounds more often, or in
 another order, it comes out further away. How much further was measured over every tensor of every probe, on honest
 siblings against each other and against the reference (`make honest-seeds`, and depths 1 to 50): the largest distance is
-below 6 floors. `SAFETY` is the next power of two above twice that.
+below 7.2 floors. `SAFETY` is the next power of two above twice that.
 """
 
 from collections.abc import Iterator, Mapping

@@ -161,21 +161,29 @@ def _play_population(backend: Backend, episode: Episode, weights: Weights, dtype
         return Recording(absent=frozenset([NO_POPULATION]))
     inputs = np.concatenate([x for x, _ in episode.batches])
     labels = np.concatenate([y for _, y in episode.batches])
-    indices = np.arange(len(inputs)).reshape(len(episode.batches), -1)
-    given = inputs.copy(), labels.copy(), indices.copy()
-    population = backend.population(episode.spec, weights, episode.members, *given[:2], dtype)
-    record, members = population.run_pass(given[2]), len(episode.members)
-    evaluated = population.evaluate(*given[:2])
-    _unwritten(given, (inputs, labels, indices))
-    shown = {"losses": np.asarray(record.losses), "finite": np.asarray(record.finite, np.float64)}
-    _check_shapes("run_pass", shown, dict.fromkeys(shown, (len(indices), members)))
-    _check_shapes("evaluate", {"loss": evaluated.loss}, {"loss": (members,)})
+    # Backwards, so that indices matter; two passes, so that the state between them does; and other data to evaluate.
+    indices = np.arange(len(inputs))[::-1].reshape(len(episode.batches), -1)
+    other_inputs, other_labels = inputs[1::2], labels[1::2]
+    given_data, given_other = (inputs.copy(), labels.copy()), (other_inputs.copy(), other_labels.copy())
+    given_indices = indices.copy()
+    population = backend.population(episode.spec, weights, episode.members, *given_data, dtype)
+    passes, members = [population.run_pass(given_indices) for _ in range(2)], len(episode.members)
+    evaluated = population.evaluate(*given_other)
+    _unwritten((*given_data, *given_other, given_indices), (inputs, labels, other_inputs, other_labels, indices))
+    for record in passes:
+        pair = {"losses": record.losses, "finite": np.asarray(record.finite, np.float64)}
+        _check_shapes("run_pass", pair, dict.fromkeys(pair, (len(indices), members)))
+    shown = {"losses": np.concatenate([np.asarray(record.losses) for record in passes])}
+    shown["finite"] = np.concatenate([np.asarray(record.finite, np.float64) for record in passes])
+    totals = {"loss": evaluated.loss, "accuracy": evaluated.accuracy}
+    _check_shapes("evaluate", totals, dict.fromkeys(totals, (members,)))
     recording = Recording()
     for member in range(members):
         for word, array in shown.items():
             recording.tensors[Key(0, None, f"{word} of member {member}")] = np.array(array[:, member], np.float64)
-        loss = np.array(evaluated.loss[member], np.float64)
-        recording.tensors[Key(0, None, f"evaluated loss of member {member}")] = loss
+        for word, array in totals.items():
+            key = Key(0, None, f"evaluated {word} of member {member}")
+            recording.tensors[key] = np.array(np.asarray(array)[member], np.float64)
         weights = population.weights(member)
         _check_shapes("weights", weights, weight_shapes(episode.spec))
         for name in weight_shapes(episode.spec):
@@ -206,7 +214,7 @@ def _train(learner: Learner, episode: Episode, inputs: Array, labels: NDArray, i
 
 
 def _unwritten(given: Iterable[NDArray], kept: Iterable[NDArray]) -> None:
-    if not all(np.array_equal(a, b) for a, b in zip(given, kept, strict=True)):
+    if not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(given, kept, strict=True)):
         raise SideError("it wrote into the inputs that it was given; a side must copy what it is given")
 
 
@@ -245,7 +253,8 @@ def _state(learner: Learner, spec: ModelSpec) -> Weights:
 
 
 def _active(activations: Mapping[str, Array]) -> dict[str, NDArray[np.bool_]]:
-    return {name: np.asarray(array) > 0 for name, array in activations.items() if name.endswith(".relu")}
+    # Plain names: one of a class of the side's own would need its module wherever it is sent.
+    return {"".join(name): np.asarray(array) > 0 for name, array in activations.items() if name.endswith(".relu")}
 
 
 def _shown(update: int, step: Step, after: Weights, spec: ModelSpec) -> Iterator[tuple[Key, Array]]:
@@ -276,8 +285,15 @@ def _evaluate(
     for index, inputs in enumerate(episode.evaluations):
         imposed = {"pattern": patterns["eval", index]} if ("eval", index) in patterns else {}
         suffix = f" {index + 1}" if index else ""
+        # Before the activations, lest a call of these put the network in the mode that this one forgets.
+        given = inputs.copy()
+        logits = learner.evaluate(given, **imposed)
+        _unwritten([given], [inputs])
+        _check_shapes("evaluate", {"logits": logits}, {"logits": (len(inputs), spec.output_dim)})
         if hasattr(learner, "activations"):
-            activations = learner.activations(inputs.copy(), **imposed)  # pyright: ignore[reportAttributeAccessIssue]
+            given = inputs.copy()
+            activations = learner.activations(given, **imposed)  # pyright: ignore[reportAttributeAccessIssue]
+            _unwritten([given], [inputs])
             shapes = {name: (len(inputs), spec.hidden_width) for name in activation_names(spec)}
             _check_shapes("activations", activations, shapes)
             recording.patterns["eval", index] = _active(activations)
@@ -286,10 +302,6 @@ def _evaluate(
                 recording.tensors[Key(0, layer, f"evaluated {word}{suffix}")] = np.array(activations[name], np.float64)
         else:
             absent.add(f"{NO_ACTIVATIONS} in evaluation")
-        given = inputs.copy()
-        logits = learner.evaluate(given, **imposed)
-        _unwritten([given], [inputs])
-        _check_shapes("evaluate", {"logits": logits}, {"logits": (len(inputs), spec.output_dim)})
         recording.tensors[Key(0, "head", f"evaluated logits{suffix}")] = np.array(logits, np.float64)
     if episode.evaluations:
         for name, array in _state(learner, spec).items():

@@ -1,5 +1,6 @@
 """The semantic and the precision question: both sides step from the same states, and every tensor is compared."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -132,22 +133,18 @@ def precision(
     A unit whose pre-activation is within rounding of 0 may be active on one side and not on the other, and then all
     that follows differs by far more than rounding. So the witness and its draws take the side's pattern, and the
     pattern is judged by itself: a unit may differ only where the witness's own pre-activation lies within its limit
-    of 0.
+    of 0. Of a side that does not show its activations the pattern is known where no unit lies that near to 0;
+    elsewhere it is held only to be finite.
 
     Raises:
         RoleError: a side misbehaved.
     """
     recordings = play_both(sides, episodes, dtype)
-    shown = {role: played for role, played in recordings.items() if any(found.patterns for found in played)}
     witnesses = {
         role: third.call(witness_all, episodes, unit_of(dtype, matmul), [found.patterns for found in played])
-        for role, played in shown.items()
+        for role, played in recordings.items()
     }
-    hidden = {
-        f"{setting.dtype}: the {role} does not show its activations, nor so its ReLUs"
-        for role in recordings.keys() - shown
-    }
-    return compare_precision(setting, episodes, shown, witnesses, hidden)
+    return compare_precision(setting, episodes, recordings, witnesses)
 
 
 def compare_precision(
@@ -155,10 +152,10 @@ def compare_precision(
     episodes: Sequence[Episode],
     recordings: Mapping[str, Sequence[Recording]],
     witnesses: Mapping[str, Sequence[Witness]],
-    missing: set[str],
 ) -> Comparison:
     """Hold every recording against the witness at its own pattern, and its pattern against the witness's."""
     measurements: list[Measurement] = []
+    missing: set[str] = set()
     for index, episode in enumerate(episodes):
         found: list[Measurement] = []
         for role, played in recordings.items():
@@ -167,7 +164,14 @@ def compare_precision(
             if drowned:
                 missing.add(_drowned_words(setting, episode, len(drowned)))
             pair = role, WITNESS
-            found += compare(Question.PRECISION, setting, episode, pair, shown, seen.recording, seen.floors, drowned)
+            every = compare(Question.PRECISION, setting, episode, pair, shown, seen.recording, seen.floors, drowned)
+            if not shown.patterns and not has_sure_pattern(episode, seen):
+                missing.add(
+                    f"{setting}, {_step_words(episode)}: the {role} does not show its activations, and rounding alone "
+                    "could switch a ReLU, so its tensors are held only to be finite"
+                )
+                every = (m for m in every if math.isinf(m.distance))
+            found += every
             found += compare_patterns(setting, episode, pair, shown, seen, drowned)
         measurements += sorted(found, key=lambda m: m.order)
     return Comparison(
@@ -185,9 +189,7 @@ def compare_patterns(
 ) -> Iterator[Measurement]:
     """The units that are active on one side only: how far from 0 the witness's pre-activation is, in noise floors."""
     orders = {key: order for order, key in enumerate(seen.floors)}
-    given = (
-        "norm output" if episode.spec.block_order == "norm_first" and episode.spec.use_batch_norm else "pre-activation"
-    )
+    given = _given_to_relu(episode)
     for (mode, number), pattern in actual.patterns.items():
         for name, active in pattern.items():
             layer = int(name.split(".")[1])
@@ -198,6 +200,20 @@ def compare_patterns(
             z = seen.recording.tensors[key]
             flipped = np.where(active != (z > 0), np.abs(z), 0.0)
             yield _pattern_measurement(setting, episode, pair, key, orders[key], flipped, seen.floors[key], z)
+
+
+def has_sure_pattern(episode: Episode, seen: Witness) -> bool:
+    """Whether every unit of the witness is further from 0 than its limit, so that no honest side can differ in one."""
+    return all(
+        bool(np.all(np.abs(array) > SAFETY * np.max(seen.floors[key])))
+        for key, array in seen.recording.tensors.items()
+        if key.tensor.removeprefix("evaluated ").startswith(_given_to_relu(episode))
+    )
+
+
+def _given_to_relu(episode: Episode) -> str:
+    normed_first = episode.spec.block_order == "norm_first" and episode.spec.use_batch_norm
+    return "norm output" if normed_first else "pre-activation"
 
 
 def _pattern_measurement(

@@ -75,7 +75,8 @@ def natural_episodes(
                 learning_rate=learning_rate,
                 evaluations=(samples.test_inputs[:EVALUATED].astype(np.float64),),
             )
-        state, _ = sgd_step(state, *samples.batch(update), learning_rate)
+        with np.errstate(all="ignore"):  # a trajectory that blows up is a result
+            state, _ = sgd_step(state, *samples.batch(update), learning_rate)
 
 
 def probe_episodes(

@@ -287,7 +287,7 @@ class _Run:
         patterns = [recording.patterns for recording in played]
         seen = self.third.call(witness_all, shared.precise, unit_of("float32"), patterns)
         setting = replace(shared.setting, dtype="float32")
-        return compare_precision(setting, shared.precise, {CANDIDATE: played}, {CANDIDATE: seen}, set())
+        return compare_precision(setting, shared.precise, {CANDIDATE: played}, {CANDIDATE: seen})
 
     def _judge(self, case: SelfTestCase, found: Comparison) -> SelfTestCase:
         first = next((m for m in found.measurements if not m.times_noise <= SAFETY), None)

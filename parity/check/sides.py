@@ -134,7 +134,9 @@ class ObjectSide:
         try:
             with self._turn:
                 return task(self._backend, *arguments)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a side raises is an answer
             raise SideError(words_of(error)) from error
 
 
@@ -195,6 +197,10 @@ class ProcessSide:
             kind, value = self._connection.recv()
         except (EOFError, OSError):
             raise SideError(_ending(self._process.wait())) from None
+        except SideError:
+            raise
+        except Exception as error:  # whatever someone else's class does when it is rebuilt here
+            raise SideError(f"gave an answer that cannot be read: {words_of(error)}") from None
         if kind is not None:
             raise kind(value)
         return value
@@ -214,5 +220,8 @@ def _ending(status: int) -> str:
 def words_of(error: BaseException) -> str:
     """What a side did wrong, in one line that is not too long."""
     words = "misbehaved: " if isinstance(error, SideError) else f"raised {type(error).__name__}: "
-    line = " ".join(f"{words}{error}".split())
+    try:
+        line = " ".join(f"{words}{error}".split())
+    except Exception:  # a message that cannot be told
+        line = words.rstrip(": ")
     return line if len(line) <= LONGEST_WORDS else f"{line[:LONGEST_WORDS]} ..."

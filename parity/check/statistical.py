@@ -92,7 +92,8 @@ def train_seed(
         Final loss and test accuracy at `learning_rate` (inf and -inf if it diverged), and the logarithm of the
         bracket's middle (inf if no rate failed, -inf if none trained).
     """
-    dtype = dtype if dtype in backend.dtypes else backend.dtypes[0]
+    offered = getattr(backend, "dtypes", (dtype,))
+    dtype = dtype if dtype in offered else offered[0]
     rates = sorted({*RATES.values(), learning_rate})
     members = len(rates) if hasattr(backend, "population") else 1
     weights, batches = draw_weights(spec, seed), _draw_batches(len(data.train_labels), batch_size, seed)

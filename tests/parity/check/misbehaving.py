@@ -324,8 +324,23 @@ def hangs_in_training() -> Bent:
     return doing(hangs)
 
 
-def unsendable() -> Bent:
-    return Bent(versions=lambda: {"bent": lambda: 1})
+class Unreadable:
+    """Comes out of its pickle as an error."""
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return raises, ()
+
+
+def unsendable(backend: Backend) -> Callable[[], int]:
+    """A task: an answer that no process can hand to another."""
+    del backend
+    return lambda: 1
+
+
+def unreadable(backend: Backend) -> Unreadable:
+    """A task: an answer that the other process cannot read."""
+    del backend
+    return Unreadable()
 
 
 def chatters() -> Bent:

@@ -16,7 +16,7 @@ from parity import CheckConfig, CheckReport, ModelSpec
 from parity.check import run
 from parity.check.records import Question
 from parity.check.sides import Side, SideSpec, open_side
-from parity.reference import NumpyBackend
+from parity.reference import NumpyBackend, NumpyLearner, NumpyPopulation
 from parity.weights import Weights
 
 CONFIG = CheckConfig(
@@ -257,7 +257,6 @@ def test_the_least_that_a_candidate_must_have() -> None:
         (Bent(dtypes=()), Bent(), FITTING, ["candidate"]),
         (Bent(), Bent(dtypes=("bfloat16",)), CONFIG, ["reference"]),
         (Bent(dtypes=("bfloat16",)), Bent(dtypes=("float16",)), CONFIG, ["candidate", "reference"]),
-        (Minimal(), Bent(), PRECISION, ["candidate"]),
         (Bent(), Bent(), replace(PRECISION, dtypes=("bfloat16",)), ["candidate", "reference"]),
         (Bent(dtypes=("float32",)), Bent(dtypes=("float32",)), FREE_RUN, ["candidate", "reference"]),
         (Bent(), Bent(), replace(STATISTICAL, dtypes=("float32",)), ["candidate", "reference"]),
@@ -316,6 +315,91 @@ def test_wrong_inputs_are_a_disagreement(change: dict[str, Callable[[Any], Any]]
     assert (report.verdict, report.failed_question) == ("disagree", Question.INPUTS)
     assert report.cause is not None
     assert (report.cause.name, report.cause.side) == ("unexplained", "candidate")
+
+
+def of_population(**methods: Callable[..., Any]) -> Any:
+    """The reference with a population that cheats."""
+    population = type("Cheat", (NumpyPopulation,), methods)
+
+    class Backend(NumpyBackend):
+        def population(self, spec, weights, learning_rates, inputs, labels, dtype):
+            return population(spec, weights, learning_rates, inputs, labels)
+
+    return Backend()
+
+
+CHEATS = {
+    "evaluates what it trained on": {
+        "evaluate": lambda self, x, y: NumpyPopulation.evaluate(self, self._inputs, self._labels)
+    },
+    "ignores the indices": {
+        "run_pass": lambda self, i: NumpyPopulation.run_pass(self, np.arange(i.size).reshape(i.shape))
+    },
+    "has no accuracy": {
+        "evaluate": lambda self, x, y: replace(NumpyPopulation.evaluate(self, x, y), accuracy=np.full(3, np.nan))
+    },
+}
+
+
+@pytest.mark.parametrize("methods", CHEATS.values(), ids=CHEATS)
+def test_a_population_that_cheats_disagrees(methods: dict[str, Callable[..., Any]]) -> None:
+    assert not judge(of_population(**methods)).agrees
+
+
+class _ForgetsEval(NumpyLearner):
+    """Evaluates in train mode, unless its activations were asked for just before."""
+
+    asked = False
+
+    def activations(self, inputs, pattern=None):
+        self.asked = True
+        return super().activations(inputs, pattern)
+
+    def evaluate(self, inputs, pattern=None):
+        if self.asked:
+            return super().evaluate(inputs, pattern)
+        twin = NumpyLearner(self._state.spec, self.weights())
+        return np.array(twin.train_step(inputs, np.zeros(len(inputs), int), 0.1).logits)
+
+
+def test_evaluation_that_leans_on_another_call_disagrees() -> None:
+    class Backend(NumpyBackend):
+        def learner(self, spec, weights, dtype):
+            return _ForgetsEval(spec, weights)
+
+    assert not judge(Backend()).agrees
+
+
+class _FloatFault(Minimal):
+    """Honest in float64; in the working dtype its steps are changed."""
+
+    def __init__(self, change: Callable[[Any], Any]) -> None:
+        self.change = change
+
+    def learner(self, spec, weights, dtype):
+        learner = super().learner(spec, weights, "float64")
+        if dtype == "float32":
+            step = learner.train_step
+            setattr(learner, "train_step", lambda *given: self.change(step(*given)))  # noqa: B010
+        return learner
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda step: replace(step, logits=step.logits * np.nan),
+        lambda step: replace(step, gradients={name: 2 * a for name, a in step.gradients.items()}),
+    ],
+    ids=["NaN", "gradients doubled"],
+)
+def test_a_port_without_activations_is_held_to_its_precision(change: Callable[[Any], Any]) -> None:
+    report = judge(_FloatFault(change), config=replace(FITTING, questions=("semantic", "precision")))
+    assert (report.verdict, report.failed_question) == ("disagree", Question.PRECISION)
+
+
+def test_a_trajectory_that_blows_up_is_no_accusation() -> None:
+    report = judge(Bent(), config=replace(CONFIG, depths=(8,), learning_rate=1e30, sampled_steps=(0, 3)))
+    assert "wrote into" not in report.message
 
 
 @pytest.mark.parametrize("config", [CONFIG, PRECISION, FREE_RUN], ids=lambda config: config.questions[0])

@@ -132,6 +132,20 @@ def test_a_side_that_raised_can_be_asked_again() -> None:
         assert side.call(misbehaving.surroundings)["pid"] != os.getpid()
 
 
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        (misbehaving.unsendable, "^gave an answer that cannot be sent"),
+        (misbehaving.unreadable, "^gave an answer that cannot be read: raised RuntimeError: no licence"),
+    ],
+)
+def test_an_answer_that_does_not_arrive(task: Callable[..., object], words: str) -> None:
+    with side_of("honest") as side:
+        with pytest.raises(SideError, match=words):
+            side.call(task)
+        assert side.call(misbehaving.echo, 1) == 1
+
+
 def test_threads_that_ask_one_side_at_once_take_turns() -> None:
     large = [np.full(1 << 20, float(number)) for number in range(8)]  # more than a pipe holds: a send takes many writes
     with side_of("honest") as side, ThreadPoolExecutor(len(large)) as pool:
@@ -158,7 +172,6 @@ def test_a_limit_may_be_longer_than_the_system_can_wait(time_limit: float | None
             "hangs_in_training",
             "the candidate misbehaving:hangs_in_training gave no answer within the time limit of 2 s",
         ),
-        ("unsendable", "the candidate misbehaving:unsendable gave an answer that cannot be sent"),
     ],
 )
 def test_a_side_without_an_answer_is_a_verdict(name: str, words: str) -> None:
