@@ -58,7 +58,8 @@ def _verdict(report: CheckReport) -> Iterator[Text]:
     yield Text(f"{report.comparisons} comparisons in {report.seconds:.1f} s; limit: {_limit(report)}")
     question = sensitive_question(report)
     if question is not None:
-        yield Text(f"sensitivity: {report.sensitivity(question):.2g}, the smallest relative error sure to be caught")
+        words = f"{report.sensitivity(question):.2g}, the smallest relative error sure to be caught in a natural step"
+        yield Text(f"sensitivity: {words}")
 
 
 def sensitive_question(report: CheckReport) -> Question | None:

@@ -98,7 +98,11 @@ def _sensitivities(report: CheckReport, groups: Sequence[Group]) -> list[tuple[s
             continue
         count = sum(len(group.measurements) for group in mine)
         sensitivity = max(group.sensitivity for group in mine)
-        caught = f"; every relative error from {sensitivity:.2g} on would have been caught" if sensitivity else ""
+        caught = (
+            f"; every relative error from {sensitivity:.2g} on would have been caught in a natural step"
+            if sensitivity
+            else ""
+        )
         if sensitivity >= 1:
             caught = f"; in some tensors rounding hides any error (sensitivity {sensitivity:.3g})"
         plural = "s" if len(mine) > 1 else ""
