@@ -346,6 +346,55 @@ def test_a_population_that_cheats_disagrees(methods: dict[str, Callable[..., Any
     assert not judge(of_population(**methods)).agrees
 
 
+class _Unsayable(BaseException):
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def _raise_unsayable() -> None:
+    raise _Unsayable
+
+
+def test_an_exception_without_words_is_a_verdict() -> None:
+    report = judge(doing(_raise_unsayable))
+    assert (report.verdict, report.failed_question) == ("disagree", Question.CRASH)
+    assert report.message == "the candidate bent raised _Unsayable"
+
+
+class _Overwrites(NumpyLearner):
+    """Writes into the inputs whose activations it is asked for."""
+
+    def activations(self, inputs, pattern=None):
+        shown = super().activations(inputs, pattern)
+        overwrite(inputs)
+        return shown
+
+
+def test_activations_that_write_to_their_inputs_are_a_verdict() -> None:
+    class Backend(NumpyBackend):
+        def learner(self, spec, weights, dtype):
+            return _Overwrites(spec, weights)
+
+    report = judge(Backend())
+    assert report.failed_question is Question.CRASH
+    assert "wrote into the inputs that it was given" in report.message
+
+
+def test_a_port_needs_no_dtypes_to_be_trained() -> None:
+    assert not hasattr(Minimal(), "dtypes")
+    report = judge(Minimal(), config=replace(STATISTICAL, dtypes=("float64",)))
+    assert report.failed_question is not Question.CRASH, report.message
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+def test_what_a_side_says_of_itself_is_plain_text() -> None:
+    said = run._describe(Bent(versions=lambda: {_Text("bent"): _Text("1.0")}, dtypes=(_Text("float64"),)))  # pyright: ignore[reportArgumentType]
+    assert {type(word) for word in (*said.versions, *said.versions.values(), *said.dtypes)} == {str}
+
+
 class _ForgetsEval(NumpyLearner):
     """Evaluates in train mode, unless its activations were asked for just before."""
 
