@@ -13,7 +13,7 @@ from misbehaving import Bent, BiasedMinimal, Frozen, Minimal, Views, constant, d
 
 import parity
 from parity import CheckConfig, CheckReport, ModelSpec
-from parity.check import run
+from parity.check import lockstep, run
 from parity.check.records import Question
 from parity.check.sides import Side, SideSpec, open_side
 from parity.reference import NumpyBackend, NumpyLearner, NumpyPopulation
@@ -446,8 +446,20 @@ def test_a_port_without_activations_is_held_to_its_precision(change: Callable[[A
     assert (report.verdict, report.failed_question) == ("disagree", Question.PRECISION)
 
 
+def test_where_rounding_can_switch_a_unit_a_port_without_activations_must_be_finite(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lockstep, "has_sure_pattern", lambda episode, seen: False)
+    config = replace(FITTING, questions=("semantic", "precision"))
+    not_finite = judge(_FloatFault(lambda step: replace(step, logits=step.logits * np.nan)), config=config)
+    assert (not_finite.verdict, not_finite.failed_question) == ("disagree", Question.PRECISION)
+    unknown = judge(_FloatFault(lambda step: replace(step, logits=step.logits * 2)), config=config)
+    assert unknown.agrees
+    assert any("so its tensors are held only to be finite" in words for words in unknown.not_compared)
+
+
 def test_a_trajectory_that_blows_up_is_no_accusation() -> None:
-    report = judge(Bent(), config=replace(CONFIG, depths=(8,), learning_rate=1e30, sampled_steps=(0, 3)))
+    report = judge(Bent(), config=replace(CONFIG, depths=(8,), learning_rate=1e30, sampled_steps=(0, 3, 10)))
     assert "wrote into" not in report.message
 
 
