@@ -165,12 +165,13 @@ def compare_precision(
                 missing.add(_drowned_words(setting, episode, len(drowned)))
             pair = role, WITNESS
             every = compare(Question.PRECISION, setting, episode, pair, shown, seen.recording, seen.floors, drowned)
-            if not shown.patterns and not has_sure_pattern(episode, seen):
+            unknown = unknown_pattern(episode, shown, seen)
+            if unknown is not None:
                 missing.add(
-                    f"{setting}, {_step_words(episode)}: the {role} does not show its activations, and rounding alone "
-                    "could switch a ReLU, so its tensors are held only to be finite"
+                    f"{setting}, {_step_words(episode)}: the {role} does not show its {unknown}activations, and "
+                    "rounding alone could switch a ReLU, so what follows from them is held only to be finite"
                 )
-                every = (m for m in every if math.isinf(m.distance))
+                every = (m for m in every if math.isinf(m.distance) or not m.tensor.startswith(unknown))
             found += every
             found += compare_patterns(setting, episode, pair, shown, seen, drowned)
         measurements += sorted(found, key=lambda m: m.order)
@@ -202,12 +203,24 @@ def compare_patterns(
             yield _pattern_measurement(setting, episode, pair, key, orders[key], flipped, seen.floors[key], z)
 
 
-def has_sure_pattern(episode: Episode, seen: Witness) -> bool:
-    """Whether every unit of the witness is further from 0 than its limit, so that no honest side can differ in one."""
+def unknown_pattern(episode: Episode, shown: Recording, seen: Witness) -> str | None:
+    """How the names begin of the tensors that follow from ReLUs which a side does not show and rounding can switch.
+
+    None where there are none: the side shows its ReLUs, or every unit of the witness is further from 0 than its limit,
+    so that no honest side can differ in one.
+    """
+    modes = {mode for mode, _ in shown.patterns}
+    for mode, prefix in (("train", ""), ("eval", "evaluated ")):
+        if mode not in modes and not _is_sure(seen, prefix + _given_to_relu(episode)):
+            return prefix
+    return None
+
+
+def _is_sure(seen: Witness, given: str) -> bool:
     return all(
         bool(np.all(np.abs(array) > SAFETY * np.max(seen.floors[key])))
         for key, array in seen.recording.tensors.items()
-        if key.tensor.removeprefix("evaluated ").startswith(_given_to_relu(episode))
+        if key.tensor.startswith(given)
     )
 
 

@@ -317,6 +317,16 @@ def test_wrong_inputs_are_a_disagreement(change: dict[str, Callable[[Any], Any]]
     assert (report.cause.name, report.cause.side) == ("unexplained", "candidate")
 
 
+def of_learner(learner: type[NumpyLearner]) -> Any:
+    """The reference with another learner."""
+
+    class Backend(NumpyBackend):
+        def learner(self, spec, weights, dtype):
+            return learner(spec, weights)
+
+    return Backend()
+
+
 def of_population(**methods: Callable[..., Any]) -> Any:
     """The reference with a population that cheats."""
     population = type("Cheat", (NumpyPopulation,), methods)
@@ -371,11 +381,7 @@ class _Overwrites(NumpyLearner):
 
 
 def test_activations_that_write_to_their_inputs_are_a_verdict() -> None:
-    class Backend(NumpyBackend):
-        def learner(self, spec, weights, dtype):
-            return _Overwrites(spec, weights)
-
-    report = judge(Backend())
+    report = judge(of_learner(_Overwrites))
     assert report.failed_question is Question.CRASH
     assert "wrote into the inputs that it was given" in report.message
 
@@ -412,11 +418,7 @@ class _ForgetsEval(NumpyLearner):
 
 
 def test_evaluation_that_leans_on_another_call_disagrees() -> None:
-    class Backend(NumpyBackend):
-        def learner(self, spec, weights, dtype):
-            return _ForgetsEval(spec, weights)
-
-    assert not judge(Backend()).agrees
+    assert not judge(of_learner(_ForgetsEval)).agrees
 
 
 class _FloatFault(Minimal):
@@ -449,13 +451,36 @@ def test_a_port_without_activations_is_held_to_its_precision(change: Callable[[A
 def test_where_rounding_can_switch_a_unit_a_port_without_activations_must_be_finite(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lockstep, "has_sure_pattern", lambda episode, seen: False)
+    monkeypatch.setattr(lockstep, "_is_sure", lambda seen, given: False)
     config = replace(FITTING, questions=("semantic", "precision"))
     not_finite = judge(_FloatFault(lambda step: replace(step, logits=step.logits * np.nan)), config=config)
     assert (not_finite.verdict, not_finite.failed_question) == ("disagree", Question.PRECISION)
     unknown = judge(_FloatFault(lambda step: replace(step, logits=step.logits * 2)), config=config)
     assert unknown.agrees
-    assert any("so its tensors are held only to be finite" in words for words in unknown.not_compared)
+    assert any("held only to be finite" in words for words in unknown.not_compared)
+
+
+class _ShowsTrainingOnly(NumpyLearner):
+    """Wrong in evaluation, of which it shows no activations."""
+
+    activations = property()  # pyright: ignore[reportAssignmentType]  # there is none
+
+    def evaluate(self, inputs, pattern=None):
+        return 2 * super().evaluate(inputs, pattern)
+
+
+class _TrainsWrongly(_ShowsTrainingOnly):
+    def train_step(self, inputs, labels, learning_rate, pattern=None):
+        step = super().train_step(inputs, labels, learning_rate, pattern)
+        return replace(step, logits=2 * step.logits)
+
+
+def test_a_port_that_shows_its_activations_in_training_only_is_judged_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockstep, "_is_sure", lambda seen, given: False)
+    unknown = judge(of_learner(_ShowsTrainingOnly), config=PRECISION)
+    assert unknown.agrees
+    assert any("does not show its evaluated activations" in words for words in unknown.not_compared)
+    assert judge(of_learner(_TrainsWrongly), config=PRECISION).failed_question is Question.PRECISION
 
 
 def test_a_trajectory_that_blows_up_is_no_accusation() -> None:
