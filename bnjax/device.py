@@ -34,6 +34,13 @@ def _first_device(kind: str) -> Any:
         return None
 
 
+def share_devices(first: Any, lanes: int) -> list[Any]:
+    """Devices of the kind of `first` that `lanes` are shared out to: as many as divide them evenly."""
+    kind = [first, *(device for device in jax.local_devices(backend=first.platform) if device != first)]
+    count = next(n for n in range(min(lanes, len(kind)), 0, -1) if lanes % n == 0)
+    return kind[:count]
+
+
 def check_precision(precision: Precision) -> None:
     """Raise `InputError` unless `precision` is the name of one."""
     if precision not in get_args(Precision):

@@ -33,9 +33,12 @@ def batch_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 def normalize(
     x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, eps: float, train: bool
 ) -> jax.Array:
-    """`scale * (x - mean) / sqrt(var + eps) + bias`, whether training or not."""
+    """`scale * (x - mean) / sqrt(var + eps) + bias`, whether training or not.
+
+    Scale and root make one factor for each feature first: a pass less over the batch, and a sum less in the gradient.
+    """
     del train
-    return scale * (x - mean) * jax.lax.rsqrt(var + eps) + bias
+    return (x - mean) * (scale * jax.lax.rsqrt(var + eps)) + bias
 
 
 def update_statistics(

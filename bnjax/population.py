@@ -1,4 +1,4 @@
-"""Many learning rates trained at once, in JAX: one program for a pass of a whole population."""
+"""Many learning rates trained at once, in JAX: one program for a whole population, on all devices."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -6,57 +6,24 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from bnjax.device import find_device, matmul_precision
+from bnjax.device import find_device, matmul_precision, share_devices
+from bnjax.members import LANES, evaluation_sums, run_lanes
 from bnjax.model import MultiLayerPerceptron
-from bnjax.parts import HONEST, MEMBERS, Parts
-from bnjax.train import TrainState, sgd_step, state_from_variables
+from bnjax.parts import HONEST, Parts
+from bnjax.train import state_from_variables
 from bnjax.weights import from_native, to_native, weights_dtype
-from parity.backend import Evaluation, PassRecord
+from parity.backend import Evaluation, PassRecord, lane_batches, member_states
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
 
+CHUNK = 64  # updates in one call of the compiled program, which is the same for any number up to this
+# On a CPU a lane is the work of one core: it does not wait for others, nor round by how many there are.
+ONE_THREAD_EACH = {"xla_cpu_multi_thread_eigen": False}
 EVALUATION_CHUNK = 2000  # samples; bounds the memory of members times samples activations
-
-
-def run_pass(
-    nets: TrainState, inputs: jax.Array, labels: jax.Array, batches: jax.Array, learning_rates: jax.Array
-) -> tuple[TrainState, jax.Array, jax.Array]:
-    """Train all members on minibatches, given as indices of shape (updates, batch). A pure function, not jitted.
-
-    Returns:
-        The new states; the losses before each update, and whether all is finite after it, of shape (updates, members).
-    """
-
-    def update(nets: TrainState, batch: jax.Array) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
-        nets, output = jax.vmap(sgd_step, in_axes=(0, None, None, 0), axis_name=MEMBERS)(
-            nets, inputs[batch], labels[batch], learning_rates
-        )
-        return nets, (output.loss, jax.vmap(_all_finite)(nets))
-
-    nets, (losses, finite) = jax.lax.scan(update, nets, batches)
-    return nets, losses, finite
-
-
-def _all_finite(net: TrainState) -> jax.Array:
-    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(net.variables)]))
-
-
-def evaluation_sums(nets: TrainState, inputs: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
-    """Each member's summed cross entropy and number of correct classifications in evaluation mode, and the statistics
-    that it leaves. A pure function, not jitted.
-    """
-
-    def sums(net: TrainState) -> tuple[jax.Array, jax.Array, Any]:
-        logits, batch_stats, _ = net.model.parts.apply(net, inputs, False)
-        log_probabilities = jax.nn.log_softmax(logits)
-        loss = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1).sum()
-        return loss, (log_probabilities.argmax(axis=-1) == labels).sum(), batch_stats
-
-    return jax.vmap(sums, axis_name=MEMBERS)(nets)
 
 
 class Population:
@@ -64,41 +31,56 @@ class Population:
 
     Args:
         spec: the network.
-        weights: where every member starts.
+        weights: where every member starts, or one state for each.
         learning_rates: one for each member.
         inputs: the training set, shape (n, input_dim), uploaded once.
         labels: shape (n,).
         dtype: working dtype.
+        lanes: how many equal runs of members have minibatches of their own; they are shared out to the devices.
         parts: what the members are made of.
         device: as `find_device` takes it.
         precision: of float32 matrix products.
     """
 
-    _run_pass = staticmethod(jax.jit(run_pass, donate_argnames="nets"))
+    _run_lanes = staticmethod(
+        jax.jit(
+            run_lanes,
+            donate_argnames="nets",
+            static_argnames="mesh",
+            compiler_options={"xla_cpu_multi_thread_eigen": False},
+        )
+    )
     _evaluate = staticmethod(jax.jit(evaluation_sums))
 
     def __init__(
         self,
         spec: ModelSpec,
-        weights: Mapping[str, Array],
+        weights: Mapping[str, Array] | Sequence[Mapping[str, Array]],
         learning_rates: Sequence[float],
         inputs: Array,
         labels: NDArray[np.integer],
         dtype: DType = "float32",
+        lanes: int = 1,
         parts: Parts = HONEST,
         device: str = "",
         precision: Precision = "highest",
     ) -> None:
-        self._spec, self._parts = parts.conventions(spec), parts
+        states = member_states(weights, learning_rates, lanes)
+        self._spec, self._parts, self._lanes = parts.conventions(spec), parts, lanes
         self._precision: Precision = precision
         self._dtype, self._device = weights_dtype(dtype), find_device(device)
+        self._mesh = Mesh(np.array(share_devices(self._device, lanes)), (LANES,))
+        self._on_host: dict[str, Any] | None = None
         with self._settings():
             model = MultiLayerPerceptron.from_spec(self._spec, dtype, parts)
-            net = state_from_variables(model, to_native(parts.weight_import.load(weights), self._spec, dtype))
-            members = len(learning_rates)
-            self._nets = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], members, axis=0), net)
+            nets = {
+                id(state): state_from_variables(model, to_native(parts.weight_import.load(state), self._spec, dtype))
+                for state in states
+            }
+            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(nets[id(state)] for state in states))
+            self._nets = self._share(stacked, LANES)
             with np.errstate(over="ignore"):  # a rate beyond float32's range is infinite
-                self._learning_rates = jnp.asarray(np.array(learning_rates, self._dtype))
+                self._learning_rates = self._share(np.array(learning_rates, self._dtype), LANES)
             self._inputs, self._labels = self._upload(inputs, labels)
 
     @contextmanager
@@ -107,22 +89,39 @@ class Population:
         with x64, jax.default_device(self._device), matmul_precision(self._precision):
             yield
 
+    def _share(self, arrays: Any, *axes: str) -> Any:
+        """Copies of NumPy arrays on the devices, whole or cut along their leading axis."""
+        return jax.device_put(arrays, NamedSharding(self._mesh, PartitionSpec(*axes)), may_alias=False)
+
     def _upload(self, inputs: Array, labels: NDArray[np.integer]) -> tuple[jax.Array, jax.Array]:
-        # NumPy copies of our own first: JAX may alias the memory of an array that it is given.
-        return jnp.asarray(np.array(inputs, self._dtype)), jnp.asarray(np.array(labels, np.int32))
+        return self._share(np.asarray(inputs, self._dtype)), self._share(np.asarray(labels, np.int32))
 
     def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
-        """Train every member on the minibatches `indices`, shape (updates, batch), as one program."""
+        """Train every member on the minibatches `indices`, shape (updates, batch) or (lanes, updates, batch)."""
+        batches, losses, finite = lane_batches(indices, self._lanes), [], []
+        self._on_host = None
         with self._settings():
-            batches = jnp.asarray(np.array(indices, np.int32))
-            self._nets, losses, finite = self._run_pass(
-                self._nets, self._inputs, self._labels, batches, self._learning_rates
-            )
-            return PassRecord(losses=np.array(losses), finite=np.array(finite))
+            for start in range(0, batches.shape[1], CHUNK):
+                chunk = batches[:, start : start + CHUNK]
+                count = chunk.shape[1]
+                padded = np.pad(chunk, ((0, 0), (0, CHUNK - count), (0, 0)))
+                self._nets, *shown = self._run_lanes(
+                    self._nets,
+                    self._inputs,
+                    self._labels,
+                    self._share(padded.astype(np.int32), LANES),
+                    self._share(np.int32(count)),
+                    self._learning_rates,
+                    mesh=self._mesh,
+                )
+                losses.append(np.array(shown[0])[:count])
+                finite.append(np.array(shown[1])[:count])
+        return PassRecord(losses=np.concatenate(losses), finite=np.concatenate(finite))
 
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
         """Loss and accuracy of every member in evaluation mode, chunk by chunk."""
         loss, correct = np.zeros(()), np.zeros(())
+        self._on_host = None
         with self._settings():
             for start in range(0, len(inputs), EVALUATION_CHUNK):
                 chunk = slice(start, start + EVALUATION_CHUNK)
@@ -134,5 +133,7 @@ class Population:
     def weights(self, member: int) -> Weights:
         """The state of one member, by neutral name."""
         with self._settings():
-            variables = jax.tree.map(lambda leaf: leaf[member], self._nets.variables)
+            if self._on_host is None:
+                self._on_host = jax.device_get(self._nets.variables)
+            variables = jax.tree.map(lambda leaf: leaf[member], self._on_host)
             return self._parts.weight_import.save(from_native(variables, self._spec))

@@ -9,7 +9,8 @@ import jax
 
 from bnjax.backend import JaxBackend
 from bnjax.learner import Learner, evaluation_activations, evaluation_logits
-from bnjax.population import Population, evaluation_sums, run_pass
+from bnjax.members import evaluation_sums, run_lanes
+from bnjax.population import Population
 from bnjax.train import sgd_step
 
 
@@ -24,7 +25,7 @@ def not_donated(backend: JaxBackend) -> JaxBackend:
 
 
 def stock_norm(backend: JaxBackend) -> JaxBackend:
-    """Moments by `jnp.var`, and scale and root folded into one factor, as in `flax.linen.BatchNorm`."""
+    """Moments by `jnp.var`, and one product after the other, from the left."""
     return replace(backend, parts=replace(backend.parts, batch_moments=_stock_moments, normalize=_stock_normalize))
 
 
@@ -36,14 +37,14 @@ def _stock_normalize(
     x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, eps: float, train: bool
 ) -> jax.Array:
     del train
-    return (x - mean) * (jax.lax.rsqrt(var + eps) * scale) + bias
+    return scale * (x - mean) * jax.lax.rsqrt(var + eps) + bias
 
 
 def _eager(program: Callable[..., Any]) -> Any:
     @wraps(program)
-    def run(*args: Any) -> Any:
+    def run(*args: Any, **named: Any) -> Any:
         with jax.disable_jit():
-            return program(*args)
+            return program(*args, **named)
 
     return staticmethod(run)
 
@@ -53,7 +54,7 @@ class _NotCompiledLearner(Learner):
 
 
 class _NotCompiledPopulation(Population):
-    _run_pass, _evaluate = _eager(run_pass), _eager(evaluation_sums)
+    _run_lanes, _evaluate = _eager(run_lanes), _eager(evaluation_sums)
 
 
 class _NotCompiled(JaxBackend):
@@ -65,7 +66,7 @@ class _NotDonatedLearner(Learner):
 
 
 class _NotDonatedPopulation(Population):
-    _run_pass = staticmethod(jax.jit(run_pass))
+    _run_lanes = staticmethod(jax.jit(run_lanes, static_argnames="mesh"))
 
 
 class _NotDonated(JaxBackend):

@@ -82,14 +82,15 @@ class TorchBackend:
     def population(
         self,
         spec: ModelSpec,
-        weights: Mapping[str, Array],
+        weights: Mapping[str, Array] | Sequence[Mapping[str, Array]],
         learning_rates: Sequence[float],
         inputs: Array,
         labels: NDArray[np.integer],
         dtype: DType,
+        lanes: int = 1,
     ) -> Population:
-        """A member for each learning rate."""
-        settings = self.parts, self.device, self.precision
+        """A member for each learning rate, in lanes that each have minibatches of their own."""
+        settings = lanes, self.parts, self.device, self.precision
         return self._population(spec, weights, learning_rates, inputs, labels, dtype, *settings)
 
     def to_native(

@@ -53,3 +53,17 @@ def matmul_precision(precision: Precision) -> Iterator[None]:
             torch.set_float32_matmul_precision(general)
         for backend, value in zip(backends, before, strict=True):
             backend.fp32_precision = value
+
+
+@contextmanager
+def one_thread_each(device: torch.device) -> Iterator[None]:
+    """Within this, and in threads that are started within it, an operation on a CPU keeps to its own thread."""
+    before = torch.get_num_threads()
+    if device.type != "cpu":
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,20 +1,23 @@
 """Many learning rates trained at once, in PyTorch: stacked weights, and one program for each update of all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import vmap
 
-from bntorch.device import find_device, matmul_precision
-from bntorch.model import MultiLayerPerceptron
-from bntorch.parts import HONEST, Parts, call_with_state
+from bntorch.device import find_device, matmul_precision, one_thread_each
+from bntorch.members import MappedMembers, StackedMembers, can_stack
+from bntorch.parts import HONEST, Parts
 from bntorch.weights import from_native, to_native, to_numpy, weights_dtype
-from parity.backend import Evaluation, PassRecord
+from parity.backend import Evaluation, PassRecord, lane_batches, member_states
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
+
+Members = MappedMembers | StackedMembers
 
 EVALUATION_CHUNK = 2000  # samples; bounds the memory of members times samples activations
 
@@ -24,11 +27,12 @@ class Population:
 
     Args:
         spec: the network.
-        weights: where every member starts.
+        weights: where every member starts, or one state for each.
         learning_rates: one for each member.
         inputs: the training set, shape (n, input_dim), uploaded once.
         labels: shape (n,).
         dtype: working dtype.
+        lanes: how many equal runs of members have minibatches of their own; on a CPU each has a thread.
         parts: what the members are made of.
         device: as `find_device` takes it.
         precision: of float32 matrix products.
@@ -37,88 +41,85 @@ class Population:
     def __init__(
         self,
         spec: ModelSpec,
-        weights: Mapping[str, Array],
+        weights: Mapping[str, Array] | Sequence[Mapping[str, Array]],
         learning_rates: Sequence[float],
         inputs: Array,
         labels: NDArray[np.integer],
         dtype: DType = "float32",
+        lanes: int = 1,
         parts: Parts = HONEST,
         device: str = "",
         precision: Precision = "highest",
     ) -> None:
-        self._spec, self._parts = parts.conventions(spec), parts
+        states = member_states(weights, learning_rates, lanes)
+        self._spec, self._parts, self._lanes = parts.conventions(spec), parts, lanes
         self._precision: Precision = precision
         self._dtype, self._device = getattr(torch, weights_dtype(dtype)), find_device(device)
-        self._net = MultiLayerPerceptron.from_spec(self._spec, dtype, parts).to(self._device)
-        native = to_native(parts.weight_import.load(weights), self._spec, dtype)
-        members = len(learning_rates)
-        native = {key: tensor.to(self._device) for key, tensor in native.items()}
-        stacked = {key: tensor.expand(members, *tensor.shape).clone() for key, tensor in native.items()}
-        names = dict(self._net.named_parameters())
-        self._parameters = {key: tensor.requires_grad_() for key, tensor in stacked.items() if key in names}
-        self._buffers = {key: tensor for key, tensor in stacked.items() if key not in names}
-        self._opt_state: dict[str, Tensor] = {}
-        self._learning_rates = torch.tensor(learning_rates, dtype=self._dtype, device=self._device)
+        natives = {id(state): to_native(parts.weight_import.load(state), self._spec, dtype) for state in states}
+        rates = torch.tensor(learning_rates, dtype=self._dtype, device=self._device)
+        stacks = can_stack(self._spec, dtype, parts)
+        # On a CPU a lane is the work of one thread; a GPU takes all lanes in one operation, where they are stacked.
+        together = lanes if stacks and self._device.type != "cpu" else 1
+        size = len(states) * together // lanes
+        self._members: list[Members] = []
+        for start in range(0, len(states), size):
+            part = slice(start, start + size)
+            state = {
+                key: torch.stack([natives[id(state)][key] for state in states[part]]).to(self._device)
+                for key in natives[id(states[0])]
+            }
+            self._members.append(
+                StackedMembers(self._spec, state, rates[part], together)
+                if stacks
+                else MappedMembers(self._spec, state, rates[part], dtype, parts)
+            )
         self._inputs, self._labels = self._upload(inputs, labels)
 
     def _upload(self, inputs: Array, labels: NDArray[np.integer]) -> tuple[Tensor, Tensor]:
         x = torch.tensor(inputs, dtype=self._dtype, device=self._device)
         return x, torch.tensor(labels, dtype=torch.int64, device=self._device)
 
+    def _side_by_side(self, work: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
+        """`work` on all members, in a thread for each lane; a lane's numbers do not depend on how many there are."""
+        with matmul_precision(self._precision), one_thread_each(self._device):
+            if len(self._members) == 1:
+                return [work(self._members[0], *(next(iter(values)) for values in arguments))]
+            with ThreadPoolExecutor(len(self._members)) as threads:
+                return list(threads.map(work, self._members, *arguments))
+
     def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
-        """Train every member on the minibatches `indices`, shape (updates, batch)."""
-        batches = torch.tensor(indices, dtype=torch.int64, device=self._device)
-        shape = (len(batches), len(self._learning_rates))
-        losses = torch.empty(shape, dtype=self._dtype, device=self._device)
-        finite = torch.empty(shape, dtype=torch.bool, device=self._device)
-        with matmul_precision(self._precision):
-            for t, batch in enumerate(batches):
-                losses[t] = self._update(self._inputs[batch], self._labels[batch])
-                finite[t] = self._all_finite()
-        return PassRecord(losses=to_numpy(losses), finite=to_numpy(finite))
+        """Train every member on the minibatches `indices`, shape (updates, batch) or (lanes, updates, batch)."""
+        batches = lane_batches(indices, self._lanes)
+        batches = torch.tensor(np.array(batches), dtype=torch.int64, device=self._device)
 
-    def _update(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        with torch.enable_grad():
-            logits = self._forward(inputs, True)
-            losses = vmap(self._parts.objective, in_dims=(0, None))(logits, labels)
-            # Members share no weight, so the gradient of the sum holds each member's own.
-            values = torch.autograd.grad(losses.sum(), list(self._parameters.values()), materialize_grads=True)
-        with torch.no_grad():
-            gradients = dict(zip(self._parameters, values, strict=True))
-            self._parts.optimizer(self._learning_rates)(self._parameters, gradients, self._opt_state)
-        return losses.detach()
+        def run(members: Members, batches: Tensor) -> tuple[Tensor, Tensor]:
+            return members.run(self._inputs, self._labels, batches)
 
-    def _forward(self, inputs: Tensor, train: bool) -> Tensor:
-        """Logits, shape (members, batch, output_dim)."""
+        records = self._side_by_side(run, batches.split(self._members[0].lanes))
+        losses, finite = (to_numpy(torch.cat(shown, dim=1)) for shown in zip(*records, strict=True))
+        return PassRecord(losses=losses, finite=finite)
 
-        def forward(state: dict[str, Tensor]) -> Tensor:
-            return call_with_state(self._parts.apply, self._net, state, inputs, train)
-
-        return vmap(forward)(self._parameters | self._buffers)
-
-    @torch.no_grad()
-    def _all_finite(self) -> Tensor:
-        # The largest magnitude is nan or inf where any element is, in one pass over the memory.
-        tensors = (*self._parameters.values(), *self._buffers.values())
-        largest = torch.stack([torch.linalg.vector_norm(t.flatten(1), torch.inf, dim=1) for t in tensors])
-        return largest.isfinite().all(dim=0)
-
-    @torch.no_grad()
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
         """Loss and accuracy of every member in evaluation mode, chunk by chunk."""
-        loss, correct = np.zeros(()), np.zeros(())
-        with matmul_precision(self._precision):
-            for start in range(0, len(inputs), EVALUATION_CHUNK):
-                chunk = slice(start, start + EVALUATION_CHUNK)
-                x, y = self._upload(inputs[chunk], labels[chunk])
-                log_probabilities = self._forward(x, False).log_softmax(dim=-1)
-                picked = log_probabilities.gather(-1, y.expand(len(log_probabilities), -1).unsqueeze(-1))
-                loss = loss - to_numpy(picked.sum(dim=(1, 2), dtype=torch.float64))
-                correct = correct + to_numpy((log_probabilities.argmax(dim=-1) == y).sum(dim=1))
+        x, y = self._upload(inputs, labels)
+
+        @torch.no_grad()
+        def sums(members: Members) -> tuple[Tensor, Tensor]:
+            loss = torch.zeros(len(members.learning_rates), dtype=torch.float64, device=self._device)
+            correct = torch.zeros_like(loss)
+            for chunk, own in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
+                logits = members.logits(chunk.expand(members.lanes, *chunk.shape), False)
+                log_probabilities = logits.log_softmax(dim=-1)
+                picked = log_probabilities.gather(-1, own.expand(len(logits), -1).unsqueeze(-1))
+                loss -= picked.sum(dim=(1, 2), dtype=torch.float64)
+                correct += (log_probabilities.argmax(dim=-1) == own).sum(dim=1)
+            return loss, correct
+
+        loss, correct = (to_numpy(torch.cat(shown)) for shown in zip(*self._side_by_side(sums), strict=True))
         return Evaluation(loss=loss / len(inputs), accuracy=correct / len(inputs))
 
     def weights(self, member: int) -> Weights:
         """The state of one member, by neutral name."""
-        state = self._parameters | self._buffers
-        native = {key: tensor[member] for key, tensor in state.items()}
+        members = self._members[member // len(self._members[0].learning_rates)]
+        native = {key: tensor[member % len(members.learning_rates)] for key, tensor in members.state.items()}
         return self._parts.weight_import.save(from_native(native, self._spec))

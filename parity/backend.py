@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.errors import InputError
-from parity.spec import DType, ModelSpec
+from parity.spec import DType, ModelSpec, check_count
 from parity.weights import Array, Weights
 
 GROUP = "parity.backends"
@@ -176,6 +176,39 @@ class Backend(Protocol):
     def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
         """The neutral form of the framework's own; `names` is the table that `to_native` takes."""
         ...
+
+
+def member_states(
+    weights: Mapping[str, Array] | Sequence[Mapping[str, Array]], learning_rates: Sequence[float], lanes: int
+) -> list[Mapping[str, Array]]:
+    """Where each member of a population starts.
+
+    Raises:
+        InputError: there is not a state for each learning rate, or the lanes are not equal.
+    """
+    members = len(learning_rates)
+    check_count("members", members, 1, "a population needs one")
+    check_count("lanes", lanes, 1, "members train in one at least")
+    if members % lanes:
+        raise InputError(f"lanes must have the same number of members, got {members} members in {lanes} lanes")
+    states = [weights] * members if isinstance(weights, Mapping) else list(weights)
+    if len(states) != members:
+        raise InputError(f"a population needs one state or one for each member, got {len(states)} for {members}")
+    return states
+
+
+def lane_batches(indices: NDArray[np.integer], lanes: int) -> NDArray[np.integer]:
+    """The minibatches of each lane, shape (lanes, updates, batch).
+
+    Raises:
+        InputError: `indices` are neither of that shape nor, for all lanes, of shape (updates, batch).
+    """
+    indices = np.asarray(indices)
+    if indices.ndim == 2:
+        indices = np.broadcast_to(indices, (lanes, *indices.shape))
+    if indices.ndim != 3 or len(indices) != lanes:
+        raise InputError(f"indices must have shape (updates, batch) or ({lanes}, updates, batch), got {indices.shape}")
+    return indices
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:

@@ -1,0 +1,219 @@
+"""Members of a population: stacked weights, and one program for each update of all, in PyTorch.
+
+`StackedMembers` is the experiment in few large operations. Where a part is not the lab's (a fault, a port's own
+normalizer), `MappedMembers` maps the network itself over its weights: slower, and right for any part.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+from torch.nn import functional
+
+from bntorch.model import MultiLayerPerceptron
+from bntorch.parts import HONEST, Parts, call_with_state
+from bntorch.weights import LEAVES, weights_dtype
+from parity.spec import BlockOrder, DType, ModelSpec, RunningVariance
+
+# What `StackedMembers` computes by itself.
+STACKED_PARTS = ("check_batch", "linear", "batch_moments", "normalize", "update_statistics", "apply")
+STACKED_PARTS += ("objective", "optimizer")
+REPLAYED = 64  # updates, the most that are made again to find where a weight ceased to be finite
+
+
+class MappedMembers:
+    """Members of one lane: the module, mapped over stacked tensors of its state.
+
+    Args:
+        spec: the network.
+        state: its parameters and buffers by name, each with a leading axis of members; they are updated in place.
+        learning_rates: shape (members,).
+        dtype: working dtype.
+        parts: what the members are made of.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, state: dict[str, Tensor], learning_rates: Tensor, dtype: DType, parts: Parts
+    ) -> None:
+        self.state, self.learning_rates, self.lanes = state, learning_rates, 1
+        self._parts, self._opt_state = parts, {}
+        self._net = MultiLayerPerceptron.from_spec(spec, dtype, parts).to(learning_rates.device)
+        names = dict(self._net.named_parameters())
+        self._parameters = {key: tensor.requires_grad_() for key, tensor in state.items() if key in names}
+
+    def run(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> tuple[Tensor, Tensor]:
+        """Make updates.
+
+        Args:
+            inputs: the training set, shape (n, input_dim).
+            labels: shape (n,).
+            batches: indices, shape (lanes, updates, batch).
+
+        Returns:
+            The losses before each update, and whether every weight and statistic is finite after it, of shape (updates,
+            members).
+        """
+        losses, finite = [], []
+        for batch in batches.unbind(1):
+            losses.append(self.update(inputs[batch], labels[batch]))
+            finite.append(all_finite(self.state.values()))
+        return torch.stack(losses), torch.stack(finite)
+
+    def update(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """One SGD update of every member.
+
+        Args:
+            inputs: shape (lanes, batch, input_dim).
+            labels: shape (lanes, batch).
+
+        Returns:
+            The losses before it, shape (members,).
+        """
+        with torch.enable_grad():
+            logits = self.logits(inputs, True)
+            losses = vmap(self._parts.objective, in_dims=(0, None))(logits, labels[0])
+            # Members share no weight, so the gradient of the sum holds each member's own.
+            values = torch.autograd.grad(losses.sum(), list(self._parameters.values()), materialize_grads=True)
+        with torch.no_grad():
+            gradients = dict(zip(self._parameters, values, strict=True))
+            self._parts.optimizer(self.learning_rates)(self._parameters, gradients, self._opt_state)
+        return losses.detach()
+
+    def logits(self, inputs: Tensor, train: bool) -> Tensor:
+        """Logits, shape (members, batch, output_dim), of `inputs` of shape (lanes, batch, input_dim)."""
+
+        def forward(state: dict[str, Tensor]) -> Tensor:
+            return call_with_state(self._parts.apply, self._net, state, inputs[0], train)
+
+        return vmap(forward)(self.state)
+
+
+class StackedMembers:
+    """Members of one lane or more, as one network that is many times as wide.
+
+    Samples are the last axis: a layer's output, (members, hidden_width, batch), is then `kernel @ input` in PyTorch's
+    own layout of kernels, and without a copy the input of PyTorch's batch norm over members times features. The first
+    layer of a lane's members, who share a minibatch, is one matrix product.
+
+    Args:
+        spec: the network.
+        state: its parameters and buffers by name, each with a leading axis of members; they are updated in place.
+        learning_rates: shape (members,).
+        lanes: how many equal runs of members have minibatches of their own.
+    """
+
+    def __init__(self, spec: ModelSpec, state: dict[str, Tensor], learning_rates: Tensor, lanes: int = 1) -> None:
+        self.state, self.learning_rates, self.lanes = state, learning_rates, lanes
+        self._spec = spec
+        self._leaves: list[Tensor] = []
+        self._rates: list[Tensor] = []
+        members = len(learning_rates)
+        layers = [
+            [
+                self._leaf(key.format(i=i), members if i else lanes)
+                for key in LEAVES.values()
+                if key.format(i=i) in state
+            ]
+            for i in range(spec.num_hidden_layers)
+        ]
+        self._hidden = [_Layer(*leaves) for leaves in layers]
+        self._head = _Layer(self._leaf("head.weight", members), self._leaf("head.bias", members))
+
+    def _leaf(self, key: str, stacked: int) -> Tensor:
+        """A tensor of the state as `_Layer` has it. Those that are trained are kept with their learning rates."""
+        tensor = self.state[key]
+        in_norm = key.startswith("norms.")
+        leaf = tensor.view(-1) if in_norm else tensor.view(stacked, -1, tensor.shape[2] if tensor.dim() == 3 else 1)
+        if "running" not in key:
+            rates = self.learning_rates.repeat_interleave(tensor.shape[1])
+            self._leaves.append(leaf.requires_grad_())
+            self._rates.append(rates if in_norm else rates.view(stacked, -1, 1))
+        return leaf
+
+    def run(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> tuple[Tensor, Tensor]:
+        """Make updates, as `MappedMembers.run` does.
+
+        A weight or statistic that is not finite stays so under SGD. So it is enough to look at the end of a few
+        updates, and to make them again, step by step, where one has ceased to be.
+        """
+        records = [self._run(inputs, labels, few) for few in batches.split(REPLAYED, dim=1)]
+        losses, finite = zip(*records, strict=True)
+        return torch.cat(losses), torch.cat(finite)
+
+    def _run(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> tuple[Tensor, Tensor]:
+        before = {key: tensor.detach().clone() for key, tensor in self.state.items()}
+        losses = torch.stack([self.update(inputs[batch], labels[batch]) for batch in batches.unbind(1)])
+        finite = all_finite(before.values()).expand(losses.shape).clone()
+        if torch.equal(finite[0], all_finite(self.state.values())):
+            return losses, finite
+        with torch.no_grad():
+            for key, tensor in self.state.items():
+                tensor.copy_(before[key])
+        for t, batch in enumerate(batches.unbind(1)):
+            losses[t], finite[t] = self.update(inputs[batch], labels[batch]), all_finite(self.state.values())
+        return losses, finite
+
+    def update(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """One SGD update of every member, as `MappedMembers.update` makes it."""
+        with torch.enable_grad():
+            logits = self.logits(inputs, True).transpose(1, 2)
+            each = labels.repeat_interleave(len(logits) // self.lanes, dim=0)
+            losses = functional.cross_entropy(logits, each, reduction="none").mean(dim=1)
+            # Members share no weight, so the gradient of the sum holds each member's own.
+            gradients = torch.autograd.grad(losses.sum(), self._leaves)
+        with torch.no_grad():
+            for leaf, gradient, rates in zip(self._leaves, gradients, self._rates, strict=True):
+                leaf.addcmul_(gradient, rates, value=-1)
+        return losses.detach()
+
+    def logits(self, inputs: Tensor, train: bool) -> Tensor:
+        """Logits, shape (members, batch, output_dim), of `inputs` of shape (lanes, batch, input_dim)."""
+        batch, spec = inputs.shape[1], self._spec
+        if train and spec.use_batch_norm:
+            HONEST.check_batch(batch)
+        x = inputs.transpose(1, 2)
+        for layer in self._hidden:
+            x = torch.baddbmm(layer.bias, layer.kernel, x)
+            if spec.block_order == BlockOrder.ACTIVATION_FIRST:
+                x = torch.relu_(x)
+            if spec.use_batch_norm:
+                x = functional.batch_norm(x.view(1, -1, batch), *layer.norm, train, 1 - spec.decay, spec.eps)
+            if spec.block_order == BlockOrder.NORM_FIRST:
+                x = torch.relu_(x)
+            x = x.view(len(self.learning_rates), -1, batch)
+        return torch.baddbmm(self._head.bias, self._head.kernel, x).transpose(1, 2)
+
+
+class _Layer(NamedTuple):
+    """A layer's tensors, which share memory with the state, in the shapes that they are computed with."""
+
+    kernel: Tensor  # (members, fan_out, fan_in), or of the first layer (lanes, members of a lane * fan_out, fan_in)
+    bias: Tensor  # as the kernel, with a last axis of 1
+    gamma: Tensor | None = None  # this and the next: (members * fan_out,); None without batch norm
+    beta: Tensor | None = None
+    running_mean: Tensor | None = None
+    running_var: Tensor | None = None
+
+    @property
+    def norm(self) -> tuple[Tensor | None, ...]:
+        """The tensors in the order of `torch.nn.functional.batch_norm`."""
+        return self.running_mean, self.running_var, self.gamma, self.beta
+
+
+def can_stack(spec: ModelSpec, dtype: DType, parts: Parts) -> bool:
+    """Whether `StackedMembers` computes what these conventions and parts do."""
+    return (
+        spec.running_variance == RunningVariance.UNBIASED  # PyTorch's batch norm has no other
+        and dtype == weights_dtype(dtype)
+        and all(getattr(parts, name) is getattr(HONEST, name) for name in STACKED_PARTS)
+    )
+
+
+def all_finite(tensors: Iterable[Tensor]) -> Tensor:
+    """Whether every element is finite, for each index of the leading axis."""
+    # Two vectorized passes, which carry a nan along, are many times faster than `isfinite` over all elements.
+    flat = [tensor.detach().flatten(1) for tensor in tensors]
+    extremes = torch.stack([bound for tensor in flat for bound in (tensor.amax(dim=1), tensor.amin(dim=1))])
+    return extremes.isfinite().all(dim=0)
