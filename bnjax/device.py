@@ -1,14 +1,18 @@
 """Where JAX computes, and how precisely it multiplies float32 matrices."""
 
-from contextlib import AbstractContextManager
+import os
+from contextlib import AbstractContextManager, suppress
 from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
+from platformdirs import user_cache_path
 
 from parity.errors import InputError
 from parity.spec import Precision
 
+GPU_LANES = 16  # a lane alone leaves most of a GPU idle
+SHORTEST_COMPILATION = 0.2  # seconds; what compiles faster is not worth a file
 KINDS = ("cpu", "gpu", "tpu")
 MATMUL_PRECISION = {"highest": "highest", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
 
@@ -32,6 +36,26 @@ def _first_device(kind: str) -> Any:
         return jax.devices(kind)[0]
     except RuntimeError:
         return None
+
+
+def count_lanes(name: str = "") -> int:
+    """How many lanes of a population are trained side by side: one on each core that is a device; on a GPU, many."""
+    devices = jax.local_devices(backend=find_device(name).platform)
+    return sum(1 if device.platform == "cpu" else GPU_LANES for device in devices)
+
+
+def own_process() -> None:
+    """Set up JAX for a program of our own, before it starts: a device for each core, and compiled programs are kept.
+
+    What the user has set by JAX's own variables stays.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with suppress(RuntimeError):  # which is raised where JAX has started
+            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    if jax.config.jax_compilation_cache_dir is None:
+        with suppress(OSError):
+            jax.config.update("jax_compilation_cache_dir", str(user_cache_path("bnparity", ensure_exists=True) / "jax"))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILATION)
 
 
 def share_devices(first: Any, lanes: int) -> list[Any]:

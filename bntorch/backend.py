@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bntorch.device import check_precision, find_device
+from bntorch.device import check_precision, count_lanes, find_device, own_process
 from bntorch.faults import FAULTS
 from bntorch.learner import Learner
 from bntorch.parts import HONEST, Parts
@@ -48,6 +48,16 @@ class TorchBackend:
         check_precision(self.precision)
         if self.device:
             find_device(self.device)
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes of a population it trains side by side in about the time of one."""
+        return count_lanes(self.device)
+
+    @classmethod
+    def own_process(cls) -> None:
+        """Set up this process, which is the program's own, before the framework starts in it."""
+        own_process()
 
     def versions(self) -> dict[str, str]:
         """Versions of the packages that decide the numbers."""

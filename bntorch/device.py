@@ -9,6 +9,7 @@ import torch
 from parity.errors import InputError
 from parity.spec import Precision
 
+GPU_LANES = 16  # a lane alone leaves most of a GPU idle
 KINDS = {"cpu": "cpu", "gpu": "cuda"}
 MATMUL_PRECISION = {"highest": "highest", "tf32": "high", "bfloat16": "medium"}
 
@@ -25,6 +26,15 @@ def find_device(name: str = "") -> torch.device:
     if name not in available:
         raise InputError(f"PyTorch has no device {name!r} here; choose one of {', '.join(available)}")
     return torch.device(KINDS[name])
+
+
+def count_lanes(name: str = "") -> int:
+    """How many lanes of a population are trained side by side: one for each thread; on a GPU, many."""
+    return torch.get_num_threads() if find_device(name).type == "cpu" else GPU_LANES
+
+
+def own_process() -> None:
+    """Set up PyTorch for a program of our own, before it starts: it needs nothing."""
 
 
 def check_precision(precision: Precision) -> None:

@@ -108,11 +108,15 @@ class Learner(Protocol):
 class Population(Protocol):
     """Copies of one network, each trained at its own learning rate on the same minibatches.
 
-    The data is uploaded once; a pass is one program on the device.
+    The data is uploaded once; a pass is one program on the device. Of a backend that has `lanes`, the members may fall
+    into that many equal runs, in order, each with minibatches of its own.
     """
 
     def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
-        """Train every member on the minibatches `indices`, shape (updates, batch), of the training set."""
+        """Train every member on the minibatches `indices` of the training set.
+
+        Their shape is (updates, batch); or (lanes, updates, batch).
+        """
         ...
 
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
@@ -132,6 +136,10 @@ class Backend(Protocol):
 
     It may also have `inputs(dataset, spec, training) -> Inputs`, what it trains on, and `with_fault(name, **values)
     -> Backend`, itself with one of its parts replaced by a faulty one (`parity.faults`).
+
+    If it has `lanes: int`, how many lanes of a population it trains side by side in about the time of one, its
+    `population` also takes `lanes`, and a sequence of states, one for each member, as `weights`. `own_process()` sets up
+    a process that is the program's own, before the framework starts in it.
     """
 
     @property
@@ -272,6 +280,17 @@ def _remedy(entry: importlib.metadata.EntryPoint, missing: str) -> str:
     if dist is not None and entry.name in (dist.metadata.get_all("Provides-Extra") or ()):
         return f"install it with: pip install '{dist.name}[{entry.name}]'"
     return f"install {missing}"
+
+
+def own_process(name: str) -> None:
+    """Set this process up for a backend: for a program's own process, before any framework starts in it.
+
+    Raises:
+        InputError: as `load_backend`.
+    """
+    set_up = getattr(load_backend(name), "own_process", None)
+    if set_up is not None:
+        set_up()
 
 
 def installed_siblings() -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from parity.backend import backend_names, installed_siblings, sibling_names
+from parity.backend import backend_names, installed_siblings, own_process, sibling_names
 from parity.commands.options import DataDir, DatasetName
 from parity.commands.terminal import print_error, show
 from parity.errors import InputError
@@ -64,6 +64,8 @@ class Sweep:
             num_passes=self.passes,
             dataset=self.dataset,
         )
+        for name in config.frameworks:
+            own_process(name)
         try:
             with attentive(console_progress(Console(stderr=True))) as progress:
                 report = sweep(config, out=self.out, data_dir=self.data_dir or None, progress=progress, command=command)

@@ -1,6 +1,6 @@
 """How a trial ended, and where between two learning rates training breaks down."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -86,24 +86,26 @@ def bisection_tree(low: float, high: float, count: int) -> list[float]:
         level = [half for (a, b), m in zip(level, middles, strict=True) for half in ((a, m), (m, b))]
 
 
-def bisect(low: float, high: float, run: Callable[[Sequence[float]], Mapping[float, Trial]], count: int) -> list[Trial]:
+def bisect(low: float, high: float, count: int) -> Generator[list[float], Mapping[float, Trial], list[Trial]]:
     """Halve a bracket geometrically until `high / low` is below 1.1.
 
-    A population has room for `count` trials, so each call of `run` is given every learning rate that the next few
-    halvings can ask for. Those off the path are not returned: the result is that of halving one at a time.
+    A population has room for `count` trials, so it asks for every learning rate that the next few halvings can need.
+    Those off the path are not returned: the result is that of halving one at a time.
 
     Args:
         low: a learning rate that trained.
         high: one that failed.
-        run: trains at the given learning rates.
         count: members of a population; at least 1.
+
+    Yields:
+        Learning rates. The trials at them are to be sent back.
 
     Returns:
         The trials on the path. A crashed trial ends it.
     """
     path: list[Trial] = []
     while high / low >= BRACKET_RATIO:
-        trials = run(bisection_tree(low, high, count))
+        trials = yield bisection_tree(low, high, count)
         while high / low >= BRACKET_RATIO and (middle := geometric_mean(low, high)) in trials:
             path.append(trials[middle])
             if path[-1].status is Status.ERROR:

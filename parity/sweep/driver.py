@@ -17,8 +17,9 @@ from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.output import config_fields, write_tables
 from parity.sweep.progress import Meter, Progress, SilentProgress
 from parity.sweep.records import SweepReport, Trial
-from parity.sweep.run import Runner, run_block, run_group
+from parity.sweep.run import run_groups
 from parity.sweep.store import Store
+from parity.sweep.train import Trained, Wanted, train
 
 STORE = "sweep.sqlite"
 OUTPUTS = ("trials.csv", "thresholds.csv", "config.toml", "report.html", "figures")
@@ -106,24 +107,24 @@ def _run(
     """Every group with its trials, as it ends. What the store holds is not run again."""
     meter = Meter(config, progress)
     with progress:
-        for group in config.groups():
-            train = partial(run_block, backends[group.framework], config, group, data)
-            yield group, run_group(config, meter.watch(group, _remembering(store, group, train)))
-            meter.finish(group)
+        for groups in config.families():
+            run = partial(_run_block, backends[groups[0].framework], config, data, store, meter)
+            yield from run_groups(config, groups, run).items()
+            meter.finish(groups)
 
 
-def _remembering(store: Store, group: Group, run: Runner) -> Runner:
-    """`run`, but only for what the store does not hold yet; whole blocks at a time, as they were first run."""
-    known = store.find(group)
-
-    def remembered(learning_rates: Sequence[float]) -> Mapping[float, Trial]:
-        if not all(rate in known for rate in learning_rates):
-            trials = run(learning_rates)
-            store.record(trials.values())
-            known.update(trials)
-        return {rate: known[rate] for rate in learning_rates}
-
-    return remembered
+def _run_block(
+    backend: Backend, config: SweepConfig, data: StandardizedData, store: Store, meter: Meter, wanted: Wanted
+) -> Trained:
+    """Train what the store does not hold yet, and put it there: of each group all or nothing, as it was first run."""
+    meter.start(wanted)
+    known = {group: store.find(group) for group in wanted}
+    missing = {group: rates for group, rates in wanted.items() if not all(rate in known[group] for rate in rates)}
+    if missing:
+        trained = train(backend, config, missing, data, meter.tick)
+        store.record(trial for trials in trained.values() for trial in trials.values())
+        known |= trained
+    return {group: {rate: known[group][rate] for rate in rates} for group, rates in wanted.items()}
 
 
 def _started(config: SweepConfig, store: Store, done: Container[Group]) -> dict[Group, Sequence[Trial]]:

@@ -75,8 +75,8 @@ class SweepConfig:
         hidden_width: units in each hidden layer.
         batch_size: samples in a minibatch.
         fraction: share of the training set that is used.
-        population_size: learning rates trained at once. A framework's rounding may depend on it, so it is part of what
-            decides the numbers.
+        population_size: learning rates in a lane, which share minibatches and are trained at once. A framework's
+            rounding may depend on it, so it is part of what decides the numbers.
 
     Raises:
         InputError: a field breaks its rule.
@@ -121,15 +121,18 @@ class SweepConfig:
             check_training_batch(self.batch_size)
 
     def groups(self) -> tuple["Group", ...]:
-        """Every (framework, depth, batch norm, seed), in the order in which they are run.
+        """Every (framework, depth, batch norm, seed), in the order in which they are run."""
+        return tuple(group for family in self.families() for group in family)
+
+    def families(self) -> tuple[tuple["Group", ...], ...]:
+        """The groups that differ in their seeds only, and are trained together.
 
         Frameworks alternate, so that a sweep that ends early can be compared, and the time left can be told.
         """
         return tuple(
-            Group(framework, depth, batch_norm, seed)
+            tuple(Group(framework, depth, batch_norm, seed) for seed in range(self.num_seeds))
             for depth in self.depths
             for batch_norm in self.batch_norm
-            for seed in range(self.num_seeds)
             for framework in self.frameworks
         )
 
@@ -144,7 +147,7 @@ class SweepConfig:
 
 @dataclass(frozen=True, order=True)
 class Group:
-    """The trials that differ only in their learning rate; they share weights, batches and one compiled program."""
+    """The trials that differ only in their learning rate; they share their initial weights and minibatches."""
 
     framework: str
     depth: int

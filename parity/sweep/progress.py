@@ -1,11 +1,10 @@
 """How far a sweep is, on standard error: a bar on a terminal, plain lines elsewhere."""
 
-import itertools
 import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol, Self
@@ -16,7 +15,6 @@ from rich.progress import Progress as RichProgress
 
 from parity.sweep.classify import BRACKET_RATIO
 from parity.sweep.grid import Group, SweepConfig
-from parity.sweep.run import Runner
 
 PLAIN_INTERVAL = 10.0  # seconds between two lines
 
@@ -34,44 +32,52 @@ class Progress(Protocol):
 
 
 class Meter:
-    """Estimates how much of a sweep is done: a block costs about as much as its network has layers."""
+    """Estimates how much of a sweep is done: an update costs about as much as its network has layers."""
 
     def __init__(self, config: SweepConfig, progress: Progress) -> None:
         self._progress, self._finished = progress, 0
         self._total = sum(self._cost(group) for group in config.groups())
-        self._most_blocks = most_blocks(config)
+        self._most_blocks, self._done_blocks = most_blocks(config), 0
+        self._wanted: Sequence[Group] = ()
 
     @staticmethod
     def _cost(group: Group) -> int:
         return group.depth + 2  # the wide first layer and the evaluation count as one more each
 
-    def watch(self, group: Group, run: Runner) -> Runner:
-        """`run`, announced."""
-        blocks = itertools.count()
+    def start(self, groups: Iterable[Group]) -> None:
+        """These are about to be trained."""
+        self._wanted = tuple(groups)
+        self.tick(0.0)
+        self._done_blocks += 1
 
-        def watched(learning_rates: Sequence[float]):
-            share = min(next(blocks) / self._most_blocks, 1.0)
-            self._progress.update((self._finished + self._cost(group) * share) / self._total, str(group))
-            return run(learning_rates)
+    def tick(self, share: float) -> None:
+        """So much of what has been started is done."""
+        blocks = min((self._done_blocks + share) / self._most_blocks, 1.0)
+        done = self._finished + blocks * sum(map(self._cost, self._wanted))
+        self._progress.update(done / self._total, describe(self._wanted))
 
-        return watched
-
-    def finish(self, group: Group) -> None:
-        """A group has ended."""
-        self._finished += self._cost(group)
+    def finish(self, groups: Iterable[Group]) -> None:
+        """Groups have ended."""
+        self._finished += sum(map(self._cost, groups))
+        self._done_blocks = 0
         if self._finished == self._total:
             self._progress.update(1.0, "done")
 
 
+def describe(groups: Sequence[Group]) -> str:
+    """Groups that differ in their seeds, in words."""
+    text = str(groups[0])
+    return text if len(groups) == 1 else f"{text.rpartition(' ')[0].removesuffix('seed')}{len(groups)} seeds"
+
+
 def most_blocks(config: SweepConfig) -> int:
-    """The number of populations that a group can need: for its grid and for a whole bisection."""
+    """How often a group can need to be trained: for its grid, and for a whole bisection."""
     rates = config.learning_rates.values()
-    grid = -(-len(rates) // config.population_size)
     halvings, log_ratio = 0, math.log(rates[1]) - math.log(rates[0])  # the ratio itself may overflow
     while log_ratio >= math.log(BRACKET_RATIO):
         halvings, log_ratio = halvings + 1, log_ratio / 2
     halvings_at_once = (config.population_size + 1).bit_length() - 1
-    return grid + -(-halvings // halvings_at_once)
+    return 1 + -(-halvings // halvings_at_once)
 
 
 @contextmanager

@@ -1,0 +1,222 @@
+"""Training the trials of a sweep: populations side by side, without those that have diverged."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.backend import Backend, Population
+from parity.data import IndexStream, StandardizedData
+from parity.sweep.classify import classify, final_loss, first_offense
+from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.records import Status, Trial
+from parity.weights import Array, draw_weights
+
+Wanted = Mapping[Group, Sequence[float]]
+Trained = dict[Group, dict[float, Trial]]
+
+CHUNK = 64  # updates between two looks at who has diverged
+
+
+def train(
+    backend: Backend,
+    config: SweepConfig,
+    wanted: Wanted,
+    data: StandardizedData,
+    tick: Callable[[float], None] = lambda share: None,
+) -> Trained:
+    """Train groups that share a network, and say how each of their trials ended.
+
+    Where that raises, the groups are trained one by one, and one that raises alone has trials of status `error`.
+
+    Args:
+        backend: trains them.
+        config: the sweep.
+        wanted: the learning rates of each group; the groups differ in their seeds only.
+        data: the training subsample and the test set.
+        tick: is told the share of the updates that have been made.
+    """
+    try:
+        return _Training(backend, config, wanted, data).run(tick)
+    except Exception as error:  # whatever a framework raises, the other groups go on
+        if len(wanted) > 1:
+            return {group: train(backend, config, {group: wanted[group]}, data)[group] for group in wanted}
+        message = " ".join(f"{type(error).__name__}: {error}".split())
+        return {
+            group: {r: Trial(group=group, learning_rate=r, status=Status.ERROR, message=message) for r in rates}
+            for group, rates in wanted.items()
+        }
+
+
+@dataclass(eq=False)
+class _Member:
+    """A trial in training."""
+
+    group: Group
+    learning_rate: float
+    weights: Mapping[str, Array]
+    losses: list[np.ndarray] = field(default_factory=list)
+    finite: list[np.ndarray] = field(default_factory=list)
+    evaluated: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def record(self) -> tuple[np.ndarray, np.ndarray]:
+        """Losses and finiteness of every update so far."""
+        return np.concatenate(self.losses), np.concatenate(self.finite)
+
+    def has_diverged(self) -> bool:
+        """Whether an update has offended."""
+        return bool(self.losses) and first_offense(*self.record) is not None
+
+
+Lane = list[_Member]  # of one group, at most `population_size`
+
+
+class _Training:
+    """Groups in lanes, and lanes in populations.
+
+    A lane holds members of one group, who share minibatches. It always has `config.population_size` of them (the last
+    repeated), since a framework's rounding may depend on that number; a population has as many lanes as the backend
+    trains side by side. When a group's living members fit into fewer lanes, they are moved together. That depends on
+    the group alone, so its numbers do not depend on which others are trained beside it.
+    """
+
+    def __init__(self, backend: Backend, config: SweepConfig, wanted: Wanted, data: StandardizedData) -> None:
+        self._backend, self._config, self._data = backend, config, data
+        group = next(iter(wanted))
+        self._spec = config.model_spec(group)
+        dtype = config.train_spec(group.seed).dtype
+        self._dtype = dtype if dtype in backend.dtypes else backend.dtypes[0]
+        self._members = []
+        for group, rates in wanted.items():
+            weights = draw_weights(self._spec, group.seed)
+            self._members += [_Member(group, rate, weights) for rate in rates]
+        self._can_move = hasattr(backend, "lanes")
+        lanes = _fill_lanes(self._members, config)
+        self._side_by_side = min(getattr(backend, "lanes", 1), len(lanes))
+        self._populations = self._populate(lanes)
+
+    def run(self, tick: Callable[[float], None]) -> Trained:
+        """Train all to the end, or until the last has diverged."""
+        size, groups = len(self._data.train_labels), {member.group: None for member in self._members}
+        streams = {group: IndexStream(size, self._config.batch_size, group.seed) for group in groups}
+        for number in range(self._config.num_passes):
+            batches = {group: stream.next_pass() for group, stream in streams.items()}
+            updates = len(next(iter(batches.values())))
+            for start in range(0, updates, CHUNK):
+                if not self._populations:
+                    break
+                for lanes, population in self._populations:
+                    self._advance(lanes, population, {g: b[start : start + CHUNK] for g, b in batches.items()})
+                self._drop_diverged()
+                tick((number + min(start + CHUNK, updates) / updates) / self._config.num_passes)
+        for lanes, population in self._populations:
+            self._evaluate(lanes, population)
+        trials: Trained = {member.group: {} for member in self._members}
+        for member in self._members:
+            trials[member.group][member.learning_rate] = _trial(member, self._data.label_entropy)
+        return trials
+
+    def _populate(self, lanes: Sequence[Lane]) -> list[tuple[list[Lane], Population]]:
+        """Populations of the lanes, as many in each as are trained side by side."""
+        cuts = range(0, len(lanes), self._side_by_side)
+        together = [list(lanes[start : start + self._side_by_side]) for start in cuts]
+        return [(some, self._population(some)) for some in together]
+
+    def _population(self, lanes: Sequence[Lane]) -> Population:
+        members = [member for lane in self._padded(lanes) for member in _pad(lane, self._config.population_size)]
+        weights: Any = [member.weights for member in members] if self._can_move else members[0].weights
+        rates = [member.learning_rate for member in members]
+        inputs, labels = self._data.train_inputs, self._data.train_labels
+        side_by_side = {"lanes": self._side_by_side} if self._can_move else {}
+        return self._backend.population(self._spec, weights, rates, inputs, labels, self._dtype, **side_by_side)
+
+    def _padded(self, lanes: Sequence[Lane]) -> list[Lane]:
+        return _pad(lanes, self._side_by_side)
+
+    def _advance(
+        self, lanes: Sequence[Lane], population: Population, batches: Mapping[Group, NDArray[np.integer]]
+    ) -> None:
+        """Train the lanes of a population on the minibatches of their groups."""
+        own = np.stack([batches[lane[0].group] for lane in self._padded(lanes)])
+        record = population.run_pass(own if self._can_move else own[0])
+        expected = (own.shape[1], self._side_by_side * self._config.population_size)
+        if record.losses.shape != expected or record.finite.shape != expected:
+            raise ValueError(f"losses and finite must have shape {expected}, got {record.losses.shape}")
+        for slot, member in self._slots(lanes):
+            member.losses.append(record.losses[:, slot])
+            member.finite.append(record.finite[:, slot])
+
+    def _slots(self, lanes: Sequence[Lane]) -> Iterator[tuple[int, _Member]]:
+        """The members of a population's lanes, with where they are in it."""
+        for start, lane in enumerate(lanes):
+            yield from enumerate(lane, start * self._config.population_size)
+
+    def _drop_diverged(self) -> None:
+        """Train on with fewer lanes, where the living members of a group fit into fewer."""
+        lanes = [lane for some, _ in self._populations for lane in some]
+        kept: list[Lane] = []
+        for _, own in groupby(lanes, lambda lane: lane[0].group):
+            own = list(own)
+            living = _fill_lanes([m for lane in own for m in lane if not m.has_diverged()], self._config)
+            if not self._can_move:
+                living = [lane for lane in own if not all(member.has_diverged() for member in lane)]
+            kept += living if len(living) < len(own) else own
+        if len(kept) == len(lanes):
+            return
+        if self._can_move:
+            for some, population in self._populations:
+                for slot, member in self._slots(some):
+                    member.weights = population.weights(slot)
+            self._populations = self._populate(kept)
+        else:
+            self._populations = [(some, population) for some, population in self._populations if some[0] in kept]
+
+    def _evaluate(self, lanes: Sequence[Lane], population: Population) -> None:
+        if all(member.has_diverged() for _, member in self._slots(lanes)):
+            return
+        data = self._data
+        train = population.evaluate(data.train_inputs, data.train_labels)
+        test = population.evaluate(data.test_inputs, data.test_labels)
+        for slot, member in self._slots(lanes):
+            member.evaluated = {
+                "train_loss": float(train.loss[slot]),
+                "train_accuracy": float(train.accuracy[slot]),
+                "test_loss": float(test.loss[slot]),
+                "test_accuracy": float(test.accuracy[slot]),
+            }
+
+
+def _fill_lanes(members: Sequence[_Member], config: SweepConfig) -> list[Lane]:
+    """The members of each group in lanes, in their order."""
+    size = config.population_size
+    groups = [list(own) for _, own in groupby(members, lambda member: member.group)]
+    return [own[start : start + size] for own in groups for start in range(0, len(own), size)]
+
+
+def _pad(items: Sequence[Any], count: int) -> list[Any]:
+    """`items` with the last repeated."""
+    return [*items, *[items[-1]] * (count - len(items))]
+
+
+def _trial(member: _Member, label_entropy: float) -> Trial:
+    losses, finite = member.record
+    offense = first_offense(losses, finite)
+    status = classify(losses, finite, label_entropy)
+    # The offending update's own loss is kept: it shows how the run left.
+    losses = losses if offense is None else losses[: offense + 1]
+    with np.errstate(over="ignore"):  # a float64 loss beyond float32's range is shown as infinite
+        shown = losses.astype(np.float32)
+    ended = {} if offense is not None else {"final_loss": final_loss(losses), **member.evaluated}
+    return Trial(
+        group=member.group,
+        learning_rate=member.learning_rate,
+        status=status,
+        steps=len(losses) if offense is None else offense,
+        initial_loss=float(losses[0]),
+        losses=shown,
+        **ended,
+    )
