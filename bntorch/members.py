@@ -179,7 +179,10 @@ class StackedMembers:
             if spec.block_order == BlockOrder.ACTIVATION_FIRST:
                 x = torch.relu_(x)
             if spec.use_batch_norm:
-                x = functional.batch_norm(x.view(1, -1, batch), *layer.norm, train, 1 - spec.decay, spec.eps)
+                x = functional.batch_norm(
+                    x.view(1, -1, batch), layer.running_mean, layer.running_var, layer.gamma, layer.beta, train,
+                    1 - spec.decay, spec.eps,
+                )  # fmt: skip
             if spec.block_order == BlockOrder.NORM_FIRST:
                 x = torch.relu_(x)
             x = x.view(len(self.learning_rates), -1, batch)
@@ -195,11 +198,6 @@ class _Layer(NamedTuple):
     beta: Tensor | None = None
     running_mean: Tensor | None = None
     running_var: Tensor | None = None
-
-    @property
-    def norm(self) -> tuple[Tensor | None, ...]:
-        """The tensors in the order of `torch.nn.functional.batch_norm`."""
-        return self.running_mean, self.running_var, self.gamma, self.beta
 
 
 def can_stack(spec: ModelSpec, dtype: DType, parts: Parts) -> bool:

@@ -137,8 +137,8 @@ class Backend(Protocol):
     It may also have `inputs(dataset, spec, training) -> Inputs`, what it trains on, and `with_fault(name, **values)
     -> Backend`, itself with one of its parts replaced by a faulty one (`parity.faults`).
 
-    If it has `lanes: int`, how many lanes of a population it trains side by side in about the time of one, its
-    `population` also takes `lanes`, and a sequence of states, one for each member, as `weights`. `own_process()` sets up
+    If it has `lanes: int`, how many lanes of a population it trains side by side in about the time of one, then its
+    `population` also takes `lanes`, and as `weights` a sequence of states, one for each member. `own_process()` sets up
     a process that is the program's own, before the framework starts in it.
     """
 

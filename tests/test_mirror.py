@@ -19,14 +19,21 @@ ONLY_JAX = {
     "train.state_from_variables": "makes that value; in Torch it is load_state_dict",
     "learner.evaluation_logits": "a function to compile; in Torch the learner calls its part",
     "learner.evaluation_activations": "a function to compile",
-    "population.run_pass": "a function to compile; in Torch a pass is a loop of the population's",
-    "population.evaluation_sums": "a function to compile",
+    "members.run_updates": "a function to compile; in Torch the members make their updates themselves",
+    "members.run_lanes": "the same, shared out to devices; in Torch a lane has a thread",
+    "members.evaluation_sums": "a function to compile",
+    "device.share_devices": "a population's devices; in Torch its lanes share one",
     "variants.not_compiled": "JAX compiles as a rule, PyTorch on request",
     "variants.not_donated": "donated memory is JAX's",
 }
 ONLY_TORCH = {
     "parts.mode": "Torch's modules carry a mode, which evaluation must put back; Flax takes it as an argument",
     "parts.call_with_state": "swaps a module's tensors for others; in Flax the state is an argument",
+    "members.MappedMembers": "many operations are started from Python, so they hold their state; in JAX one program is",
+    "members.StackedMembers": "the same, in few operations: XLA makes as much of the mapped program",
+    "members.can_stack": "which of the two it is",
+    "members.all_finite": "a private function in JAX, of one member",
+    "device.one_thread_each": "Torch's threads belong to the process; XLA's are an option of a program",
     "variants.compiled": "JAX compiles as a rule, PyTorch on request",
     "weights.to_numpy": "Tensor.numpy() shares memory, so a copying function is needed; np.array copies a JAX array",
 }

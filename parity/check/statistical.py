@@ -39,7 +39,7 @@ from parity.check.records import Equivalence, Setting
 from parity.check.sides import Side
 from parity.data import IndexStream
 from parity.spec import DType, ModelSpec
-from parity.sweep.classify import BRACKET_RATIO, bisect, classify, final_loss, find_bracket
+from parity.sweep.classify import BRACKET_RATIO, bisect, classify, drive, final_loss, find_bracket
 from parity.sweep.grid import Group, LearningRates, geometric_mean
 from parity.sweep.records import Status, Trial
 from parity.weights import Array, Weights, cast_weights, draw_weights
@@ -118,7 +118,7 @@ def train_seed(
     if bracket is None:
         any_trained = any(trial.status is Status.TRAINED for trial in trials.values())
         return *shown[learning_rate], math.inf if any_trained else -math.inf
-    low, high = find_bracket([*trials.values(), *bisect(*bracket, run, members)]) or bracket
+    low, high = find_bracket([*trials.values(), *drive(bisect(*bracket, members), run)]) or bracket
     return *shown[learning_rate], math.log(geometric_mean(low, high))
 
 

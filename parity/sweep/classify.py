@@ -1,6 +1,6 @@
 """How a trial ended, and where between two learning rates training breaks down."""
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -86,16 +86,30 @@ def bisection_tree(low: float, high: float, count: int) -> list[float]:
         level = [half for (a, b), m in zip(level, middles, strict=True) for half in ((a, m), (m, b))]
 
 
-def bisect(low: float, high: float, count: int) -> Generator[list[float], Mapping[float, Trial], list[Trial]]:
+Search = Generator[Sequence[float], Mapping[float, Trial], list[Trial]]
+"""Yields the learning rates that it needs next, is sent their trials, and returns those that count."""
+
+
+def drive(search: Search, run: Callable[[Sequence[float]], Mapping[float, Trial]]) -> list[Trial]:
+    """What a search returns when its learning rates are trained by `run`."""
+    try:
+        wanted = next(search)
+        while True:
+            wanted = search.send(run(wanted))
+    except StopIteration as stop:
+        return stop.value
+
+
+def bisect(low: float, high: float, count: int) -> Search:
     """Halve a bracket geometrically until `high / low` is below 1.1.
 
-    A population has room for `count` trials, so it asks for every learning rate that the next few halvings can need.
-    Those off the path are not returned: the result is that of halving one at a time.
+    Trials are cheaper together, so it asks for every learning rate that the next few halvings can need. Those off the
+    path are not returned: the result is that of halving one at a time.
 
     Args:
         low: a learning rate that trained.
         high: one that failed.
-        count: members of a population; at least 1.
+        count: the most trials at once; at least 1.
 
     Yields:
         Learning rates. The trials at them are to be sent back.

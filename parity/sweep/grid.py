@@ -136,6 +136,11 @@ class SweepConfig:
             for framework in self.frameworks
         )
 
+    @property
+    def most_lanes(self) -> int:
+        """The lanes of a family's grid."""
+        return self.num_seeds * -(-self.learning_rates.count // self.population_size)
+
     def model_spec(self, group: "Group") -> ModelSpec:
         """The network of a group."""
         return ModelSpec(num_hidden_layers=group.depth, hidden_width=self.hidden_width, use_batch_norm=group.batch_norm)

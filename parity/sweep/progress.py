@@ -15,7 +15,9 @@ from rich.progress import Progress as RichProgress
 
 from parity.sweep.classify import BRACKET_RATIO
 from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.run import LANES_OF_A_BISECTION
 
+ALMOST = 0.99  # the whole is said once, when all is done
 PLAIN_INTERVAL = 10.0  # seconds between two lines
 
 
@@ -37,7 +39,7 @@ class Meter:
     def __init__(self, config: SweepConfig, progress: Progress) -> None:
         self._progress, self._finished = progress, 0
         self._total = sum(self._cost(group) for group in config.groups())
-        self._most_blocks, self._done_blocks = most_blocks(config), 0
+        self._most_blocks, self._started = most_blocks(config), 0
         self._wanted: Sequence[Group] = ()
 
     @staticmethod
@@ -47,19 +49,19 @@ class Meter:
     def start(self, groups: Iterable[Group]) -> None:
         """These are about to be trained."""
         self._wanted = tuple(groups)
+        self._started += 1
         self.tick(0.0)
-        self._done_blocks += 1
 
     def tick(self, share: float) -> None:
         """So much of what has been started is done."""
-        blocks = min((self._done_blocks + share) / self._most_blocks, 1.0)
+        blocks = min((self._started - 1 + share) / self._most_blocks, 1.0)
         done = self._finished + blocks * sum(map(self._cost, self._wanted))
-        self._progress.update(done / self._total, describe(self._wanted))
+        self._progress.update(min(done / self._total, ALMOST), describe(self._wanted))
 
     def finish(self, groups: Iterable[Group]) -> None:
         """Groups have ended."""
         self._finished += sum(map(self._cost, groups))
-        self._done_blocks = 0
+        self._started = 0
         if self._finished == self._total:
             self._progress.update(1.0, "done")
 
@@ -76,7 +78,7 @@ def most_blocks(config: SweepConfig) -> int:
     halvings, log_ratio = 0, math.log(rates[1]) - math.log(rates[0])  # the ratio itself may overflow
     while log_ratio >= math.log(BRACKET_RATIO):
         halvings, log_ratio = halvings + 1, log_ratio / 2
-    halvings_at_once = (config.population_size + 1).bit_length() - 1
+    halvings_at_once = (LANES_OF_A_BISECTION * config.population_size + 1).bit_length() - 1
     return 1 + -(-halvings // halvings_at_once)
 
 

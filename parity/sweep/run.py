@@ -1,13 +1,14 @@
 """Which trials a sweep trains next: the grid of each group, then the bisection of its first bracket."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from parity.sweep.classify import bisect, find_bracket
+from parity.sweep.classify import Search, bisect, find_bracket
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.records import Trial
 
 Runner = Callable[[Mapping[Group, Sequence[float]]], Mapping[Group, Mapping[float, Trial]]]
-Search = Generator[Sequence[float], Mapping[float, Trial], list[Trial]]
+# On two cores or more, two take about the time of one: a bisection of four halvings is then one round.
+LANES_OF_A_BISECTION = 2
 
 
 def search(config: SweepConfig) -> Search:
@@ -19,7 +20,7 @@ def search(config: SweepConfig) -> Search:
     trials = dict((yield rates))
     bracket = find_bracket(trials.values())
     if bracket is not None:
-        path = yield from bisect(*bracket, config.population_size)
+        path = yield from bisect(*bracket, LANES_OF_A_BISECTION * config.population_size)
         # The middle of a bracket around a crashed trial is that trial again: one row for each learning rate.
         trials |= {trial.learning_rate: trial for trial in path}
     return [trials[rate] for rate in sorted(trials)]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from parity.backend import Backend, Population
 from parity.data import IndexStream, StandardizedData
+from parity.spec import DType
 from parity.sweep.classify import classify, final_loss, first_offense
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.records import Status, Trial
@@ -89,14 +90,15 @@ class _Training:
         group = next(iter(wanted))
         self._spec = config.model_spec(group)
         dtype = config.train_spec(group.seed).dtype
-        self._dtype = dtype if dtype in backend.dtypes else backend.dtypes[0]
+        self._dtype: DType = dtype if dtype in backend.dtypes else backend.dtypes[0]
         self._members = []
         for group, rates in wanted.items():
             weights = draw_weights(self._spec, group.seed)
             self._members += [_Member(group, rate, weights) for rate in rates]
         self._can_move = hasattr(backend, "lanes")
         lanes = _fill_lanes(self._members, config)
-        self._side_by_side = min(getattr(backend, "lanes", 1), len(lanes))
+        # The same for all that a family needs, so that it is compiled once.
+        self._side_by_side = min(getattr(backend, "lanes", 1), config.most_lanes)
         self._populations = self._populate(lanes)
 
     def run(self, tick: Callable[[float], None]) -> Trained:
@@ -210,7 +212,7 @@ def _trial(member: _Member, label_entropy: float) -> Trial:
     losses = losses if offense is None else losses[: offense + 1]
     with np.errstate(over="ignore"):  # a float64 loss beyond float32's range is shown as infinite
         shown = losses.astype(np.float32)
-    ended = {} if offense is not None else {"final_loss": final_loss(losses), **member.evaluated}
+    ended: dict[str, Any] = {} if offense is not None else {"final_loss": final_loss(losses), **member.evaluated}
     return Trial(
         group=member.group,
         learning_rate=member.learning_rate,

@@ -15,6 +15,7 @@ from parity.sweep.classify import (
     bisect,
     bisection_tree,
     classify,
+    drive,
     final_loss,
     find_bracket,
     find_threshold,
@@ -214,7 +215,7 @@ def test_bisection_by_populations_visits_what_one_at_a_time_does(
     low: float, ratio: float, size: int, verdict: Verdicts
 ) -> None:
     train = Trainer(verdict)
-    path = bisect(low, low * ratio, train, size)
+    path = drive(bisect(low, low * ratio, size), train)
     assert [trial.learning_rate for trial in path] == plain_bisection(low, low * ratio, verdict)
     assert [trial.status for trial in path] == [verdict(trial.learning_rate) for trial in path]
 
@@ -222,7 +223,7 @@ def test_bisection_by_populations_visits_what_one_at_a_time_does(
 @given(low=LOWS, ratio=RATIOS, size=POPULATION_SIZES, share=st.floats(0, 1))
 def test_bisection_closes_in_on_a_monotone_boundary(low: float, ratio: float, size: int, share: float) -> None:
     high, edge = low * ratio, low * ratio**share
-    path = bisect(low, high, Trainer(lambda rate: Status.TRAINED if rate < edge else Status.DIVERGED), size)
+    path = drive(bisect(low, high, size), Trainer(lambda rate: Status.TRAINED if rate < edge else Status.DIVERGED))
     rates = [low, high, *(trial.learning_rate for trial in path)]
     largest_stable = max((rate for rate in rates if rate < edge), default=low)
     smallest_divergent = min((rate for rate in rates if rate >= edge and rate > low), default=high)
@@ -234,7 +235,7 @@ def test_bisection_asks_for_each_rate_once_and_fills_its_populations(
     low: float, ratio: float, size: int, verdict: Verdicts
 ) -> None:
     train = Trainer(verdict)
-    path = bisect(low, low * ratio, train, size)
+    path = drive(bisect(low, low * ratio, size), train)
     asked = [rate for rates in train.asked for rate in rates]
     assert len(asked) == len(set(asked))
     assert all(1 <= len(rates) <= size for rates in train.asked)
@@ -248,7 +249,7 @@ def test_crash_ends_a_bisection(size: int) -> None:
         return Status.ERROR if rate > 30 else Status.TRAINED
 
     train = Trainer(verdict)
-    path = bisect(1.0, 100.0, train, size)
+    path = drive(bisect(1.0, 100.0, size), train)
     assert [trial.status for trial in path] == [Status.TRAINED, Status.ERROR]  # 10, then 31.6
     assert len(train.asked) == (2 if size == 1 else 1)
 

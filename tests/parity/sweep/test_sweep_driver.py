@@ -308,7 +308,7 @@ def test_resumed_sweep_repeats_no_finished_block(
     parity.sweep(config)
     use_backend(halves[0])
     with pytest.raises(SweepInterrupted):
-        parity.sweep(config, out=tmp_path, progress=Recorder(3))
+        parity.sweep(config, out=tmp_path, progress=Recorder(4))
     use_backend(halves[1])
     parity.sweep(config, out=tmp_path)
     assert halves[0].asked + halves[1].asked == whole.asked
@@ -381,7 +381,7 @@ def test_a_batch_size_that_leaves_no_update_is_refused_before_anything_is_run(tm
 def test_a_second_interruption_while_writing_still_leaves_the_tables(tmp_path: Path, use_backend, monkeypatch) -> None:
     class Interrupting(FakeBackend):
         def population(self, *arguments: Any, **named: Any) -> Any:
-            if len(self.asked) == 1:
+            if len(self.asked) == 2:  # the grid's are made
                 raise KeyboardInterrupt
             return super().population(*arguments, **named)
 

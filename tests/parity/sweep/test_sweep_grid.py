@@ -1,5 +1,6 @@
 """The grid of a sweep checks itself, and says in which order its groups are run."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,15 +96,17 @@ def test_batch_of_one_is_refused_only_with_batch_norm() -> None:
         small_config(batch_norm=(False, True), batch_size=1)
 
 
-def test_frameworks_alternate_within_seed_within_norm_within_depth() -> None:
+def test_frameworks_alternate_and_seeds_are_together() -> None:
     config = small_config(frameworks=("torch", "jax"), depths=(2, 1), batch_norm=(True, False), num_seeds=2)
     assert config.groups() == tuple(
         Group(framework, depth, batch_norm, seed)
         for depth in (2, 1)
         for batch_norm in (True, False)
-        for seed in (0, 1)
         for framework in ("torch", "jax")
+        for seed in (0, 1)
     )
+    assert {len(family) for family in config.families()} == {2}
+    assert all(len({replace(group, seed=0) for group in family}) == 1 for family in config.families())
 
 
 def test_values_given_twice_count_once() -> None:

@@ -1,8 +1,9 @@
 """Training the trials of a sweep: on populations that only play back losses, and on every backend."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from parity.backend import Backend, PassRecord
 from parity.data import StandardizedData
 from parity.spec import DType
-from parity.sweep.grid import Group, LearningRates
+from parity.sweep.grid import Group, LearningRates, SweepConfig
 from parity.sweep.records import Status, Trial
-from parity.sweep.run import run_block, run_group
+from parity.sweep.run import run_groups
+from parity.sweep.train import train
 
 GROUP = Group("fake", 1, False, 0)
 EVALUATED = ("final_loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
@@ -22,6 +24,16 @@ EVALUATED = ("final_loss", "train_loss", "train_accuracy", "test_loss", "test_ac
 
 def cut_data(data: StandardizedData, num_train: int) -> StandardizedData:
     return replace(data, train_inputs=data.train_inputs[:num_train], train_labels=data.train_labels[:num_train])
+
+
+def run_block(
+    backend: Any, config: SweepConfig, group: Group, data: StandardizedData, rates: Sequence[float]
+) -> dict[float, Trial]:
+    return train(backend, config, {group: rates}, data)[group]
+
+
+def run_group(config: SweepConfig, run: Callable[[Sequence[float]], Mapping[float, Trial]]) -> list[Trial]:
+    return run_groups(config, [GROUP], lambda wanted: {group: run(rates) for group, rates in wanted.items()})[GROUP]
 
 
 # on populations that play back losses
@@ -131,7 +143,7 @@ def test_working_dtype_is_float32_where_the_backend_has_it(
 # run_group
 
 
-def test_group_runs_its_grid_in_populations_and_then_bisects() -> None:
+def test_group_runs_its_grid_and_then_bisects() -> None:
     asked: list[list[float]] = []
 
     def run(rates: Sequence[float]) -> Mapping[float, Trial]:
@@ -141,8 +153,8 @@ def test_group_runs_its_grid_in_populations_and_then_bisects() -> None:
     config = small_config(learning_rates=LearningRates(0.0625, 16, 5), population_size=3)
     trials = run_group(config, run)
     rates = [trial.learning_rate for trial in trials]
-    assert [rate for block in asked[:2] for rate in block] == list(config.learning_rates.values())
-    assert [len(block) for block in asked] == [3, 2, 3, 3]  # 5 on the grid; halving 4 times, 2 at once
+    assert asked[0] == list(config.learning_rates.values())
+    assert [len(block) for block in asked] == [5, 3, 3]  # the grid; halving 4 times, 2 at once: a third needs 7 rates
     assert rates == sorted(rates)
     assert len(rates) == 9  # 5 on the grid and 4 on the path; the rest was only a guess
     stable, failed = (max(r for r in rates if r < 1), min(r for r in rates if r >= 1))
@@ -214,3 +226,34 @@ def test_a_backend_that_returns_another_shape_is_an_error(small_data: Standardiz
     trial = run_block(ShortBackend(), small_config(), GROUP, small_data, [0.1])[0.1]
     assert trial.status is Status.ERROR
     assert "must have shape" in trial.message
+
+
+def test_groups_are_asked_for_together_until_each_has_its_own_end() -> None:
+    boundaries = {
+        Group("fake", 1, False, 0): 0.5,
+        Group("fake", 1, False, 1): math.inf,
+        Group("fake", 1, False, 2): 2.0,
+    }
+    asked: list[set[int]] = []
+
+    def run(wanted: Mapping[Group, Sequence[float]]) -> dict[Group, dict[float, Trial]]:
+        asked.append({group.seed for group in wanted})
+        return {
+            group: {
+                rate: Trial(
+                    group=group,
+                    learning_rate=rate,
+                    status=Status.TRAINED if rate < boundaries[group] else Status.DIVERGED,
+                )
+                for rate in rates
+            }
+            for group, rates in wanted.items()
+        }
+
+    config = small_config(num_seeds=3, learning_rates=LearningRates(0.0625, 16, 5))
+    found = run_groups(config, list(boundaries), run)
+    assert asked == [{0, 1, 2}, {0, 2}, {0, 2}]
+    for group, boundary in boundaries.items():
+        rates = [trial.learning_rate for trial in found[group] if trial.status is Status.TRAINED]
+        assert max(rates) < boundary
+        assert boundary == math.inf or boundary / max(rates) < 1.1
