@@ -52,7 +52,7 @@ def own_process() -> None:
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with suppress(RuntimeError):  # which is raised where JAX has started
             jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         with suppress(OSError):
             jax.config.update("jax_compilation_cache_dir", str(user_cache_path("bnparity", ensure_exists=True) / "jax"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILATION)
