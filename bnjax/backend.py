@@ -15,7 +15,7 @@ from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
 from bnjax.population import Population
 from bnjax.weights import from_native, to_native
-from parity.backend import Inputs
+from parity.backend import Inputs, Mode
 from parity.data import Dataset
 from parity.faults import replace_part
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
@@ -84,6 +84,12 @@ class JaxBackend:
         from bnjax.variants import VARIANTS  # they are made of this class
 
         return VARIANTS  # pyright: ignore[reportReturnType]
+
+    def modes(self) -> Mapping[str, Mode]:
+        """The ways to train that are worth timing, by name."""
+        from bnjax.modes import MODES  # they are made of this class
+
+        return MODES
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """A network at the given weights."""

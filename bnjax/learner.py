@@ -57,27 +57,28 @@ class Learner:
     ) -> None:
         self._spec, self._parts = parts.conventions(spec), parts
         self._precision: Precision = precision
-        self._dtype, self._device, self._updates = weights_dtype(dtype), find_device(device), 0
-        with self._settings():
+        self.dtype, self._device, self._updates = weights_dtype(dtype), find_device(device), 0
+        with self.settings():
             model = MultiLayerPerceptron.from_spec(self._spec, dtype, parts)
             variables = to_native(parts.weight_import.load(weights), self._spec, dtype)
-            self._net, self._initial = state_from_variables(model, variables), state_from_variables(model, variables)
+            self.net, self._initial = state_from_variables(model, variables), state_from_variables(model, variables)
 
     @contextmanager
-    def _settings(self) -> Iterator[None]:
+    def settings(self) -> Iterator[None]:
+        """Within this, JAX computes as the learner asks."""
         # The settings belong to a thread and a block, so a caller's own stay as they are.
-        x64 = jax.enable_x64(self._dtype == "float64")
+        x64 = jax.enable_x64(self.dtype == "float64")
         with x64, jax.default_device(self._device), matmul_precision(self._precision):
             yield
 
     def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float) -> Step:
         """One SGD update in train mode."""
-        with self._settings():
-            x, y = _copy(inputs, self._dtype), _copy(labels, np.int32)
-            net = self._parts.carry(self._net, self._initial, self._updates + 1)
+        with self.settings():
+            x, y = _copy(inputs, self.dtype), _copy(labels, np.int32)
+            net = self._parts.carry(self.net, self._initial, self._updates + 1)
             with np.errstate(over="ignore"):  # a rate beyond float32's range is infinite
-                rate = np.array(learning_rate, self._dtype)
-            self._net, output = self._train_step(net, x, y, rate)
+                rate = np.array(learning_rate, self.dtype)
+            self.net, output = self._train_step(net, x, y, rate)
             self._updates += 1
             gradients = self._parts.weight_import.save(gradients_from_native(output.gradients, self._spec))
             return Step(
@@ -89,23 +90,23 @@ class Learner:
 
     def evaluate(self, inputs: Array) -> Array:
         """Logits in evaluation mode."""
-        with self._settings():
-            logits, batch_stats = self._logits(self._net, _copy(inputs, self._dtype))
-            self._net = replace(self._net, batch_stats=batch_stats)
+        with self.settings():
+            logits, batch_stats = self._logits(self.net, _copy(inputs, self.dtype))
+            self.net = replace(self.net, batch_stats=batch_stats)
             return np.array(logits)
 
     def activations(self, inputs: Array) -> Weights:
         """What each part of each hidden layer gives in evaluation mode; the state stays as it is."""
-        with self._settings():
-            return self._in_order(self._activations(self._net, _copy(inputs, self._dtype)))
+        with self.settings():
+            return self._in_order(self._activations(self.net, _copy(inputs, self.dtype)))
 
     def _in_order(self, activations: Mapping[str, jax.Array]) -> Weights:
         # A compiled program gives a dictionary back in alphabetical order.
-        return {name: np.array(activations[name], self._dtype) for name in activation_names(self._spec)}
+        return {name: np.array(activations[name], self.dtype) for name in activation_names(self._spec)}
 
     def weights(self) -> Weights:
         """A copy of the state."""
-        return self._parts.weight_import.save(from_native(self._net.variables, self._spec))
+        return self._parts.weight_import.save(from_native(self.net.variables, self._spec))
 
 
 def _copy(array: Any, dtype: Any) -> jax.Array:

@@ -15,7 +15,7 @@ from bntorch.learner import Learner
 from bntorch.parts import HONEST, Parts
 from bntorch.population import Population
 from bntorch.weights import from_native, to_native
-from parity.backend import Inputs
+from parity.backend import Inputs, Mode
 from parity.data import Dataset
 from parity.faults import replace_part
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
@@ -84,6 +84,12 @@ class TorchBackend:
         from bntorch.variants import VARIANTS  # they are made of this class
 
         return VARIANTS  # pyright: ignore[reportReturnType]
+
+    def modes(self) -> Mapping[str, Mode]:
+        """The ways to train that are worth timing, by name."""
+        from bntorch.modes import MODES  # they are made of this class
+
+        return MODES
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """A network at the given weights."""

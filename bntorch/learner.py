@@ -1,7 +1,8 @@
 """One network stepped from outside, in PyTorch: the module is the state, and is updated in place."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -44,17 +45,23 @@ class Learner:
         self._precision: Precision = precision
         self._dtype, self._device = getattr(torch, weights_dtype(dtype)), find_device(device)
         self._updates = 0
-        self._net = MultiLayerPerceptron.from_spec(self._spec, dtype, parts)
-        self._net.load_state_dict(to_native(parts.weight_import.load(weights), self._spec, dtype))
-        self._net.to(self._device)
-        self._initial = copy.deepcopy(self._net)
+        self.net = MultiLayerPerceptron.from_spec(self._spec, dtype, parts)
+        self.net.load_state_dict(to_native(parts.weight_import.load(weights), self._spec, dtype))
+        self.net.to(self._device)
+        self._initial = copy.deepcopy(self.net)
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """Within this, PyTorch computes as the learner asks."""
+        with matmul_precision(self._precision):
+            yield
 
     def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float) -> Step:
         """One SGD update in train mode."""
-        with matmul_precision(self._precision):
+        with self.settings():
             x, y = self._copy(inputs, self._dtype), self._copy(labels, torch.int64)
-            net = self._parts.carry(self._net, self._initial, self._updates + 1)
-            self._net, output = sgd_step(net, x, y, float(learning_rate))
+            net = self._parts.carry(self.net, self._initial, self._updates + 1)
+            self.net, output = sgd_step(net, x, y, float(learning_rate))
             self._updates += 1
             gradients = self._parts.weight_import.save(gradients_from_native(output.gradients, self._spec))
             return Step(
@@ -67,17 +74,17 @@ class Learner:
     @torch.no_grad()
     def evaluate(self, inputs: Array) -> Array:
         """Logits in evaluation mode."""
-        with matmul_precision(self._precision):
-            return to_numpy(self._parts.apply(self._net, self._copy(inputs, self._dtype), False))
+        with self.settings():
+            return to_numpy(self._parts.apply(self.net, self._copy(inputs, self._dtype), False))
 
     @torch.no_grad()
     def activations(self, inputs: Array) -> Weights:
         """What each part of each hidden layer gives in evaluation mode; the state stays as it is."""
         activations: dict[str, Tensor] = {}
-        buffers = {name: buffer.clone() for name, buffer in self._net.named_buffers()}
-        with matmul_precision(self._precision):
+        buffers = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
+        with self.settings():
             x = self._copy(inputs, self._dtype)
-            call_with_state(self._parts.apply, self._net, buffers, x, False, activations)
+            call_with_state(self._parts.apply, self.net, buffers, x, False, activations)
         return self._to_numpy(activations)
 
     def _to_numpy(self, activations: Mapping[str, Tensor]) -> Weights:
@@ -86,7 +93,7 @@ class Learner:
 
     def weights(self) -> Weights:
         """A copy of the state."""
-        return self._parts.weight_import.save(from_native(self._net.state_dict(), self._spec))
+        return self._parts.weight_import.save(from_native(self.net.state_dict(), self._spec))
 
     def _copy(self, array: Any, dtype: torch.dtype) -> Tensor:
         return torch.tensor(np.asarray(array), dtype=dtype, device=self._device)

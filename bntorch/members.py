@@ -158,15 +158,19 @@ class StackedMembers:
     def update(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """One SGD update of every member, as `MappedMembers.update` makes it."""
         with torch.enable_grad():
-            logits = self.logits(inputs, True).transpose(1, 2)
-            each = labels.repeat_interleave(len(logits) // self.lanes, dim=0)
-            losses = functional.cross_entropy(logits, each, reduction="none").mean(dim=1)
+            losses = self.losses(inputs, labels)
             # Members share no weight, so the gradient of the sum holds each member's own.
             gradients = torch.autograd.grad(losses.sum(), self._leaves)
         with torch.no_grad():
             for leaf, gradient, rates in zip(self._leaves, gradients, self._rates, strict=True):
                 leaf.addcmul_(gradient, rates, value=-1)
         return losses.detach()
+
+    def losses(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """The training loss of every member, shape (members,)."""
+        logits = self.logits(inputs, True).transpose(1, 2)
+        each = labels.repeat_interleave(len(logits) // self.lanes, dim=0)
+        return functional.cross_entropy(logits, each, reduction="none").mean(dim=1)
 
     def logits(self, inputs: Tensor, train: bool) -> Tensor:
         """Logits, shape (members, batch, output_dim), of `inputs` of shape (lanes, batch, input_dim)."""

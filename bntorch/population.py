@@ -38,6 +38,8 @@ class Population:
         precision: of float32 matrix products.
     """
 
+    _stacked: type[StackedMembers] = StackedMembers
+
     def __init__(
         self,
         spec: ModelSpec,
@@ -69,7 +71,7 @@ class Population:
                 for key in natives[id(states[0])]
             }
             self._members.append(
-                StackedMembers(self._spec, state, rates[part], together)
+                self._stacked(self._spec, state, rates[part], together)
                 if stacks
                 else MappedMembers(self._spec, state, rates[part], dtype, parts)
             )

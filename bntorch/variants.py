@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bntorch.backend import TorchBackend
+from bntorch.device import find_device
 from bntorch.parts import mode
 from parity.errors import InputError
 
@@ -20,10 +21,15 @@ def compiled(backend: TorchBackend) -> TorchBackend:
     Raises:
         InputError: there is no C++ compiler, which `torch.compile` needs on a CPU.
     """
+    find_compiler(backend.device)
+    return replace(backend, parts=replace(backend.parts, apply=compiled_apply))
+
+
+def find_compiler(device: str = "") -> None:
+    """Raise `InputError` unless there is what `torch.compile` needs."""
     compilers = [os.environ.get("CXX") or "g++", "clang++"]
-    if not any(shutil.which(compiler) for compiler in compilers):
+    if find_device(device).type == "cpu" and not any(shutil.which(compiler) for compiler in compilers):
         raise InputError(f"torch.compile needs a C++ compiler, and there is no {' or '.join(compilers)}; install one")
-    return replace(backend, parts=replace(backend.parts, apply=_compiled_apply))
 
 
 def stock_norm(backend: TorchBackend) -> TorchBackend:
@@ -44,11 +50,16 @@ def _stock_normalize(
     return functional.batch_norm(x, mean, var, scale, bias, training=False, eps=eps)
 
 
-def _compiled_apply(
-    net: nn.Module, inputs: Tensor, train: bool, activations: dict[str, Tensor] | None = None
+def compiled_apply(
+    net: nn.Module,
+    inputs: Tensor,
+    train: bool,
+    activations: dict[str, Tensor] | None = None,
+    compiler_mode: str = "default",
 ) -> Tensor:
+    """`parts.apply` as a compiled program."""
     if net._compiled_call_impl is None:
-        net.compile()
+        net.compile(mode=compiler_mode)
     with mode(net, train):
         return net(inputs, activations)
 

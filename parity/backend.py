@@ -5,7 +5,7 @@ returned is never written to, nor read, afterwards.
 """
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -85,6 +85,25 @@ class Evaluation:
     accuracy: NDArray[np.floating]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mode:
+    """A way to train that can be timed: a backend of the same framework whose `population` runs that way.
+
+    Args:
+        of: makes that backend of the framework's plain one.
+        many: whether it trains many members; otherwise one.
+        side_by_side: whether it trains a lane of members on each device or core.
+        compiles: whether it has a compiler to wait for that costs far more than a run of it.
+        loop: whether it is a plain loop of single updates, as in the lab.
+    """
+
+    of: Callable[[Any], Any]
+    many: bool = False
+    side_by_side: bool = False
+    compiles: bool = False
+    loop: bool = False
+
+
 class Learner(Protocol):
     """One network and its state, stepped from outside.
 
@@ -139,7 +158,8 @@ class Backend(Protocol):
 
     If it has `lanes: int`, how many lanes of a population it trains side by side in about the time of one, then its
     `population` also takes `lanes`, and as `weights` a sequence of states, one for each member. `own_process()` sets up
-    a process that is the program's own, before the framework starts in it.
+    a process that is the program's own, before the framework starts in it. `modes() -> Mapping[str, Mode]` are the ways
+    to train that are worth timing.
     """
 
     @property
