@@ -1,7 +1,14 @@
 """The timed ways to run, in JAX."""
 
-from collections.abc import Mapping, Sequence
+import gzip
+import json
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,19 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnjax.backend import JaxBackend
+from bnjax.device import find_device, matmul_precision
 from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
+from bnjax.population import ONE_THREAD_EACH, Population
 from bnjax.train import TrainState, sgd_step
 from parity.backend import Mode, PassRecord, lane_batches, member_states
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
+
+Shape = tuple[int, ...]
+PRODUCTS = 8  # in one call, so that the call itself counts little
 
 
 @partial(jax.jit, donate_argnames="net")
 def loop_step(
     net: TrainState, inputs: jax.Array, labels: jax.Array, batch: jax.Array, learning_rate: jax.Array
 ) -> tuple[TrainState, jax.Array]:
-    """One update on the samples that `batch` names, and the loss before it: one program, the minibatch's choice in it."""
+    """One update on the samples that `batch` names, and the loss before it, as one program."""
     net, output = sgd_step(net, inputs[batch], labels[batch], learning_rate)
     return net, output.loss
 
@@ -91,3 +103,52 @@ MODES: dict[str, Mode] = {
     "population_vmap": Mode(of=population, many=True),
     "population_sharded": Mode(of=population, many=True, side_by_side=True),
 }
+
+
+def product(backend: JaxBackend, left: Shape, right: Shape) -> Callable[[], None]:
+    """A call of it makes `PRODUCTS` matrix products of float32 operands on one device, a CPU's core, and waits."""
+
+    def multiply(many: jax.Array, y: jax.Array) -> jax.Array:
+        return jax.lax.map(lambda x: x @ y, many)
+
+    with jax.default_device(find_device(backend.device)), matmul_precision(backend.precision):
+        operands = jnp.ones((PRODUCTS, *left)), jnp.ones(right)
+        program = jax.jit(multiply, compiler_options=ONE_THREAD_EACH).lower(*operands).compile()
+    return lambda: program(*operands).block_until_ready()
+
+
+def profile(population: Population, indices: NDArray[np.integer]) -> list[tuple[str, float]]:
+    """Operations of `population.run_pass(indices)`, each with its seconds, by what they were written as.
+
+    XLA names what it has fused; the names here are those of the last operation in each fusion.
+    """
+    names = _operations(population.program_text(indices.shape[-1]))
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            population.run_pass(indices)
+        (path,) = Path(folder).rglob("*.trace.json.gz")
+        events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+    found: Counter[str] = Counter()
+    for event in events:
+        operation = event.get("args", {}).get("hlo_op")
+        if operation in names:
+            found[names[operation]] += event.get("dur", 0.0) / 1e6
+    return found.most_common()
+
+
+def _operations(program: str) -> dict[str, str]:
+    """What each instruction of a compiled program does, such as `backward linear dot_general`."""
+    names = {}
+    for name, path in re.findall(r"%?([\w.-]+) = [^\n]*op_name=\"([^\"]+)\"", program):
+        if "/while" in path and " while(" not in path:
+            *_, layer, operation = ["", *re.sub(r"_\d+", "", path).split("/")]
+            layer = layer if layer.isidentifier() else ""
+            names[name] = " ".join(filter(None, ["backward" if "transpose(" in path else "", layer, operation]))
+    return names
+
+
+def environment(backend: JaxBackend) -> dict[str, str]:
+    """Where it computes, and what it was told by JAX's variables."""
+    device = find_device(backend.device)
+    count = len(jax.local_devices(backend=device.platform))
+    return {"jax devices": f"{count} of {device.device_kind}", "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}

@@ -137,3 +137,10 @@ class Population:
                 self._on_host = jax.device_get(self._nets.variables)
             variables = jax.tree.map(lambda leaf: leaf[member], self._on_host)
             return self._parts.weight_import.save(from_native(variables, self._spec))
+
+    def program_text(self, batch_size: int) -> str:
+        """The compiled program of `run_pass`, in XLA's own words."""
+        with self._settings():
+            batches = self._share(np.zeros((self._lanes, CHUNK, batch_size), np.int32), LANES)
+            arguments = self._inputs, self._labels, batches, self._share(np.int32(1)), self._learning_rates
+            return self._run_lanes.lower(self._nets, *arguments, mesh=self._mesh).compile().as_text()

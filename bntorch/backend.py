@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any, ClassVar, Self
 
@@ -15,7 +16,7 @@ from bntorch.learner import Learner
 from bntorch.parts import HONEST, Parts
 from bntorch.population import Population
 from bntorch.weights import from_native, to_native
-from parity.backend import Inputs, Mode
+from parity.backend import Inputs, Modes
 from parity.data import Dataset
 from parity.faults import replace_part
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
@@ -85,11 +86,11 @@ class TorchBackend:
 
         return VARIANTS  # pyright: ignore[reportReturnType]
 
-    def modes(self) -> Mapping[str, Mode]:
-        """The ways to train that are worth timing, by name."""
-        from bntorch.modes import MODES  # they are made of this class
+    def modes(self) -> Modes:
+        """The ways to train that are worth timing, and what a benchmark needs beside them."""
+        from bntorch import modes  # they are made of this class
 
-        return MODES
+        return Modes(modes.MODES, modes.PRODUCTS, partial(modes.product, self), modes.profile, modes.environment(self))
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """A network at the given weights."""

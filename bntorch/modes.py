@@ -1,6 +1,6 @@
 """The timed ways to run, in PyTorch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from bntorch.backend import TorchBackend
+from bntorch.device import find_device, matmul_precision, one_thread_each
 from bntorch.learner import Learner
 from bntorch.members import StackedMembers
 from bntorch.parts import HONEST, Parts
@@ -20,6 +21,9 @@ from bntorch.weights import to_numpy
 from parity.backend import Mode, PassRecord, lane_batches, member_states
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
+
+Shape = tuple[int, ...]
+PRODUCTS = 8  # in one call, so that the call itself counts little
 
 
 class LoopPopulation:
@@ -128,3 +132,38 @@ MODES: dict[str, Mode] = {
     "population_eager": Mode(of=population, many=True, side_by_side=True),
     "population_compiled": Mode(of=compiled_population, many=True, side_by_side=True, compiles=True),
 }
+
+
+def product(backend: TorchBackend, left: Shape, right: Shape) -> Callable[[], None]:
+    """A call of it makes `PRODUCTS` matrix products of float32 operands on one device, a CPU's core, and waits."""
+    device = find_device(backend.device)
+    x, y = torch.ones(left, device=device), torch.ones(right, device=device)
+    out = torch.matmul(x, y)
+
+    def multiply() -> None:
+        with matmul_precision(backend.precision), one_thread_each(device):
+            for _ in range(PRODUCTS):
+                torch.matmul(x, y, out=out)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+
+    return multiply
+
+
+def profile(population: Population, indices: NDArray[np.integer]) -> list[tuple[str, float]]:
+    """Operations of `population.run_pass(indices)`, each with its seconds, by PyTorch's names."""
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if torch.cuda.is_available():
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profiler:
+        population.run_pass(indices)
+    events = profiler.key_averages()
+    found = {event.key: (event.self_device_time_total or event.self_cpu_time_total) / 1e6 for event in events}
+    return sorted(found.items(), key=lambda item: -item[1])
+
+
+def environment(backend: TorchBackend) -> dict[str, str]:
+    """Where it computes, and with how many threads."""
+    device = find_device(backend.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return {"torch device": f"{device.type}, {name}", "torch threads": str(torch.get_num_threads())}

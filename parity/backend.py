@@ -104,6 +104,26 @@ class Mode:
     loop: bool = False
 
 
+@dataclass(frozen=True)
+class Modes:
+    """What a benchmark needs of a framework.
+
+    Args:
+        named: its modes, by name.
+        products: matrix products in a call of what `product` gives.
+        product: for the shapes of two float32 operands, a function that multiplies them `products` times on one device,
+            of a CPU one core, and waits.
+        profile: for a population and indices, the operations of a pass with the seconds of each, the longest first.
+        environment: devices, threads and flags, in words.
+    """
+
+    named: Mapping[str, Mode]
+    products: int
+    product: Callable[[tuple[int, ...], tuple[int, ...]], Callable[[], None]]
+    profile: Callable[[Any, NDArray[np.integer]], list[tuple[str, float]]]
+    environment: Mapping[str, str]
+
+
 class Learner(Protocol):
     """One network and its state, stepped from outside.
 
@@ -158,8 +178,8 @@ class Backend(Protocol):
 
     If it has `lanes: int`, how many lanes of a population it trains side by side in about the time of one, then its
     `population` also takes `lanes`, and as `weights` a sequence of states, one for each member. `own_process()` sets up
-    a process that is the program's own, before the framework starts in it. `modes() -> Mapping[str, Mode]` are the ways
-    to train that are worth timing.
+    a process that is the program's own, before the framework starts in it. `modes() -> Modes` is
+    what a benchmark times.
     """
 
     @property

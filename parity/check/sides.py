@@ -15,7 +15,7 @@ from multiprocessing import Pipe
 from threading import Lock
 from typing import Any, Protocol
 
-from parity.backend import Backend, backend_names, load_backend
+from parity.backend import Backend, backend_names, load_backend, own_process
 from parity.check.episode import SideError
 from parity.errors import InputError
 
@@ -31,6 +31,8 @@ class SideSpec:
         precision: of float32 matrix products.
         time_limit: seconds that one answer may take; None for no limit.
         threads: of the libraries that take OpenMP's word for it, where the environment says nothing.
+        settings: further variables of its process's environment, by name.
+        whole_machine: whether its process is set up to use every core (`own_process` of the backend).
     """
 
     target: Any
@@ -39,6 +41,8 @@ class SideSpec:
     precision: str = "highest"
     time_limit: float | None = 120.0
     threads: int = 1
+    settings: tuple[tuple[str, str], ...] = ()
+    whole_machine: bool = False
 
     @property
     def name(self) -> str:
@@ -89,6 +93,8 @@ def _load(spec: SideSpec) -> Any:
     options = {"device": spec.device, "precision": spec.precision}
     wanted = {name: value for name, value in options.items() if value != SideSpec.__dataclass_fields__[name].default}
     if spec.target in backend_names():
+        if spec.whole_machine:
+            own_process(spec.target)
         return load_backend(spec.target, **wanted)
     module, colon, attribute = spec.target.partition(":")
     if not (module and colon and attribute):
@@ -163,7 +169,7 @@ class ProcessSide:
         self._process = subprocess.Popen(
             [sys.executable, "-c", START, str(theirs.fileno()), *sys.path, ""],
             pass_fds=[theirs.fileno()],
-            env={**dict.fromkeys(THREAD_SETTINGS, str(spec.threads)), **os.environ},
+            env={**dict.fromkeys(THREAD_SETTINGS, str(spec.threads)), **os.environ, **dict(spec.settings)},
             stdin=subprocess.DEVNULL,
             stdout=2,
             process_group=0,  # Ctrl-C is the check's, which then ends this one

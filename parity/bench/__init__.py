@@ -1,0 +1,11 @@
+"""Which framework is faster on this machine, in which mode, measured so that both camps accept it.
+
+Every mode trains the same networks from the same weights on the same minibatches, in processes that take turns, and its
+time counts only if its steps are those of the reference.
+"""
+
+from parity.bench.config import PRESETS, BenchConfig, Case
+from parity.bench.records import BenchReport, Row
+from parity.bench.run import bench
+
+__all__ = ["PRESETS", "BenchConfig", "BenchReport", "Case", "Row", "bench"]

@@ -1,0 +1,135 @@
+"""What a machine needs at least for a model-step: its matrix products, or its memory traffic, whichever takes longer.
+
+The products of an SGD update of one network, for a batch of n samples::
+
+    forward     (n, fan_in) @ (fan_in, fan_out)       of every layer
+    backward    (fan_in, n) @ (n, fan_out)            of every layer: the kernel's gradient
+                (n, fan_out) @ (fan_out, fan_in)      of every layer but the first: the input's
+
+each at the best rate that any framework or NumPy shows on this machine, in either order of the operands, alone or for
+several models at once, on one core times the number of cores. The memory traffic is one read and one write of every
+weight, at the rate of a copy on all cores at once. Element-wise work, the choice of the minibatch and the loss count
+nothing, so no real step reaches the floor.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from parity.bench.config import Case
+from parity.weights import weight_shapes
+
+STACKED = (1, 8)  # models at once
+MEASUREMENTS = 7
+MEASURED_SECONDS = 0.004
+COPIED_BYTES = 2**26
+
+Shape = tuple[int, ...]
+Timer = Callable[[Shape, Shape], float]
+"""Seconds of one matrix product of operands of these shapes, on one core or device."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A matrix product (rows, inner) @ (inner, columns), `count` times in a model-step.
+
+    `shared` says whether models that are trained on the same minibatch share its left operand.
+    """
+
+    rows: int
+    inner: int
+    columns: int
+    shared: bool
+    count: int = 1
+
+
+def products(case: Case) -> Iterator[Product]:
+    """The matrix products of a model-step."""
+    spec, n = case.spec, case.batch_size
+    fans = [(spec.input_dim, case.width, True)] + [(case.width, case.width, False)] * (case.depth - 1)
+    for fan_in, fan_out, first in [*fans, (case.width, spec.output_dim, False)]:
+        yield Product(n, fan_in, fan_out, first)
+        yield Product(fan_in, n, fan_out, first)
+        if not first:
+            yield Product(n, fan_out, fan_in, False)
+
+
+def layouts(product: Product) -> Iterator[tuple[Shape, Shape, int]]:
+    """The shapes of the operands of a product for one model or several, and for how many."""
+    m, k, n = product.rows, product.inner, product.columns
+    for stacked in STACKED:
+        if product.shared or stacked == 1:
+            yield (m, k), (k, n * stacked), stacked
+            yield (n * stacked, k), (k, m), stacked
+        else:
+            yield (stacked, m, k), (stacked, k, n), stacked
+            yield (stacked, n, k), (stacked, k, m), stacked
+
+
+class Floor:
+    """The floor of every case.
+
+    Args:
+        timers: the best of them counts.
+        copy_rate: bytes per second, read and written, of all devices together.
+        devices: cores or devices that work at once.
+    """
+
+    def __init__(self, timers: list[Timer], copy_rate: float, devices: int) -> None:
+        self._copy_rate, self._devices = copy_rate, devices
+
+        @cache
+        def seconds(product: Product) -> float:
+            return min(timer(left, right) / stacked for left, right, stacked in layouts(product) for timer in timers)
+
+        self._seconds = seconds
+
+    def microseconds(self, case: Case) -> float:
+        """Of a model-step, by a population that fills all devices."""
+        multiplying = sum(self._seconds(product) for product in products(case)) / self._devices
+        return 1e6 * max(multiplying, self.moving_seconds(case))
+
+    def moving_seconds(self, case: Case) -> float:
+        """Of one read and one write of every weight."""
+        weights = sum(int(np.prod(shape)) for shape in weight_shapes(case.spec).values())
+        return 2 * 4 * weights / self._copy_rate
+
+
+def numpy_seconds(left: Shape, right: Shape) -> float:
+    """Seconds of a matrix product in NumPy, in float32; threads are those of its process."""
+    x, y = np.ones(left, np.float32), np.ones(right, np.float32)
+    out = np.matmul(x, y)
+    return best_seconds(lambda: np.matmul(x, y, out=out))
+
+
+def best_seconds(work: Callable[[], object]) -> float:
+    """The least that a piece of work takes, over a few measurements of many."""
+    work()
+    start = time.perf_counter()
+    work()
+    repeats = max(1, round(MEASURED_SECONDS / max(time.perf_counter() - start, 1e-7)))
+    found = []
+    for _ in range(MEASUREMENTS):
+        start = time.perf_counter()
+        for _ in range(repeats):
+            work()
+        found.append((time.perf_counter() - start) / repeats)
+    return min(found)
+
+
+def copy_rate() -> float:
+    """Bytes per second, read and written, of copies on all cores at once."""
+    cores = len(os.sched_getaffinity(0))
+    pairs = [(np.ones(COPIED_BYTES // 8), np.ones(COPIED_BYTES // 8)) for _ in range(cores)]
+
+    def copy(pair: tuple[np.ndarray, np.ndarray]) -> None:
+        np.copyto(*pair)
+
+    with ThreadPoolExecutor(cores) as threads:
+        seconds = best_seconds(lambda: list(threads.map(copy, pairs)))
+    return 2 * COPIED_BYTES * cores / seconds

@@ -1,0 +1,81 @@
+"""What a benchmark finds out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from parity.bench.config import BenchConfig, Case
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One mode in one case. Times are microseconds per model-step: one SGD update of one model. None: not measured.
+
+    Args:
+        framework: name of the backend.
+        mode: name of the way to train.
+        device: where it ran.
+        precision: of float32 matrix products.
+        case: the network and its training.
+        population: how many models were trained at once, on all devices together.
+        compile_s: seconds until the first updates were done, less what they take afterwards; caches were empty.
+        median_us: of the samples.
+        low_us: lower end of the median's 95% bootstrap interval.
+        high_us: its upper end.
+        floor_us: what the machine needs at least; see `parity.bench.floor`.
+        ratio_to_floor: `median_us / floor_us`.
+        ratio_to_lab_loop: the lab's loop over this one; above 1 is faster.
+        paid_after: model-steps after which the time to compile has been won back against the framework's plain loop.
+        samples_us: every sample, in the order in which they were taken.
+        note: why there is no time, or what else is to be known.
+    """
+
+    framework: str
+    mode: str
+    device: str
+    precision: str
+    case: Case
+    population: int
+    compile_s: float | None = None
+    median_us: float | None = None
+    low_us: float | None = None
+    high_us: float | None = None
+    floor_us: float | None = None
+    ratio_to_floor: float | None = None
+    ratio_to_lab_loop: float | None = None
+    paid_after: float | None = None
+    samples_us: tuple[float, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation in a profile.
+
+    Args:
+        name: the framework's own.
+        share: of the time of all operations.
+    """
+
+    name: str
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchReport:
+    """All that a benchmark found out, and how.
+
+    Args:
+        config: what was asked for.
+        rows: by case, framework and mode.
+        profiles: where the time of a framework's population goes, by framework.
+        environment: versions, machine, threads and flags.
+        command: what made it.
+        seconds: that it took.
+    """
+
+    config: BenchConfig
+    rows: tuple[Row, ...]
+    environment: Mapping[str, str]
+    command: str
+    seconds: float
+    profiles: Mapping[str, tuple[Operation, ...]] = field(default_factory=dict)

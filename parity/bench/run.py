@@ -1,0 +1,282 @@
+"""A benchmark from its configuration to its report."""
+
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from parity.backend import Mode
+from parity.bench import worker
+from parity.bench.config import BenchConfig, Case
+from parity.bench.floor import Floor, copy_rate
+from parity.bench.records import BenchReport, Operation, Row
+from parity.bench.statistics import median_interval
+from parity.bench.trust import choose_batch, judge
+from parity.bench.worker import Key
+from parity.check.episode import SideError
+from parity.check.sides import Side, SideSpec, open_side
+from parity.sweep.progress import Progress, SilentProgress
+
+LAB_LOOP = "eager_loop"  # the lab's: a plain loop of eager updates
+SHOWN_OPERATIONS = 10
+WITNESS = "numpy"
+
+
+@dataclass
+class _Timed:
+    """A mode in a case, while it is measured."""
+
+    framework: str
+    mode: Mode
+    key: Key
+    population: int = 0
+    first_s: float = 0.0
+    samples: list[float] = field(default_factory=list)
+    note: str = ""
+
+
+def bench(config: BenchConfig, *, progress: Progress | None = None, command: str | None = None) -> BenchReport:
+    """Time every mode of every framework in every case.
+
+    Args:
+        config: what to measure.
+        progress: is told how far it is.
+        command: what made it, for the report; None for this call.
+
+    Raises:
+        InputError: bad input, or a framework that cannot start.
+
+    Example::
+
+        report = parity.bench.bench(BenchConfig(frameworks=("jax", "torch"), cases=(Case(depth=1),)))
+        for row in report.rows:
+            print(row.framework, row.mode, row.population, row.median_us)
+    """
+    start = time.perf_counter()
+    with _open(config) as sides, open_side(SideSpec(target=WITNESS, threads=1)) as witness, _told(progress) as tell:
+        modes = {name: side.call(worker.describe_modes) for name, side in sides.items()}
+        floor = _floor(config, sides, witness)
+        rows: list[Row] = []
+        for number, case in enumerate(config.cases):
+            tell(number / (len(config.cases) + 1), str(case))
+            timed = list(_plan(config, modes, case))
+            _measure(config, sides, case, timed)
+            rows += _rows(config, timed, floor.microseconds(case))
+        tell(len(config.cases) / (len(config.cases) + 1), "profiles")
+        profiles = {name: found for name, side in sides.items() if (found := _profile(config, side, modes[name]))}
+        environment = _environment(sides)
+        tell(1.0, "done")
+    return BenchReport(
+        config=config,
+        rows=tuple(rows),
+        profiles=profiles,
+        environment=environment,
+        command=command or f"parity.bench.bench({config})",
+        seconds=time.perf_counter() - start,
+    )
+
+
+@contextmanager
+def _told(progress: Progress | None) -> Iterator[Any]:
+    with progress or SilentProgress() as telling:
+        yield telling.update
+
+
+@contextmanager
+def _open(config: BenchConfig) -> Iterator[dict[str, Side]]:
+    """A process for each framework, with caches of compiled programs that are empty and its own."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bnparity-bench-"))
+        sides: dict[str, Side] = {}
+        for name in config.frameworks:
+            caches = {"JAX_COMPILATION_CACHE_DIR": "jax", "TORCHINDUCTOR_CACHE_DIR": "inductor"}
+            spec = SideSpec(
+                target=name,
+                device=config.device,
+                precision=config.precision,
+                time_limit=config.time_limit,
+                threads=len(os.sched_getaffinity(0)),
+                settings=tuple((key, os.path.join(folder, leaf)) for key, leaf in caches.items()),
+                whole_machine=True,
+            )
+            sides[name] = stack.enter_context(open_side(spec))
+        yield sides
+
+
+def _plan(config: BenchConfig, modes: Mapping[str, Mapping[str, Mode]], case: Case) -> Iterator[_Timed]:
+    """What is timed in a case. The plain loops are always there: the other modes are held against them."""
+    for framework in config.frameworks:
+        for name, mode in modes[framework].items():
+            if mode.compiles and not case.compiled:
+                continue
+            if not mode.many and not mode.loop and not case.loops:
+                continue
+            for members in case.populations if mode.many else (1,):
+                yield _Timed(framework, mode, Key(case, name, members))
+
+
+def _measure(config: BenchConfig, sides: Mapping[str, Side], case: Case, timed: Sequence[_Timed]) -> None:
+    """Make every mode ready, judge its steps, time it in turns, and judge it again."""
+    for one in timed:
+        _attempt(one, partial(_prepare, config, sides[one.framework]))
+    for turn in (config.frameworks, config.frameworks[::-1]):
+        for framework in turn:
+            for one in timed:
+                if one.framework == framework:
+                    _attempt(one, partial(_time, config, sides[framework]))
+    for one in timed:
+        _attempt(one, partial(_judge, config, sides[one.framework], 0))
+    for framework, side in sides.items():
+        _forget(side, [one.key for one in timed if one.framework == framework])
+
+
+def _attempt(one: _Timed, work: Any) -> None:
+    """Do something with a mode, unless it has failed; what a framework raises is the mode's note."""
+    if one.note:
+        return
+    try:
+        work(one)
+    except SideError as error:
+        one.note = str(error)
+
+
+def _prepare(config: BenchConfig, side: Side, one: _Timed) -> None:
+    prepared = side.call(worker.prepare, one.key, config.num_samples)
+    one.population, one.first_s, one.note = prepared.population, prepared.first_s, prepared.note
+    if one.note:
+        return
+    if not one.mode.compiles:  # whose float64 is another compilation
+        _judge_in_float64(config, side, one)
+    _judge(config, side, -1, one)
+
+
+def _judge_in_float64(config: BenchConfig, side: Side, one: _Timed) -> None:
+    wide = replace(one, key=replace(one.key, dtype="float64"))
+    prepared = side.call(worker.prepare, wide.key, config.num_samples)
+    one.note = prepared.note
+    if not one.note:
+        _judge(config, side, -1, wide)
+        one.note = wide.note
+        _forget(side, [wide.key])
+
+
+def _judge(config: BenchConfig, side: Side, member: int, one: _Timed) -> None:
+    """Hold one step of a member against the reference."""
+    key, member = one.key, member % one.population
+    data = worker.training_set(config.num_samples, key.case.spec)
+    rng = np.random.default_rng(len(one.samples))
+    state = side.call(worker.state, key, member)
+    batch = choose_batch(
+        key, config.precision, state, lambda: rng.integers(config.num_samples, size=key.case.batch_size), data
+    )
+    verdict = judge(key, config.precision, side.call(worker.sample, key, config.num_samples, member, batch))
+    if verdict.problem:
+        one.note = f"failed the parity check in {key.dtype}: {verdict.problem}"
+
+
+def _time(config: BenchConfig, side: Side, one: _Timed) -> None:
+    seconds = side.call(worker.time_blocks, one.key, config.num_samples, config.blocks, config.block_seconds)
+    one.samples += [1e6 * value / one.population for value in seconds]
+
+
+def _forget(side: Side, keys: Sequence[Key]) -> None:
+    try:
+        side.call(worker.release, keys)
+    except SideError:
+        return  # it has ended, and has nothing left to forget
+
+
+def _rows(config: BenchConfig, timed: Sequence[_Timed], floor_us: float) -> Iterator[Row]:
+    def median_of(one: _Timed | None) -> float | None:
+        return None if one is None or one.note or not one.samples else median_interval(one.samples)[0]
+
+    loops = {one.framework: median_of(one) for one in timed if one.mode.loop}
+    lab = median_of(next((one for one in timed if one.key.mode == LAB_LOOP), None))
+    for one in timed:
+        row = Row(
+            framework=one.framework,
+            mode=one.key.mode,
+            device=config.device or "default",
+            precision=config.precision,
+            case=one.key.case,
+            population=one.population or one.key.members,
+            note=one.note,
+        )
+        if one.note:
+            yield row
+            continue
+        median, low, high = median_interval(one.samples)
+        compile_s = max(0.0, one.first_s - median * one.population * worker.WARM_UP / 1e6)
+        loop = loops.get(one.framework)
+        gain = loop - median if loop is not None and not one.mode.loop else 0.0
+        yield replace(
+            row,
+            compile_s=compile_s,
+            median_us=median,
+            low_us=low,
+            high_us=high,
+            floor_us=floor_us,
+            ratio_to_floor=median / floor_us,
+            ratio_to_lab_loop=None if lab is None else lab / median,
+            paid_after=1e6 * compile_s / gain if gain > 0 else None,
+            samples_us=tuple(one.samples),
+        )
+
+
+def _floor(config: BenchConfig, sides: Mapping[str, Side], witness: Side) -> Floor:
+    on_cpu = config.device in ("", "cpu")
+    timed = {**sides, WITNESS: witness} if on_cpu else sides
+    timers = [partial(side.call, worker.product_seconds) for side in timed.values()]
+    cores = len(os.sched_getaffinity(0)) if on_cpu else 1
+    return Floor(timers, copy_rate(), cores)
+
+
+def _profile(config: BenchConfig, side: Side, modes: Mapping[str, Mode]) -> tuple[Operation, ...]:
+    name = next((name for name, mode in modes.items() if mode.many and not mode.compiles), None)
+    if name is None or not config.profile_depth:
+        return ()
+    key = Key(Case(depth=config.profile_depth, populations=(8,)), name, 8, one_lane=True)
+    try:
+        found = side.call(worker.profile, key, config.num_samples)
+    except SideError:
+        return ()
+    total = sum(seconds for _, seconds in found)
+    return tuple(Operation(operation, seconds / total) for operation, seconds in found[:SHOWN_OPERATIONS] if total)
+
+
+def _environment(sides: Mapping[str, Side]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for side in sides.values():
+        found |= side.call(worker.environment)
+    ours = {
+        "bnparity": version("bnparity"),
+        "python": platform.python_version(),
+        "numpy": version("numpy"),
+        "machine": f"{platform.system()} {platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "processor": _processor(),
+        "load": " ".join(f"{value:.2f}" for value in os.getloadavg()),
+    }
+    return found | ours
+
+
+def _processor() -> str:
+    """The processor's name and clock, where the system tells."""
+    wanted = {"model name": "", "cpu MHz": ""}
+    try:
+        with open("/proc/cpuinfo") as lines:
+            for line in lines:
+                name, _, value = line.partition(":")
+                if name.strip() in wanted and not wanted[name.strip()]:
+                    wanted[name.strip()] = value.strip()
+    except OSError:
+        return platform.processor()
+    clock = f", {wanted['cpu MHz']} MHz" if wanted["cpu MHz"] else ""
+    return (wanted["model name"] or platform.processor()) + clock

@@ -1,0 +1,185 @@
+"""What a framework's process does for a benchmark. Each function is handed the backend of the process."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.backend import Backend, Mode, Population
+from parity.bench.config import Case
+from parity.bench.floor import Shape, best_seconds, numpy_seconds
+from parity.errors import InputError
+from parity.spec import DType
+from parity.weights import Array, Weights, draw_weights
+
+WARM_UP = 64  # updates, in one call: what the first call compiles, the second does not
+MOST_UPDATES = 4096
+# Powers of two, which every dtype holds exactly; small, so that no network of the benchmark diverges.
+HIGHEST_RATE, LOWEST_RATE = 2.0**-6, 2.0**-9
+
+
+@dataclass(frozen=True)
+class Key:
+    """A mode in a case; `members` are those of a lane."""
+
+    case: Case
+    mode: str
+    members: int
+    dtype: DType = "float32"
+    one_lane: bool = False
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of a mode: how it is to be timed, or why it is not."""
+
+    population: int = 0
+    lanes: int = 1
+    first_s: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One update of one member, seen from outside.
+
+    Args:
+        before: the member's state, by neutral name.
+        inputs: the minibatch, shape (batch, input_dim).
+        labels: shape (batch,).
+        learning_rate: of the member.
+        loss: what the update showed.
+        after: the state afterwards.
+    """
+
+    before: Weights
+    inputs: Array
+    labels: NDArray[np.integer]
+    learning_rate: float
+    loss: float
+    after: Weights
+
+
+@dataclass
+class _Running:
+    population: Population
+    rates: tuple[float, ...]
+    lanes: int
+    rng: np.random.Generator
+
+    def indices(self, num_samples: int, updates: int, batch_size: int) -> NDArray[np.integer]:
+        shape = (updates, batch_size) if self.lanes == 1 else (self.lanes, updates, batch_size)
+        return self.rng.integers(num_samples, size=shape)
+
+
+_running: dict[Key, _Running] = {}
+
+
+def modes(backend: Any) -> Mapping[str, Mode]:
+    """The ways to train that the backend offers."""
+    return backend.modes().named if hasattr(backend, "modes") else {}
+
+
+def describe_modes(backend: Any) -> dict[str, Mode]:
+    """The modes, without what makes them: that stays in this process."""
+    return {name: replace(mode, of=None) for name, mode in modes(backend).items()}
+
+
+def training_set(num_samples: int, spec: Any) -> tuple[Array, NDArray[np.integer]]:
+    """Standard normal inputs and uniform labels, the same in every process."""
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((num_samples, spec.input_dim), np.float32)
+    return inputs, rng.integers(spec.output_dim, size=num_samples)
+
+
+def prepare(backend: Any, key: Key, num_samples: int) -> Prepared:
+    """Make a mode ready to be timed."""
+    try:
+        mode = modes(backend)[key.mode]
+        varied: Backend = mode.of(backend)
+        lanes = getattr(varied, "lanes", 1) if mode.side_by_side and not key.one_lane else 1
+        members = lanes * (key.members if mode.many else 1)
+        rates = tuple(HIGHEST_RATE if m % 2 else LOWEST_RATE for m in range(members))
+        start = time.perf_counter()
+        inputs, labels = training_set(num_samples, key.case.spec)
+        options = {"lanes": lanes} if hasattr(varied, "lanes") else {}
+        population = varied.population(
+            key.case.spec, draw_weights(key.case.spec, 0), rates, inputs, labels, key.dtype, **options
+        )
+        running = _Running(population, rates, lanes, np.random.default_rng(1))
+        population.run_pass(running.indices(num_samples, WARM_UP, key.case.batch_size))
+        _running[key] = running
+        return Prepared(members, lanes, time.perf_counter() - start)
+    except InputError as error:
+        return Prepared(note=str(error))
+
+
+def time_blocks(backend: Any, key: Key, num_samples: int, blocks: int, block_seconds: float) -> list[float]:
+    """Seconds per update of `blocks` blocks, each at least `block_seconds` long; every block is waited for."""
+    del backend
+    running, size = _running[key], key.case.batch_size
+    indices = running.indices(num_samples, WARM_UP, size)
+    start = time.perf_counter()
+    running.population.run_pass(indices)
+    passes = max(1, min(round(block_seconds / (time.perf_counter() - start)), MOST_UPDATES // WARM_UP))
+    indices = running.indices(num_samples, passes * WARM_UP, size)
+    found = []
+    for _ in range(blocks):
+        start = time.perf_counter()
+        running.population.run_pass(indices)
+        found.append((time.perf_counter() - start) / (passes * WARM_UP))
+    return found
+
+
+def state(backend: Any, key: Key, member: int) -> Weights:
+    """The state of a member."""
+    del backend
+    return _running[key].population.weights(member)
+
+
+def sample(backend: Any, key: Key, num_samples: int, member: int, batch: NDArray[np.integer]) -> Sample:
+    """One update of all members on the samples `batch` in the lane of a member, and what it did to that one."""
+    del backend
+    running, (inputs, labels) = _running[key], training_set(num_samples, key.case.spec)
+    indices = running.indices(num_samples, 1, key.case.batch_size)
+    lane = member * running.lanes // len(running.rates)
+    if running.lanes == 1:
+        indices[0] = batch
+    else:
+        indices[lane, 0] = batch
+    before = running.population.weights(member)
+    record = running.population.run_pass(indices)
+    after = running.population.weights(member)
+    loss = float(record.losses[0, member])
+    return Sample(before, inputs[batch], labels[batch], running.rates[member], loss, after)
+
+
+def release(backend: Any, keys: Sequence[Key]) -> None:
+    """Forget modes that have been timed."""
+    del backend
+    for key in keys:
+        _running.pop(key, None)
+
+
+def environment(backend: Any) -> dict[str, str]:
+    """Versions, and what else the backend says of where it runs."""
+    return dict(backend.versions()) | (dict(backend.modes().environment) if hasattr(backend, "modes") else {})
+
+
+def product_seconds(backend: Any, left: Shape, right: Shape) -> float:
+    """Seconds of a matrix product on one device."""
+    if not hasattr(backend, "modes"):
+        return numpy_seconds(left, right)
+    return best_seconds(backend.modes().product(left, right)) / backend.modes().products
+
+
+def profile(backend: Any, key: Key, num_samples: int) -> list[tuple[str, float]]:
+    """The operations of a population of one lane, with the seconds that each takes."""
+    prepared = prepare(backend, key, num_samples)
+    if prepared.note:
+        return []
+    running = _running.pop(key)
+    return backend.modes().profile(running.population, running.indices(num_samples, WARM_UP, key.case.batch_size))
