@@ -5,7 +5,7 @@ import json
 import os
 import re
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -128,12 +128,12 @@ def profile(population: Population, indices: NDArray[np.integer]) -> list[tuple[
             population.run_pass(indices)
         (path,) = Path(folder).rglob("*.trace.json.gz")
         events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
-    found: Counter[str] = Counter()
+    found: dict[str, float] = defaultdict(float)
     for event in events:
         operation = event.get("args", {}).get("hlo_op")
         if operation in names:
             found[names[operation]] += event.get("dur", 0.0) / 1e6
-    return found.most_common()
+    return sorted(found.items(), key=lambda item: -item[1])
 
 
 def _operations(program: str) -> dict[str, str]:

@@ -143,4 +143,5 @@ class Population:
         with self._settings():
             batches = self._share(np.zeros((self._lanes, CHUNK, batch_size), np.int32), LANES)
             arguments = self._inputs, self._labels, batches, self._share(np.int32(1)), self._learning_rates
-            return self._run_lanes.lower(self._nets, *arguments, mesh=self._mesh).compile().as_text()
+            program: Any = self._run_lanes
+            return program.lower(self._nets, *arguments, mesh=self._mesh).compile().as_text()

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def _open(config: BenchConfig) -> Iterator[dict[str, Side]]:
                 precision=config.precision,
                 time_limit=config.time_limit,
                 threads=len(os.sched_getaffinity(0)),
-                settings=tuple((key, os.path.join(folder, leaf)) for key, leaf in caches.items()),
+                settings=tuple((key, str(Path(folder, leaf))) for key, leaf in caches.items()),
                 whole_machine=True,
             )
             sides[name] = stack.enter_context(open_side(spec))
@@ -271,7 +272,7 @@ def _processor() -> str:
     """The processor's name and clock, where the system tells."""
     wanted = {"model name": "", "cpu MHz": ""}
     try:
-        with open("/proc/cpuinfo") as lines:
+        with Path("/proc/cpuinfo").open() as lines:
             for line in lines:
                 name, _, value = line.partition(":")
                 if name.strip() in wanted and not wanted[name.strip()]:

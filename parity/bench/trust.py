@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from parity.check.noise import Witness, unit_of, witness
 from parity.check.records import Question, Setting
 from parity.reference import NumpyBackend
 from parity.spec import Precision
-from parity.weights import Weights, cast_weights, is_statistic
+from parity.weights import Array, Weights, cast_weights, is_statistic
 
 TRIES = 16  # minibatches that are looked at for one at which rounding can switch no ReLU
 
@@ -56,8 +55,8 @@ def judge(key: Key, precision: Precision, sample: Sample) -> Judgement:
 
     In float64 everything is compared: the loss, every running statistic and every updated weight, each within `SAFETY`
     times its noise floor. In a coarser dtype a unit whose pre-activation is within rounding of 0 may be active on one
-    side only, which moves gradients by far more than rounding: where that can be, loss and statistics are compared, which
-    are continuous there, and the updated weights are held to be finite.
+    side only, which moves gradients by far more than rounding: where that can be, loss and statistics are compared,
+    which are continuous there, and the updated weights are held to be finite.
     """
     episode = _episode(key, sample.before, (sample.inputs, sample.labels), sample.learning_rate)
     unit = unit_of(key.dtype, precision)
@@ -101,11 +100,11 @@ def _episode(key: Key, weights: Weights, batch: tuple, learning_rate: float) -> 
 
 
 def _setting(key: Key) -> Setting:
-    return Setting(key.case.depth, key.case.batch_norm, 0, cast(str, key.dtype))
+    return Setting(depth=key.case.depth, batch_norm=key.case.batch_norm, seed=0, dtype=key.dtype)
 
 
 def _recording(sample: Sample, continuous: bool) -> Recording:
-    tensors = {Tensor(0, None, "loss"): np.array(sample.loss, np.float64)}
+    tensors: dict[Tensor, Array] = {Tensor(0, None, "loss"): np.array(sample.loss, np.float64)}
     for name, array in sample.after.items():
         layer, word = place(name)
         if is_statistic(name):
