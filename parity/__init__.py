@@ -4,6 +4,7 @@ This package is framework-neutral: importing it imports NumPy, and neither frame
 """
 
 from parity.backend import Backend, Inputs, Learner, Population, Step, backend_names, convert_weights, load_backend
+from parity.bench import BenchConfig, BenchReport, bench
 from parity.check.assertion import assert_parity
 from parity.check.config import CheckConfig
 from parity.check.records import CheckReport, Verdict
@@ -26,6 +27,8 @@ from parity.weights import draw_weights, load_weights, registration_order_names,
 
 __all__ = [
     "Backend",
+    "BenchConfig",
+    "BenchReport",
     "BlockOrder",
     "CheckConfig",
     "CheckReport",
@@ -51,6 +54,7 @@ __all__ = [
     "Verdict",
     "assert_parity",
     "backend_names",
+    "bench",
     "check",
     "convert_weights",
     "draw_weights",

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from parity.commands import check, sweep
+from parity.commands import bench, check, sweep
+from parity.commands.bench import Bench
 from parity.commands.check import Check
 from parity.commands.data import Data
 from parity.commands.sweep import Sweep
@@ -20,13 +21,13 @@ from parity.commands.terminal import output_may_close, print_error
 from parity.errors import InputError
 
 DESCRIPTION = "One batch-norm experiment, written in JAX/Flax and in PyTorch."
-COMMANDS = ("sweep", "check", "data")
+COMMANDS = ("sweep", "check", "bench", "data")
 
 # What the parser says below its message, and what we call it: the next line has an option's form.
 HINTS = {"Argument helptext:": "give it as", "Perhaps you meant:": "perhaps you meant"}
 
 
-def parse(arguments: Sequence[str]) -> Sweep | Check | Data:
+def parse(arguments: Sequence[str]) -> Sweep | Check | Bench | Data:
     """Read the command line.
 
     Raises:
@@ -37,9 +38,11 @@ def parse(arguments: Sequence[str]) -> Sweep | Check | Data:
     name = _preset(arguments)
     sweep_default = sweep.PRESETS.get(name, sweep.PRESETS["quick"])
     check_default = check.PRESETS.get(name, check.PRESETS["ci"])
+    bench_default = bench.PRESETS.get(name, bench.PRESETS["quick"])
     commands: Any = (
         Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep_default)]
         | Annotated[Check, tyro.conf.subcommand("check", default=check_default)]
+        | Annotated[Bench, tyro.conf.subcommand("bench", default=bench_default)]
         | Annotated[Data, tyro.conf.subcommand("data", default=Data())]
     )
     complaint = io.StringIO()

@@ -156,7 +156,8 @@ def _prepare(config: BenchConfig, side: Side, one: _Timed) -> None:
         return
     if not one.mode.compiles:  # whose float64 is another compilation
         _judge_in_float64(config, side, one)
-    _judge(config, side, -1, one)
+    if not one.note:
+        _judge(config, side, -1, one)
 
 
 def _judge_in_float64(config: BenchConfig, side: Side, one: _Timed) -> None:

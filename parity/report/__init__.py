@@ -1,8 +1,9 @@
-"""Figures, tables and the self-contained HTML page of a sweep, and of a check.
+"""Figures, tables and the self-contained HTML page of a sweep, of a check, and of a benchmark.
 
 Importing this package imports Matplotlib; `import parity` does not.
 """
 
+from parity.report.bench_page import write_bench_report
 from parity.report.check_page import write_check_report
 from parity.report.figures import (
     SWEEP_FIGURES,
@@ -24,6 +25,7 @@ __all__ = [
     "print_thresholds",
     "threshold_table",
     "training_curves",
+    "write_bench_report",
     "write_check_report",
     "write_report",
 ]

@@ -1,0 +1,40 @@
+"""The report of a benchmark as JSON."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from parity.bench.records import BenchReport, Row
+from parity.check.output import write_object
+
+SCHEMA = 1
+
+
+def report_dict(report: BenchReport) -> dict[str, Any]:
+    """The report as what JSON can hold; times are microseconds per model-step."""
+    return {
+        "schema": SCHEMA,
+        "environment": dict(report.environment),
+        "command": report.command,
+        "seconds": report.seconds,
+        "config": asdict(report.config),
+        "rows": [row_dict(row) for row in report.rows],
+        "profiles": {name: [asdict(found) for found in profile] for name, profile in report.profiles.items()},
+    }
+
+
+def row_dict(row: Row) -> dict[str, Any]:
+    """One row."""
+    case = {name: getattr(row.case, name) for name in ("depth", "width", "batch_size", "batch_norm")}
+    first = {name: getattr(row, name) for name in ("framework", "mode", "device", "precision")}
+    rest = {name: value for name, value in asdict(row).items() if name not in (*first, "case")}
+    return first | case | rest
+
+
+def write_json(report: BenchReport, path: Path) -> None:
+    """Write the report as JSON, without NaN or Infinity.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    write_object(report_dict(report), path)

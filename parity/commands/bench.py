@@ -1,0 +1,127 @@
+"""The command `bnparity bench`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+
+from parity.backend import backend_names, sibling_names
+from parity.bench.config import PRESETS as CASES
+from parity.bench.config import BenchConfig, Case
+from parity.commands.check import BATCH_NORM, NOTHING, OutputFile
+from parity.commands.result_files import cleared
+from parity.commands.sweep import choose_frameworks
+from parity.commands.terminal import show
+from parity.errors import InputError
+from parity.sweep.progress import attentive, console_progress
+
+Numbers = Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: the preset's)")]
+Framework = Annotated[
+    str,
+    tyro.conf.arg(
+        metavar="|".join((*backend_names(), "both")),
+        help_behavior_hint=f"(default: {' and '.join(sibling_names())}, as installed)",
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Which framework is faster here, in which mode, measured fairly.
+
+    Every mode trains the same networks on the same minibatches, in processes that take turns; a time counts only if the
+    mode's steps are those of the reference. Times are microseconds per model-step, one SGD update of one model.
+    """
+
+    preset: Literal["quick", "full"] = "quick"
+    """quick: depths 1, 8, 25, under 4 minutes on 2 cores. full: depths 1 to 50, widths, batches, under 25 minutes."""
+    framework: Framework = ""
+    """The framework to time."""
+    depths: Numbers = ()
+    """Numbers of hidden layers, in place of the preset's cases."""
+    widths: Numbers = ()
+    """Units in each hidden layer (64 unless said otherwise); needs --depths."""
+    batch_sizes: Numbers = ()
+    """Samples in a minibatch (32 unless said otherwise); needs --depths."""
+    populations: Numbers = ()
+    """Members of a lane (8 and 16 unless said otherwise); needs --depths."""
+    batch_norm: Literal["on", "off", "both"] = "on"
+    """Whether the hidden layers have batch norm; with --depths."""
+    compiled: bool = False
+    """Time the modes too that wait for a compiler; with --depths."""
+    blocks: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: 5, full: 10)")] = 0
+    """Timed blocks of a mode in each of its two turns."""
+    device: Annotated[str, tyro.conf.arg(metavar="cpu|gpu|tpu", help_behavior_hint="(default: the framework's)")] = ""
+    """Where to compute."""
+    precision: Literal["highest", "tf32", "bfloat16"] = "highest"
+    """Of float32 matrix products, in every framework."""
+    json: OutputFile = NOTHING
+    """Write the table and all samples as JSON."""
+    html: OutputFile = NOTHING
+    """Write the table and its figures as a page."""
+
+    def run(self, command: str) -> int:
+        """Print the table."""
+        from parity.bench.output import write_json
+        from parity.bench.run import bench
+        from parity.bench.screen import print_report
+
+        config, paths = self.config(), self._paths()
+        with cleared(paths), attentive(console_progress(Console(stderr=True))) as progress:
+            report = bench(config, progress=progress, command=command)
+        show(lambda console: print_report(report, console))
+        writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_html}
+        for option, path in paths.items():
+            writers[option](report, path)
+        return 0
+
+    def config(self) -> BenchConfig:
+        """What is measured.
+
+        Raises:
+            InputError: an option breaks its rule.
+        """
+        cases, blocks = CASES[self.preset]
+        return BenchConfig(
+            frameworks=choose_frameworks(self.framework),
+            cases=self._cases() or cases,
+            device=self.device,
+            precision=self.precision,
+            blocks=self.blocks or blocks,
+        )
+
+    def _cases(self) -> tuple[Case, ...]:
+        """The cases that the options name; none if they name no depth."""
+        if not self.depths:
+            for name in ("widths", "batch_sizes", "populations", "compiled"):
+                if getattr(self, name):
+                    option = f"--{name.replace('_', '-')}"
+                    raise InputError(f"{option} needs --depths, which takes the place of the preset's cases")
+            return ()
+        more: dict[str, Any] = {"populations": self.populations} if self.populations else {}
+        return tuple(
+            Case(depth=depth, width=width, batch_size=size, batch_norm=on, compiled=self.compiled, **more)
+            for depth in self.depths
+            for width in self.widths or (64,)
+            for size in self.batch_sizes or (32,)
+            for on in BATCH_NORM[self.batch_norm]
+        )
+
+    def _paths(self) -> dict[str, Path]:
+        given = {f"--{name}": getattr(self, name) for name in ("json", "html")}
+        for option, value in given.items():
+            if not value:
+                raise InputError(f"{option} must name a file, got nothing; leave it out for none")
+        return {option: Path(value) for option, value in given.items() if value != NOTHING}
+
+
+PRESETS = {"quick": Bench(), "full": Bench(preset="full")}
+
+
+def _write_html(report: Any, path: Path) -> None:
+    from parity.report import write_bench_report  # imports Matplotlib, which other commands do not need
+
+    write_bench_report(report, path)

@@ -1,0 +1,114 @@
+"""A benchmark counts only the times of modes whose steps are right, and says of the others why."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from parity.backend import Backend
+from parity.bench import BenchConfig, BenchReport, Case, Row, bench
+from parity.bench.output import report_dict, write_json
+from parity.bench.screen import print_report
+from parity.bench.worker import describe_modes
+from parity.report import write_bench_report
+from parity.report.bench_page import scalings
+
+SMALL = Case(depth=1, width=4, batch_size=8, populations=(2, 3))
+CONTRACT = (
+    "framework", "mode", "device", "precision", "depth", "width", "batch_size", "batch_norm", "population",
+    "compile_s", "median_us", "low_us", "high_us", "floor_us", "ratio_to_floor", "ratio_to_lab_loop", "note",
+)  # fmt: skip
+
+
+def small_config(framework: str, *cases: Case, **changes: Any) -> BenchConfig:
+    values: dict[str, Any] = {"blocks": 2, "block_seconds": 0.001, "num_samples": 64, "profile_depth": 1}
+    return BenchConfig(frameworks=(framework,), cases=cases or (SMALL,), **(values | changes))
+
+
+@pytest.fixture(scope="module")
+def report() -> BenchReport:
+    """Of a backend whose modes are not all right."""
+    return bench(small_config("timed_modes:make", SMALL, Case(depth=2, width=4, batch_size=8, populations=(2,))))
+
+
+def rows_of(report: BenchReport, mode: str, depth: int = 1) -> list[Row]:
+    return [row for row in report.rows if row.mode == mode and row.case.depth == depth]
+
+
+def test_a_right_mode_has_its_times(report: BenchReport) -> None:
+    (loop,) = rows_of(report, "eager_loop")
+    for row, population in zip(rows_of(report, "right"), (2, 3), strict=True):
+        assert row.note == ""
+        assert row.population == population
+        assert len(row.samples_us) == 4  # two turns of two blocks
+        assert row.median_us == np.median(row.samples_us)
+        assert row.low_us is not None
+        assert row.high_us is not None
+        assert min(row.samples_us) <= row.low_us <= row.median_us <= row.high_us <= max(row.samples_us)
+        assert row.floor_us is not None
+        assert row.ratio_to_floor == row.median_us / row.floor_us
+        assert loop.median_us is not None
+        assert row.ratio_to_lab_loop == loop.median_us / row.median_us
+    assert loop.ratio_to_lab_loop == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("wrong", "failed the parity check in float64: updated"),
+        ("wrong_statistics", "failed the parity check in float64: running mean of layer 0"),
+        ("missing", "there is no compiler here; install one"),
+        ("crashing", "raised RuntimeError: out of <memory>"),
+    ],
+)
+def test_no_other_mode_has(report: BenchReport, mode: str, words: str) -> None:
+    for row in rows_of(report, mode):
+        assert words in row.note
+        assert (row.median_us, row.compile_s, row.floor_us, row.samples_us) == (None, None, None, ())
+
+
+def test_what_waits_for_a_compiler_is_left_out_unless_asked_for(report: BenchReport) -> None:
+    assert rows_of(report, "slow_to_compile") == []
+
+
+def test_every_mode_of_a_framework_is_right(framework: Backend) -> None:
+    report = bench(small_config(framework.name))
+    expected = {name for name, mode in describe_modes(framework).items() if not mode.compiles}
+    assert {row.mode for row in report.rows} == expected
+    assert [row.note for row in report.rows] == [""] * len(report.rows)
+    assert sum(operation.share for operation in report.profiles[framework.name]) <= 1 + 1e-9
+    assert report.profiles[framework.name][0].share > 0
+
+
+def test_the_json_keeps_the_contract(report: BenchReport, tmp_path: Path) -> None:
+    write_json(report, tmp_path / "bench.json")
+    read = json.loads((tmp_path / "bench.json").read_text(), parse_constant=pytest.fail)
+    assert read == json.loads(json.dumps(report_dict(report)))
+    assert read["schema"] == 1
+    assert read["environment"]["where"] == "<here>"
+    assert len(read["rows"]) == len(report.rows)
+    for row in read["rows"]:
+        assert tuple(name for name in row if name in CONTRACT) == CONTRACT
+        assert isinstance(row["batch_norm"], bool)
+
+
+def test_the_page_has_every_row_and_no_markup_of_others(report: BenchReport, tmp_path: Path) -> None:
+    write_bench_report(report, tmp_path / "bench.html", dpi=30)
+    page = (tmp_path / "bench.html").read_text()
+    assert "out of &lt;memory&gt;" in page
+    assert "<memory>" not in page
+    assert "&lt;here&gt;" in page
+    assert page.count("<tr>") >= len(report.rows)
+    assert [axis for axis, _ in scalings(report)] == ["depth", "population"]
+
+
+def test_the_screen_says_why_a_mode_has_no_time(report: BenchReport, capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    print_report(report, Console(width=80))
+    shown = capsys.readouterr().out
+    assert "timed_modes:make missing: there is no compiler here; install one" in shown
+    assert "a 75%, b 25%" in shown
+    assert "depth 1, width 4, batch 8, with batch norm; floor" in shown
