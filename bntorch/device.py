@@ -1,10 +1,12 @@
 """Where PyTorch computes, and how precisely it multiplies float32 matrices."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, get_args
 
 import torch
+from platformdirs import user_cache_path
 
 from parity.errors import InputError
 from parity.spec import Precision
@@ -34,7 +36,11 @@ def count_lanes(name: str = "") -> int:
 
 
 def own_process() -> None:
-    """Set up PyTorch for a program of our own, before it starts: it needs nothing."""
+    """Set up PyTorch for a program of our own, before it starts: compiled programs are kept.
+
+    What the user has set by PyTorch's own variable stays.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("bnparity") / "torch"))
 
 
 def check_precision(precision: Precision) -> None:

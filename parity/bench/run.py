@@ -29,6 +29,7 @@ from parity.sweep.progress import Progress, SilentProgress
 LAB_LOOP = "eager_loop"  # the lab's: a plain loop of eager updates
 SHOWN_OPERATIONS = 10
 WITNESS = "numpy"
+CACHE_HOME = "XDG_CACHE_HOME"  # under which a framework's own process keeps what it has compiled
 
 
 @dataclass
@@ -98,14 +99,13 @@ def _open(config: BenchConfig) -> Iterator[dict[str, Side]]:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bnparity-bench-"))
         sides: dict[str, Side] = {}
         for name in config.frameworks:
-            caches = {"JAX_COMPILATION_CACHE_DIR": "jax", "TORCHINDUCTOR_CACHE_DIR": "inductor"}
             spec = SideSpec(
                 target=name,
                 device=config.device,
                 precision=config.precision,
                 time_limit=config.time_limit,
                 threads=len(os.sched_getaffinity(0)),
-                settings=tuple((key, str(Path(folder, leaf))) for key, leaf in caches.items()),
+                settings=((CACHE_HOME, folder),),
                 whole_machine=True,
             )
             sides[name] = stack.enter_context(open_side(spec))

@@ -64,7 +64,7 @@ def refused(arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixtur
         (("sweep", "--depths", "1.5"), ("--depths", "1.5")),
         (("sweep", "--depths", "deep"), ("--depths", "deep", "give it as --depths N [N ...]")),
         (("sweep", "--seeds", "1e3"), ("--seeds", "1e3", "give it as --seeds INT (see bnparity sweep --help)")),
-        (("--preset", "lab"), ("a command comes first, one of sweep, check, data, got '--preset' (see",)),
+        (("--preset", "lab"), ("a command comes first, one of sweep, check, bench, data, got '--preset' (see",)),
         (("sweep", "--batch-norm", "maybe"), ("--batch-norm", "maybe", "on", "off", "both")),
         (("sweep", "--preset", "nope"), ("--preset", "nope", "quick", "lab")),
         (("sweep", "--preset"), ("--preset",)),
@@ -332,7 +332,7 @@ def heeds_interrupts() -> Iterator[None]:
 
 @pytest.mark.usefixtures("heeds_interrupts")
 def test_interrupted_process_leaves_readable_tables_and_goes_on(tmp_path: Path) -> None:
-    command = [str(SCRIPT), *SHORT, "--seeds", "4", "--out", "out"]
+    command = [str(SCRIPT), *SHORT, "--depths", "1", "2", "3", "4", "--seeds", "2", "--out", "out"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
