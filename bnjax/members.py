@@ -34,21 +34,20 @@ def run_updates(
         learning_rates: shape (members,).
 
     Returns:
-        The new states; the losses before each update, and whether all is finite after it, of shape (updates, members).
-        What stands there from `count` on means nothing.
+        The new states; the losses before each update, shape (updates, members), of which those from `count` on mean
+        nothing; and whether all is finite in the end, shape (members,).
     """
 
-    def update(t: Any, carry: tuple[TrainState, jax.Array, jax.Array]) -> tuple[TrainState, jax.Array, jax.Array]:
-        nets, losses, finite = carry
+    def update(t: Any, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
+        nets, losses = carry
         nets, output = jax.vmap(sgd_step, in_axes=(0, None, None, 0), axis_name=MEMBERS)(
             nets, inputs[batches[t]], labels[batches[t]], learning_rates
         )
-        return nets, losses.at[t].set(output.loss), finite.at[t].set(jax.vmap(_all_finite)(nets))
+        return nets, losses.at[t].set(output.loss)
 
-    shape = (len(batches), len(learning_rates))
-    return jax.lax.fori_loop(
-        0, count, update, (nets, jnp.zeros(shape, learning_rates.dtype), jnp.zeros(shape, jnp.bool_))
-    )
+    losses = jnp.zeros((len(batches), len(learning_rates)), learning_rates.dtype)
+    nets, losses = jax.lax.fori_loop(0, count, update, (nets, losses))
+    return nets, losses, jax.vmap(_all_finite)(nets)
 
 
 def _all_finite(net: TrainState) -> jax.Array:
@@ -97,11 +96,11 @@ def run_lanes(
         if lanes == 1:
             return run_updates(nets, inputs, labels, batches[0], count, learning_rates)
         apart = jax.tree.map(lambda leaf: leaf.reshape(lanes, -1, *leaf.shape[1:]), (nets, learning_rates))
-        nets, losses, finite = jax.vmap(run_updates, in_axes=(0, None, None, 0, None, 0), out_axes=(0, 1, 1))(
+        nets, losses, finite = jax.vmap(run_updates, in_axes=(0, None, None, 0, None, 0), out_axes=(0, 1, 0))(
             apart[0], inputs, labels, batches, count, apart[1]
         )
         together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), nets)
-        return together, losses.reshape(len(losses), -1), finite.reshape(len(finite), -1)
+        return together, losses.reshape(len(losses), -1), finite.reshape(-1)
 
     if mesh.size > 1:
         shared, whole = PartitionSpec(LANES), PartitionSpec()
@@ -110,7 +109,7 @@ def run_lanes(
             run,
             mesh=mesh,
             in_specs=(shared, whole, whole, shared, whole, shared),
-            out_specs=(shared, by_member, by_member),
+            out_specs=(shared, by_member, shared),
             check_vma=False,
         )
     return run(nets, inputs, labels, batches, count, learning_rates)

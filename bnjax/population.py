@@ -1,6 +1,6 @@
 """Many learning rates trained at once, in JAX: one program for a whole population, on all devices."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -45,7 +45,6 @@ class Population:
     _run_lanes = staticmethod(
         jax.jit(
             run_lanes,
-            donate_argnames="nets",
             static_argnames="mesh",
             compiler_options={"xla_cpu_multi_thread_eigen": False},
         )
@@ -97,26 +96,40 @@ class Population:
         return self._share(np.asarray(inputs, self._dtype)), self._share(np.asarray(labels, np.int32))
 
     def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
-        """Train every member on the minibatches `indices`, shape (updates, batch) or (lanes, updates, batch)."""
-        batches, losses, finite = lane_batches(indices, self._lanes), [], []
+        """Train every member on the minibatches `indices`, shape (updates, batch) or (lanes, updates, batch).
+
+        A weight or statistic that is not finite stays so under SGD. So it is looked for at the end of a chunk, and
+        where one has ceased to be finite, in the states that the same program leaves after fewer updates.
+        """
+        batches = lane_batches(indices, self._lanes).astype(np.int32)
         self._on_host = None
         with self._settings():
-            for start in range(0, batches.shape[1], CHUNK):
-                chunk = batches[:, start : start + CHUNK]
-                count = chunk.shape[1]
-                padded = np.pad(chunk, ((0, 0), (0, CHUNK - count), (0, 0)))
-                self._nets, *shown = self._run_lanes(
-                    self._nets,
-                    self._inputs,
-                    self._labels,
-                    self._share(padded.astype(np.int32), LANES),
-                    self._share(np.int32(count)),
-                    self._learning_rates,
-                    mesh=self._mesh,
-                )
-                losses.append(np.array(shown[0])[:count])
-                finite.append(np.array(shown[1])[:count])
-        return PassRecord(losses=np.concatenate(losses), finite=np.concatenate(finite))
+            chunks = range(0, batches.shape[1], CHUNK)
+            records = [self._run_chunk(batches[:, start : start + CHUNK]) for start in chunks]
+        losses, finite = (np.concatenate(shown) for shown in zip(*records, strict=True))
+        return PassRecord(losses=losses, finite=finite)
+
+    def _run_chunk(self, batches: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Losses, and whether all is finite after each update."""
+        count, start = batches.shape[1], self._nets
+        padded = self._share(np.pad(batches, ((0, 0), (0, CHUNK - count), (0, 0))), LANES)
+
+        def run(updates: int) -> tuple[Any, NDArray[Any], NDArray[np.bool_]]:
+            number = self._share(np.int32(updates))
+            nets, losses, finite = self._run_lanes(
+                start, self._inputs, self._labels, padded, number, self._learning_rates, mesh=self._mesh
+            )
+            return nets, np.array(losses)[:updates], np.array(finite)
+
+        self._nets, losses, still = run(count)
+        ends = {count: still}
+        if not still.all():
+            ends[0] = run(0)[2]
+        finite = np.ones(losses.shape, np.bool_)
+        for member in np.flatnonzero(~still):
+            first = _first_not_finite(lambda updates: run(updates)[2], ends, losses[:, member], int(member))
+            finite[max(first - 1, 0) :, member] = False
+        return losses, finite
 
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
         """Loss and accuracy of every member in evaluation mode, chunk by chunk."""
@@ -145,3 +158,25 @@ class Population:
             arguments = self._inputs, self._labels, batches, self._share(np.int32(1)), self._learning_rates
             program: Any = self._run_lanes
             return program.lower(self._nets, *arguments, mesh=self._mesh).compile().as_text()
+
+
+def _first_not_finite(
+    run: Callable[[int], NDArray[np.bool_]], ends: dict[int, NDArray[np.bool_]], losses: NDArray[Any], member: int
+) -> int:
+    """The fewest updates after which a member is not finite, by halving; `ends` keeps what has been run.
+
+    The first loss that is not finite is where to look first: most often the update before it is the one.
+    """
+    low, high = 0, len(losses)
+    if not ends[low][member]:
+        return low
+    bad = np.flatnonzero(~np.isfinite(losses))
+    guesses = [int(bad[0]), int(bad[0]) - 1] if len(bad) else []
+    while high - low > 1:
+        guess = guesses.pop(0) if guesses else (low + high) // 2
+        if not low < guess < high:
+            continue
+        if guess not in ends:
+            ends[guess] = run(guess)
+        low, high = (guess, high) if ends[guess][member] else (low, guess)
+    return high

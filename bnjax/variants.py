@@ -65,12 +65,8 @@ class _NotDonatedLearner(Learner):
     _train_step = staticmethod(jax.jit(sgd_step))
 
 
-class _NotDonatedPopulation(Population):
-    _run_lanes = staticmethod(jax.jit(run_lanes, static_argnames="mesh"))
-
-
 class _NotDonated(JaxBackend):
-    _learner, _population = _NotDonatedLearner, _NotDonatedPopulation
+    _learner = _NotDonatedLearner
 
 
 VARIANTS: dict[str, Callable[[JaxBackend], JaxBackend]] = {

@@ -29,7 +29,7 @@ def test_the_interval_holds_the_median_and_is_within_the_samples(samples: list[f
 
 def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
-    draws = [median_interval(rng.exponential(size=25)) for _ in range(400)]
+    draws = [median_interval(list(rng.exponential(size=25))) for _ in range(400)]
     covered = np.mean([low <= np.log(2) <= high for _, low, high in draws])
     # 400 tries at 95%: three standard deviations are 0.033; a bootstrap of 25 samples is itself a little off.
     assert 0.90 <= covered <= 0.99
@@ -125,7 +125,8 @@ def test_a_float32_step_in_float32_is_no_float64_step() -> None:
 )
 def test_a_benchmark_of_nothing_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        BenchConfig(**({"frameworks": ("jax",)} | change))
+        values: dict[str, Any] = {"frameworks": ("jax",)}
+        BenchConfig(**(values | change))
 
 
 @pytest.mark.parametrize(

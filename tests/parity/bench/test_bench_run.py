@@ -43,9 +43,10 @@ def test_a_right_mode_has_its_times(report: BenchReport) -> None:
         assert row.note == ""
         assert row.population == population
         assert len(row.samples_us) == 4  # two turns of two blocks
-        assert row.median_us == np.median(row.samples_us)
+        assert row.median_us is not None
         assert row.low_us is not None
         assert row.high_us is not None
+        assert row.median_us == np.median(row.samples_us)
         assert min(row.samples_us) <= row.low_us <= row.median_us <= row.high_us <= max(row.samples_us)
         assert row.floor_us is not None
         assert row.ratio_to_floor == row.median_us / row.floor_us
