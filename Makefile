@@ -8,7 +8,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # Threads of a BLAS that wait for each other by spinning make the suite slow wherever something else wants a core.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: install data sweep check self-test honest-seeds test lint test-main test-torchvision clean
+.PHONY: install data sweep check bench lab-sweep self-test honest-seeds test lint test-main test-torchvision clean
 
 install: $(VENV)/.installed
 
@@ -37,6 +37,15 @@ sweep: data
 
 check: install
 	$(BIN)/bnparity check --preset ci
+
+# What the README's tables of speed are made of: a few minutes, and for the second a quarter of an hour.
+bench: install
+	@mkdir -p runs
+	$(BIN)/bnparity bench --preset quick --json benchmarks/bench.json --html runs/bench.html
+
+lab-sweep: data
+	$(BIN)/python benchmarks/lab_sweep.py --framework jax --out benchmarks/lab_sweep_jax.json
+	$(BIN)/python benchmarks/lab_sweep.py --framework torch --out benchmarks/lab_sweep_torch.json
 
 # The checker, checked: minutes. The first writes the README's table, the second what the safety factor rests on.
 self-test: install

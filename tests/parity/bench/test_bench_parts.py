@@ -124,8 +124,8 @@ def test_a_float32_step_in_float32_is_no_float64_step() -> None:
     ],
 )
 def test_a_benchmark_of_nothing_is_refused(change: dict[str, Any], message: str) -> None:
+    values: dict[str, Any] = {"frameworks": ("jax",)}
     with pytest.raises(InputError, match=message):
-        values: dict[str, Any] = {"frameworks": ("jax",)}
         BenchConfig(**(values | change))
 
 

@@ -1,0 +1,63 @@
+"""The command `bnparity bench`, as a user runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parity.cli import main
+
+TINY = ("bench", "--framework", "jax", "--depths", "1", "--widths", "4", "--batch-sizes", "8", "--blocks", "2")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--widths", "3"), ("--widths needs --depths",)),
+        (("--compiled",), ("--compiled needs --depths",)),
+        (("--depths", "0"), ("depth must be an integer of at least 1", "got 0")),
+        (("--depths", "1", "--widths", "0"), ("hidden_width", "got 0")),
+        (("--depths", "1", "--batch-sizes", "1"), ("batch of at least 2", "got 1")),
+        (("--depths", "1", "--populations", "0"), ("members", "got 0")),
+        (("--depths", "99999"), ("depth must be at most 1000", "99999")),
+        (("--blocks", "1"), ("blocks must be an integer of at least 2", "got 1")),
+        (("--framework", "caffe"), ("no framework is named 'caffe'", "jax")),
+        (("--device", "abacus"), ("no device 'abacus'",)),
+        (("--precision", "tf31"), ("tf31",)),
+        (("--preset", "instant"), ("instant",)),
+        (("--json", ""), ("--json must name a file",)),
+        (("--json", "nowhere/bench.json"), ("no folder 'nowhere'",)),
+        (("--json", "a", "--html", "a"), ("must be different files",)),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it(
+    arguments: tuple[str, ...],
+    named: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(("bench", *arguments)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert [words for words in named if words not in err] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_benchmark_is_a_table_and_two_files(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "parity", *TINY, "--json", "bench.json", "--html", "bench.html"]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "depth 1, width 4, batch 8, with batch norm; floor" in done.stdout
+    assert max(map(len, done.stdout.splitlines()[:8])) <= 100
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert {row["mode"] for row in rows} == {"jit_step", "scan", "population_vmap", "population_sharded"}
+    assert all(row["median_us"] > 0 for row in rows)
+    page = (tmp_path / "bench.html").read_text()
+    assert "--batch-sizes 8" in page  # the command
+    assert page.count("<img") == 1  # the cost by population
+    assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.html"}
