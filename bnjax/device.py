@@ -44,6 +44,12 @@ def count_lanes(name: str = "") -> int:
     return sum(1 if device.platform == "cpu" else GPU_LANES for device in devices)
 
 
+def free_bytes(name: str = "") -> int | None:
+    """Memory that is free on a device; None where JAX does not tell, as on a CPU."""
+    told = find_device(name).memory_stats()
+    return None if not told or "bytes_limit" not in told else told["bytes_limit"] - told["bytes_in_use"]
+
+
 def own_process() -> None:
     """Set up JAX for a program of our own, before it starts: a device for each core, and compiled programs are kept.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bntorch.device import check_precision, count_lanes, find_device, own_process
+from bntorch.device import check_precision, count_lanes, find_device, free_bytes, own_process
 from bntorch.faults import FAULTS
 from bntorch.learner import Learner
 from bntorch.parts import HONEST, Parts
@@ -54,6 +54,10 @@ class TorchBackend:
     def lanes(self) -> int:
         """How many lanes of a population it trains side by side in about the time of one."""
         return count_lanes(self.device)
+
+    def free_bytes(self) -> int | None:
+        """Memory that is free where it computes; None for the host's."""
+        return free_bytes(self.device)
 
     @classmethod
     def own_process(cls) -> None:

@@ -35,6 +35,12 @@ def count_lanes(name: str = "") -> int:
     return torch.get_num_threads() if find_device(name).type == "cpu" else GPU_LANES
 
 
+def free_bytes(name: str = "") -> int | None:
+    """Memory that is free on a device; None where PyTorch does not tell, as on a CPU."""
+    device = find_device(name)
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
 def own_process() -> None:
     """Set up PyTorch for a program of our own, before it starts: compiled programs are kept.
 

@@ -179,7 +179,7 @@ class Backend(Protocol):
     If it has `lanes: int`, how many lanes of a population it trains side by side in about the time of one, then its
     `population` also takes `lanes`, and as `weights` a sequence of states, one for each member. `own_process()` sets up
     a process that is the program's own, before the framework starts in it. `modes() -> Modes` is
-    what a benchmark times.
+    what a benchmark times. `free_bytes() -> int | None` is the memory that is free where it computes.
     """
 
     @property

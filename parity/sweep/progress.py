@@ -41,14 +41,15 @@ class Meter:
         self._total = sum(self._cost(group) for group in config.groups())
         self._most_blocks, self._started = most_blocks(config), 0
         self._wanted: Sequence[Group] = ()
+        self._note = ""
 
     @staticmethod
     def _cost(group: Group) -> int:
         return group.depth + 2  # the wide first layer and the evaluation count as one more each
 
-    def start(self, groups: Iterable[Group]) -> None:
-        """These are about to be trained."""
-        self._wanted = tuple(groups)
+    def start(self, groups: Iterable[Group], note: str) -> None:
+        """These are about to be trained; `note` says what more is to be known."""
+        self._wanted, self._note = tuple(groups), note
         self._started += 1
         self.tick(0.0)
 
@@ -56,7 +57,7 @@ class Meter:
         """So much of what has been started is done."""
         blocks = min((self._started - 1 + share) / self._most_blocks, 1.0)
         done = self._finished + blocks * sum(map(self._cost, self._wanted))
-        self._progress.update(min(done / self._total, ALMOST), describe(self._wanted))
+        self._progress.update(min(done / self._total, ALMOST), f"{describe(self._wanted)}, {self._note}")
 
     def finish(self, groups: Iterable[Group]) -> None:
         """Groups have ended."""

@@ -13,6 +13,7 @@ from parity.data import IndexStream, StandardizedData
 from parity.spec import DType
 from parity.sweep.classify import classify, final_loss, first_offense
 from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.memory import fitting, free_bytes
 from parity.sweep.records import Status, Trial
 from parity.weights import Array, draw_weights
 
@@ -31,7 +32,8 @@ def train(
 ) -> Trained:
     """Train groups that share a network, and say how each of their trials ended.
 
-    Where that raises, the groups are trained one by one, and one that raises alone has trials of status `error`.
+    As many are trained together as fit into memory. Where that raises, they are trained one by one, and one that raises
+    alone has trials of status `error`.
 
     Args:
         backend: trains them.
@@ -40,11 +42,34 @@ def train(
         data: the training subsample and the test set.
         tick: is told the share of the updates that have been made.
     """
+    parts = list(
+        fitting(config, list(wanted), side_by_side(backend, config), len(data.train_labels), free_bytes(backend))
+    )
+    trained: Trained = {}
+    for number, groups in enumerate(parts):
+
+        def told(share: float, number: int = number) -> None:
+            tick((number + share) / len(parts))
+
+        trained |= _train_together(backend, config, {group: wanted[group] for group in groups}, data, told)
+    return trained
+
+
+def side_by_side(backend: Any, config: SweepConfig) -> int:
+    """How many lanes a population has: the same for all that a family needs, so that it is compiled once."""
+    return min(getattr(backend, "lanes", 1), config.most_lanes)
+
+
+def _train_together(
+    backend: Backend, config: SweepConfig, wanted: Wanted, data: StandardizedData, tick: Callable[[float], None]
+) -> Trained:
     try:
         return _Training(backend, config, wanted, data).run(tick)
     except Exception as error:  # whatever a framework raises, the other groups go on
         if len(wanted) > 1:
-            return {group: train(backend, config, {group: wanted[group]}, data)[group] for group in wanted}
+            return {
+                group: _train_together(backend, config, {group: wanted[group]}, data, tick)[group] for group in wanted
+            }
         message = " ".join(f"{type(error).__name__}: {error}".split())
         return {
             group: {r: Trial(group=group, learning_rate=r, status=Status.ERROR, message=message) for r in rates}
@@ -97,8 +122,7 @@ class _Training:
             self._members += [_Member(group, rate, weights) for rate in rates]
         self._can_move = hasattr(backend, "lanes")
         lanes = _fill_lanes(self._members, config)
-        # The same for all that a family needs, so that it is compiled once.
-        self._side_by_side = min(getattr(backend, "lanes", 1), config.most_lanes)
+        self._side_by_side = side_by_side(backend, config)
         self._populations = self._populate(lanes)
 
     def run(self, tick: Callable[[float], None]) -> Trained:

@@ -1,0 +1,94 @@
+"""What the populations of a sweep need of memory, and what there is."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parity.errors import InputError
+from parity.spec import ModelSpec
+from parity.sweep.grid import Group, SweepConfig
+from parity.weights import weight_shapes
+
+ITEM_BYTES = 4  # of float32, the sweep's working dtype where a backend has it
+STATES = 4  # of a member while it trains: where the chunk began, the last update's, its gradient, the next
+ACTIVATIONS = 6  # arrays of (batch, hidden_width) that a hidden layer keeps for its gradient, or makes on the way
+EVALUATED = 2000  # samples that are evaluated at once
+SHARE = 0.8  # of what is free, that may be used: the estimate knows nothing of the framework itself
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def needed_bytes(config: SweepConfig, groups: Sequence[Group], lanes: int, samples: int) -> int:
+    """What it takes to train groups together, about.
+
+    Args:
+        config: the sweep.
+        groups: they differ in their seeds only.
+        lanes: that are trained side by side.
+        samples: in the training set, of which every population has a copy.
+    """
+    spec = config.model_spec(groups[0])
+    per_group = -(-config.learning_rates.count // config.population_size)
+    populations = -(-len(groups) * per_group // lanes)
+    weights = sum(int(np.prod(shape)) for shape in weight_shapes(spec).values())
+    members = lanes * config.population_size
+    kept = populations * lanes * (config.population_size * weights + samples * spec.input_dim)
+    at_work = members * (STATES * weights + max(_training(spec, config.batch_size), _evaluating(spec)))
+    return ITEM_BYTES * (kept + at_work)
+
+
+def _training(spec: ModelSpec, batch_size: int) -> int:
+    return ACTIVATIONS * spec.num_hidden_layers * spec.hidden_width * batch_size
+
+
+def _evaluating(spec: ModelSpec) -> int:
+    return EVALUATED * (spec.input_dim + 3 * spec.hidden_width)
+
+
+def free_bytes(backend: Any) -> int | None:
+    """What is free where a backend computes; None if nobody tells."""
+    told = backend.free_bytes() if hasattr(backend, "free_bytes") else None
+    return told if told is not None else _free_on_host()
+
+
+def _free_on_host() -> int | None:
+    found = []
+    with suppress(OSError, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    with suppress(OSError, ValueError):  # a limit of "max" is none
+        limit = int((CGROUP / "memory.max").read_text())
+        found.append(limit - int((CGROUP / "memory.current").read_text()))
+    return min(found, default=None)
+
+
+def fitting(
+    config: SweepConfig, groups: Sequence[Group], lanes: int, samples: int, free: int | None
+) -> Iterator[Sequence[Group]]:
+    """The groups in as few parts as fit into memory, each to be trained together.
+
+    Raises:
+        InputError: a group alone does not fit.
+    """
+    most = len(groups)
+    while most > 1 and free is not None and needed_bytes(config, groups[:most], lanes, samples) > SHARE * free:
+        most -= 1
+    need = needed_bytes(config, groups[:1], lanes, samples)
+    if free is not None and need > SHARE * free:
+        raise InputError(
+            f"{groups[0]} needs about {in_words(need)} of memory, and of {in_words(free)} that are free a sweep takes "
+            f"{SHARE:.0%}; use fewer hidden layers or learning rates"
+        )
+    for start in range(0, len(groups), most):
+        yield groups[start : start + most]
+
+
+def in_words(count: int) -> str:
+    """Bytes for people.
+
+    >>> in_words(3 * 2**29)
+    '1.5 GiB'
+    """
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
