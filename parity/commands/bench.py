@@ -37,7 +37,7 @@ class Bench:
     """
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: depths 1, 8, 25, under 4 minutes on 2 cores. full: depths 1 to 50, widths, batches, under 25 minutes."""
+    """quick: depths 1, 8, 25, some minutes. full: depths 1 to 50, more widths and batches, far longer."""
     framework: Framework = ""
     """The framework to time."""
     depths: Numbers = ()
