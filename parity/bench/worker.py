@@ -37,7 +37,6 @@ class Prepared:
     """What became of a mode: how it is to be timed, or why it is not."""
 
     population: int = 0
-    lanes: int = 1
     first_s: float = 0.0
     note: str = ""
 
@@ -112,7 +111,7 @@ def prepare(backend: Any, key: Key, num_samples: int) -> Prepared:
         running = _Running(population, rates, lanes, np.random.default_rng(1))
         population.run_pass(running.indices(num_samples, WARM_UP, key.case.batch_size))
         _running[key] = running
-        return Prepared(members, lanes, time.perf_counter() - start)
+        return Prepared(members, time.perf_counter() - start)
     except InputError as error:
         return Prepared(note=str(error))
 

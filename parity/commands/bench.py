@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from parity.backend import backend_names, sibling_names
 from parity.bench.config import PRESETS as CASES
 from parity.bench.config import BenchConfig, Case
 from parity.commands.check import BATCH_NORM, NOTHING, OutputFile
+from parity.commands.options import Framework
 from parity.commands.result_files import cleared
 from parity.commands.sweep import choose_frameworks
 from parity.commands.terminal import show
@@ -19,13 +19,6 @@ from parity.errors import InputError
 from parity.sweep.progress import attentive, console_progress
 
 Numbers = Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: the preset's)")]
-Framework = Annotated[
-    str,
-    tyro.conf.arg(
-        metavar="|".join((*backend_names(), "both")),
-        help_behavior_hint=f"(default: {' and '.join(sibling_names())}, as installed)",
-    ),
-]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,19 +8,11 @@ import tyro
 from rich.console import Console
 
 from parity.backend import backend_names, installed_siblings, own_process, sibling_names
-from parity.commands.options import DataDir, DatasetName
+from parity.commands.options import DataDir, DatasetName, Framework
 from parity.commands.terminal import print_error, show
 from parity.errors import InputError
 from parity.sweep import LearningRates, SweepConfig, SweepInterrupted, sweep
 from parity.sweep.progress import attentive, console_progress
-
-Framework = Annotated[
-    str,
-    tyro.conf.arg(
-        metavar="|".join((*backend_names(), "both")),
-        help_behavior_hint=f"(default: {' and '.join(sibling_names())}, as installed)",
-    ),
-]
 
 
 @dataclass(frozen=True, kw_only=True)
