@@ -27,6 +27,38 @@ class Any64(NumpyBackend):
         return HONEST.population(spec, weights, learning_rates, inputs, labels, "float64")
 
 
+class Changing:
+    """A population that forgets to update its statistics before it is timed, or once it has been."""
+
+    def __init__(self, honest: Any, early: bool, members: int) -> None:
+        self._members, self._frozen = members, {}
+        self._honest, self._early, self._calls = honest, early, 0
+
+    def run_pass(self, indices: Any) -> Any:
+        self._calls += 1
+        is_early = self._calls <= 2  # the warm-up, and the first step that is judged
+        self._frozen = {m: self._honest.weights(m) for m in range(self._members)} if is_early == self._early else {}
+        return self._honest.run_pass(indices)
+
+    def weights(self, member: int) -> Any:
+        weights = self._honest.weights(member)
+        old = self._frozen.get(member, {})
+        return {name: old.get(name, array) if "running" in name else array for name, array in weights.items()}
+
+
+@dataclass(frozen=True)
+class Wavering(NumpyBackend):
+    """Right in float64, and at times wrong in float32."""
+
+    early: bool = True
+
+    def population(self, spec, weights, learning_rates, inputs, labels, dtype) -> Any:
+        honest = HONEST.population(spec, weights, learning_rates, inputs, labels, "float64")
+        if dtype == "float64":
+            return honest
+        return Changing(honest, self.early, len(learning_rates))
+
+
 def unavailable(backend: Any) -> Any:
     raise InputError("there is no compiler here; install one")
 
@@ -47,6 +79,8 @@ class Backend(Any64):
             "right": Mode(of=lambda backend: backend, many=True),
             "wrong": Mode(of=lambda backend: Scaled(), many=True),
             "wrong_statistics": Mode(of=lambda backend: Faulty(), many=True),
+            "wrong_before": Mode(of=lambda backend: Wavering(early=True), many=True),
+            "wrong_after": Mode(of=lambda backend: Wavering(early=False), many=True),
             "missing": Mode(of=unavailable),
             "crashing": Mode(of=crashing),
             "slow_to_compile": Mode(of=lambda backend: backend, compiles=True),
