@@ -89,11 +89,11 @@ class Population:
             yield
 
     def _share(self, arrays: Any, *axes: str) -> Any:
-        """Copies of NumPy arrays on the devices, whole or cut along their leading axis."""
-        return jax.device_put(arrays, NamedSharding(self._mesh, PartitionSpec(*axes)), may_alias=False)
+        """NumPy arrays on the devices, whole or cut along their leading axis. They must be our own: JAX may alias them."""
+        return jax.device_put(arrays, NamedSharding(self._mesh, PartitionSpec(*axes)))
 
     def _upload(self, inputs: Array, labels: NDArray[np.integer]) -> tuple[jax.Array, jax.Array]:
-        return self._share(np.asarray(inputs, self._dtype)), self._share(np.asarray(labels, np.int32))
+        return self._share(np.array(inputs, self._dtype)), self._share(np.array(labels, np.int32))
 
     def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
         """Train every member on the minibatches `indices`, shape (updates, batch) or (lanes, updates, batch).

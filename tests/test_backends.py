@@ -155,12 +155,21 @@ def test_what_a_backend_returned_does_not_change_later(backend: Backend, batches
     np.testing.assert_array_equal(returned[2], kept[2])
 
 
+def aligned(array: np.ndarray, to: int = 64) -> np.ndarray:
+    """A copy that starts at a multiple of `to` bytes: JAX uses the memory of such an array as it is."""
+    room = np.empty(array.nbytes + to, np.uint8)
+    start = -room.ctypes.data % to
+    found = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    found[...] = array
+    return found
+
+
 def test_what_crosses_a_population_is_copied_both_ways(backend: Backend, batches) -> None:
     def train(spoil: Callable[[object], None]) -> Weights:
         spec = make_spec()
         weights = draw_weights(spec, seed=0)
-        # Of the working dtype already, so that no conversion copies them by chance.
-        inputs, labels = batches[0].reshape(-1, 12).astype(backend.dtypes[0]), batches[1].reshape(-1).copy()
+        # Of the working dtype already, so that no conversion copies them by chance, and as a framework may share it.
+        inputs, labels = aligned(batches[0].reshape(-1, 12).astype(backend.dtypes[0])), aligned(batches[1].reshape(-1))
         population = backend.population(spec, weights, [0.01, 0.1], inputs, labels, backend.dtypes[0])
         spoil(weights)
         test_inputs, test_labels = inputs.copy(), labels.copy()
