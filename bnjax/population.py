@@ -89,7 +89,7 @@ class Population:
             yield
 
     def _share(self, arrays: Any, *axes: str) -> Any:
-        """NumPy arrays on the devices, whole or cut along their leading axis. They must be our own: JAX may alias them."""
+        """NumPy arrays of our own on the devices, whole or cut along their leading axis; JAX may use their memory."""
         return jax.device_put(arrays, NamedSharding(self._mesh, PartitionSpec(*axes)))
 
     def _upload(self, inputs: Array, labels: NDArray[np.integer]) -> tuple[jax.Array, jax.Array]:
