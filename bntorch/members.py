@@ -5,13 +5,14 @@ normalizer), `MappedMembers` maps the network itself over its weights: slower, a
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.func import vmap
 from torch.nn import functional
 
+from bntorch.graphs import CapturedUpdates, cuda_graph
 from bntorch.model import MultiLayerPerceptron
 from bntorch.parts import HONEST, Parts, call_with_state
 from bntorch.weights import LEAVES, weights_dtype
@@ -107,6 +108,7 @@ class StackedMembers:
     def __init__(self, spec: ModelSpec, state: dict[str, Tensor], learning_rates: Tensor, lanes: int = 1) -> None:
         self.state, self.learning_rates, self.lanes = state, learning_rates, lanes
         self._spec = spec
+        self._captured: dict[Any, CapturedUpdates] = {}
         self._leaves: list[Tensor] = []
         self._rates: list[Tensor] = []
         members = len(learning_rates)
@@ -144,7 +146,7 @@ class StackedMembers:
 
     def _run(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> tuple[Tensor, Tensor]:
         before = {key: tensor.detach().clone() for key, tensor in self.state.items()}
-        losses = torch.stack([self.update(inputs[batch], labels[batch]) for batch in batches.unbind(1)])
+        losses = self._updates(inputs, labels, batches)
         finite = all_finite(before.values()).expand(losses.shape).clone()
         if torch.equal(finite[0], all_finite(self.state.values())):
             return losses, finite
@@ -154,6 +156,16 @@ class StackedMembers:
         for t, batch in enumerate(batches.unbind(1)):
             losses[t], finite[t] = self.update(inputs[batch], labels[batch]), all_finite(self.state.values())
         return losses, finite
+
+    def _updates(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> Tensor:
+        """The losses before each update. On a GPU an update is captured once, and replayed."""
+        if not inputs.is_cuda:
+            return torch.stack([self.update(inputs[batch], labels[batch]) for batch in batches.unbind(1)])
+        of = inputs.data_ptr(), labels.data_ptr(), batches.shape[2]
+        if of not in self._captured:
+            room = batches.new_zeros(self.lanes, REPLAYED, batches.shape[2])
+            self._captured[of] = CapturedUpdates(self.update, [*self.state.values()], inputs, labels, room, cuda_graph)
+        return self._captured[of](batches)
 
     def update(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """One SGD update of every member, as `MappedMembers.update` makes it."""

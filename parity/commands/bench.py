@@ -11,7 +11,7 @@ from rich.console import Console
 from parity.bench.config import PRESETS as CASES
 from parity.bench.config import BenchConfig, Case
 from parity.commands.check import BATCH_NORM, NOTHING, OutputFile
-from parity.commands.options import Framework
+from parity.commands.options import Device, Framework
 from parity.commands.result_files import cleared
 from parity.commands.sweep import choose_frameworks
 from parity.commands.terminal import show
@@ -47,7 +47,7 @@ class Bench:
     """Time the modes too that wait for a compiler; with --depths."""
     blocks: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: 5, full: 10)")] = 0
     """Timed blocks of a mode in each of its two turns."""
-    device: Annotated[str, tyro.conf.arg(metavar="cpu|gpu|tpu", help_behavior_hint="(default: the framework's)")] = ""
+    device: Device = ""
     """Where to compute."""
     precision: Literal["highest", "tf32", "bfloat16"] = "highest"
     """Of float32 matrix products, in every framework."""

@@ -11,7 +11,7 @@ from rich.console import Console
 from parity.backend import backend_names, sibling_names
 from parity.check.config import CheckConfig
 from parity.check.presets import PRESETS as CONFIGS
-from parity.commands.options import DataDir, DatasetName
+from parity.commands.options import DataDir, DatasetName, Device
 from parity.commands.result_files import cleared
 from parity.commands.terminal import show
 from parity.errors import InputError
@@ -50,7 +50,7 @@ class Check:
     """Working dtypes of the precision question."""
     precision: Literal["highest", "tf32", "bfloat16"] = "highest"
     """Of float32 matrix products, on both sides."""
-    device: Annotated[str, tyro.conf.arg(metavar="cpu|gpu|tpu", help_behavior_hint="(default: the framework's)")] = ""
+    device: Device = ""
     """Where to compute."""
     dataset: DatasetName = "synthetic"
     """The data set."""

@@ -9,6 +9,7 @@ from parity.data import DATASETS
 
 DatasetName = Annotated[str, tyro.conf.arg(metavar="|".join(DATASETS))]
 DataDir = Annotated[str, tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: the usual places)")]
+Device = Annotated[str, tyro.conf.arg(metavar="cpu|gpu|tpu", help_behavior_hint="(default: the framework's)")]
 Framework = Annotated[
     str,
     tyro.conf.arg(

@@ -8,7 +8,7 @@ import tyro
 from rich.console import Console
 
 from parity.backend import backend_names, installed_siblings, own_process, sibling_names
-from parity.commands.options import DataDir, DatasetName, Framework
+from parity.commands.options import DataDir, DatasetName, Device, Framework
 from parity.commands.terminal import print_error, show
 from parity.errors import InputError
 from parity.sweep import LearningRates, SweepConfig, SweepInterrupted, sweep
@@ -40,6 +40,8 @@ class Sweep:
     """The data set."""
     data_dir: DataDir = ""
     """Folder that holds the data set's files."""
+    device: Device = ""
+    """Where to compute."""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/sweep"
     """Folder for the tables, the figures and report.html. The same command goes on from what is there."""
 
@@ -55,6 +57,7 @@ class Sweep:
             num_seeds=self.seeds,
             num_passes=self.passes,
             dataset=self.dataset,
+            device=self.device,
         )
         for name in config.frameworks:
             own_process(name)

@@ -65,7 +65,8 @@ def sweep(
         for threshold in report.thresholds:
             print(threshold.group, threshold.smallest_divergent)
     """
-    backends = {name: load_backend(name) for name in config.frameworks}
+    device = {"device": config.device} if config.device else {}
+    backends = {name: load_backend(name, **device) for name in config.frameworks}
     dataset = load_dataset(config.dataset, data_dir)
     data = standardize(dataset, config.fraction)
     updates_per_pass(len(data.train_labels), config.batch_size)  # refuses a batch size that leaves no update

@@ -77,6 +77,7 @@ class SweepConfig:
         fraction: share of the training set that is used.
         population_size: learning rates in a lane, which share minibatches and are trained at once. A framework's
             rounding may depend on it, so it is part of what decides the numbers.
+        device: "cpu", "gpu", "tpu", or "" for each framework's own choice.
 
     Raises:
         InputError: a field breaks its rule.
@@ -93,6 +94,7 @@ class SweepConfig:
     batch_size: int = 32
     fraction: float = 0.1
     population_size: int = 8
+    device: str = ""
 
     def __post_init__(self) -> None:
         for name in ("frameworks", "depths", "batch_norm"):

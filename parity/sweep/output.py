@@ -74,6 +74,7 @@ def config_fields(config: SweepConfig) -> dict[str, Any]:
         "batch_size": config.batch_size,
         "fraction": config.fraction,
         "population_size": config.population_size,
+        "device": config.device,
     }
 
 
