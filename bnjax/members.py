@@ -1,6 +1,6 @@
 """Members of a population: stacked states, and one program for many updates of all, in JAX."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,27 @@ from jax.sharding import Mesh, PartitionSpec
 from bnjax.parts import MEMBERS
 from bnjax.train import TrainState, sgd_step
 
+ALARMING_LOSS = 1e4  # nats; far above what a network says that has not lost its way
 LANES = "lanes"  # the axis over which a population is shared out to devices
+
+
+class Run(NamedTuple):
+    """What `run_updates` returns.
+
+    Args:
+        nets: the new states.
+        losses: before each update, shape (updates, members); those of updates that were not made mean nothing.
+        finite: whether all is finite in the end, shape (members,).
+        first_seen: the first update after which it was seen that not all is finite, shape (members,); `updates` for
+            none.
+        looked: whether it was looked for after each update, shape (updates, lanes).
+    """
+
+    nets: TrainState
+    losses: jax.Array
+    finite: jax.Array
+    first_seen: jax.Array
+    looked: jax.Array
 
 
 def run_updates(
@@ -19,39 +39,66 @@ def run_updates(
     batches: jax.Array,
     count: jax.Array,
     learning_rates: jax.Array,
-) -> tuple[TrainState, jax.Array, jax.Array]:
-    """Train the members of one lane on the first `count` of its minibatches. A pure function, not jitted.
+) -> Run:
+    """Train the members of some lanes on the first `count` of their minibatches. A pure function, not jitted.
 
     A shared minibatch makes one matrix product of the members' first layers, (batch, input_dim) by (input_dim, members
     times hidden_width), and another of their gradients: XLA sees to it.
 
+    Whether all is finite costs as much as reading all weights. So it is looked for only where a loss is alarming, as
+    it mostly is some updates before a weight overflows, and in the end.
+
     Args:
-        nets: the states, stacked along a leading axis.
+        nets: the states, stacked along a leading axis, in order of their lanes.
         inputs: the training set, shape (n, input_dim).
         labels: shape (n,).
-        batches: indices, shape (updates, batch).
+        batches: indices, shape (lanes, updates, batch).
         count: of updates to make, a scalar that is not compiled in.
         learning_rates: shape (members,).
-
-    Returns:
-        The new states; the losses before each update, shape (updates, members), of which those from `count` on mean
-        nothing; and whether all is finite in the end, shape (members,).
     """
+    lanes, updates, _ = batches.shape
+    one_lane = jax.vmap(sgd_step, in_axes=(0, None, None, 0), axis_name=MEMBERS)
 
-    def update(t: Any, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
-        nets, losses = carry
-        nets, output = jax.vmap(sgd_step, in_axes=(0, None, None, 0), axis_name=MEMBERS)(
-            nets, inputs[batches[t]], labels[batches[t]], learning_rates
+    def step(nets: TrainState, batch: jax.Array) -> tuple[TrainState, jax.Array]:
+        if lanes == 1:
+            nets, output = one_lane(nets, inputs[batch[0]], labels[batch[0]], learning_rates)
+            return nets, output.loss
+        apart = jax.tree.map(lambda leaf: leaf.reshape(lanes, -1, *leaf.shape[1:]), (nets, learning_rates))
+        nets, output = jax.vmap(one_lane)(apart[0], inputs[batch], labels[batch], apart[1])
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), nets), output.loss.reshape(-1)
+
+    def update(t: Any, carry: Run) -> Run:
+        nets, losses = step(carry.nets, batches[:, t])
+        alive = carry.first_seen == updates
+        look = jnp.any(alive & ~(losses < ALARMING_LOSS))
+        finite = jax.lax.cond(look, all_finite, lambda nets: jnp.ones_like(alive), nets)
+        return Run(
+            nets=nets,
+            losses=carry.losses.at[t].set(losses),
+            finite=carry.finite,
+            first_seen=jnp.where(alive & ~finite, t, carry.first_seen),
+            looked=carry.looked.at[t].set(look),
         )
-        return nets, losses.at[t].set(output.loss)
 
-    losses = jnp.zeros((len(batches), len(learning_rates)), learning_rates.dtype)
-    nets, losses = jax.lax.fori_loop(0, count, update, (nets, losses))
-    return nets, losses, jax.vmap(_all_finite)(nets)
+    members = len(learning_rates)
+    start = Run(
+        nets=nets,
+        losses=jnp.zeros((updates, members), learning_rates.dtype),
+        finite=jnp.ones(members, bool),
+        first_seen=jnp.full(members, updates),
+        looked=jnp.zeros((updates, lanes), bool),
+    )
+    end = jax.lax.fori_loop(0, count, update, start)
+    return end._replace(finite=all_finite(end.nets))
 
 
-def _all_finite(net: TrainState) -> jax.Array:
-    return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(net.variables)]))
+def all_finite(nets: TrainState) -> jax.Array:
+    """Whether every weight and statistic of a member is finite, shape (members,)."""
+
+    def of_one(net: TrainState) -> jax.Array:
+        return jnp.all(jnp.array([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(net.variables)]))
+
+    return jax.vmap(of_one)(nets)
 
 
 def evaluation_sums(nets: TrainState, inputs: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
@@ -76,40 +123,18 @@ def run_lanes(
     count: jax.Array,
     learning_rates: jax.Array,
     mesh: Mesh,
-) -> tuple[TrainState, jax.Array, jax.Array]:
-    """`run_updates` on every lane: shared out to the devices of `mesh`, and mapped over where one has several.
-
-    Args:
-        nets: members in order of their lanes.
-        inputs: as `run_updates` takes them.
-        labels: likewise.
-        batches: shape (lanes, updates, batch).
-        count: of updates.
-        learning_rates: shape (members,).
-        mesh: devices in one axis; their number divides that of the lanes.
-    """
-
-    def run(
-        nets: TrainState, inputs: Any, labels: Any, batches: Any, count: Any, learning_rates: Any
-    ) -> tuple[TrainState, jax.Array, jax.Array]:
-        lanes = len(batches)
-        if lanes == 1:
-            return run_updates(nets, inputs, labels, batches[0], count, learning_rates)
-        apart = jax.tree.map(lambda leaf: leaf.reshape(lanes, -1, *leaf.shape[1:]), (nets, learning_rates))
-        nets, losses, finite = jax.vmap(run_updates, in_axes=(0, None, None, 0, None, 0), out_axes=(0, 1, 0))(
-            apart[0], inputs, labels, batches, count, apart[1]
-        )
-        together = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), nets)
-        return together, losses.reshape(len(losses), -1), finite.reshape(-1)
-
+) -> Run:
+    """`run_updates` with the lanes shared out to the devices of `mesh`, one axis, whose size divides their number."""
+    run = run_updates
     if mesh.size > 1:
-        shared, whole = PartitionSpec(LANES), PartitionSpec()
-        by_member = PartitionSpec(None, LANES)
+        shared: Any = PartitionSpec(LANES)
+        whole: Any = PartitionSpec()
+        by_member: Any = PartitionSpec(None, LANES)
         run = jax.shard_map(
             run,
             mesh=mesh,
             in_specs=(shared, whole, whole, shared, whole, shared),
-            out_specs=(shared, by_member, shared),
+            out_specs=Run(nets=shared, losses=by_member, finite=shared, first_seen=shared, looked=by_member),
             check_vma=False,
         )
     return run(nets, inputs, labels, batches, count, learning_rates)

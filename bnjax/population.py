@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from bnjax.device import find_device, matmul_precision, share_devices
-from bnjax.members import LANES, evaluation_sums, run_lanes
+from bnjax.members import LANES, Run, evaluation_sums, run_lanes
 from bnjax.model import MultiLayerPerceptron
 from bnjax.parts import HONEST, Parts
 from bnjax.train import state_from_variables
@@ -70,6 +70,7 @@ class Population:
         self._dtype, self._device = weights_dtype(dtype), find_device(device)
         self._mesh = Mesh(np.array(share_devices(self._device, lanes)), (LANES,))
         self._on_host: dict[str, Any] | None = None
+        self._finite: NDArray[np.bool_] | None = None  # whether all is, by member; None before the first chunk
         with self._settings():
             model = MultiLayerPerceptron.from_spec(self._spec, dtype, parts)
             nets = {
@@ -98,8 +99,8 @@ class Population:
     def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
         """Train every member on the minibatches `indices`, shape (updates, batch) or (lanes, updates, batch).
 
-        A weight or statistic that is not finite stays so under SGD. So it is looked for at the end of a chunk, and
-        where one has ceased to be finite, in the states that the same program leaves after fewer updates.
+        A weight or statistic that is not finite stays so under SGD. So where one has ceased to be finite unseen, it is
+        looked for in the states that the same program leaves after fewer updates.
         """
         batches = lane_batches(indices, self._lanes).astype(np.int32)
         self._on_host = None
@@ -114,21 +115,25 @@ class Population:
         count, start = batches.shape[1], self._nets
         padded = self._share(np.pad(batches, ((0, 0), (0, CHUNK - count), (0, 0))), LANES)
 
-        def run(updates: int) -> tuple[Any, NDArray[Any], NDArray[np.bool_]]:
+        def run(updates: int) -> Run:
             number = self._share(np.int32(updates))
-            nets, losses, finite = self._run_lanes(
+            return self._run_lanes(
                 start, self._inputs, self._labels, padded, number, self._learning_rates, mesh=self._mesh
             )
-            return nets, np.array(losses)[:updates], np.array(finite)
 
-        self._nets, losses, still = run(count)
-        ends = {count: still}
+        end = run(count)
+        self._nets, losses = end.nets, np.array(end.losses)[:count]
+        finite, still = np.ones(losses.shape, np.bool_), np.array(end.finite)
         if not still.all():
-            ends[0] = run(0)[2]
-        finite = np.ones(losses.shape, np.bool_)
-        for member in np.flatnonzero(~still):
-            first = _first_not_finite(lambda updates: run(updates)[2], ends, losses[:, member], int(member))
-            finite[max(first - 1, 0) :, member] = False
+            seen, looked = np.array(end.first_seen), np.array(end.looked)
+            ends = {0: self._finite if self._finite is not None else np.array(run(0).finite), count: still}
+            for member in np.flatnonzero(~still):
+                high = min(int(seen[member]) + 1, count)
+                in_vain = np.flatnonzero(looked[: high - 1, member * self._lanes // len(still)])
+                low = int(in_vain[-1]) + 1 if len(in_vain) else 0
+                first = _first_not_finite(lambda updates: np.array(run(updates).finite), ends, low, high, int(member))
+                finite[max(first - 1, 0) :, member] = False
+        self._finite = still
         return losses, finite
 
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
@@ -161,22 +166,22 @@ class Population:
 
 
 def _first_not_finite(
-    run: Callable[[int], NDArray[np.bool_]], ends: dict[int, NDArray[np.bool_]], losses: NDArray[Any], member: int
+    run: Callable[[int], NDArray[np.bool_]],
+    ends: dict[int, NDArray[np.bool_]],
+    low: int,
+    high: int,
+    member: int,
 ) -> int:
-    """The fewest updates after which a member is not finite, by halving; `ends` keeps what has been run.
+    """The fewest updates after which a member is not finite, between `low`, after which it is, and `high`, by halving.
 
-    The first loss that is not finite is where to look first: most often the update before it is the one.
+    `ends` keeps what has been run. The last is where to look first: most often it was the one.
     """
-    low, high = 0, len(losses)
-    if not ends[low][member]:
-        return low
-    bad = np.flatnonzero(~np.isfinite(losses))
-    guesses = [int(bad[0]), int(bad[0]) - 1] if len(bad) else []
+    if not ends[0][member]:
+        return 0
+    guess = high - 1
     while high - low > 1:
-        guess = guesses.pop(0) if guesses else (low + high) // 2
-        if not low < guess < high:
-            continue
         if guess not in ends:
             ends[guess] = run(guess)
         low, high = (guess, high) if ends[guess][member] else (low, guess)
+        guess = (low + high) // 2
     return high

@@ -372,6 +372,20 @@ def test_a_weight_that_is_not_finite_shows_at_its_own_update(backend: Backend, b
     assert not record.finite[0, 0]
 
 
+def test_members_cease_to_be_finite_where_they_do_one_update_at_a_time(backend: Backend, batches) -> None:
+    # From slow blow-ups, which losses announce, to sudden ones.
+    rates = [0.1, 5.0, 100.0, 1e4, 1e8, 1e16, 1e30]
+    spec, dtype = make_spec(use_batch_norm=False), backend.dtypes[0]
+    whole, indices = run_population(backend, spec, rates, batches, dtype)
+    cut, _ = run_population(backend, spec, rates, batches, dtype)
+    indices = np.tile(indices, (9, 1))[:70]
+    parts = [cut.run_pass(indices[t : t + 1]) for t in range(len(indices))]
+    expected = np.concatenate([part.finite for part in parts])
+    np.testing.assert_array_equal(whole.run_pass(indices).finite, expected)
+    assert expected[:, 0].all()
+    assert len({*expected.argmin(axis=0)}) > 2
+
+
 @pytest.mark.parametrize("num_samples", [1, 37, 4321])
 def test_a_population_evaluates_as_its_members_would(backend: Backend, batches, num_samples: int) -> None:
     spec, rng = make_spec(), np.random.default_rng(1)
