@@ -374,8 +374,9 @@ def test_a_weight_that_is_not_finite_shows_at_its_own_update(backend: Backend, b
 
 def test_members_cease_to_be_finite_where_they_do_one_update_at_a_time(backend: Backend, batches) -> None:
     # From slow blow-ups, which losses announce, to sudden ones.
-    rates = [0.1, 5.0, 100.0, 1e4, 1e8, 1e16, 1e30]
     spec, dtype = make_spec(use_batch_norm=False), backend.dtypes[0]
+    widest = 240 if dtype == "float64" else 30
+    rates = [0.1, 5.0, 100.0, 1e4, *np.geomspace(1e8, 10.0**widest, 5)]
     whole, indices = run_population(backend, spec, rates, batches, dtype)
     cut, _ = run_population(backend, spec, rates, batches, dtype)
     indices = np.tile(indices, (9, 1))[:70]
