@@ -71,7 +71,7 @@ def run_updates(
         nets, losses = step(carry.nets, batches[:, t])
         alive = carry.first_seen == updates
         look = jnp.any(alive & ~(losses < ALARMING_LOSS))
-        finite = jax.lax.cond(look, all_finite, lambda nets: jnp.ones_like(alive), nets)
+        finite = jax.lax.cond(look, _all_finite, lambda nets: jnp.ones_like(alive), nets)
         return Run(
             nets=nets,
             losses=carry.losses.at[t].set(losses),
@@ -89,10 +89,10 @@ def run_updates(
         looked=jnp.zeros((updates, lanes), bool),
     )
     end = jax.lax.fori_loop(0, count, update, start)
-    return end._replace(finite=all_finite(end.nets))
+    return end._replace(finite=_all_finite(end.nets))
 
 
-def all_finite(nets: TrainState) -> jax.Array:
+def _all_finite(nets: TrainState) -> jax.Array:
     """Whether every weight and statistic of a member is finite, shape (members,)."""
 
     def of_one(net: TrainState) -> jax.Array:

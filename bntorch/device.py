@@ -1,7 +1,7 @@
 """Where PyTorch computes, and how precisely it multiplies float32 matrices."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, get_args
 
@@ -13,6 +13,7 @@ from parity.spec import Precision
 
 GPU_LANES = 16  # a lane alone leaves most of a GPU idle
 KINDS = {"cpu": "cpu", "gpu": "cuda"}
+WARM_UP = 3  # runs before a capture, in which libraries choose their algorithms and take their memory
 MATMUL_PRECISION = {"highest": "highest", "tf32": "high", "bfloat16": "medium"}
 
 
@@ -89,3 +90,17 @@ def one_thread_each(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
+    """A replay of `step` as a CUDA graph; it is run a few times first, as PyTorch asks for, on a stream of its own."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay

@@ -4,7 +4,7 @@
 normalizer), `MappedMembers` maps the network itself over its weights: slower, and right for any part.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import vmap
 from torch.nn import functional
 
-from bntorch.graphs import CapturedUpdates, cuda_graph
+from bntorch.device import cuda_graph
 from bntorch.model import MultiLayerPerceptron
 from bntorch.parts import HONEST, Parts, call_with_state
 from bntorch.weights import LEAVES, weights_dtype
@@ -21,6 +21,7 @@ from parity.spec import BlockOrder, DType, ModelSpec, RunningVariance
 # What `StackedMembers` computes by itself.
 STACKED_PARTS = ("check_batch", "linear", "batch_moments", "normalize", "update_statistics", "apply")
 STACKED_PARTS += ("objective", "optimizer")
+Capture = Callable[[Callable[[], None]], Callable[[], None]]
 REPLAYED = 64  # updates, the most that are made again to find where a weight ceased to be finite
 
 
@@ -108,6 +109,9 @@ class StackedMembers:
     def __init__(self, spec: ModelSpec, state: dict[str, Tensor], learning_rates: Tensor, lanes: int = 1) -> None:
         self.state, self.learning_rates, self.lanes = state, learning_rates, lanes
         self._spec = spec
+        on_gpu = learning_rates.is_cuda
+        self._capture: Capture | None = cuda_graph if on_gpu else None
+        self._batch_norm: Callable[..., Tensor] = batch_norm_by_rows if on_gpu else functional.batch_norm
         self._captured: dict[Any, CapturedUpdates] = {}
         self._leaves: list[Tensor] = []
         self._rates: list[Tensor] = []
@@ -159,12 +163,14 @@ class StackedMembers:
 
     def _updates(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> Tensor:
         """The losses before each update. On a GPU an update is captured once, and replayed."""
-        if not inputs.is_cuda:
+        if self._capture is None:
             return torch.stack([self.update(inputs[batch], labels[batch]) for batch in batches.unbind(1)])
         of = inputs.data_ptr(), labels.data_ptr(), batches.shape[2]
         if of not in self._captured:
             room = batches.new_zeros(self.lanes, REPLAYED, batches.shape[2])
-            self._captured[of] = CapturedUpdates(self.update, [*self.state.values()], inputs, labels, room, cuda_graph)
+            self._captured[of] = CapturedUpdates(
+                self.update, [*self.state.values()], inputs, labels, room, self._capture
+            )
         return self._captured[of](batches)
 
     def update(self, inputs: Tensor, labels: Tensor) -> Tensor:
@@ -174,8 +180,14 @@ class StackedMembers:
             # Members share no weight, so the gradient of the sum holds each member's own.
             gradients = torch.autograd.grad(losses.sum(), self._leaves)
         with torch.no_grad():
+            alike: list[tuple[Tensor, Tensor, Tensor]] = []  # all in one operation; they are many, and small
             for leaf, gradient, rates in zip(self._leaves, gradients, self._rates, strict=True):
-                leaf.addcmul_(gradient, rates, value=-1)
+                if leaf.shape == rates.shape:
+                    alike.append((leaf, gradient, rates))
+                else:
+                    leaf.addcmul_(gradient, rates, value=-1)
+            leaves, some, rates = map(list, zip(*alike, strict=True))
+            torch._foreach_addcmul_(leaves, some, rates, value=-1)  # pyright: ignore[reportPrivateImportUsage]
         return losses.detach()
 
     def losses(self, inputs: Tensor, labels: Tensor) -> Tensor:
@@ -195,7 +207,8 @@ class StackedMembers:
             if spec.block_order == BlockOrder.ACTIVATION_FIRST:
                 x = torch.relu_(x)
             if spec.use_batch_norm:
-                x = functional.batch_norm(
+                norm = self._batch_norm if train else functional.batch_norm
+                x = norm(
                     x.view(1, -1, batch), layer.running_mean, layer.running_var, layer.gamma, layer.beta, train,
                     1 - spec.decay, spec.eps,
                 )  # fmt: skip
@@ -203,6 +216,80 @@ class StackedMembers:
                 x = torch.relu_(x)
             x = x.view(len(self.learning_rates), -1, batch)
         return torch.baddbmm(self._head.bias, self._head.kernel, x).transpose(1, 2)
+
+
+class CapturedUpdates:
+    """Updates of one minibatch shape. A graph reads and writes where it was captured, so all that changes is copied in:
+    the minibatches' indices, and which of them is next.
+
+    Args:
+        update: makes one on (inputs, labels) of the lanes' minibatches, and returns the losses before it.
+        state: the tensors that it changes in place.
+        inputs: the training set, shape (n, input_dim).
+        labels: shape (n,).
+        batches: zeros, shape (lanes, updates, batch), as many updates as one call may make.
+        capture: makes a replay of a step.
+    """
+
+    def __init__(
+        self,
+        update: Callable[[Tensor, Tensor], Tensor],
+        state: list[Tensor],
+        inputs: Tensor,
+        labels: Tensor,
+        batches: Tensor,
+        capture: Capture,
+    ) -> None:
+        self._batches, self._next = batches, torch.zeros(1, dtype=torch.int64, device=batches.device)
+        self._losses = torch.empty(0)
+
+        def step() -> None:
+            batch = self._batches.index_select(1, self._next)[:, 0]
+            losses = update(inputs[batch], labels[batch])
+            self._losses.index_copy_(0, self._next, losses[None])
+            self._next += 1
+
+        before = [tensor.detach().clone() for tensor in state]
+        losses = update(inputs[batches[:, 0]], labels[batches[:, 0]])
+        self._losses = losses.new_empty(batches.shape[1], len(losses))
+        self._replay = capture(step)
+        with torch.no_grad():  # as if none of these updates had been
+            for tensor, kept in zip(state, before, strict=True):
+                tensor.copy_(kept)
+
+    def __call__(self, batches: Tensor) -> Tensor:
+        """Make an update on each of the minibatches, shape (lanes, updates, batch); the losses before each."""
+        count = batches.shape[1]
+        self._batches[:, :count] = batches
+        self._next.zero_()
+        for _ in range(count):
+            self._replay()
+        return self._losses[:count].clone()
+
+
+def batch_norm_by_rows(
+    x: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """PyTorch's batch norm in training, of `x` of shape (1, features, batch).
+
+    The batch norm of a GPU gives each feature a block of threads, most of which a minibatch leaves idle; its layer norm
+    gives a row a warp, and a feature's minibatch is a row here.
+    """
+    assert training
+    rows = x[0]
+    with torch.no_grad():
+        var, mean = torch.var_mean(rows, dim=1)
+        running_mean.lerp_(mean, momentum)
+        running_var.lerp_(var, momentum)
+    normalized = functional.layer_norm(rows, rows.shape[1:], eps=eps)
+    return torch.addcmul(bias[:, None], normalized, weight[:, None])[None]
 
 
 class _Layer(NamedTuple):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bntorch.members import StackedMembers
+from bntorch.members import StackedMembers, batch_norm_by_rows
 from bntorch.weights import to_native
 from parity.spec import ModelSpec
 from parity.weights import draw_weights
@@ -18,6 +18,30 @@ def make_members(spec: ModelSpec, members: slice, lanes: int) -> StackedMembers:
     natives = [to_native(draw_weights(spec, seed), spec, "float64") for seed in range(len(RATES))[members]]
     state = {key: torch.stack([native[key] for native in natives]) for key in natives[0]}
     return StackedMembers(spec, state, RATES[members], lanes)
+
+
+def as_on_a_gpu(members: StackedMembers) -> StackedMembers:
+    """Members that compute as on a GPU, except that a captured step is run and not replayed."""
+    members._capture, members._batch_norm = (lambda step: step), batch_norm_by_rows
+    return members
+
+
+@pytest.mark.parametrize("conventions", [{}, {"use_batch_norm": False}, {"block_order": "norm_first"}])
+def test_members_on_a_gpu_are_what_they_are_on_a_cpu(conventions: dict[str, Any]) -> None:
+    spec = ModelSpec(input_dim=12, output_dim=5, num_hidden_layers=2, hidden_width=6, **conventions)
+    rng = np.random.default_rng(0)
+    inputs, labels = torch.tensor(rng.normal(size=(64, 12))), torch.tensor(rng.integers(0, 5, 64))
+    cpu, gpu = make_members(spec, slice(None), 2), as_on_a_gpu(make_members(spec, slice(None), 2))
+    # One pass after another, of several lengths and batch sizes: what was captured is not what is asked for.
+    for updates, size in ((4, 16), (1, 16), (3, 8), (70, 16)):
+        batches = torch.tensor(rng.integers(0, 64, (2, updates, size)))
+        expected, expected_finite = cpu.run(inputs, labels, batches)
+        losses, finite = gpu.run(inputs, labels, batches)
+        assert torch.equal(finite, expected_finite)
+        # Float64 rounding of another formula, through at most 78 updates at small rates.
+        torch.testing.assert_close(losses, expected, rtol=1e-8, atol=0)
+        for key, tensor in cpu.state.items():
+            torch.testing.assert_close(gpu.state[key], tensor, rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("conventions", [{}, {"use_batch_norm": False}, {"block_order": "norm_first"}])
