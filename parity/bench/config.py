@@ -76,7 +76,7 @@ class BenchConfig:
     cases: tuple[Case, ...] = field(default_factory=lambda: QUICK)
     device: str = ""
     precision: Precision = "highest"
-    blocks: int = 5
+    blocks: int = 4
     block_seconds: float = 0.1
     num_samples: int = 6000
     time_limit: float = 600.0
@@ -117,5 +117,5 @@ FULL = (
     *_scaling(Case(depth=1), widths=(16, 256, 512), batches=(8, 128, 512), populations=(1, 2, 4, 32, 64)),
     *_scaling(_DEEP, widths=(16, 256, 512), batches=(8, 128, 512), populations=(1, 2, 4, 32, 64)),
 )
-PRESETS = {"quick": (QUICK, 5), "full": (FULL, 10)}
+PRESETS = {"quick": (QUICK, 4), "full": (FULL, 10)}
 """The cases and the number of blocks of each preset."""

@@ -17,7 +17,7 @@ from parity.reference import NumpyBackend
 from parity.spec import Precision
 from parity.weights import Array, Weights, cast_weights, is_statistic
 
-TRIES = 16  # minibatches that are looked at for one at which rounding can switch no ReLU
+TRIES = 4  # minibatches that are looked at for one at which rounding can switch no ReLU
 
 
 @dataclass(frozen=True)

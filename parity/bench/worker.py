@@ -16,7 +16,8 @@ from parity.spec import DType
 from parity.weights import Array, Weights, draw_weights
 
 WARM_UP = 64  # updates, in one call: what the first call compiles, the second does not
-MOST_UPDATES = 4096
+TRIAL_UPDATES = 16  # updates by which the length of a block is chosen
+FEWEST_UPDATES, MOST_UPDATES = 32, 4096  # in a block: below these, a call counts more than what it does
 # Powers of two, which every dtype holds exactly; small, so that no network of the benchmark diverges.
 HIGHEST_RATE, LOWEST_RATE = 2.0**-6, 2.0**-9
 
@@ -120,16 +121,17 @@ def time_blocks(backend: Any, key: Key, num_samples: int, blocks: int, block_sec
     """Seconds per update of `blocks` blocks, each at least `block_seconds` long; every block is waited for."""
     del backend
     running, size = _running[key], key.case.batch_size
-    indices = running.indices(num_samples, WARM_UP, size)
+    indices = running.indices(num_samples, TRIAL_UPDATES, size)
     start = time.perf_counter()
     running.population.run_pass(indices)
-    passes = max(1, min(round(block_seconds / (time.perf_counter() - start)), MOST_UPDATES // WARM_UP))
-    indices = running.indices(num_samples, passes * WARM_UP, size)
+    enough = block_seconds / (time.perf_counter() - start) * TRIAL_UPDATES
+    updates = round(min(max(enough, FEWEST_UPDATES), MOST_UPDATES))
+    indices = running.indices(num_samples, updates, size)
     found = []
     for _ in range(blocks):
         start = time.perf_counter()
         running.population.run_pass(indices)
-        found.append((time.perf_counter() - start) / (passes * WARM_UP))
+        found.append((time.perf_counter() - start) / updates)
     return found
 
 
