@@ -25,6 +25,8 @@ from pathlib import Path
 import numpy as np
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+import torch
+
 import bntorch
 from parity.commands.sweep import PRESETS
 from parity.data import load_dataset, standardize, updates_per_pass
@@ -56,10 +58,14 @@ def main() -> None:
     parser.add_argument("--framework", required=True)
     parser.add_argument("--preset", default="lab", choices=sorted(PRESETS))
     parser.add_argument("--dataset", default="fashion-mnist")
+    parser.add_argument("--data-dir", default="")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "gpu"), help="of the sweep and of the loop")
+    parser.add_argument("--again", action="store_true", help="time the sweep once more, with what has been compiled")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     preset = PRESETS[options.preset]
-    data = standardize(load_dataset(options.dataset), 0.1)
+    data = standardize(load_dataset(options.dataset, options.data_dir or None), 0.1)
+    torch.set_default_device({"cpu": "cpu", "gpu": "cuda"}[options.device])
     updates = preset.passes * updates_per_pass(len(data.train_labels), BATCH_SIZE)
     cases = [(depth, on) for depth in preset.depths for on in (False, True)]
     samples: dict[tuple[int, bool], list[float]] = defaultdict(list)
@@ -72,10 +78,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "parity", "sweep", "--preset", options.preset]
         command += ["--framework", options.framework, "--dataset", options.dataset, "--out", f"{folder}/out"]
+        command += ["--device", options.device, *(["--data-dir", options.data_dir] if options.data_dir else [])]
         caches = {"JAX_COMPILATION_CACHE_DIR": f"{folder}/jax", "TORCHINDUCTOR_CACHE_DIR": f"{folder}/torch"}
         start = time.perf_counter()
         subprocess.run(command, check=True, env={**os.environ, **caches}, stdout=subprocess.DEVNULL)
         sweep_s = time.perf_counter() - start
+        again_s = None
+        if options.again:
+            command[command.index(f"{folder}/out")] = f"{folder}/again"
+            start = time.perf_counter()
+            subprocess.run(command, check=True, env={**os.environ, **caches}, stdout=subprocess.DEVNULL)
+            again_s = time.perf_counter() - start
         with Path(folder, "out", "trials.csv").open() as lines:
             trials = list(csv.DictReader(lines))
     sample_loops()
@@ -91,9 +104,11 @@ def main() -> None:
         "schema": 1,
         "command": f"python benchmarks/lab_sweep.py {' '.join(sys.argv[1:])}",
         "framework": options.framework,
+        "device": torch.cuda.get_device_name() if options.device == "gpu" else f"{len(os.sched_getaffinity(0))} cores",
         "trials": len(trials),
         "diverged": sum(row["status"] == "diverged" for row in trials),
         "sweep_s": sweep_s,
+        "sweep_again_s": again_s,
         "loop_to_the_end_s": loop_s(True),
         "loop_to_divergence_s": loop_s(False),
         "times_faster": loop_s(True) / sweep_s,
