@@ -117,6 +117,14 @@ def product(backend: JaxBackend, left: Shape, right: Shape) -> Callable[[], None
     return lambda: program(*operands).block_until_ready()
 
 
+def copy(backend: JaxBackend, size: int) -> Callable[[], None]:
+    """A call of it copies `size` bytes on one device, and waits."""
+    with jax.default_device(find_device(backend.device)):
+        array = jnp.ones(size // 4)
+        program = jax.jit(jnp.negative).lower(array).compile()
+    return lambda: program(array).block_until_ready()
+
+
 def profile(population: Population, indices: NDArray[np.integer]) -> list[tuple[str, float]]:
     """Operations of `population.run_pass(indices)`, each with its seconds, by what they were written as.
 

@@ -94,7 +94,8 @@ class TorchBackend:
         """The ways to train that are worth timing, and what a benchmark needs beside them."""
         from bntorch import modes  # they are made of this class
 
-        return Modes(modes.MODES, modes.PRODUCTS, partial(modes.product, self), modes.profile, modes.environment(self))
+        product, copy = partial(modes.product, self), partial(modes.copy, self)
+        return Modes(modes.MODES, modes.PRODUCTS, product, copy, modes.profile, modes.environment(self))
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """A network at the given weights."""

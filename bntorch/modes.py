@@ -150,6 +150,20 @@ def product(backend: TorchBackend, left: Shape, right: Shape) -> Callable[[], No
     return multiply
 
 
+def copy(backend: TorchBackend, size: int) -> Callable[[], None]:
+    """A call of it copies `size` bytes on one device, and waits."""
+    device = find_device(backend.device)
+    array = torch.ones(size // 4, device=device)
+    out = torch.empty_like(array)
+
+    def move() -> None:
+        torch.neg(array, out=out)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return move
+
+
 def profile(population: Population, indices: NDArray[np.integer]) -> list[tuple[str, float]]:
     """Operations of `population.run_pass(indices)`, each with its seconds, by PyTorch's names."""
     activities = [torch.profiler.ProfilerActivity.CPU]

@@ -113,6 +113,7 @@ class Modes:
         products: matrix products in a call of what `product` gives.
         product: for the shapes of two float32 operands, a function that multiplies them `products` times on one device,
             of a CPU one core, and waits.
+        copy: for a number of bytes, a function that copies them on one device and waits.
         profile: for a population and indices, the operations of a pass with the seconds of each, the longest first.
         environment: devices, threads and flags, in words.
     """
@@ -120,6 +121,7 @@ class Modes:
     named: Mapping[str, Mode]
     products: int
     product: Callable[[tuple[int, ...], tuple[int, ...]], Callable[[], None]]
+    copy: Callable[[int], Callable[[], None]]
     profile: Callable[[Any, NDArray[np.integer]], list[tuple[str, float]]]
     environment: Mapping[str, str]
 

@@ -7,9 +7,9 @@ The products of an SGD update of one network, for a batch of n samples::
                 (n, fan_out) @ (fan_out, fan_in)      of every layer but the first: the input's
 
 each at the best rate that any framework or NumPy shows on this machine, in either order of the operands, alone or for
-several models at once, on one core times the number of cores. The memory traffic is one read and one write of every
-weight, at the rate of a copy on all cores at once. Element-wise work, the choice of the minibatch and the loss count
-nothing, so no real step reaches the floor.
+several models at once, on one core times the number of cores; on a GPU for as many models as fill it. The memory
+traffic is one read and one write of every weight, at the rate of a copy on all cores at once, or on the GPU. Element-
+wise work, the choice of the minibatch and the loss count nothing, so no real step reaches the floor.
 """
 
 import os
@@ -24,10 +24,12 @@ import numpy as np
 from parity.bench.config import Case
 from parity.weights import weight_shapes
 
-STACKED = (1, 8)  # models at once
+STACKED = (1, 8)  # models at once, on a core
+STACKED_TO_FILL = (512,)  # and on a device that a few would leave idle
 MEASUREMENTS = 7
 MEASURED_SECONDS = 0.004
 COPIED_BYTES = 2**26
+COPIED_ON_DEVICE = 2**30  # far more than its caches hold
 
 Shape = tuple[int, ...]
 Timer = Callable[[Shape, Shape], float]
@@ -59,10 +61,10 @@ def products(case: Case) -> Iterator[Product]:
             yield Product(n, fan_out, fan_in, False)
 
 
-def layouts(product: Product) -> Iterator[tuple[Shape, Shape, int]]:
-    """The shapes of the operands of a product for one model or several, and for how many."""
+def layouts(product: Product, models: tuple[int, ...] = STACKED) -> Iterator[tuple[Shape, Shape, int]]:
+    """The shapes of the operands of a product for some numbers of models, and the number."""
     m, k, n = product.rows, product.inner, product.columns
-    for stacked in STACKED:
+    for stacked in models:
         if product.shared or stacked == 1:
             yield (m, k), (k, n * stacked), stacked
             yield (n * stacked, k), (k, m), stacked
@@ -78,14 +80,17 @@ class Floor:
         timers: the best of them counts.
         copy_rate: bytes per second, read and written, of all devices together.
         devices: cores or devices that work at once.
+        models: that are multiplied at once.
     """
 
-    def __init__(self, timers: list[Timer], copy_rate: float, devices: int) -> None:
+    def __init__(self, timers: list[Timer], copy_rate: float, devices: int, models: tuple[int, ...] = STACKED) -> None:
         self._copy_rate, self._devices = copy_rate, devices
 
         @cache
         def seconds(product: Product) -> float:
-            return min(timer(left, right) / stacked for left, right, stacked in layouts(product) for timer in timers)
+            return min(
+                timer(left, right) / stacked for left, right, stacked in layouts(product, models) for timer in timers
+            )
 
         self._seconds = seconds
 

@@ -17,7 +17,7 @@ import numpy as np
 from parity.backend import Mode
 from parity.bench import worker
 from parity.bench.config import BenchConfig, Case
-from parity.bench.floor import Floor, copy_rate
+from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, copy_rate
 from parity.bench.records import BenchReport, Operation, Row
 from parity.bench.statistics import median_interval
 from parity.bench.trust import choose_batch, judge
@@ -235,11 +235,13 @@ def _rows(config: BenchConfig, timed: Sequence[_Timed], floor_us: float) -> Iter
 
 
 def _floor(config: BenchConfig, sides: Mapping[str, Side], witness: Side) -> Floor:
-    on_cpu = config.device in ("", "cpu")
-    timed = {**sides, WITNESS: witness} if on_cpu else sides
-    timers = [partial(side.call, worker.product_seconds) for side in timed.values()]
-    cores = len(os.sched_getaffinity(0)) if on_cpu else 1
-    return Floor(timers, copy_rate(), cores)
+    if config.device in ("", "cpu"):
+        timers = [partial(side.call, worker.product_seconds) for side in (*sides.values(), witness)]
+        return Floor(timers, copy_rate(), len(os.sched_getaffinity(0)))
+    timers = [partial(side.call, worker.product_seconds) for side in sides.values()]
+    copies = [side.call(worker.copy_seconds, COPIED_ON_DEVICE) for side in sides.values()]
+    rate = 2 * COPIED_ON_DEVICE / min(seconds for seconds in copies if seconds is not None)
+    return Floor(timers, rate, 1, STACKED_TO_FILL)
 
 
 def _profile(config: BenchConfig, side: Side, modes: Mapping[str, Mode]) -> tuple[Operation, ...]:

@@ -177,6 +177,11 @@ def product_seconds(backend: Any, left: Shape, right: Shape) -> float:
     return best_seconds(backend.modes().product(left, right)) / backend.modes().products
 
 
+def copy_seconds(backend: Any, size: int) -> float | None:
+    """Seconds of a copy of `size` bytes on one device; None for a backend that has none of its own."""
+    return best_seconds(backend.modes().copy(size)) if hasattr(backend, "modes") else None
+
+
 def profile(backend: Any, key: Key, num_samples: int) -> list[tuple[str, float]]:
     """The operations of a population of one lane, with the seconds that each takes."""
     prepared = prepare(backend, key, num_samples)

@@ -85,7 +85,8 @@ class Backend(Any64):
             "crashing": Mode(of=crashing),
             "slow_to_compile": Mode(of=lambda backend: backend, compiles=True),
         }
-        return Modes(named, 1, product, lambda population, indices: [("a", 3.0), ("b", 1.0)], {"where": "<here>"})
+        copy = lambda size: lambda: None  # noqa: E731
+        return Modes(named, 1, product, copy, lambda population, indices: [("a", 3.0), ("b", 1.0)], {"where": "<here>"})
 
 
 class Faulty(NumpyBackend):
