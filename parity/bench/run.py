@@ -29,6 +29,7 @@ from parity.sweep.progress import Progress, SilentProgress
 LAB_LOOP = "eager_loop"  # the lab's: a plain loop of eager updates
 SHOWN_OPERATIONS = 10
 WITNESS = "numpy"
+FAILED = "failed the parity check"
 CACHE_HOME = "XDG_CACHE_HOME"  # under which a framework's own process keeps what it has compiled
 
 
@@ -126,8 +127,12 @@ def _plan(config: BenchConfig, modes: Mapping[str, Mapping[str, Mode]], case: Ca
 
 def _measure(config: BenchConfig, sides: Mapping[str, Side], case: Case, timed: Sequence[_Timed]) -> None:
     """Make every mode ready, judge its steps, time it in turns, and judge it again."""
+    failed: dict[tuple[str, str], str] = {}  # a mode that is wrong for one population is not trusted with another
     for one in timed:
+        one.note = failed.get((one.framework, one.key.mode), "")
         _attempt(one, partial(_prepare, config, sides[one.framework]))
+        if one.note.startswith(FAILED):
+            failed[one.framework, one.key.mode] = one.note
     for turn in (config.frameworks, config.frameworks[::-1]):
         for framework in turn:
             for one in timed:
@@ -155,7 +160,7 @@ def _prepare(config: BenchConfig, side: Side, one: _Timed) -> None:
     if one.note:
         return
     # In float64 it is another program: held against the reference once, and not where it waits for a compiler.
-    if not one.mode.compiles and one.key.members == min(one.key.case.populations if one.mode.many else (1,)):
+    if not one.mode.compiles and one.key.members == (one.key.case.populations[0] if one.mode.many else 1):
         _judge_in_float64(config, side, one)
     if not one.note:
         _judge(config, side, -1, one)
@@ -182,7 +187,7 @@ def _judge(config: BenchConfig, side: Side, member: int, one: _Timed) -> None:
     )
     verdict = judge(key, config.precision, side.call(worker.sample, key, config.num_samples, member, batch))
     if verdict.problem:
-        one.note = f"failed the parity check in {key.dtype}: {verdict.problem}"
+        one.note = f"{FAILED} in {key.dtype}: {verdict.problem}"
 
 
 def _time(config: BenchConfig, side: Side, one: _Timed) -> None:
