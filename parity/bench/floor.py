@@ -25,7 +25,7 @@ from parity.bench.config import Case
 from parity.weights import weight_shapes
 
 STACKED = (1, 8)  # models at once, on a core
-STACKED_TO_FILL = (512,)  # and on a device that a few would leave idle
+STACKED_TO_FILL = (512, 4096)  # and on a device that a few would leave idle
 MEASUREMENTS = 7
 MEASURED_SECONDS = 0.004
 COPIED_BYTES = 2**26
