@@ -38,7 +38,7 @@ sweep: data
 check: install
 	$(BIN)/bnparity check --preset ci
 
-# What the README's tables of speed are made of: some eight minutes on two cores, and for the second longer.
+# What the README's tables of speed are made of: some six minutes on two cores, and for the second twenty.
 bench: install
 	@mkdir -p runs
 	$(BIN)/bnparity bench --preset quick --json benchmarks/bench.json --html runs/bench.html
