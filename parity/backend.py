@@ -5,6 +5,7 @@ returned is never written to, nor read, afterwards.
 """
 
 import importlib.metadata
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -302,7 +303,10 @@ def load_backend(name: str, **options: Any) -> Backend:
         raise InputError(f"no framework is named {name!r}; choose one of {', '.join(entries)}")
     entry = entries[name]
     try:
-        return entry.load()(**options)
+        make = entry.load()
+        for option, value in options.items():
+            _check_taken(make, name, option, value)
+        return make(**options)
     except InputError:
         raise
     except ModuleNotFoundError as error:
@@ -315,6 +319,13 @@ def load_backend(name: str, **options: Any) -> Backend:
         raise InputError(
             f"the backend {name!r} cannot be loaded: {reason}; mend its installation or choose another --framework"
         ) from error
+
+
+def _check_taken(make: Any, name: str, option: str, value: Any) -> None:
+    try:
+        inspect.signature(make).bind_partial(**{option: value})
+    except TypeError:
+        raise InputError(f"the backend {name!r} takes no {option}; leave it out") from None
 
 
 def _remedy(entry: importlib.metadata.EntryPoint, missing: str) -> str:

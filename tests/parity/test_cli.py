@@ -61,6 +61,8 @@ def refused(arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixtur
         (("sweep", "--depths"), ("depths",)),
         (("sweep", "--depths", "0"), ("depths", "at least 1", "got 0")),
         (("sweep", "--depths", "2", "-1"), ("-1",)),
+        (("sweep", "--framework", "jax", "--device", "abacus"), ("no device 'abacus'", "choose one of cpu")),
+        (("sweep", "--framework", "numpy", "--device", "cpu"), ("the backend 'numpy' takes no device",)),
         (("sweep", "--depths", "1.5"), ("--depths", "1.5")),
         (("sweep", "--depths", "deep"), ("--depths", "deep", "give it as --depths N [N ...]")),
         (("sweep", "--seeds", "1e3"), ("--seeds", "1e3", "give it as --seeds INT (see bnparity sweep --help)")),
