@@ -16,9 +16,10 @@ from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
 from bnjax.population import Population
 from bnjax.weights import from_native, to_native
-from parity.backend import Inputs, Modes
+from parity.backend import Inputs
 from parity.data import Dataset
 from parity.faults import replace_part
+from parity.modes import Modes
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
 from parity.weights import Array, Weights
 

@@ -16,9 +16,10 @@ from bntorch.learner import Learner
 from bntorch.parts import HONEST, Parts
 from bntorch.population import Population
 from bntorch.weights import from_native, to_native
-from parity.backend import Inputs, Modes
+from parity.backend import Inputs
 from parity.data import Dataset
 from parity.faults import replace_part
+from parity.modes import Modes
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
 from parity.weights import Array, Weights
 

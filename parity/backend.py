@@ -6,7 +6,7 @@ returned is never written to, nor read, afterwards.
 
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -84,47 +84,6 @@ class Evaluation:
 
     loss: NDArray[np.floating]
     accuracy: NDArray[np.floating]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mode:
-    """A way to train that can be timed: a backend of the same framework whose `population` runs that way.
-
-    Args:
-        of: makes that backend of the framework's plain one.
-        many: whether it trains many members; otherwise one.
-        side_by_side: whether it trains a lane of members on each device or core.
-        compiles: whether it has a compiler to wait for that costs far more than a run of it.
-        loop: whether it is a plain loop of single updates, as in the lab.
-    """
-
-    of: Callable[[Any], Any]
-    many: bool = False
-    side_by_side: bool = False
-    compiles: bool = False
-    loop: bool = False
-
-
-@dataclass(frozen=True)
-class Modes:
-    """What a benchmark needs of a framework.
-
-    Args:
-        named: its modes, by name.
-        products: matrix products in a call of what `product` gives.
-        product: for the shapes of two float32 operands, a function that multiplies them `products` times on one device,
-            of a CPU one core, and waits.
-        copy: for a number of bytes, a function that copies them on one device and waits.
-        profile: for a population and indices, the operations of a pass with the seconds of each, the longest first.
-        environment: devices, threads and flags, in words.
-    """
-
-    named: Mapping[str, Mode]
-    products: int
-    product: Callable[[tuple[int, ...], tuple[int, ...]], Callable[[], None]]
-    copy: Callable[[int], Callable[[], None]]
-    profile: Callable[[Any, NDArray[np.integer]], list[tuple[str, float]]]
-    environment: Mapping[str, str]
 
 
 class Learner(Protocol):

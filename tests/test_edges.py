@@ -22,6 +22,7 @@ SHARED_FLOOR = (
     "parity.errors",
     "parity.spec",
     "parity.backend",
+    "parity.modes",
     "parity.weights",
     "parity.data",
     "parity.inputs",

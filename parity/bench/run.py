@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from parity.backend import Mode
 from parity.bench import worker
 from parity.bench.config import BenchConfig, Case
 from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, copy_rate
@@ -24,6 +23,7 @@ from parity.bench.trust import choose_batch, judge
 from parity.bench.worker import Key
 from parity.check.episode import SideError
 from parity.check.sides import Side, SideSpec, open_side
+from parity.modes import Mode
 from parity.sweep.progress import Progress, SilentProgress
 
 LAB_LOOP = "eager_loop"  # the lab's: a plain loop of eager updates

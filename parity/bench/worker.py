@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.backend import Backend, Mode, Population
+from parity.backend import Backend, Population
 from parity.bench.config import Case
 from parity.bench.floor import Shape, best_seconds, numpy_seconds
 from parity.errors import InputError
+from parity.modes import Mode
 from parity.spec import DType
 from parity.weights import Array, Weights, draw_weights
 
