@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any
@@ -15,7 +16,8 @@ from parity.errors import InputError
 def main(descriptor: int) -> None:
     """Serve the check that holds the other end of a connection."""
     Thread(target=_end_with_check, args=[descriptor], daemon=True).start()
-    serve(Connection(descriptor))
+    with suppress(EOFError, ConnectionError):  # the check is gone
+        serve(Connection(descriptor))
 
 
 def _end_with_check(descriptor: int) -> None:
