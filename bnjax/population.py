@@ -70,7 +70,6 @@ class Population:
         self._dtype, self._device = weights_dtype(dtype), find_device(device)
         self._mesh = Mesh(np.array(share_devices(self._device, lanes)), (LANES,))
         self._on_host: dict[str, Any] | None = None
-        self._finite: NDArray[np.bool_] | None = None  # whether all is, by member; None before the first chunk
         with self._settings():
             model = MultiLayerPerceptron.from_spec(self._spec, dtype, parts)
             nets = {
@@ -126,14 +125,13 @@ class Population:
         finite, still = np.ones(losses.shape, np.bool_), np.array(end.finite)
         if not still.all():
             seen, looked = np.array(end.first_seen), np.array(end.looked)
-            ends = {0: self._finite if self._finite is not None else np.array(run(0).finite), count: still}
+            ends = {count: still}
             for member in np.flatnonzero(~still):
                 high = min(int(seen[member]) + 1, count)
                 in_vain = np.flatnonzero(looked[: high - 1, member * self._lanes // len(still)])
                 low = int(in_vain[-1]) + 1 if len(in_vain) else 0
                 first = _first_not_finite(lambda updates: np.array(run(updates).finite), ends, low, high, int(member))
-                finite[max(first - 1, 0) :, member] = False
-        self._finite = still
+                finite[first - 1 :, member] = False
         return losses, finite
 
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
@@ -172,12 +170,10 @@ def _first_not_finite(
     high: int,
     member: int,
 ) -> int:
-    """The fewest updates after which a member is not finite, between `low`, after which it is, and `high`, by halving.
+    """The fewest updates, above `low` and at most `high`, after which a member is not finite, by halving.
 
     `ends` keeps what has been run. The last is where to look first: most often it was the one.
     """
-    if not ends[0][member]:
-        return 0
     guess = high - 1
     while high - low > 1:
         if guess not in ends:

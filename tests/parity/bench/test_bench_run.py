@@ -11,7 +11,8 @@ from parity.backend import Backend
 from parity.bench import BenchConfig, BenchReport, Case, Row, bench
 from parity.bench.output import report_dict, write_json
 from parity.bench.screen import print_report
-from parity.bench.worker import describe_modes
+from parity.bench.worker import copy_seconds, describe_modes
+from parity.reference import NumpyBackend
 from parity.report import write_bench_report
 from parity.report.bench_page import scalings
 
@@ -74,6 +75,13 @@ def test_no_other_mode_has(report: BenchReport, mode: str, words: str) -> None:
 
 def test_what_waits_for_a_compiler_is_left_out_unless_asked_for(report: BenchReport) -> None:
     assert rows_of(report, "slow_to_compile") == []
+
+
+def test_a_framework_copies_on_its_own_device_and_numpy_has_none(framework: Backend) -> None:
+    seconds = copy_seconds(framework, 2**20)
+    assert seconds is not None
+    assert seconds > 0
+    assert copy_seconds(NumpyBackend(), 2**20) is None
 
 
 def test_every_mode_of_a_framework_is_right(framework: Backend) -> None:

@@ -85,8 +85,12 @@ class Backend(Any64):
             "crashing": Mode(of=crashing),
             "slow_to_compile": Mode(of=lambda backend: backend, compiles=True),
         }
-        copy = lambda size: lambda: None  # noqa: E731
-        return Modes(named, 1, product, copy, lambda population, indices: [("a", 3.0), ("b", 1.0)], {"where": "<here>"})
+        profile = [("a", 3.0), ("b", 1.0)]
+        return Modes(named, 1, product, lambda size: nothing, lambda population, indices: profile, {"where": "<here>"})
+
+
+def nothing() -> None:
+    """A copy that takes no time."""
 
 
 class Faulty(NumpyBackend):
