@@ -25,9 +25,12 @@ def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
 
 
 def batch_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance over the first axis, two-pass: E[x^2] - E[x]^2 would cancel."""
+    """Mean and biased variance over the first axis, two-pass: E[x^2] - E[x]^2 would cancel.
+
+    The variance's derivative by the mean is the sum of all deviations, which is zero, so none is taken.
+    """
     mean = x.mean(axis=0)
-    return mean, jnp.square(x - mean).mean(axis=0)
+    return mean, jnp.square(x - jax.lax.stop_gradient(mean)).mean(axis=0)
 
 
 def normalize(
@@ -35,10 +38,14 @@ def normalize(
 ) -> jax.Array:
     """`scale * (x - mean) / sqrt(var + eps) + bias`, whether training or not.
 
-    Scale and root make one factor for each feature first: a pass less over the batch, and a sum less in the gradient.
+    It is written for its gradient, of which every sum over the batch is a pass over memory. Scale and root make one
+    factor for each feature. The mean is held where it meets the batch, and its derivative taken in a term that is zero
+    for each feature: so the gradients of `bias` and `mean` are one sum.
     """
     del train
-    return (x - mean) * (scale * jax.lax.rsqrt(var + eps)) + bias
+    held = jax.lax.stop_gradient(mean)
+    factor = scale * jax.lax.rsqrt(var + eps)
+    return (x - held) * factor + (bias - (mean - held) * factor)
 
 
 def update_statistics(
