@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from bnjax.device import check_precision, count_lanes, find_device, free_bytes, own_process
+from bnjax.device import check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bnjax.faults import FAULTS
 from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
@@ -55,6 +55,10 @@ class JaxBackend:
     def lanes(self) -> int:
         """How many lanes of a population it trains side by side in about the time of one."""
         return count_lanes(self.device)
+
+    def pad_lanes(self, lanes: int, most: int) -> int:
+        """How many lanes a population of `lanes` had better have; see `bnjax.device.pad_lanes`."""
+        return pad_lanes(find_device(self.device), lanes, most)
 
     def free_bytes(self) -> int | None:
         """Memory that is free where it computes; None for the host's."""

@@ -44,6 +44,22 @@ def count_lanes(name: str = "") -> int:
     return sum(1 if device.platform == "cpu" else GPU_LANES for device in devices)
 
 
+def pad_lanes(device: Any, lanes: int, most: int) -> int:
+    """How many lanes a population of `lanes` had better have, where others like it have `most` at the most.
+
+    The number of lanes that a device trains together is compiled in. On a CPU that is one, so a population need only
+    be as large as there are cores for the largest. Elsewhere it is a half, a quarter and so on of the largest, a
+    multiple of the number of devices.
+    """
+    devices = len(jax.local_devices(backend=device.platform))
+    if device.platform == "cpu":
+        return max(lanes, min(most, devices))
+    padded = most
+    while lanes <= padded // 2:
+        padded = -(-padded // 2)
+    return -(-max(lanes, padded) // devices) * devices
+
+
 def free_bytes(name: str = "") -> int | None:
     """Memory that is free on a device; None where JAX does not tell, as on a CPU."""
     told = find_device(name).memory_stats()
@@ -64,11 +80,17 @@ def own_process() -> None:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILATION)
 
 
-def share_devices(first: Any, lanes: int) -> list[Any]:
-    """Devices of the kind of `first` that `lanes` are shared out to: as many as divide them evenly."""
+def share_devices(first: Any, lanes: int) -> tuple[list[Any], int]:
+    """Devices of the kind of `first` that `lanes` are shared out to, and in how many equal blocks.
+
+    On a CPU a lane is a block, the work of one core. Of other devices as many are taken as divide the lanes evenly,
+    and each has one block.
+    """
     kind = [first, *(device for device in jax.local_devices(backend=first.platform) if device != first)]
+    if first.platform == "cpu":
+        return kind[:lanes], lanes
     count = next(n for n in range(min(lanes, len(kind)), 0, -1) if lanes % n == 0)
-    return kind[:count]
+    return kind[:count], count
 
 
 def check_precision(precision: Precision) -> None:

@@ -14,11 +14,15 @@ from bnjax.device import find_device, matmul_precision, share_devices
 from bnjax.members import LANES, Run, evaluation_sums, run_lanes
 from bnjax.model import MultiLayerPerceptron
 from bnjax.parts import HONEST, Parts
-from bnjax.train import state_from_variables
+from bnjax.schedule import share_out
+from bnjax.train import TrainState, state_from_variables
 from bnjax.weights import from_native, to_native, weights_dtype
 from parity.backend import Evaluation, PassRecord, lane_batches, member_states
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
+
+Block = tuple[TrainState, jax.Array]
+"""Lanes that a device trains together, of a CPU's core one: stacked states, and their learning rates."""
 
 CHUNK = 64  # updates in one call of the compiled program, which is the same for any number up to this
 # On a CPU a lane is the work of one core: it does not wait for others, nor round by how many there are.
@@ -68,18 +72,22 @@ class Population:
         self._spec, self._parts, self._lanes = parts.conventions(spec), parts, lanes
         self._precision: Precision = precision
         self._dtype, self._device = weights_dtype(dtype), find_device(device)
-        self._mesh = Mesh(np.array(share_devices(self._device, lanes)), (LANES,))
-        self._on_host: dict[str, Any] | None = None
+        devices, blocks = share_devices(self._device, lanes)
+        self._mesh = Mesh(np.array(devices), (LANES,))
+        self._on_host: dict[int, Any] = {}
         with self._settings():
             model = MultiLayerPerceptron.from_spec(self._spec, dtype, parts)
             nets = {
                 id(state): state_from_variables(model, to_native(parts.weight_import.load(state), self._spec, dtype))
                 for state in states
             }
-            stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(nets[id(state)] for state in states))
-            self._nets = self._share(stacked, LANES)
             with np.errstate(over="ignore"):  # a rate beyond float32's range is infinite
-                self._learning_rates = self._share(np.array(learning_rates, self._dtype), LANES)
+                rates = np.array(learning_rates, self._dtype).reshape(blocks, -1)
+            self._blocks: list[Block] = []
+            for block, start in enumerate(range(0, len(states), rates.shape[1])):
+                own = [nets[id(state)] for state in states[start : start + rates.shape[1]]]
+                stacked: Any = jax.tree.map(lambda *leaves: np.stack(leaves), *own)
+                self._blocks.append(jax.device_put((stacked, rates[block]), devices[block % len(devices)]))
             self._inputs, self._labels = self._upload(inputs, labels)
 
     @contextmanager
@@ -102,65 +110,107 @@ class Population:
         looked for in the states that the same program leaves after fewer updates.
         """
         batches = lane_batches(indices, self._lanes).astype(np.int32)
-        self._on_host = None
+        batches = batches.reshape(len(self._blocks), -1, *batches.shape[1:])
+        members = len(self._blocks[0][1])
+        shape = batches.shape[2], len(self._blocks), members
+        losses, finite = np.empty(shape, self._dtype), np.empty(shape, np.bool_)
+        self._on_host.clear()
         with self._settings():
-            chunks = range(0, batches.shape[1], CHUNK)
-            records = [self._run_chunk(batches[:, start : start + CHUNK]) for start in chunks]
-        losses, finite = (np.concatenate(shown) for shown in zip(*records, strict=True))
-        return PassRecord(losses=losses, finite=finite)
+            for chunk in range(0, len(losses), CHUNK):
+                updates = min(CHUNK, len(losses) - chunk)
+                for work, count in share_out(len(self._blocks), self._mesh.size, updates):
+                    starts = [chunk + start for _, start in work]
+                    own = [batches[block, :, t : t + count] for (block, _), t in zip(work, starts, strict=True)]
+                    shown = self._run_blocks([block for block, _ in work], np.concatenate(own))
+                    for device, ((block, _), t) in enumerate(zip(work, starts, strict=True)):
+                        its = slice(device * members, (device + 1) * members)
+                        losses[t : t + count, block], finite[t : t + count, block] = (a[:, its] for a in shown)
+        return PassRecord(losses=losses.reshape(len(losses), -1), finite=finite.reshape(len(finite), -1))
 
-    def _run_chunk(self, batches: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Losses, and whether all is finite after each update."""
-        count, start = batches.shape[1], self._nets
+    def _run_blocks(self, blocks: Sequence[int], batches: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Train a block on each device; the losses, and whether all is finite after each update."""
+        count, (start, rates) = batches.shape[1], self._together(blocks)
         padded = self._share(np.pad(batches, ((0, 0), (0, CHUNK - count), (0, 0))), LANES)
 
         def run(updates: int) -> Run:
             number = self._share(np.int32(updates))
-            return self._run_lanes(
-                start, self._inputs, self._labels, padded, number, self._learning_rates, mesh=self._mesh
-            )
+            return self._run_lanes(start, self._inputs, self._labels, padded, number, rates, mesh=self._mesh)
 
         end = run(count)
-        self._nets, losses = end.nets, np.array(end.losses)[:count]
+        self._keep(blocks, (end.nets, rates))
+        losses = np.array(end.losses)[:count]
         finite, still = np.ones(losses.shape, np.bool_), np.array(end.finite)
         if not still.all():
             seen, looked = np.array(end.first_seen), np.array(end.looked)
             ends = {count: still}
             for member in np.flatnonzero(~still):
                 high = min(int(seen[member]) + 1, count)
-                in_vain = np.flatnonzero(looked[: high - 1, member * self._lanes // len(still)])
+                in_vain = np.flatnonzero(looked[: high - 1, member * looked.shape[1] // len(still)])
                 low = int(in_vain[-1]) + 1 if len(in_vain) else 0
                 first = _first_not_finite(lambda updates: np.array(run(updates).finite), ends, low, high, int(member))
                 finite[first - 1 :, member] = False
         return losses, finite
 
+    def _together(self, blocks: Sequence[int]) -> Block:
+        """A block on each device, as one."""
+        own = [self._blocks[block] for block in blocks]
+        if self._mesh.size == 1:
+            return own[0]
+        own = [jax.device_put(*pair) for pair in zip(own, self._mesh.devices, strict=True)]
+        sharding = NamedSharding(self._mesh, PartitionSpec(LANES))
+
+        def join(*leaves: jax.Array) -> jax.Array:
+            shape = len(leaves) * len(leaves[0]), *leaves[0].shape[1:]
+            return jax.make_array_from_single_device_arrays(shape, sharding, leaves)
+
+        return jax.tree.map(join, *own)
+
+    def _keep(self, blocks: Sequence[int], joined: Block) -> None:
+        """The other way round."""
+        leaves, structure = jax.tree.flatten(joined)
+        shards = [sorted(leaf.addressable_shards, key=lambda shard: shard.index[0].start or 0) for leaf in leaves]
+        for device, block in enumerate(blocks):
+            self._blocks[block] = jax.tree.unflatten(structure, [own[device].data for own in shards])
+
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
         """Loss and accuracy of every member in evaluation mode, chunk by chunk."""
-        loss, correct = np.zeros(()), np.zeros(())
-        self._on_host = None
+        found = np.zeros((2, len(self._blocks), len(self._blocks[0][1])))
+        self._on_host.clear()
         with self._settings():
-            for start in range(0, len(inputs), EVALUATION_CHUNK):
-                chunk = slice(start, start + EVALUATION_CHUNK)
-                *sums, batch_stats = self._evaluate(self._nets, *self._upload(inputs[chunk], labels[chunk]))
-                self._nets = replace(self._nets, batch_stats=batch_stats)
-                loss, correct = loss + np.array(sums[0], np.float64), correct + np.array(sums[1])
-        return Evaluation(loss=loss / len(inputs), accuracy=correct / len(inputs))
+            cuts = range(0, len(inputs), EVALUATION_CHUNK)
+            chunks = [self._upload(*(a[start : start + EVALUATION_CHUNK] for a in (inputs, labels))) for start in cuts]
+            for first in range(0, len(self._blocks), self._mesh.size):
+                blocks = [min(first + device, len(self._blocks) - 1) for device in range(self._mesh.size)]
+                nets, rates = self._together(blocks)
+                sums = []
+                for chunk in chunks:
+                    *shown, batch_stats = self._evaluate(nets, *chunk)
+                    nets = replace(nets, batch_stats=batch_stats)
+                    sums.append(shown)
+                self._keep(blocks, (nets, rates))
+                for shown in sums:
+                    found[:, blocks] += np.array(shown, np.float64).reshape(2, len(blocks), -1)
+        loss, accuracy = found.reshape(2, -1) / len(inputs)
+        return Evaluation(loss=loss, accuracy=accuracy)
 
     def weights(self, member: int) -> Weights:
         """The state of one member, by neutral name."""
+        block, place = divmod(member, len(self._blocks[0][1]))
         with self._settings():
-            if self._on_host is None:
-                self._on_host = jax.device_get(self._nets.variables)
-            variables = jax.tree.map(lambda leaf: leaf[member], self._on_host)
+            if block not in self._on_host:
+                self._on_host[block] = jax.device_get(self._blocks[block][0].variables)
+            variables = jax.tree.map(lambda leaf: leaf[place], self._on_host[block])
             return self._parts.weight_import.save(from_native(variables, self._spec))
 
     def program_text(self, batch_size: int) -> str:
         """The compiled program of `run_pass`, in XLA's own words."""
         with self._settings():
-            batches = self._share(np.zeros((self._lanes, CHUNK, batch_size), np.int32), LANES)
-            arguments = self._inputs, self._labels, batches, self._share(np.int32(1)), self._learning_rates
+            nets, rates = self._together(range(self._mesh.size))
+            lanes = self._lanes * self._mesh.size // len(self._blocks)
+            batches = self._share(np.zeros((lanes, CHUNK, batch_size), np.int32), LANES)
+            arguments = self._inputs, self._labels, batches, self._share(np.int32(1)), rates
             program: Any = self._run_lanes
-            return program.lower(self._nets, *arguments, mesh=self._mesh).compile().as_text()
+            return program.lower(nets, *arguments, mesh=self._mesh).compile().as_text()
 
 
 def _first_not_finite(

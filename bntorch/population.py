@@ -81,13 +81,13 @@ class Population:
         x = torch.tensor(inputs, dtype=self._dtype, device=self._device)
         return x, torch.tensor(labels, dtype=torch.int64, device=self._device)
 
-    def _side_by_side(self, work: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
-        """`work` on all members, in a thread for each lane; a lane's numbers do not depend on how many there are."""
+    def _side_by_side(self, threads: int, work: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
+        """`work` on all members, in threads; a lane's numbers do not depend on how many there are."""
         with matmul_precision(self._precision), one_thread_each(self._device):
             if len(self._members) == 1:
                 return [work(self._members[0], *(next(iter(values)) for values in arguments))]
-            with ThreadPoolExecutor(len(self._members)) as threads:
-                return list(threads.map(work, self._members, *arguments))
+            with ThreadPoolExecutor(threads) as pool:
+                return list(pool.map(work, self._members, *arguments))
 
     def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
         """Train every member on the minibatches `indices`, shape (updates, batch) or (lanes, updates, batch)."""
@@ -97,13 +97,15 @@ class Population:
         def run(members: Members, batches: Tensor) -> tuple[Tensor, Tensor]:
             return members.run(self._inputs, self._labels, batches)
 
-        records = self._side_by_side(run, batches.split(self._members[0].lanes))
+        # A thread for each lane, so that all cores are at work until the end, however many lanes there are.
+        records = self._side_by_side(len(self._members), run, batches.split(self._members[0].lanes))
         losses, finite = (to_numpy(torch.cat(shown, dim=1)) for shown in zip(*records, strict=True))
         return PassRecord(losses=losses, finite=finite)
 
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
         """Loss and accuracy of every member in evaluation mode, chunk by chunk."""
         x, y = self._upload(inputs, labels)
+        cores = torch.get_num_threads()  # more at once would take more memory, and no less time
 
         @torch.no_grad()
         def sums(members: Members) -> tuple[Tensor, Tensor]:
@@ -117,7 +119,7 @@ class Population:
                 correct += (log_probabilities.argmax(dim=-1) == own).sum(dim=1)
             return loss, correct
 
-        loss, correct = (to_numpy(torch.cat(shown)) for shown in zip(*self._side_by_side(sums), strict=True))
+        loss, correct = (to_numpy(torch.cat(shown)) for shown in zip(*self._side_by_side(cores, sums), strict=True))
         return Evaluation(loss=loss / len(inputs), accuracy=correct / len(inputs))
 
     def weights(self, member: int) -> Weights:

@@ -139,9 +139,11 @@ class Backend(Protocol):
     -> Backend`, itself with one of its parts replaced by a faulty one (`parity.faults`).
 
     If it has `lanes: int`, how many lanes of a population it trains side by side in about the time of one, then its
-    `population` also takes `lanes`, and as `weights` a sequence of states, one for each member. `own_process()` sets up
-    a process that is the program's own, before the framework starts in it. `modes() -> Modes` is
-    what a benchmark times. `free_bytes() -> int | None` is the memory that is free where it computes.
+    `population` also takes any number of `lanes`, and as `weights` a sequence of states, one for each member.
+    `pad_lanes(lanes, most) -> int` is how many lanes a population of `lanes` had better have, where others like it have
+    `most` at the most: another number may be another program to compile. `own_process()` sets up a process that is the
+    program's own, before the framework starts in it. `modes() -> Modes` is what a benchmark times. `free_bytes() -> int
+    | None` is the memory that is free where it computes.
     """
 
     @property

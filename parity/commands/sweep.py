@@ -42,6 +42,8 @@ class Sweep:
     """Folder that holds the data set's files."""
     device: Device = ""
     """Where to compute."""
+    population_size: int = 8
+    """Learning rates that share their minibatches and are trained as one. The last digits depend on it."""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/sweep"
     """Folder for the tables, the figures and report.html. The same command goes on from what is there."""
 
@@ -58,6 +60,7 @@ class Sweep:
             num_passes=self.passes,
             dataset=self.dataset,
             device=self.device,
+            population_size=self.population_size,
         )
         for name in config.frameworks:
             own_process(name)
@@ -79,7 +82,14 @@ class Sweep:
 
 PRESETS = {
     "quick": Sweep(),
-    "lab": Sweep(preset="lab", depths=(*range(1, 9), 10, 25, 50), learning_rates="0.001:100:21", seeds=3, passes=5),
+    "lab": Sweep(
+        preset="lab",
+        depths=(*range(1, 9), 10, 25, 50),
+        learning_rates="0.001:100:21",
+        seeds=3,
+        passes=5,
+        population_size=7,  # three lanes hold the grid, and one its bisection
+    ),
 }
 
 

@@ -13,7 +13,7 @@ from parity.sweep.grid import Group, SweepConfig
 from parity.weights import weight_shapes
 
 ITEM_BYTES = 4  # of float32, the sweep's working dtype where a backend has it
-STATES = 4  # of a member while it trains: where the chunk began, the last update's, its gradient, the next
+STATES = 4  # of a member that trains: where the chunk began, the last update's, its gradient, the next
 ACTIVATIONS = 6  # arrays of (batch, hidden_width) that a hidden layer keeps for its gradient, or makes on the way
 EVALUATED = 2000  # samples that are evaluated at once
 SHARE = 0.8  # of what is free, that may be used: the estimate knows nothing of the framework itself
@@ -26,17 +26,15 @@ def needed_bytes(config: SweepConfig, groups: Sequence[Group], lanes: int, sampl
     Args:
         config: the sweep.
         groups: they differ in their seeds only.
-        lanes: that are trained side by side.
-        samples: in the training set, of which every population has a copy.
+        lanes: that are at work at a time.
+        samples: in the training set, of which every device has a copy, and the data another.
     """
     spec = config.model_spec(groups[0])
-    per_group = -(-config.learning_rates.count // config.population_size)
-    populations = -(-len(groups) * per_group // lanes)
+    members = len(groups) * -(-config.learning_rates.count // config.population_size) * config.population_size
     weights = sum(int(np.prod(shape)) for shape in weight_shapes(spec).values())
-    members = lanes * config.population_size
-    kept = populations * lanes * (config.population_size * weights + samples * spec.input_dim)
-    at_work = members * (STATES * weights + max(_training(spec, config.batch_size), _evaluating(spec)))
-    return ITEM_BYTES * (kept + at_work)
+    training = members * (STATES * weights + _training(spec, config.batch_size))
+    evaluating = lanes * config.population_size * _evaluating(spec)
+    return ITEM_BYTES * (training + evaluating + (1 + lanes) * samples * spec.input_dim)
 
 
 def _training(spec: ModelSpec, batch_size: int) -> int:

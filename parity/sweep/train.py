@@ -56,7 +56,7 @@ def train(
 
 
 def side_by_side(backend: Any, config: SweepConfig) -> int:
-    """How many lanes a population has: the same for all that a family needs, so that it is compiled once."""
+    """How many lanes are at work at a time."""
     return min(getattr(backend, "lanes", 1), config.most_lanes)
 
 
@@ -102,12 +102,12 @@ Lane = list[_Member]  # of one group, at most `population_size`
 
 
 class _Training:
-    """Groups in lanes, and lanes in populations.
+    """Groups in lanes, and lanes in a population.
 
     A lane holds members of one group, who share minibatches. It always has `config.population_size` of them (the last
-    repeated), since a framework's rounding may depend on that number; a population has as many lanes as the backend
-    trains side by side. When a group's living members fit into fewer lanes, they are moved together. That depends on
-    the group alone, so its numbers do not depend on which others are trained beside it.
+    repeated), since a framework's rounding may depend on that number. When a group's living members fit into fewer
+    lanes, they are moved together. That depends on the group alone, so its numbers do not depend on which others are
+    trained beside it. A backend that knows of no lanes has a population for each.
     """
 
     def __init__(self, backend: Backend, config: SweepConfig, wanted: Wanted, data: StandardizedData) -> None:
@@ -121,9 +121,7 @@ class _Training:
             weights = draw_weights(self._spec, group.seed)
             self._members += [_Member(group, rate, weights) for rate in rates]
         self._can_move = hasattr(backend, "lanes")
-        lanes = _fill_lanes(self._members, config)
-        self._side_by_side = side_by_side(backend, config)
-        self._populations = self._populate(lanes)
+        self._populations = self._populate(_fill_lanes(self._members, config))
 
     def run(self, tick: Callable[[float], None]) -> Trained:
         """Train all to the end, or until the last has diverged."""
@@ -147,21 +145,26 @@ class _Training:
         return trials
 
     def _populate(self, lanes: Sequence[Lane]) -> list[tuple[list[Lane], Population]]:
-        """Populations of the lanes, as many in each as are trained side by side."""
-        cuts = range(0, len(lanes), self._side_by_side)
-        together = [list(lanes[start : start + self._side_by_side]) for start in cuts]
+        """The populations that hold the lanes: one, where the backend takes lanes."""
+        if not lanes:
+            return []
+        together = [list(lanes)] if self._can_move else [[lane] for lane in lanes]
         return [(some, self._population(some)) for some in together]
 
     def _population(self, lanes: Sequence[Lane]) -> Population:
         members = [member for lane in self._padded(lanes) for member in _pad(lane, self._config.population_size)]
-        weights: Any = [member.weights for member in members] if self._can_move else members[0].weights
         rates = [member.learning_rate for member in members]
         inputs, labels = self._data.train_inputs, self._data.train_labels
-        side_by_side = {"lanes": self._side_by_side} if self._can_move else {}
-        return self._backend.population(self._spec, weights, rates, inputs, labels, self._dtype, **side_by_side)
+        if not self._can_move:
+            return self._backend.population(self._spec, members[0].weights, rates, inputs, labels, self._dtype)
+        weights: Any = [member.weights for member in members]
+        count: Any = {"lanes": len(self._padded(lanes))}
+        return self._backend.population(self._spec, weights, rates, inputs, labels, self._dtype, **count)
 
     def _padded(self, lanes: Sequence[Lane]) -> list[Lane]:
-        return _pad(lanes, self._side_by_side)
+        """The lanes, the last repeated as often as the backend likes."""
+        pad: Any = getattr(self._backend, "pad_lanes", lambda lanes, most: lanes)
+        return _pad(lanes, pad(len(lanes), self._config.most_lanes))
 
     def _advance(
         self, lanes: Sequence[Lane], population: Population, batches: Mapping[Group, NDArray[np.integer]]
@@ -169,7 +172,7 @@ class _Training:
         """Train the lanes of a population on the minibatches of their groups."""
         own = np.stack([batches[lane[0].group] for lane in self._padded(lanes)])
         record = population.run_pass(own if self._can_move else own[0])
-        expected = (own.shape[1], self._side_by_side * self._config.population_size)
+        expected = (own.shape[1], len(own) * self._config.population_size)
         if record.losses.shape != expected or record.finite.shape != expected:
             raise ValueError(f"losses and finite must have shape {expected}, got {record.losses.shape}")
         for slot, member in self._slots(lanes):
@@ -191,7 +194,7 @@ class _Training:
             if not self._can_move:
                 living = [lane for lane in own if not all(member.has_diverged() for member in lane)]
             kept += living if len(living) < len(own) else own
-        if len(kept) == len(lanes):
+        if kept and len(self._padded(kept)) == len(self._padded(lanes)):
             return
         if self._can_move:
             for some, population in self._populations:

@@ -35,14 +35,18 @@ class Resumable(FakePopulation):
 
 
 class LanesBackend(FakeBackend):
-    """A backend that trains two lanes side by side."""
+    """A backend that trains two lanes side by side, and no fewer."""
 
     lanes = 2
     made: list[Resumable]
 
+    def pad_lanes(self, lanes: int, most: int) -> int:
+        assert most == 6
+        return max(lanes, self.lanes)
+
     def population(self, spec, weights, learning_rates, inputs, labels, dtype, lanes=1) -> Any:
         assert len(weights) == len(learning_rates)
-        assert lanes == self.lanes
+        assert len(learning_rates) == 2 * lanes
         self.asked.append(list(learning_rates))
         self.made = [*getattr(self, "made", []), Resumable(self._loss, weights, learning_rates)]
         return self.made[-1]
@@ -53,12 +57,10 @@ def test_the_living_move_together_once_they_need_fewer_lanes(small_data: Standar
     rates = [0.25, 2.0, 0.5, 4.0, 0.75, 8.0]
     trials = train(backend, config, {GROUPS[0]: rates, GROUPS[1]: [0.25, 0.5]}, small_data)
     assert backend.asked == [
-        [0.25, 2.0, 0.5, 4.0],  # two lanes of the first group
-        [0.75, 8.0, 0.25, 0.5],  # its third, and that of the second
-        [0.25, 0.5, 0.75, 0.75],  # after a pass: what is left of the first group
-        [0.25, 0.5, 0.25, 0.5],  # the second's, which stays as it is, and is there twice to fill the population
+        [0.25, 2.0, 0.5, 4.0, 0.75, 8.0, 0.25, 0.5],  # three lanes of the first group, and that of the second
+        [0.25, 0.5, 0.75, 0.75, 0.25, 0.5],  # after a pass: what is left of the first group, and the second's
     ]
-    assert [population.batches for population in backend.made] == [[(2, 16, 32)]] * 2 + [[(2, 16, 32)] * 2] * 2
+    assert [population.batches for population in backend.made] == [[(4, 16, 32)], [(3, 16, 32)] * 2]
     # Nobody's losses show that they were moved.
     alone = FakeBackend()
     for group, own in trials.items():
