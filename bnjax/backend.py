@@ -21,7 +21,7 @@ from parity.data import Dataset
 from parity.faults import replace_part
 from parity.modes import Modes
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
-from parity.weights import Array, Weights
+from parity.weights import Array, Weights, weight_shapes
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,32 @@ class JaxBackend:
         """A member for each learning rate, in lanes that each have minibatches of their own."""
         settings = lanes, self.parts, self.device, self.precision
         return self._population(spec, weights, learning_rates, inputs, labels, dtype, *settings)
+
+    def compile_ahead(
+        self,
+        spec: ModelSpec,
+        members: int,
+        lanes: int,
+        inputs: Array,
+        labels: NDArray[np.integer],
+        dtype: DType,
+        batch_size: int,
+        evaluated: Sequence[int],
+    ) -> None:
+        """Compile what a population of that many members will run.
+
+        Args:
+            spec: the network.
+            members: their number.
+            lanes: that they are in.
+            inputs: the training set.
+            labels: shape (n,).
+            dtype: working dtype.
+            batch_size: samples in a minibatch.
+            evaluated: numbers of samples that will be evaluated.
+        """
+        weights = {name: np.zeros(shape) for name, shape in weight_shapes(spec).items()}
+        self.population(spec, weights, [0.0] * members, inputs, labels, dtype, lanes).compile(batch_size, evaluated)
 
     def to_native(
         self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None

@@ -48,16 +48,16 @@ def pad_lanes(device: Any, lanes: int, most: int) -> int:
     """How many lanes a population of `lanes` had better have, where others like it have `most` at the most.
 
     The number of lanes that a device trains together is compiled in. On a CPU that is one, so a population need only
-    be as large as there are cores for the largest. Elsewhere it is a half, a quarter and so on of the largest, a
-    multiple of the number of devices.
+    be as large as there are cores for the largest. Elsewhere it is that of the largest, or a half or a quarter of it
+    where that still fills the device, and a multiple of the number of devices.
     """
     devices = len(jax.local_devices(backend=device.platform))
     if device.platform == "cpu":
         return max(lanes, min(most, devices))
-    padded = most
-    while lanes <= padded // 2:
+    padded = max(lanes, most)
+    while lanes <= padded // 2 and padded // 2 >= devices * GPU_LANES:
         padded = -(-padded // 2)
-    return -(-max(lanes, padded) // devices) * devices
+    return -(-padded // devices) * devices
 
 
 def free_bytes(name: str = "") -> int | None:

@@ -14,10 +14,10 @@ from bnjax.device import find_device, matmul_precision, share_devices
 from bnjax.members import LANES, Run, evaluation_sums, run_lanes
 from bnjax.model import MultiLayerPerceptron
 from bnjax.parts import HONEST, Parts
-from bnjax.schedule import share_out
 from bnjax.train import TrainState, state_from_variables
 from bnjax.weights import from_native, to_native, weights_dtype
 from parity.backend import Evaluation, PassRecord, lane_batches, member_states
+from parity.schedule import share_out
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
 
@@ -46,14 +46,14 @@ class Population:
         precision: of float32 matrix products.
     """
 
-    _run_lanes = staticmethod(
+    _run_lanes: Any = staticmethod(
         jax.jit(
             run_lanes,
             static_argnames="mesh",
             compiler_options={"xla_cpu_multi_thread_eigen": False},
         )
     )
-    _evaluate = staticmethod(jax.jit(evaluation_sums))
+    _evaluate: Any = staticmethod(jax.jit(evaluation_sums))
 
     def __init__(
         self,
@@ -177,8 +177,8 @@ class Population:
         found = np.zeros((2, len(self._blocks), len(self._blocks[0][1])))
         self._on_host.clear()
         with self._settings():
-            cuts = range(0, len(inputs), EVALUATION_CHUNK)
-            chunks = [self._upload(*(a[start : start + EVALUATION_CHUNK] for a in (inputs, labels))) for start in cuts]
+            cuts = [slice(start, start + EVALUATION_CHUNK) for start in range(0, len(inputs), EVALUATION_CHUNK)]
+            chunks = [self._upload(inputs[cut], labels[cut]) for cut in cuts]
             for first in range(0, len(self._blocks), self._mesh.size):
                 blocks = [min(first + device, len(self._blocks) - 1) for device in range(self._mesh.size)]
                 nets, rates = self._together(blocks)
@@ -202,15 +202,32 @@ class Population:
             variables = jax.tree.map(lambda leaf: leaf[place], self._on_host[block])
             return self._parts.weight_import.save(from_native(variables, self._spec))
 
+    def compile(self, batch_size: int, evaluated: Sequence[int]) -> None:
+        """Compile what `run_pass` and `evaluate` run, for this population and others of its shape.
+
+        Args:
+            batch_size: of the minibatches.
+            evaluated: numbers of samples.
+        """
+        sizes = {size for count in evaluated for size in (min(count, EVALUATION_CHUNK), count % EVALUATION_CHUNK)}
+        with self._settings():
+            self._lowered(batch_size).compile()
+            nets, _ = self._together(range(self._mesh.size))
+            for size in sizes - {0}:
+                chunk = self._upload(np.zeros((size, self._spec.input_dim)), np.zeros(size, np.int32))
+                self._evaluate.lower(nets, *chunk).compile()
+
     def program_text(self, batch_size: int) -> str:
         """The compiled program of `run_pass`, in XLA's own words."""
         with self._settings():
-            nets, rates = self._together(range(self._mesh.size))
-            lanes = self._lanes * self._mesh.size // len(self._blocks)
-            batches = self._share(np.zeros((lanes, CHUNK, batch_size), np.int32), LANES)
-            arguments = self._inputs, self._labels, batches, self._share(np.int32(1)), rates
-            program: Any = self._run_lanes
-            return program.lower(nets, *arguments, mesh=self._mesh).compile().as_text()
+            return self._lowered(batch_size).compile().as_text()
+
+    def _lowered(self, batch_size: int) -> Any:
+        nets, rates = self._together(range(self._mesh.size))
+        lanes = self._lanes * self._mesh.size // len(self._blocks)
+        batches = self._share(np.zeros((lanes, CHUNK, batch_size), np.int32), LANES)
+        arguments = self._inputs, self._labels, batches, self._share(np.int32(1)), rates
+        return self._run_lanes.lower(nets, *arguments, mesh=self._mesh)
 
 
 def _first_not_finite(

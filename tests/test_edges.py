@@ -23,6 +23,7 @@ SHARED_FLOOR = (
     "parity.spec",
     "parity.backend",
     "parity.modes",
+    "parity.schedule",
     "parity.weights",
     "parity.data",
     "parity.inputs",

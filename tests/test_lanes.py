@@ -54,8 +54,11 @@ def test_each_members_step_is_what_it_is_alone(framework: Any, data, conventions
             assert excesses(actual, shown, limits) == {}, f"member {member} at update {t}"
 
 
-def test_a_lanes_numbers_do_not_depend_on_the_lanes_beside_it(framework: Any, data) -> None:
-    """On each device or thread of a program's own process: what a sweep relies on, bit for bit."""
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_lanes_numbers_do_not_depend_on_the_lanes_beside_it(framework: Any, count: int) -> None:
+    """On each device or thread of a program's own process, and where the lanes do not divide by them: what a sweep
+    relies on, bit for bit.
+    """
     probe = f"""
 import json, numpy as np
 from parity.backend import load_backend, own_process
@@ -65,16 +68,17 @@ own_process({framework.name!r})
 backend = load_backend({framework.name!r})
 spec = ModelSpec(input_dim=12, output_dim=5, num_hidden_layers=2, hidden_width=6)
 rng = np.random.default_rng(0)
-inputs, labels, batches = rng.normal(size=(128, 12)), rng.integers(0, 5, 128), rng.integers(0, 128, (2, 70, 32))
-states = [draw_weights(spec, seed) for seed in range(6)]
+inputs, labels, batches = rng.normal(size=(128, 12)), rng.integers(0, 5, 128), rng.integers(0, 128, ({count}, 71, 32))
+states = [draw_weights(spec, seed) for seed in range(3 * {count})]
+rates = (0.05, 0.4, 0.1, 1e30, 0.2, 0.3, 0.15, 1e31, 0.25, 0.35, 0.01, 0.02, 0.03, 0.04, 0.06)
 def run(lanes):
-    members = slice(None) if lanes is None else slice(3 * lanes, 3 * lanes + 3)
+    members = slice(0, 3 * {count}) if lanes is None else slice(3 * lanes, 3 * lanes + 3)
     own = batches if lanes is None else batches[lanes]
-    arguments = states[members], (0.05, 0.4, 0.1, 1e30, 0.2, 0.3)[members], inputs, labels, "float32"
-    population = backend.population(spec, *arguments, lanes=2 if lanes is None else 1)
+    arguments = states[members], rates[members], inputs, labels, "float32"
+    population = backend.population(spec, *arguments, lanes={count} if lanes is None else 1)
     record, evaluation = population.run_pass(own), population.evaluate(inputs, labels)
     return [record.losses, record.finite, evaluation.loss[None], evaluation.accuracy[None]]
-together, apart = run(None), [run(lane) for lane in (0, 1)]
+together, apart = run(None), [run(lane) for lane in range({count})]
 same = [np.array_equal(a, np.concatenate(b, axis=1), equal_nan=True) for a, b in zip(together, zip(*apart))]
 print(json.dumps([backend.lanes, same, bool(together[1].all(axis=0).sum())]))
 """

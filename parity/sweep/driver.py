@@ -12,6 +12,7 @@ from typing import Any
 from parity.backend import Backend, load_backend
 from parity.data import Dataset, StandardizedData, load_dataset, standardize, updates_per_pass
 from parity.errors import InputError
+from parity.sweep.ahead import compiling_ahead
 from parity.sweep.classify import find_threshold
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.memory import fitting, free_bytes, in_words, needed_bytes
@@ -111,8 +112,10 @@ def _run(
 ) -> Iterator[tuple[Group, Sequence[Trial]]]:
     """Every group with its trials, as it ends. What the store holds is not run again."""
     meter = Meter(config, progress)
-    with progress:
+    to_train = [groups for groups in config.families() if not all(store.find(group) for group in groups)]
+    with progress, compiling_ahead(config, backends, data, to_train) as wait_for:
         for groups in config.families():
+            wait_for(groups)
             run = partial(_run_block, backends[groups[0].framework], config, data, store, meter)
             yield from run_groups(config, groups, run).items()
             meter.finish(groups)

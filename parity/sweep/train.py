@@ -60,6 +60,17 @@ def side_by_side(backend: Any, config: SweepConfig) -> int:
     return min(getattr(backend, "lanes", 1), config.most_lanes)
 
 
+def padded(backend: Any, config: SweepConfig, lanes: int) -> int:
+    """How many lanes a population of that many is to have."""
+    return backend.pad_lanes(lanes, config.most_lanes) if hasattr(backend, "pad_lanes") else lanes
+
+
+def working_dtype(backend: Backend, config: SweepConfig) -> DType:
+    """What a sweep trains in: float32, or what the backend has in its place."""
+    dtype: DType = config.train_spec(0).dtype
+    return dtype if dtype in backend.dtypes else backend.dtypes[0]
+
+
 def _train_together(
     backend: Backend, config: SweepConfig, wanted: Wanted, data: StandardizedData, tick: Callable[[float], None]
 ) -> Trained:
@@ -114,8 +125,7 @@ class _Training:
         self._backend, self._config, self._data = backend, config, data
         group = next(iter(wanted))
         self._spec = config.model_spec(group)
-        dtype = config.train_spec(group.seed).dtype
-        self._dtype: DType = dtype if dtype in backend.dtypes else backend.dtypes[0]
+        self._dtype: DType = working_dtype(backend, config)
         self._members = []
         for group, rates in wanted.items():
             weights = draw_weights(self._spec, group.seed)
@@ -163,8 +173,7 @@ class _Training:
 
     def _padded(self, lanes: Sequence[Lane]) -> list[Lane]:
         """The lanes, the last repeated as often as the backend likes."""
-        pad: Any = getattr(self._backend, "pad_lanes", lambda lanes, most: lanes)
-        return _pad(lanes, pad(len(lanes), self._config.most_lanes))
+        return _pad(lanes, padded(self._backend, self._config, len(lanes)))
 
     def _advance(
         self, lanes: Sequence[Lane], population: Population, batches: Mapping[Group, NDArray[np.integer]]
