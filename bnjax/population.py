@@ -14,8 +14,8 @@ from bnjax.device import find_device, matmul_precision, share_devices
 from bnjax.members import LANES, Run, evaluation_sums, run_lanes
 from bnjax.model import MultiLayerPerceptron
 from bnjax.parts import HONEST, Parts
-from bnjax.train import TrainState, state_from_variables
-from bnjax.weights import from_native, to_native, weights_dtype
+from bnjax.train import TrainState
+from bnjax.weights import from_native, native_on_host, weights_dtype
 from parity.backend import Evaluation, PassRecord, lane_batches, member_states
 from parity.schedule import share_out
 from parity.spec import DType, ModelSpec, Precision
@@ -77,17 +77,21 @@ class Population:
         self._on_host: dict[int, Any] = {}
         with self._settings():
             model = MultiLayerPerceptron.from_spec(self._spec, dtype, parts)
-            nets = {
-                id(state): state_from_variables(model, to_native(parts.weight_import.load(state), self._spec, dtype))
-                for state in states
+            natives = {
+                key: native_on_host(parts.weight_import.load(state), self._spec, dtype)
+                for key, state in {id(state): state for state in states}.items()
             }
             with np.errstate(over="ignore"):  # a rate beyond float32's range is infinite
                 rates = np.array(learning_rates, self._dtype).reshape(blocks, -1)
             self._blocks: list[Block] = []
             for block, start in enumerate(range(0, len(states), rates.shape[1])):
-                own = [nets[id(state)] for state in states[start : start + rates.shape[1]]]
-                stacked: Any = jax.tree.map(lambda *leaves: np.stack(leaves), *own)
-                self._blocks.append(jax.device_put((stacked, rates[block]), devices[block % len(devices)]))
+                own = [natives[id(state)] for state in states[start : start + rates.shape[1]]]
+                stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *own)
+                device = devices[block % len(devices)]
+                params, batch_stats = jax.device_put((stacked["params"], stacked["batch_stats"]), device)
+                opt_state = jax.vmap(parts.optimizer(0.0).init)(params)
+                net = TrainState(model, params, batch_stats, opt_state)
+                self._blocks.append(jax.device_put((net, rates[block]), device))
             self._inputs, self._labels = self._upload(inputs, labels)
 
     @contextmanager

@@ -55,11 +55,25 @@ def to_native(
     """
     if dtype == "float64" and not jax.config.read("jax_enable_x64"):
         raise InputError("float64 in JAX needs x64; use it inside `with jax.enable_x64(True):`, or ask for float32")
+    # NumPy copies of our own first: JAX may alias the memory of an array that it is given.
+    return jax.tree.map(jnp.asarray, native_on_host(weights, spec, dtype, names))
+
+
+def native_on_host(
+    weights: Mapping[str, Array],
+    spec: ModelSpec,
+    dtype: DType = "float32",
+    names: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What `to_native` puts on a device: copies, in NumPy.
+
+    Raises:
+        InputError: the weights do not fit the spec.
+    """
     names = names or native_names(spec)
     check_names(names, spec)
     check_weights(weights, spec)
-    # A NumPy copy of our own first: JAX may alias the memory of an array that it is given.
-    arrays = {path: jnp.asarray(np.array(weights[name], weights_dtype(dtype))) for name, path in names.items()}
+    arrays = {path: np.array(weights[name], weights_dtype(dtype)) for name, path in names.items()}
     return {"params": {}, "batch_stats": {}} | unflatten_dict(arrays)
 
 

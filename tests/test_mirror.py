@@ -25,6 +25,7 @@ ONLY_JAX = {
     "members.evaluation_sums": "a function to compile",
     "modes.loop_step": "a function to compile",
     "population.Population.program_text": "the program, for a profile to tell its operations by",
+    "weights.native_on_host": "JAX stacks members on the host; Torch's tensors lie there anyway",
     "population.Population.compile": "compiles ahead of time; in Torch a population compiles nothing",
     "backend.JaxBackend.compile_ahead": "the same",
     "backend.JaxBackend.pad_lanes": "their number is compiled in; Torch takes any",
