@@ -55,7 +55,7 @@ def pad_lanes(device: Any, lanes: int, most: int) -> int:
     if device.platform == "cpu":
         return max(lanes, min(most, devices))
     padded = max(lanes, most)
-    while lanes <= padded // 2 and padded // 2 >= devices * GPU_LANES:
+    while lanes <= -(-padded // 2) and padded >= 2 * devices * GPU_LANES:
         padded = -(-padded // 2)
     return -(-padded // devices) * devices
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bntorch.device import check_precision, count_lanes, find_device, free_bytes, own_process
+from bntorch.device import check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bntorch.faults import FAULTS
 from bntorch.learner import Learner
 from bntorch.parts import HONEST, Parts
@@ -55,6 +55,10 @@ class TorchBackend:
     def lanes(self) -> int:
         """How many lanes of a population it trains side by side in about the time of one."""
         return count_lanes(self.device)
+
+    def pad_lanes(self, lanes: int, most: int) -> int:
+        """How many lanes a population of `lanes` had better have; see `bntorch.device.pad_lanes`."""
+        return pad_lanes(find_device(self.device), lanes, most)
 
     def free_bytes(self) -> int | None:
         """Memory that is free where it computes; None for the host's."""

@@ -13,7 +13,7 @@ from parity.spec import Precision
 
 GPU_LANES = 16  # a lane alone leaves most of a GPU idle
 KINDS = {"cpu": "cpu", "gpu": "cuda"}
-WARM_UP = 3  # runs before a capture, in which libraries choose their algorithms and take their memory
+WARM_UP = 1  # runs before a capture, in which libraries choose their algorithms and take their memory
 MATMUL_PRECISION = {"highest": "highest", "tf32": "high", "bfloat16": "medium"}
 
 
@@ -34,6 +34,18 @@ def find_device(name: str = "") -> torch.device:
 def count_lanes(name: str = "") -> int:
     """How many lanes of a population are trained side by side: one for each thread; on a GPU, many."""
     return torch.get_num_threads() if find_device(name).type == "cpu" else GPU_LANES
+
+
+def pad_lanes(device: torch.device, lanes: int, most: int) -> int:
+    """How many lanes a population of `lanes` had better have, where others like it have `most` at the most.
+
+    On a GPU to train fewer lanes saves little, and to move them costs a graph: as many as there are of the largest, or
+    a half, a quarter and so on.
+    """
+    padded = most
+    while device.type != "cpu" and lanes <= -(-padded // 2) < padded:
+        padded = -(-padded // 2)
+    return lanes if device.type == "cpu" else max(lanes, padded)
 
 
 def free_bytes(name: str = "") -> int | None:

@@ -23,6 +23,7 @@ STACKED_PARTS = ("check_batch", "linear", "batch_moments", "normalize", "update_
 STACKED_PARTS += ("objective", "optimizer")
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
 REPLAYED = 64  # updates, the most that are made again to find where a weight ceased to be finite
+ALARMING_LOSS = 1e4  # nats; far above what a network says that has not lost its way
 
 
 class MappedMembers:
@@ -141,8 +142,9 @@ class StackedMembers:
     def run(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> tuple[Tensor, Tensor]:
         """Make updates, as `MappedMembers.run` does.
 
-        A weight or statistic that is not finite stays so under SGD. So it is enough to look at the end of a few
-        updates, and to make them again, step by step, where one has ceased to be.
+        A weight or statistic that is not finite stays so under SGD, and whether all are costs as much as reading them.
+        So it is looked for only where a loss is alarming, as it mostly is some updates before a weight overflows, and
+        at the end of a few updates. On a GPU even the losses are looked at only where that end shows a reason to.
         """
         records = [self._run(inputs, labels, few) for few in batches.split(REPLAYED, dim=1)]
         losses, finite = zip(*records, strict=True)
@@ -150,16 +152,43 @@ class StackedMembers:
 
     def _run(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> tuple[Tensor, Tensor]:
         before = {key: tensor.detach().clone() for key, tensor in self.state.items()}
-        losses = self._updates(inputs, labels, batches)
-        finite = all_finite(before.values()).expand(losses.shape).clone()
-        if torch.equal(finite[0], all_finite(self.state.values())):
-            return losses, finite
+        known = all_finite(before.values())
+        if self._capture is not None:
+            losses = self._updates(inputs, labels, batches)
+            if torch.equal(known, all_finite(self.state.values())):
+                return losses, known.expand(losses.shape)
+            self._go_back(before)
+        record = self._look(inputs, labels, batches, known, ALARMING_LOSS)
+        if record is None:
+            self._go_back(before)
+            record = self._look(inputs, labels, batches, known, -torch.inf)
+        assert record is not None
+        return record
+
+    def _look(
+        self, inputs: Tensor, labels: Tensor, batches: Tensor, finite: Tensor, alarming: float
+    ) -> tuple[Tensor, Tensor] | None:
+        """Make updates, and look whether all is still finite after each that had such a loss.
+
+        None if a weight ceased to be finite after an update that was not looked at.
+        """
+        losses, seen, looked = [], [], True
+        for batch in batches.split(1, dim=1):
+            losses.append(self._updates(inputs, labels, batch)[0])
+            before, looked_before, looked = finite, looked, bool((finite & ~(losses[-1] < alarming)).any())
+            if looked:
+                finite = all_finite(self.state.values())
+                if not looked_before and not torch.equal(finite, before):
+                    return None
+            seen.append(finite)
+        if not looked and not torch.equal(finite, all_finite(self.state.values())):
+            return None
+        return torch.stack(losses), torch.stack(seen)
+
+    def _go_back(self, before: dict[str, Tensor]) -> None:
         with torch.no_grad():
             for key, tensor in self.state.items():
                 tensor.copy_(before[key])
-        for t, batch in enumerate(batches.unbind(1)):
-            losses[t], finite[t] = self.update(inputs[batch], labels[batch]), all_finite(self.state.values())
-        return losses, finite
 
     def _updates(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> Tensor:
         """The losses before each update. On a GPU an update is captured once, and replayed."""

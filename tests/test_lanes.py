@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -106,3 +107,28 @@ def test_what_does_not_fit_is_refused(framework: Any, data, change: dict[str, An
         framework.population(
             spec, states, change.get("rates", RATES), inputs, labels, "float32", lanes=change.get("lanes", 2)
         ).run_pass(np.zeros((change.get("batches", 2), 1, 8), int))
+
+
+def test_a_cpu_takes_as_many_lanes_as_there_are(framework: Any) -> None:
+    assert framework.pad_lanes(9, 9) == 9
+    assert 3 <= framework.pad_lanes(3, 9) <= max(3, framework.lanes)
+    assert framework.pad_lanes(1, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("lanes", "most", "padded"), [(9, 9, 9), (6, 9, 9), (5, 9, 5), (3, 9, 3), (1, 9, 1), (12, 9, 12)]
+)
+def test_a_gpu_takes_half_as_many_in_torch(lanes: int, most: int, padded: int) -> None:
+    torch, device = pytest.importorskip("torch"), pytest.importorskip("bntorch.device")
+    assert device.pad_lanes(torch.device("cuda"), lanes, most) == padded
+
+
+@pytest.mark.parametrize(
+    ("lanes", "most", "padded"), [(9, 9, 10), (3, 9, 10), (60, 100, 100), (20, 100, 50), (3, 100, 50)]
+)
+def test_two_gpus_take_half_as_many_in_jax_where_that_fills_them(
+    monkeypatch: pytest.MonkeyPatch, lanes: int, most: int, padded: int
+) -> None:
+    jax, device = pytest.importorskip("jax"), pytest.importorskip("bnjax.device")
+    monkeypatch.setattr(jax, "local_devices", lambda backend: [None, None])
+    assert device.pad_lanes(SimpleNamespace(platform="gpu"), lanes, most) == padded

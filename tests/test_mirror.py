@@ -28,8 +28,6 @@ ONLY_JAX = {
     "weights.native_on_host": "JAX stacks members on the host; Torch's tensors lie there anyway",
     "population.Population.compile": "compiles ahead of time; in Torch a population compiles nothing",
     "backend.JaxBackend.compile_ahead": "the same",
-    "backend.JaxBackend.pad_lanes": "their number is compiled in; Torch takes any",
-    "device.pad_lanes": "the same",
     "device.share_devices": "a population's devices; in Torch its lanes share one",
     "variants.not_compiled": "JAX compiles as a rule, PyTorch on request",
     "variants.not_donated": "donated memory is JAX's",

@@ -18,7 +18,7 @@ Family = Sequence[Group]
 def compiling_ahead(
     config: SweepConfig, backends: Mapping[str, Backend], data: StandardizedData, families: Iterable[Family]
 ) -> Iterator[Any]:
-    """Compile in threads, on half of the cores, what families will run, in their order.
+    """Compile in threads, on all cores but one, what families will run, in their order.
 
     Args:
         config: the sweep.
@@ -30,7 +30,7 @@ def compiling_ahead(
         A function that waits until what a family needs is compiled. What fails here fails again where it is needed, and
         is told there.
     """
-    pool = ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) // 2))
+    pool = ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) - 1))
     compiled: dict[Family, Future[None]] = {
         family: pool.submit(_compile, backends[family[0].framework], config, family, data)
         for family in families
