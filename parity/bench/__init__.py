@@ -6,6 +6,6 @@ time counts only if its steps are those of the reference.
 
 from parity.bench.config import PRESETS, BenchConfig, Case
 from parity.bench.records import BenchReport, Row
-from parity.bench.run import bench
+from parity.bench.run import BenchInterrupted, bench
 
-__all__ = ["PRESETS", "BenchConfig", "BenchReport", "Case", "Row", "bench"]
+__all__ = ["PRESETS", "BenchConfig", "BenchInterrupted", "BenchReport", "Case", "Row", "bench"]

@@ -17,6 +17,7 @@ def report_dict(report: BenchReport) -> dict[str, Any]:
         "environment": dict(report.environment),
         "command": report.command,
         "seconds": report.seconds,
+        "complete": report.complete,
         "config": asdict(report.config),
         "rows": [row_dict(row) for row in report.rows],
         "profiles": {name: [asdict(found) for found in profile] for name, profile in report.profiles.items()},

@@ -71,6 +71,7 @@ class BenchReport:
         environment: versions, machine, threads and flags.
         command: what made it.
         seconds: that it took.
+        complete: whether it came to its end.
     """
 
     config: BenchConfig
@@ -79,3 +80,4 @@ class BenchReport:
     command: str
     seconds: float
     profiles: Mapping[str, tuple[Operation, ...]] = field(default_factory=dict)
+    complete: bool = True

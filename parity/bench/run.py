@@ -46,6 +46,14 @@ class _Timed:
     note: str = ""
 
 
+class BenchInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a benchmark. `report` holds the cases that were done."""
+
+    def __init__(self, report: BenchReport) -> None:
+        super().__init__()
+        self.report = report
+
+
 def bench(config: BenchConfig, *, progress: Progress | None = None, command: str | None = None) -> BenchReport:
     """Time every mode of every framework in every case.
 
@@ -56,6 +64,7 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
 
     Raises:
         InputError: bad input, or a framework that cannot start.
+        BenchInterrupted: Ctrl-C.
 
     Example::
 
@@ -63,28 +72,35 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
         for row in report.rows:
             print(row.framework, row.mode, row.population, row.median_us)
     """
-    start = time.perf_counter()
+    start, rows, profiles = time.perf_counter(), [], {}
+
+    def report(complete: bool) -> BenchReport:
+        return BenchReport(
+            config=config,
+            rows=tuple(rows),
+            profiles=profiles,
+            environment=environment,
+            command=command or f"parity.bench.bench({config})",
+            seconds=time.perf_counter() - start,
+            complete=complete,
+        )
+
     with _open(config) as sides, open_side(SideSpec(target=WITNESS, threads=1)) as witness, _told(progress) as tell:
-        modes = {name: side.call(worker.describe_modes) for name, side in sides.items()}
-        floor = _floor(config, sides, witness)
-        rows: list[Row] = []
-        for number, case in enumerate(config.cases):
-            tell(number / (len(config.cases) + 1), str(case))
-            timed = list(_plan(config, modes, case))
-            _measure(config, sides, case, timed)
-            rows += _rows(config, timed, floor.microseconds(case))
-        tell(len(config.cases) / (len(config.cases) + 1), "profiles")
-        profiles = {name: found for name, side in sides.items() if (found := _profile(config, side, modes[name]))}
         environment = _environment(sides)
-        tell(1.0, "done")
-    return BenchReport(
-        config=config,
-        rows=tuple(rows),
-        profiles=profiles,
-        environment=environment,
-        command=command or f"parity.bench.bench({config})",
-        seconds=time.perf_counter() - start,
-    )
+        try:
+            modes = {name: side.call(worker.describe_modes) for name, side in sides.items()}
+            floor = _floor(config, sides, witness)
+            for number, case in enumerate(config.cases):
+                tell(number / (len(config.cases) + 1), str(case))
+                timed = list(_plan(config, modes, case))
+                _measure(config, sides, case, timed)
+                rows += _rows(config, timed, floor.microseconds(case))
+            tell(len(config.cases) / (len(config.cases) + 1), "profiles")
+            profiles |= {name: found for name, side in sides.items() if (found := _profile(config, side, modes[name]))}
+            tell(1.0, "done")
+        except KeyboardInterrupt:
+            raise BenchInterrupted(report(complete=False)) from None
+    return report(complete=True)
 
 
 @contextmanager

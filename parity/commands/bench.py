@@ -14,7 +14,7 @@ from parity.commands.check import BATCH_NORM, NOTHING, OutputFile
 from parity.commands.options import Device, Framework
 from parity.commands.result_files import cleared
 from parity.commands.sweep import choose_frameworks
-from parity.commands.terminal import show
+from parity.commands.terminal import print_error, show
 from parity.errors import InputError
 from parity.sweep.progress import attentive, console_progress
 
@@ -57,19 +57,24 @@ class Bench:
     """Write the table and its figures as a page."""
 
     def run(self, command: str) -> int:
-        """Print the table."""
+        """Print the table; 130 if it was cut off."""
         from parity.bench.output import write_json
-        from parity.bench.run import bench
+        from parity.bench.run import BenchInterrupted, bench
         from parity.bench.screen import print_report
 
         config, paths = self.config(), self._paths()
         with cleared(paths), attentive(console_progress(Console(stderr=True))) as progress:
-            report = bench(config, progress=progress, command=command)
+            try:
+                report = bench(config, progress=progress, command=command)
+            except BenchInterrupted as interruption:
+                report = interruption.report
         show(lambda console: print_report(report, console))
         writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_html}
         for option, path in paths.items():
             writers[option](report, path)
-        return 0
+        if not report.complete:
+            print_error(f"interrupted; {len({row.case for row in report.rows})} of {len(config.cases)} cases are done")
+        return 0 if report.complete else 130
 
     def config(self) -> BenchConfig:
         """What is measured.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from parity.cli import main
+from parity.sweep.progress import SilentProgress
 
 TINY = ("bench", "--framework", "jax", "--depths", "1", "--widths", "4", "--batch-sizes", "8", "--blocks", "2")
 
@@ -54,10 +55,31 @@ def test_a_benchmark_is_a_table_and_two_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "depth 1, width 4, batch 8, with batch norm; floor" in done.stdout
     assert max(map(len, done.stdout.splitlines()[:8])) <= 100
-    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    written = json.loads((tmp_path / "bench.json").read_text())
+    rows = written["rows"]
+    assert written["complete"] is True
     assert {row["mode"] for row in rows} == {"jit_step", "scan", "population_vmap", "population_sharded"}
     assert all(row["median_us"] > 0 for row in rows)
     page = (tmp_path / "bench.html").read_text()
     assert "--batch-sizes 8" in page  # the command
     assert page.count("<img") == 1  # the cost by population
     assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.html"}
+
+
+def test_ctrl_c_keeps_the_cases_that_are_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupting(SilentProgress):
+        def update(self, share: float, description: str) -> None:
+            if description.startswith("depth 2"):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("parity.commands.bench.console_progress", lambda console: Interrupting())
+    path = tmp_path / "bench.json"
+    assert main((*TINY, "--depths", "1", "2", "3", "--json", str(path), "--html", str(tmp_path / "a.html"))) == 130
+    out, err = capsys.readouterr()
+    assert err == "bnparity: interrupted; 1 of 3 cases are done\n"
+    assert "population sharded" in out
+    written = json.loads(path.read_text())
+    assert written["complete"] is False
+    assert {row["depth"] for row in written["rows"]} == {1}
