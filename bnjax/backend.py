@@ -1,5 +1,6 @@
 """JAX/Flax behind `parity.backend`: NumPy goes in, NumPy comes out, and nothing is shared."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +23,9 @@ from parity.faults import replace_part
 from parity.modes import Modes
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
 from parity.weights import Array, Weights, weight_shapes
+
+# Tracing is work of the interpreter, which does one thing at a time: the first to come is to be ready first.
+TRACING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,11 @@ class JaxBackend:
             evaluated: numbers of samples that will be evaluated.
         """
         weights = {name: np.zeros(shape) for name, shape in weight_shapes(spec).items()}
-        self.population(spec, weights, [0.0] * members, inputs, labels, dtype, lanes).compile(batch_size, evaluated)
+        with TRACING:
+            population = self.population(spec, weights, [0.0] * members, inputs, labels, dtype, lanes)
+            programs = population.lowered(batch_size, evaluated)
+        for program in programs:
+            program.compile()
 
     def to_native(
         self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None

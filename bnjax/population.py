@@ -206,8 +206,8 @@ class Population:
             variables = jax.tree.map(lambda leaf: leaf[place], self._on_host[block])
             return self._parts.weight_import.save(from_native(variables, self._spec))
 
-    def compile(self, batch_size: int, evaluated: Sequence[int]) -> None:
-        """Compile what `run_pass` and `evaluate` run, for this population and others of its shape.
+    def lowered(self, batch_size: int, evaluated: Sequence[int]) -> list[Any]:
+        """What `run_pass` and `evaluate` run, traced and ready to `compile()`, for all populations of this shape.
 
         Args:
             batch_size: of the minibatches.
@@ -215,11 +215,12 @@ class Population:
         """
         sizes = {size for count in evaluated for size in (min(count, EVALUATION_CHUNK), count % EVALUATION_CHUNK)}
         with self._settings():
-            self._lowered(batch_size).compile()
+            programs = [self._lowered(batch_size)]
             nets, _ = self._together(range(self._mesh.size))
             for size in sizes - {0}:
                 chunk = self._upload(np.zeros((size, self._spec.input_dim)), np.zeros(size, np.int32))
-                self._evaluate.lower(nets, *chunk).compile()
+                programs.append(self._evaluate.lower(nets, *chunk))
+        return programs
 
     def program_text(self, batch_size: int) -> str:
         """The compiled program of `run_pass`, in XLA's own words."""

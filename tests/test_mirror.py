@@ -26,7 +26,7 @@ ONLY_JAX = {
     "modes.loop_step": "a function to compile",
     "population.Population.program_text": "the program, for a profile to tell its operations by",
     "weights.native_on_host": "JAX stacks members on the host; Torch's tensors lie there anyway",
-    "population.Population.compile": "compiles ahead of time; in Torch a population compiles nothing",
+    "population.Population.lowered": "to compile ahead of time; in Torch a population compiles nothing",
     "backend.JaxBackend.compile_ahead": "the same",
     "device.share_devices": "a population's devices; in Torch its lanes share one",
     "variants.not_compiled": "JAX compiles as a rule, PyTorch on request",
