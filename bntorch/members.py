@@ -114,8 +114,11 @@ class StackedMembers:
         self._capture: Capture | None = cuda_graph if on_gpu else None
         self._batch_norm: Callable[..., Tensor] = batch_norm_by_rows if on_gpu else functional.batch_norm
         self._captured: dict[Any, CapturedUpdates] = {}
-        self._leaves: list[Tensor] = []
-        self._rates: list[Tensor] = []
+        # What is trained, with the learning rates of each row: kernels, and the many that are as small as a bias.
+        self._kernels: list[Tensor] = []
+        self._kernel_rates: list[Tensor] = []
+        self._vectors: list[Tensor] = []
+        self._vector_rates: list[Tensor] = []
         members = len(learning_rates)
         layers = [
             [
@@ -129,14 +132,17 @@ class StackedMembers:
         self._head = _Layer(self._leaf("head.weight", members), self._leaf("head.bias", members))
 
     def _leaf(self, key: str, stacked: int) -> Tensor:
-        """A tensor of the state as `_Layer` has it. Those that are trained are kept with their learning rates."""
+        """A tensor of the state as `_Layer` has it."""
         tensor = self.state[key]
         in_norm = key.startswith("norms.")
         leaf = tensor.view(-1) if in_norm else tensor.view(stacked, -1, tensor.shape[2] if tensor.dim() == 3 else 1)
         if "running" not in key:
-            rates = self.learning_rates.repeat_interleave(tensor.shape[1])
-            self._leaves.append(leaf.requires_grad_())
-            self._rates.append(rates if in_norm else rates.view(stacked, -1, 1))
+            leaves, rates = (
+                (self._kernels, self._kernel_rates) if tensor.dim() == 3 else (self._vectors, self._vector_rates)
+            )
+            each = self.learning_rates.repeat_interleave(tensor.shape[1])
+            leaves.append(leaf.requires_grad_())
+            rates.append(each if in_norm else each.view(stacked, -1, 1))
         return leaf
 
     def run(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,16 +213,14 @@ class StackedMembers:
         with torch.enable_grad():
             losses = self.losses(inputs, labels)
             # Members share no weight, so the gradient of the sum holds each member's own.
-            gradients = torch.autograd.grad(losses.sum(), self._leaves)
+            gradients = torch.autograd.grad(losses.sum(), [*self._kernels, *self._vectors])
+        of_kernels, of_vectors = gradients[: len(self._kernels)], gradients[len(self._kernels) :]
         with torch.no_grad():
-            alike: list[tuple[Tensor, Tensor, Tensor]] = []  # all in one operation; they are many, and small
-            for leaf, gradient, rates in zip(self._leaves, gradients, self._rates, strict=True):
-                if leaf.shape == rates.shape:
-                    alike.append((leaf, gradient, rates))
-                else:
-                    leaf.addcmul_(gradient, rates, value=-1)
-            leaves, some, rates = map(list, zip(*alike, strict=True))
-            torch._foreach_addcmul_(leaves, some, rates, value=-1)  # pyright: ignore[reportPrivateImportUsage]
+            for kernel, gradient, rates in zip(self._kernels, of_kernels, self._kernel_rates, strict=True):
+                kernel.addcmul_(gradient, rates, value=-1)
+            torch._foreach_addcmul_(  # pyright: ignore[reportPrivateImportUsage]
+                self._vectors, of_vectors, self._vector_rates, value=-1
+            )
         return losses.detach()
 
     def losses(self, inputs: Tensor, labels: Tensor) -> Tensor:
