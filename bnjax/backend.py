@@ -149,8 +149,9 @@ class JaxBackend:
         """
         weights = {name: np.zeros(shape) for name, shape in weight_shapes(spec).items()}
         with TRACING:
-            population = self.population(spec, weights, [0.0] * members, inputs, labels, dtype, lanes)
-            programs = population.lowered(batch_size, evaluated)
+            some = self.population(spec, weights, [0.0] * members, inputs, labels, dtype, lanes)
+            programs = some.lowered(batch_size, evaluated)
+            del some  # its memory is not needed while they compile
         for program in programs:
             program.compile()
 
