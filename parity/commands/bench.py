@@ -45,7 +45,7 @@ class Bench:
     """Whether the hidden layers have batch norm; with --depths."""
     compiled: bool = False
     """Time the modes too that wait for a compiler; with --depths."""
-    blocks: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: 4, full: 10)")] = 0
+    blocks: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: 4, full: 5)")] = 0
     """Timed blocks of a mode in each of its two turns."""
     device: Device = ""
     """Where to compute."""
