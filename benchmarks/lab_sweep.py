@@ -30,6 +30,7 @@ import torch
 import bntorch
 from parity.commands.sweep import PRESETS
 from parity.data import load_dataset, standardize, updates_per_pass
+from parity.machine import usable_cores
 from parity.spec import ModelSpec
 
 CHUNK = 20  # updates in a sample
@@ -104,7 +105,7 @@ def main() -> None:
         "schema": 1,
         "command": f"python benchmarks/lab_sweep.py {' '.join(sys.argv[1:])}",
         "framework": options.framework,
-        "device": torch.cuda.get_device_name() if options.device == "gpu" else f"{len(os.sched_getaffinity(0))} cores",
+        "device": torch.cuda.get_device_name() if options.device == "gpu" else f"{usable_cores()} cores",
         "trials": len(trials),
         "diverged": sum(row["status"] == "diverged" for row in trials),
         "sweep_s": sweep_s,

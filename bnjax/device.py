@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from platformdirs import user_cache_path
 
 from parity.errors import InputError
+from parity.machine import usable_cores
 from parity.spec import Precision
 
 GPU_LANES = 16  # a lane alone leaves most of a GPU idle
@@ -73,7 +74,7 @@ def own_process() -> None:
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with suppress(RuntimeError):  # which is raised where JAX has started
-            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+            jax.config.update("jax_num_cpu_devices", usable_cores())
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         with suppress(OSError):
             jax.config.update("jax_compilation_cache_dir", str(user_cache_path("bnparity", ensure_exists=True) / "jax"))

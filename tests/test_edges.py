@@ -22,6 +22,7 @@ SHARED_FLOOR = (
     "parity.errors",
     "parity.spec",
     "parity.backend",
+    "parity.machine",
     "parity.modes",
     "parity.schedule",
     "parity.weights",

@@ -12,7 +12,6 @@ traffic is one read and one write of every weight, at the rate of a copy on all 
 wise work, the choice of the minibatch and the loss count nothing, so no real step reaches the floor.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from functools import cache
 import numpy as np
 
 from parity.bench.config import Case
+from parity.machine import usable_cores
 from parity.weights import weight_shapes
 
 STACKED = (1, 8)  # models at once, on a core
@@ -129,7 +129,7 @@ def best_seconds(work: Callable[[], object]) -> float:
 
 def copy_rate() -> float:
     """Bytes per second, read and written, of copies on all cores at once."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     pairs = [(np.ones(COPIED_BYTES // 8), np.ones(COPIED_BYTES // 8)) for _ in range(cores)]
 
     def copy(pair: tuple[np.ndarray, np.ndarray]) -> None:

@@ -23,6 +23,7 @@ from parity.bench.trust import choose_batch, judge
 from parity.bench.worker import Key
 from parity.check.episode import SideError
 from parity.check.sides import Side, SideSpec, open_side
+from parity.machine import usable_cores
 from parity.modes import Mode
 from parity.sweep.progress import Progress, SilentProgress
 
@@ -121,7 +122,7 @@ def _open(config: BenchConfig) -> Iterator[dict[str, Side]]:
                 device=config.device,
                 precision=config.precision,
                 time_limit=config.time_limit,
-                threads=len(os.sched_getaffinity(0)),
+                threads=usable_cores(),
                 settings=((CACHE_HOME, folder),),
                 whole_machine=True,
             )
@@ -258,7 +259,7 @@ def _rows(config: BenchConfig, timed: Sequence[_Timed], floor_us: float) -> Iter
 def _floor(config: BenchConfig, sides: Mapping[str, Side], witness: Side) -> Floor:
     if config.device in ("", "cpu"):
         timers = [partial(side.call, worker.product_seconds) for side in (*sides.values(), witness)]
-        return Floor(timers, copy_rate(), len(os.sched_getaffinity(0)))
+        return Floor(timers, copy_rate(), usable_cores())
     timers = [partial(side.call, worker.product_seconds) for side in sides.values()]
     copies = [side.call(worker.copy_seconds, COPIED_ON_DEVICE) for side in sides.values()]
     rate = 2 * COPIED_ON_DEVICE / min(seconds for seconds in copies if seconds is not None)
@@ -286,7 +287,7 @@ def _environment(sides: Mapping[str, Side]) -> dict[str, str]:
         "bnparity": version("bnparity"),
         "python": platform.python_version(),
         "numpy": version("numpy"),
-        "machine": f"{platform.system()} {platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "machine": f"{platform.system()} {platform.machine()}, {usable_cores()} cores",
         "processor": _processor(),
         "load": " ".join(f"{value:.2f}" for value in os.getloadavg()),
     }

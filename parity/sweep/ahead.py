@@ -1,6 +1,5 @@
 """Compiling ahead: while a family of a sweep trains, what the next ones will run is compiled."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from typing import Any
 
 from parity.backend import Backend
 from parity.data import StandardizedData
+from parity.machine import usable_cores
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.train import padded, working_dtype
 
@@ -30,7 +30,7 @@ def compiling_ahead(
         A function that waits until what a family needs is compiled. What fails here fails again where it is needed, and
         is told there.
     """
-    pool = ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) - 1))
+    pool = ThreadPoolExecutor(max(1, usable_cores() - 1))
     compiled: dict[Family, Future[None]] = {
         family: pool.submit(_compile, backends[family[0].framework], config, family, data)
         for family in families
