@@ -12,30 +12,40 @@ from bnjax.parts import apply, cross_entropy, plain_sgd
 from parity.faults import Fault, cumulative_decay, debiased_decay
 
 
-def padded_batch(net: Any, inputs: jax.Array, train: bool, *, size: int = 32) -> tuple[jax.Array, Any, dict]:
+def padded_batch(
+    net: Any, inputs: jax.Array, train: bool, masks: jax.Array | None = None, *, size: int = 32
+) -> tuple[jax.Array, Any, dict]:
     """In training a batch is filled up with zero rows to a multiple of `size`; the statistics are theirs too."""
     n = len(inputs)
     if train:
-        inputs = jnp.pad(inputs, ((0, -n % int(size)), (0, 0)))
-    logits, batch_stats, activations = apply(net, inputs, train)
+        short = -n % int(size)
+        inputs = jnp.pad(inputs, ((0, short), (0, 0)))
+        masks = None if masks is None else jnp.pad(masks, ((0, 0), (0, short), (0, 0)), constant_values=True)
+    logits, batch_stats, activations = apply(net, inputs, train, masks)
     return logits[:n], batch_stats, {name: value[:n] for name, value in activations.items()}
 
 
-def eval_uses_batch_statistics(net: Any, inputs: jax.Array, train: bool) -> tuple[jax.Array, Any, dict]:
+def eval_uses_batch_statistics(
+    net: Any, inputs: jax.Array, train: bool, masks: jax.Array | None = None
+) -> tuple[jax.Array, Any, dict]:
     """Evaluation normalizes by the statistics of its batch."""
-    logits, batch_stats, activations = apply(net, inputs, True)
+    logits, batch_stats, activations = apply(net, inputs, True, masks)
     return logits, batch_stats if train else net.batch_stats, activations
 
 
-def train_uses_running_statistics(net: Any, inputs: jax.Array, train: bool) -> tuple[jax.Array, Any, dict]:
+def train_uses_running_statistics(
+    net: Any, inputs: jax.Array, train: bool, masks: jax.Array | None = None
+) -> tuple[jax.Array, Any, dict]:
     """Training runs in evaluation mode."""
-    del train
+    del train, masks
     return apply(net, inputs, False)
 
 
-def eval_updates_statistics(net: Any, inputs: jax.Array, train: bool) -> tuple[jax.Array, Any, dict]:
+def eval_updates_statistics(
+    net: Any, inputs: jax.Array, train: bool, masks: jax.Array | None = None
+) -> tuple[jax.Array, Any, dict]:
     """Evaluation updates the running statistics, for the next to use."""
-    logits, batch_stats, activations = apply(net, inputs, train)
+    logits, batch_stats, activations = apply(net, inputs, train, masks)
     return logits, batch_stats if train else apply(net, inputs, True)[1], activations
 
 
@@ -109,6 +119,7 @@ FAULTS: dict[str, Fault] = {
     "frozen_running_statistics": ("update_statistics", faulty_layers.frozen_running_statistics),
     "double_update": ("update_statistics", faulty_layers.double_update),
     "float32_statistics": ("update_statistics", faulty_layers.float32_statistics),
+    "unscaled_dropout": ("dropout", faulty_layers.unscaled_dropout),
     "batch_of_one": ("check_batch", faulty_layers.batch_of_one),
     "padded_batch": ("apply", padded_batch),
     "eval_uses_batch_statistics": ("apply", eval_uses_batch_statistics),

@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from bnjax.parts import MEMBERS, batch_moments, linear, normalize, update_statistics
+from bnjax.parts import MEMBERS, batch_moments, dropout, linear, normalize, update_statistics
 from parity.spec import RunningVariance
 
 
@@ -143,6 +143,12 @@ def float32_statistics(
     """The new statistics are rounded to float32, whatever the working dtype is."""
     new_mean, new_var = update_statistics(running_mean, running_var, mean, var, size, decay, running_variance)
     return new_mean.astype(jnp.float32).astype(mean.dtype), new_var.astype(jnp.float32).astype(var.dtype)
+
+
+def unscaled_dropout(x: jax.Array, mask: jax.Array, rate: float) -> jax.Array:
+    """The units that are kept stay as they are."""
+    del rate
+    return dropout(x, mask, 0.0)
 
 
 def batch_of_one(batch_size: int) -> None:

@@ -16,6 +16,7 @@ from bnjax.parts import HONEST, Parts
 from bnjax.train import TrainState, sgd_step, state_from_variables
 from bnjax.weights import from_native, gradients_from_native, to_native, weights_dtype
 from parity.backend import Step
+from parity.data import Masks
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights, activation_names
 
@@ -71,14 +72,17 @@ class Learner:
         with x64, jax.default_device(self._device), matmul_precision(self._precision):
             yield
 
-    def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float) -> Step:
+    def train_step(
+        self, inputs: Array, labels: NDArray[np.integer], learning_rate: float, masks: Masks | None = None
+    ) -> Step:
         """One SGD update in train mode."""
         with self.settings():
             x, y = _copy(inputs, self.dtype), _copy(labels, np.int32)
             net = self._parts.carry(self.net, self._initial, self._updates + 1)
             with np.errstate(over="ignore"):  # a rate beyond float32's range is infinite
                 rate = np.array(learning_rate, self.dtype)
-            self.net, output = self._train_step(net, x, y, rate)
+            kept = None if masks is None else _copy(masks, np.bool_)
+            self.net, output = self._train_step(net, x, y, rate, kept)
             self._updates += 1
             gradients = self._parts.weight_import.save(gradients_from_native(output.gradients, self._spec))
             return Step(

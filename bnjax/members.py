@@ -39,6 +39,7 @@ def run_updates(
     batches: jax.Array,
     count: jax.Array,
     learning_rates: jax.Array,
+    masks: jax.Array | None = None,
 ) -> Run:
     """Train the members of some lanes on the first `count` of their minibatches. A pure function, not jitted.
 
@@ -55,20 +56,22 @@ def run_updates(
         batches: indices, shape (lanes, updates, batch).
         count: of updates to make, a scalar that is not compiled in.
         learning_rates: shape (members,).
+        masks: of dropout, shape (lanes, updates, num_hidden_layers, batch, hidden_width), if the networks have it.
     """
     lanes, updates, _ = batches.shape
-    one_lane = jax.vmap(sgd_step, in_axes=(0, None, None, 0), axis_name=MEMBERS)
+    one_lane = jax.vmap(sgd_step, in_axes=(0, None, None, 0, None), axis_name=MEMBERS)
 
-    def step(nets: TrainState, batch: jax.Array) -> tuple[TrainState, jax.Array]:
+    def step(nets: TrainState, batch: jax.Array, kept: jax.Array | None) -> tuple[TrainState, jax.Array]:
         if lanes == 1:
-            nets, output = one_lane(nets, inputs[batch[0]], labels[batch[0]], learning_rates)
+            own = None if kept is None else kept[0]
+            nets, output = one_lane(nets, inputs[batch[0]], labels[batch[0]], learning_rates, own)
             return nets, output.loss
         apart = jax.tree.map(lambda leaf: leaf.reshape(lanes, -1, *leaf.shape[1:]), (nets, learning_rates))
-        nets, output = jax.vmap(one_lane)(apart[0], inputs[batch], labels[batch], apart[1])
+        nets, output = jax.vmap(one_lane)(apart[0], inputs[batch], labels[batch], apart[1], kept)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), nets), output.loss.reshape(-1)
 
     def update(t: Any, carry: Run) -> Run:
-        nets, losses = step(carry.nets, batches[:, t])
+        nets, losses = step(carry.nets, batches[:, t], None if masks is None else masks[:, t])
         alive = carry.first_seen == updates
         look = jnp.any(alive & ~(losses < ALARMING_LOSS))
         finite = jax.lax.cond(look, _all_finite, lambda nets: jnp.ones_like(alive), nets)
@@ -122,6 +125,7 @@ def run_lanes(
     batches: jax.Array,
     count: jax.Array,
     learning_rates: jax.Array,
+    masks: jax.Array | None,
     mesh: Mesh,
 ) -> Run:
     """`run_updates` with the lanes shared out to the devices of `mesh`, one axis, whose size divides their number."""
@@ -133,8 +137,8 @@ def run_lanes(
         run = jax.shard_map(
             run,
             mesh=mesh,
-            in_specs=(shared, whole, whole, shared, whole, shared),
+            in_specs=(shared, whole, whole, shared, whole, shared, shared),
             out_specs=Run(nets=shared, losses=by_member, finite=shared, first_seen=shared, looked=by_member),
             check_vma=False,
         )
-    return run(nets, inputs, labels, batches, count, learning_rates)
+    return run(nets, inputs, labels, batches, count, learning_rates, masks)

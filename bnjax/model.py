@@ -27,6 +27,8 @@ class MultiLayerPerceptron(nn.Module):
         hidden_width: units in each hidden layer.
         use_batch_norm: whether the blocks have batch norm.
         eps, decay, running_variance, block_order: the conventions of `ModelSpec`.
+        dropout_rate: the chance that training drops a unit at the end of a block.
+        residual: whether a block adds its input to what it gives.
         param_dtype: of parameters and statistics.
         dtype: of activations and matrix products; None for the parameters'.
         parts: what the layers compute by, and training after them.
@@ -46,6 +48,8 @@ class MultiLayerPerceptron(nn.Module):
     decay: float = 0.9
     running_variance: RunningVariance = RunningVariance.UNBIASED
     block_order: BlockOrder = BlockOrder.ACTIVATION_FIRST
+    dropout_rate: float = 0.0
+    residual: bool = False
     param_dtype: Any = jnp.float32
     dtype: Any = None
     parts: Parts = HONEST
@@ -70,12 +74,16 @@ class MultiLayerPerceptron(nn.Module):
         )
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(self, x: jax.Array, train: bool = False, masks: jax.Array | None = None) -> jax.Array:
         """Logits, shape (batch, output_dim), for `x` of shape (batch, input_dim).
+
+        In training, `masks` of shape (num_hidden_layers, batch, hidden_width) say which units dropout keeps; None keeps
+        all. Evaluation keeps all.
 
         What each part of each layer gives goes to the collection "intermediates", for callers who ask for it.
         """
         for i in range(self.num_hidden_layers):
+            entering = x
             x = self._record(f"hidden.{i}.linear", self._linear(self.hidden_width, f"linear_{i}")(x))
             if self.block_order == BlockOrder.ACTIVATION_FIRST:
                 x = self._record(f"hidden.{i}.relu", nn.relu(x))
@@ -83,6 +91,11 @@ class MultiLayerPerceptron(nn.Module):
                 x = self._record(f"hidden.{i}.norm", self._norm(f"norm_{i}")(x, train))
             if self.block_order == BlockOrder.NORM_FIRST:
                 x = self._record(f"hidden.{i}.relu", nn.relu(x))
+            if self.dropout_rate:
+                kept = x if masks is None or not train else self.parts.dropout(x, masks[i], self.dropout_rate)
+                x = self._record(f"hidden.{i}.dropout", kept)
+            if self.residual and i > 0:
+                x = self._record(f"hidden.{i}.sum", entering + x)
         logits = self._linear(self.output_dim, "head")(x)
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 

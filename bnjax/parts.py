@@ -27,10 +27,11 @@ def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
 def batch_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance over the first axis, two-pass: E[x^2] - E[x]^2 would cancel.
 
-    The variance's derivative by the mean is the sum of all deviations, which is zero, so none is taken.
+    The variance's derivative by the mean, the sum of all deviations, is zero but for the rounding of the mean. It is
+    taken: beside a large mean that rounding is what the gradients of a channel would otherwise not add up by.
     """
     mean = x.mean(axis=0)
-    return mean, jnp.square(x - jax.lax.stop_gradient(mean)).mean(axis=0)
+    return mean, jnp.square(x - mean).mean(axis=0)
 
 
 def normalize(
@@ -67,20 +68,28 @@ def update_statistics(
     return decay * running_mean + (1 - decay) * mean, decay * running_var + (1 - decay) * var
 
 
-def apply(net: Any, inputs: jax.Array, train: bool) -> tuple[jax.Array, Any, dict[str, jax.Array]]:
+def dropout(x: jax.Array, mask: jax.Array, rate: float) -> jax.Array:
+    """`mask * x / (1 - rate)`, for a mask of the shape of `x`."""
+    return jnp.where(mask, x / (1 - rate), 0)
+
+
+def apply(
+    net: Any, inputs: jax.Array, train: bool, masks: jax.Array | None = None
+) -> tuple[jax.Array, Any, dict[str, jax.Array]]:
     """The forward pass in train or evaluation mode.
 
     Args:
         net: a `TrainState`; it stays as it is.
         inputs: shape (batch, input_dim).
         train: whether to normalize by the batch's statistics and to update the running ones.
+        masks: of dropout, in training; None for none.
 
     Returns:
         Logits, shape (batch, output_dim); the running statistics after the pass; and what each part of each hidden
         layer gave, by the names of `parity.weights.activation_names`.
     """
     mutable = ["batch_stats", "intermediates"] if train else ["intermediates"]
-    logits, changed = net.model.apply(net.variables, inputs, train, mutable=mutable)
+    logits, changed = net.model.apply(net.variables, inputs, train, masks, mutable=mutable)
     return logits, changed.get("batch_stats", net.batch_stats), dict(changed["intermediates"])
 
 
@@ -118,7 +127,8 @@ class Parts:
     batch_moments: Callable[[jax.Array], tuple[jax.Array, jax.Array]] = batch_moments
     normalize: Callable[..., jax.Array] = normalize
     update_statistics: Callable[..., tuple[jax.Array, jax.Array]] = update_statistics
-    apply: Callable[[Any, jax.Array, bool], tuple[jax.Array, Any, dict[str, jax.Array]]] = apply
+    dropout: Callable[[jax.Array, jax.Array, float], jax.Array] = dropout
+    apply: Callable[..., tuple[jax.Array, Any, dict[str, jax.Array]]] = apply
     objective: Callable[[jax.Array, jax.Array], jax.Array] = cross_entropy
     optimizer: Callable[[jax.Array | float], optax.GradientTransformation] = plain_sgd
     carry: Callable[[Any, Any, int], Any] = carry

@@ -16,7 +16,8 @@ from bnjax.model import MultiLayerPerceptron
 from bnjax.parts import HONEST, Parts
 from bnjax.train import TrainState
 from bnjax.weights import from_native, native_on_host, weights_dtype
-from parity.backend import Evaluation, PassRecord, lane_batches, member_states
+from parity.backend import Evaluation, PassRecord, lane_batches, lane_masks, member_states
+from parity.data import Masks
 from parity.schedule import share_out
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
@@ -107,14 +108,16 @@ class Population:
     def _upload(self, inputs: Array, labels: NDArray[np.integer]) -> tuple[jax.Array, jax.Array]:
         return self._share(np.array(inputs, self._dtype)), self._share(np.array(labels, np.int32))
 
-    def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
+    def run_pass(self, indices: NDArray[np.integer], masks: Masks | None = None) -> PassRecord:
         """Train every member on the minibatches `indices`, shape (updates, batch) or (lanes, updates, batch).
 
         A weight or statistic that is not finite stays so under SGD. So where one has ceased to be finite unseen, it is
         looked for in the states that the same program leaves after fewer updates.
         """
         batches = lane_batches(indices, self._lanes).astype(np.int32)
+        kept = lane_masks(masks, self._spec, batches)
         batches = batches.reshape(len(self._blocks), -1, *batches.shape[1:])
+        kept = None if kept is None else kept.reshape(len(self._blocks), -1, *kept.shape[1:])
         members = len(self._blocks[0][1])
         shape = batches.shape[2], len(self._blocks), members
         losses, finite = np.empty(shape, self._dtype), np.empty(shape, np.bool_)
@@ -123,22 +126,24 @@ class Population:
             for chunk in range(0, len(losses), CHUNK):
                 updates = min(CHUNK, len(losses) - chunk)
                 for work, count in share_out(len(self._blocks), self._mesh.size, updates):
-                    starts = [chunk + start for _, start in work]
-                    own = [batches[block, :, t : t + count] for (block, _), t in zip(work, starts, strict=True)]
-                    shown = self._run_blocks([block for block, _ in work], np.concatenate(own))
-                    for device, ((block, _), t) in enumerate(zip(work, starts, strict=True)):
+                    places = [(block, chunk + start) for block, start in work]
+                    own = _cut(batches, places, count), None if kept is None else _cut(kept, places, count)
+                    shown = self._run_blocks([block for block, _ in places], *own)
+                    for device, (block, t) in enumerate(places):
                         its = slice(device * members, (device + 1) * members)
                         losses[t : t + count, block], finite[t : t + count, block] = (a[:, its] for a in shown)
         return PassRecord(losses=losses.reshape(len(losses), -1), finite=finite.reshape(len(finite), -1))
 
-    def _run_blocks(self, blocks: Sequence[int], batches: NDArray[np.int32]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _run_blocks(
+        self, blocks: Sequence[int], batches: NDArray[np.int32], masks: Masks | None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Train a block on each device; the losses, and whether all is finite after each update."""
         count, (start, rates) = batches.shape[1], self._together(blocks)
-        padded = self._share(np.pad(batches, ((0, 0), (0, CHUNK - count), (0, 0))), LANES)
+        padded, kept = self._pad(batches), None if masks is None else self._pad(masks)
 
         def run(updates: int) -> Run:
             number = self._share(np.int32(updates))
-            return self._run_lanes(start, self._inputs, self._labels, padded, number, rates, mesh=self._mesh)
+            return self._run_lanes(start, self._inputs, self._labels, padded, number, rates, kept, mesh=self._mesh)
 
         end = run(count)
         self._keep(blocks, (end.nets, rates))
@@ -154,6 +159,12 @@ class Population:
                 first = _first_not_finite(lambda updates: np.array(run(updates).finite), ends, low, high, int(member))
                 finite[first - 1 :, member] = False
         return losses, finite
+
+    def _pad(self, array: NDArray[Any]) -> Any:
+        """What each update of some lanes is given, (lanes, updates, ...), as long as a whole chunk."""
+        room = [(0, 0)] * array.ndim
+        room[1] = (0, CHUNK - array.shape[1])
+        return self._share(np.pad(array, room), LANES)
 
     def _together(self, blocks: Sequence[int]) -> Block:
         """A block on each device, as one."""
@@ -230,9 +241,17 @@ class Population:
     def _lowered(self, batch_size: int) -> Any:
         nets, rates = self._together(range(self._mesh.size))
         lanes = self._lanes * self._mesh.size // len(self._blocks)
+        spec = self._spec
         batches = self._share(np.zeros((lanes, CHUNK, batch_size), np.int32), LANES)
-        arguments = self._inputs, self._labels, batches, self._share(np.int32(1)), rates
+        shape = lanes, CHUNK, spec.num_hidden_layers, batch_size, spec.hidden_width
+        masks = self._share(np.ones(shape, np.bool_), LANES) if spec.dropout_rate else None
+        arguments = self._inputs, self._labels, batches, self._share(np.int32(1)), rates, masks
         return self._run_lanes.lower(nets, *arguments, mesh=self._mesh)
+
+
+def _cut(array: NDArray[Any], places: Sequence[tuple[int, int]], count: int) -> NDArray[Any]:
+    """What some blocks are given for `count` updates, each from its own on; blocks are the first axis."""
+    return np.concatenate([array[block, :, start : start + count] for block, start in places])
 
 
 def _first_not_finite(

@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 
 from bnjax.model import MultiLayerPerceptron
 from bnjax.weights import to_native
-from parity.data import StandardizedData, updates_per_pass
+from parity.data import StandardizedData, check_masks, draw_masks, updates_per_pass
 from parity.spec import DType
 from parity.weights import draw_weights
 
@@ -130,20 +130,32 @@ def compute_logs(net: TrainState, data: StandardizedData, verbose: bool = False)
 
 
 def sgd_step(
-    net: TrainState, inputs: jax.Array, labels: jax.Array, learning_rate: ArrayLike
+    net: TrainState,
+    inputs: jax.Array,
+    labels: jax.Array,
+    learning_rate: ArrayLike,
+    masks: jax.Array | None = None,
 ) -> tuple[TrainState, StepOutput]:
     """One update of plain SGD in train mode: `weight - learning_rate * gradient`, and the new running statistics.
 
     The formulas are the model's parts. A pure function, not jitted: `train_step` is this as a program, `population` is
     this over many members.
 
+    Args:
+        net: the network.
+        inputs: shape (batch, input_dim).
+        labels: shape (batch,).
+        learning_rate: a scalar.
+        masks: of dropout, shape (num_hidden_layers, batch, hidden_width), if the network has it.
+
     Raises:
-        InputError: batch norm is given fewer than two samples.
+        InputError: batch norm is given fewer than two samples, or dropout no masks that fit.
     """
+    check_masks(net.model.spec, masks, (len(inputs),))
     parts = net.model.parts
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any, dict[str, jax.Array]]]:
-        logits, batch_stats, activations = parts.apply(replace(net, params=params), inputs, True)
+        logits, batch_stats, activations = parts.apply(replace(net, params=params), inputs, True, masks)
         return parts.objective(logits, labels), (logits, batch_stats, activations)
 
     (loss, (logits, batch_stats, activations)), gradients = jax.value_and_grad(loss_of, has_aux=True)(net.params)
@@ -157,7 +169,11 @@ def sgd_step(
 
 @partial(jax.jit, donate_argnames="net")
 def train_step(
-    net: TrainState, inputs: ArrayLike, labels: ArrayLike, learning_rate: ArrayLike
+    net: TrainState,
+    inputs: ArrayLike,
+    labels: ArrayLike,
+    learning_rate: ArrayLike,
+    masks: ArrayLike | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
     """`sgd_step` as one compiled program; the old state's memory is donated to the new.
 
@@ -165,7 +181,8 @@ def train_step(
         The new state, and the batch's `loss` and `accuracy` in train mode, before the update.
     """
     labels = jnp.asarray(labels)
-    net, output = sgd_step(net, _inputs(net, inputs), labels, learning_rate)
+    kept = None if masks is None else jnp.asarray(masks)
+    net, output = sgd_step(net, _inputs(net, inputs), labels, learning_rate, kept)
     return net, {"loss": output.loss, "accuracy": (output.logits.argmax(axis=-1) == labels).mean()}
 
 
@@ -187,7 +204,8 @@ def minibatch_sgd_one_pass(
         learning_rate: of plain SGD.
         batch_size: samples in a minibatch.
         verbose: print the moving average of the loss, `0.99 * average + 0.01 * loss`, every 100 updates.
-        rng: draws the samples; None for one that differs from call to call.
+        rng: draws the samples of each minibatch, and its dropout masks after them; None for one that differs from
+            call to call.
 
     Returns:
         The trained network.
@@ -195,10 +213,11 @@ def minibatch_sgd_one_pass(
     rng = rng or np.random.default_rng()
     net = jax.tree.map(jnp.copy, net)  # of which `train_step` takes the memory
     inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
-    average = None
+    spec, average = net.model.spec, None
     for update in range(1, updates_per_pass(len(inputs), batch_size) + 1):
         batch = rng.integers(len(inputs), size=batch_size)
-        net, metrics = train_step(net, inputs[batch], labels[batch], learning_rate)
+        masks = draw_masks(spec, batch_size, rng) if spec.dropout_rate else None
+        net, metrics = train_step(net, inputs[batch], labels[batch], learning_rate, masks)
         if verbose:
             loss = float(metrics["loss"])
             average = loss if average is None else 0.99 * average + 0.01 * loss

@@ -13,39 +13,59 @@ from parity.faults import Fault, cumulative_decay, debiased_decay
 
 
 def padded_batch(
-    net: nn.Module, inputs: Tensor, train: bool, activations: dict[str, Tensor] | None = None, *, size: int = 32
+    net: nn.Module,
+    inputs: Tensor,
+    train: bool,
+    activations: dict[str, Tensor] | None = None,
+    masks: Tensor | None = None,
+    *,
+    size: int = 32,
 ) -> Tensor:
     """In training a batch is filled up with zero rows to a multiple of `size`; the statistics are theirs too."""
     n = len(inputs)
     if train:
-        inputs = functional.pad(inputs, (0, 0, 0, -n % int(size)))
-    logits = apply(net, inputs, train, activations)
+        short = -n % int(size)
+        inputs = functional.pad(inputs, (0, 0, 0, short))
+        masks = None if masks is None else functional.pad(masks, (0, 0, 0, short), value=True)
+    logits = apply(net, inputs, train, activations, masks)
     if activations is not None:
         activations |= {name: value[:n] for name, value in activations.items()}
     return logits[:n]
 
 
 def eval_uses_batch_statistics(
-    net: nn.Module, inputs: Tensor, train: bool, activations: dict[str, Tensor] | None = None
+    net: nn.Module,
+    inputs: Tensor,
+    train: bool,
+    activations: dict[str, Tensor] | None = None,
+    masks: Tensor | None = None,
 ) -> Tensor:
     """Evaluation normalizes by the statistics of its batch."""
     buffers = {} if train else {name: buffer.clone() for name, buffer in net.named_buffers()}
-    return call_with_state(apply, net, buffers, inputs, True, activations)
+    return call_with_state(apply, net, buffers, inputs, True, activations, masks)
 
 
 def train_uses_running_statistics(
-    net: nn.Module, inputs: Tensor, train: bool, activations: dict[str, Tensor] | None = None
+    net: nn.Module,
+    inputs: Tensor,
+    train: bool,
+    activations: dict[str, Tensor] | None = None,
+    masks: Tensor | None = None,
 ) -> Tensor:
     """Training runs in evaluation mode."""
-    del train
+    del train, masks
     return apply(net, inputs, False, activations)
 
 
 def eval_updates_statistics(
-    net: nn.Module, inputs: Tensor, train: bool, activations: dict[str, Tensor] | None = None
+    net: nn.Module,
+    inputs: Tensor,
+    train: bool,
+    activations: dict[str, Tensor] | None = None,
+    masks: Tensor | None = None,
 ) -> Tensor:
     """Evaluation updates the running statistics, for the next to use."""
-    logits = apply(net, inputs, train, activations)
+    logits = apply(net, inputs, train, activations, masks)
     if not train:
         apply(net, inputs, True)
     return logits
@@ -142,6 +162,7 @@ FAULTS: dict[str, Fault] = {
     "frozen_running_statistics": ("update_statistics", faulty_layers.frozen_running_statistics),
     "double_update": ("update_statistics", faulty_layers.double_update),
     "float32_statistics": ("update_statistics", faulty_layers.float32_statistics),
+    "unscaled_dropout": ("dropout", faulty_layers.unscaled_dropout),
     "batch_of_one": ("check_batch", faulty_layers.batch_of_one),
     "padded_batch": ("apply", padded_batch),
     "eval_uses_batch_statistics": ("apply", eval_uses_batch_statistics),

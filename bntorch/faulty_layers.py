@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bntorch.parts import batch_moments, linear, normalize, update_statistics
+from bntorch.parts import batch_moments, dropout, linear, normalize, update_statistics
 from parity.spec import RunningVariance
 
 
@@ -171,6 +171,12 @@ def float32_statistics(
     """The new statistics are rounded to float32, whatever the working dtype is."""
     new_mean, new_var = update_statistics(running_mean, running_var, mean, var, size, decay, running_variance)
     return new_mean.to(torch.float32).to(mean.dtype), new_var.to(torch.float32).to(var.dtype)
+
+
+def unscaled_dropout(x: Tensor, mask: Tensor, rate: float) -> Tensor:
+    """The units that are kept stay as they are."""
+    del rate
+    return dropout(x, mask, 0.0)
 
 
 def batch_of_one(batch_size: int) -> None:

@@ -16,6 +16,7 @@ from bntorch.parts import HONEST, Parts, call_with_state
 from bntorch.train import sgd_step
 from bntorch.weights import from_native, gradients_from_native, to_native, to_numpy, weights_dtype
 from parity.backend import Step
+from parity.data import Masks
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
 
@@ -56,12 +57,15 @@ class Learner:
         with matmul_precision(self._precision):
             yield
 
-    def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float) -> Step:
+    def train_step(
+        self, inputs: Array, labels: NDArray[np.integer], learning_rate: float, masks: Masks | None = None
+    ) -> Step:
         """One SGD update in train mode."""
         with self.settings():
             x, y = self._copy(inputs, self._dtype), self._copy(labels, torch.int64)
             net = self._parts.carry(self.net, self._initial, self._updates + 1)
-            self.net, output = sgd_step(net, x, y, float(learning_rate))
+            kept = None if masks is None else self._copy(masks, torch.bool)
+            self.net, output = sgd_step(net, x, y, float(learning_rate), kept)
             self._updates += 1
             gradients = self._parts.weight_import.save(gradients_from_native(output.gradients, self._spec))
             return Step(

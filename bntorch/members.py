@@ -5,6 +5,7 @@ normalizer), `MappedMembers` maps the network itself over its weights: slower, a
 """
 
 from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from bntorch.weights import LEAVES, weights_dtype
 from parity.spec import BlockOrder, DType, ModelSpec, RunningVariance
 
 # What `StackedMembers` computes by itself.
-STACKED_PARTS = ("check_batch", "linear", "batch_moments", "normalize", "update_statistics", "apply")
+STACKED_PARTS = ("check_batch", "linear", "batch_moments", "normalize", "update_statistics", "dropout", "apply")
 STACKED_PARTS += ("objective", "optimizer")
 Capture = Callable[[Callable[[], None]], Callable[[], None]]
 REPLAYED = 64  # updates, the most that are made again to find where a weight ceased to be finite
@@ -46,36 +47,40 @@ class MappedMembers:
         names = dict(self._net.named_parameters())
         self._parameters = {key: tensor.requires_grad_() for key, tensor in state.items() if key in names}
 
-    def run(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> tuple[Tensor, Tensor]:
+    def run(
+        self, inputs: Tensor, labels: Tensor, batches: Tensor, masks: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Make updates.
 
         Args:
             inputs: the training set, shape (n, input_dim).
             labels: shape (n,).
             batches: indices, shape (lanes, updates, batch).
+            masks: of dropout, shape (lanes, updates, num_hidden_layers, batch, hidden_width), if the networks have it.
 
         Returns:
             The losses before each update, and whether every weight and statistic is finite after it, of shape (updates,
             members).
         """
         losses, finite = [], []
-        for batch in batches.unbind(1):
-            losses.append(self.update(inputs[batch], labels[batch]))
+        for t, batch in enumerate(batches.unbind(1)):
+            losses.append(self.update(inputs[batch], labels[batch], None if masks is None else masks[:, t]))
             finite.append(all_finite(self.state.values()))
         return torch.stack(losses), torch.stack(finite)
 
-    def update(self, inputs: Tensor, labels: Tensor) -> Tensor:
+    def update(self, inputs: Tensor, labels: Tensor, masks: Tensor | None = None) -> Tensor:
         """One SGD update of every member.
 
         Args:
             inputs: shape (lanes, batch, input_dim).
             labels: shape (lanes, batch).
+            masks: shape (lanes, num_hidden_layers, batch, hidden_width).
 
         Returns:
             The losses before it, shape (members,).
         """
         with torch.enable_grad():
-            logits = self.logits(inputs, True)
+            logits = self.logits(inputs, True, masks)
             losses = vmap(self._parts.objective, in_dims=(0, None))(logits, labels[0])
             # Members share no weight, so the gradient of the sum holds each member's own.
             values = torch.autograd.grad(losses.sum(), list(self._parameters.values()), materialize_grads=True)
@@ -84,11 +89,12 @@ class MappedMembers:
             self._parts.optimizer(self.learning_rates)(self._parameters, gradients, self._opt_state)
         return losses.detach()
 
-    def logits(self, inputs: Tensor, train: bool) -> Tensor:
+    def logits(self, inputs: Tensor, train: bool, masks: Tensor | None = None) -> Tensor:
         """Logits, shape (members, batch, output_dim), of `inputs` of shape (lanes, batch, input_dim)."""
 
         def forward(state: dict[str, Tensor]) -> Tensor:
-            return call_with_state(self._parts.apply, self._net, state, inputs[0], train)
+            kept = None if masks is None else masks[0]
+            return call_with_state(self._parts.apply, self._net, state, inputs[0], train, None, kept)
 
         return vmap(forward)(self.state)
 
@@ -145,42 +151,51 @@ class StackedMembers:
             rates.append(each if in_norm else each.view(stacked, -1, 1))
         return leaf
 
-    def run(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> tuple[Tensor, Tensor]:
+    def run(
+        self, inputs: Tensor, labels: Tensor, batches: Tensor, masks: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Make updates, as `MappedMembers.run` does.
 
         A weight or statistic that is not finite stays so under SGD, and whether all are costs as much as reading them.
         So it is looked for only where a loss is alarming, as it mostly is some updates before a weight overflows, and
         at the end of a few updates. On a GPU even the losses are looked at only where that end shows a reason to.
         """
-        records = [self._run(inputs, labels, few) for few in batches.split(REPLAYED, dim=1)]
+        few = zip(batches.split(REPLAYED, dim=1), _split(masks, REPLAYED), strict=False)
+        records = [self._run(inputs, labels, *own) for own in few]
         losses, finite = zip(*records, strict=True)
         return torch.cat(losses), torch.cat(finite)
 
-    def _run(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> tuple[Tensor, Tensor]:
+    def _run(self, inputs: Tensor, labels: Tensor, batches: Tensor, masks: Tensor | None) -> tuple[Tensor, Tensor]:
         before = {key: tensor.detach().clone() for key, tensor in self.state.items()}
         known = all_finite(before.values())
         if self._capture is not None:
-            losses = self._updates(inputs, labels, batches)
+            losses = self._updates(inputs, labels, batches, masks)
             if torch.equal(known, all_finite(self.state.values())):
                 return losses, known.expand(losses.shape)
             self._go_back(before)
-        record = self._look(inputs, labels, batches, known, ALARMING_LOSS)
+        record = self._look(inputs, labels, batches, masks, known, ALARMING_LOSS)
         if record is None:
             self._go_back(before)
-            record = self._look(inputs, labels, batches, known, -torch.inf)
+            record = self._look(inputs, labels, batches, masks, known, -torch.inf)
         assert record is not None
         return record
 
     def _look(
-        self, inputs: Tensor, labels: Tensor, batches: Tensor, finite: Tensor, alarming: float
+        self,
+        inputs: Tensor,
+        labels: Tensor,
+        batches: Tensor,
+        masks: Tensor | None,
+        finite: Tensor,
+        alarming: float,
     ) -> tuple[Tensor, Tensor] | None:
         """Make updates, and look whether all is still finite after each that had such a loss.
 
         None if a weight ceased to be finite after an update that was not looked at.
         """
         losses, seen, looked = [], [], True
-        for batch in batches.split(1, dim=1):
-            losses.append(self._updates(inputs, labels, batch)[0])
+        for batch, kept in zip(batches.split(1, dim=1), _split(masks, 1), strict=False):
+            losses.append(self._updates(inputs, labels, batch, kept)[0])
             before, looked_before, looked = finite, looked, bool((finite & ~(losses[-1] < alarming)).any())
             if looked:
                 finite = all_finite(self.state.values())
@@ -196,10 +211,11 @@ class StackedMembers:
             for key, tensor in self.state.items():
                 tensor.copy_(before[key])
 
-    def _updates(self, inputs: Tensor, labels: Tensor, batches: Tensor) -> Tensor:
-        """The losses before each update. On a GPU an update is captured once, and replayed."""
-        if self._capture is None:
-            return torch.stack([self.update(inputs[batch], labels[batch]) for batch in batches.unbind(1)])
+    def _updates(self, inputs: Tensor, labels: Tensor, batches: Tensor, masks: Tensor | None) -> Tensor:
+        """The losses before each update. On a GPU an update without dropout is captured once, and replayed."""
+        if self._capture is None or masks is not None:
+            few = zip(batches.unbind(1), repeat(None) if masks is None else masks.unbind(1), strict=False)
+            return torch.stack([self.update(inputs[batch], labels[batch], kept) for batch, kept in few])
         of = inputs.data_ptr(), labels.data_ptr(), batches.shape[2]
         if of not in self._captured:
             room = batches.new_zeros(self.lanes, REPLAYED, batches.shape[2])
@@ -208,10 +224,10 @@ class StackedMembers:
             )
         return self._captured[of](batches)
 
-    def update(self, inputs: Tensor, labels: Tensor) -> Tensor:
+    def update(self, inputs: Tensor, labels: Tensor, masks: Tensor | None = None) -> Tensor:
         """One SGD update of every member, as `MappedMembers.update` makes it."""
         with torch.enable_grad():
-            losses = self.losses(inputs, labels)
+            losses = self.losses(inputs, labels, masks)
             # Members share no weight, so the gradient of the sum holds each member's own.
             gradients = torch.autograd.grad(losses.sum(), [*self._kernels, *self._vectors])
         of_kernels, of_vectors = gradients[: len(self._kernels)], gradients[len(self._kernels) :]
@@ -223,19 +239,20 @@ class StackedMembers:
             )
         return losses.detach()
 
-    def losses(self, inputs: Tensor, labels: Tensor) -> Tensor:
+    def losses(self, inputs: Tensor, labels: Tensor, masks: Tensor | None = None) -> Tensor:
         """The training loss of every member, shape (members,)."""
-        logits = self.logits(inputs, True).transpose(1, 2)
+        logits = self.logits(inputs, True, masks).transpose(1, 2)
         each = labels.repeat_interleave(len(logits) // self.lanes, dim=0)
         return functional.cross_entropy(logits, each, reduction="none").mean(dim=1)
 
-    def logits(self, inputs: Tensor, train: bool) -> Tensor:
+    def logits(self, inputs: Tensor, train: bool, masks: Tensor | None = None) -> Tensor:
         """Logits, shape (members, batch, output_dim), of `inputs` of shape (lanes, batch, input_dim)."""
         batch, spec = inputs.shape[1], self._spec
         if train and spec.use_batch_norm:
             HONEST.check_batch(batch)
         x = inputs.transpose(1, 2)
-        for layer in self._hidden:
+        for i, layer in enumerate(self._hidden):
+            entering = x
             x = torch.baddbmm(layer.bias, layer.kernel, x)
             if spec.block_order == BlockOrder.ACTIVATION_FIRST:
                 x = torch.relu_(x)
@@ -248,6 +265,11 @@ class StackedMembers:
             if spec.block_order == BlockOrder.NORM_FIRST:
                 x = torch.relu_(x)
             x = x.view(len(self.learning_rates), -1, batch)
+            if train and masks is not None:
+                own = masks[:, i].transpose(1, 2).repeat_interleave(len(x) // self.lanes, dim=0)
+                x = HONEST.dropout(x, own, spec.dropout_rate)
+            if spec.residual and i > 0:
+                x = entering + x
         return torch.baddbmm(self._head.bias, self._head.kernel, x).transpose(1, 2)
 
 
@@ -343,6 +365,11 @@ def can_stack(spec: ModelSpec, dtype: DType, parts: Parts) -> bool:
         and dtype == weights_dtype(dtype)
         and all(getattr(parts, name) is getattr(HONEST, name) for name in STACKED_PARTS)
     )
+
+
+def _split(masks: Tensor | None, updates: int) -> Iterable[Tensor | None]:
+    """The masks of some updates at a time; without dropout there are none, however often one asks."""
+    return repeat(None) if masks is None else masks.split(updates, dim=1)
 
 
 def all_finite(tensors: Iterable[Tensor]) -> Tensor:

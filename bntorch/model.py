@@ -26,6 +26,8 @@ class MultiLayerPerceptron(nn.Module):
         hidden_width: units in each hidden layer.
         use_batch_norm: whether the blocks have batch norm.
         eps, decay, running_variance, block_order: the conventions of `ModelSpec`.
+        dropout_rate: the chance that training drops a unit at the end of a block.
+        residual: whether a block adds its input to what it gives.
         dtype: of activations and matrix products; None for the parameters'.
         parts: what the layers compute by, and training after them.
 
@@ -45,6 +47,8 @@ class MultiLayerPerceptron(nn.Module):
         decay: float = 0.9,
         running_variance: RunningVariance = RunningVariance.UNBIASED,
         block_order: BlockOrder = BlockOrder.ACTIVATION_FIRST,
+        dropout_rate: float = 0.0,
+        residual: bool = False,
         dtype: torch.dtype | None = None,
         parts: Parts = HONEST,
     ) -> None:
@@ -59,6 +63,8 @@ class MultiLayerPerceptron(nn.Module):
             decay=decay,
             running_variance=running_variance,
             block_order=block_order,
+            dropout_rate=dropout_rate,
+            residual=residual,
         )
         fan_ins = [input_dim] + [hidden_width] * (num_hidden_layers - 1)
         self.linears = nn.ModuleList(Linear(fan_in, hidden_width, dtype, parts) for fan_in in fan_ins)
@@ -78,12 +84,16 @@ class MultiLayerPerceptron(nn.Module):
         with torch.random.fork_rng(devices=[]):  # the caller's random stream is not ours to advance
             return cls(**fields, dtype=narrow, parts=parts).to(getattr(torch, weights_dtype(dtype)))
 
-    def forward(self, x: Tensor, activations: dict[str, Tensor] | None = None) -> Tensor:
+    def forward(self, x: Tensor, activations: dict[str, Tensor] | None = None, masks: Tensor | None = None) -> Tensor:
         """Logits, shape (batch, output_dim), for `x` of shape (batch, input_dim).
+
+        In training, `masks` of shape (num_hidden_layers, batch, hidden_width) say which units dropout keeps; None keeps
+        all. Evaluation keeps all.
 
         What each part of each layer gives goes to `activations`, for callers who ask for it.
         """
         for i, linear in enumerate(self.linears):
+            entering = x
             x = _record(activations, f"hidden.{i}.linear", linear(x))
             if self.spec.block_order == BlockOrder.ACTIVATION_FIRST:
                 x = _record(activations, f"hidden.{i}.relu", torch.relu(x))
@@ -91,8 +101,16 @@ class MultiLayerPerceptron(nn.Module):
                 x = _record(activations, f"hidden.{i}.norm", self.norms[i](x))
             if self.spec.block_order == BlockOrder.NORM_FIRST:
                 x = _record(activations, f"hidden.{i}.relu", torch.relu(x))
+            if self.spec.dropout_rate:
+                kept = x if masks is None or not self.training else self._drop(x, masks[i])
+                x = _record(activations, f"hidden.{i}.dropout", kept)
+            if self.spec.residual and i > 0:
+                x = _record(activations, f"hidden.{i}.sum", entering + x)
         logits = self.head(x)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def _drop(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.parts.dropout(x, mask, self.spec.dropout_rate)
 
 
 def _record(activations: dict[str, Tensor] | None, name: str, value: Tensor) -> Tensor:

@@ -86,7 +86,18 @@ def update_statistics(
     return (decay * running_mean).add(mean, alpha=1 - decay), (decay * running_var).add(var, alpha=1 - decay)
 
 
-def apply(net: nn.Module, inputs: Tensor, train: bool, activations: dict[str, Tensor] | None = None) -> Tensor:
+def dropout(x: Tensor, mask: Tensor, rate: float) -> Tensor:
+    """`mask * x / (1 - rate)`, for a mask of the shape of `x`."""
+    return torch.where(mask, x / (1 - rate), 0)
+
+
+def apply(
+    net: nn.Module,
+    inputs: Tensor,
+    train: bool,
+    activations: dict[str, Tensor] | None = None,
+    masks: Tensor | None = None,
+) -> Tensor:
     """The forward pass in train or evaluation mode.
 
     Args:
@@ -95,12 +106,13 @@ def apply(net: nn.Module, inputs: Tensor, train: bool, activations: dict[str, Te
         train: whether to normalize by the batch's statistics and to update the running ones.
         activations: takes what each part of each hidden layer gives, by the names of
             `parity.weights.activation_names`.
+        masks: of dropout, in training; None for none.
 
     Returns:
         Logits, shape (batch, output_dim).
     """
     with mode(net, train):
-        return net(inputs, activations)
+        return net(inputs, activations, masks)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -144,6 +156,7 @@ class Parts:
     batch_moments: Callable[[Tensor], tuple[Tensor, Tensor]] = batch_moments
     normalize: Callable[..., Tensor] = normalize
     update_statistics: Callable[..., tuple[Tensor, Tensor]] = update_statistics
+    dropout: Callable[[Tensor, Tensor, float], Tensor] = dropout
     apply: Callable[..., Tensor] = apply
     objective: Callable[[Tensor, Tensor], Tensor] = cross_entropy
     optimizer: Callable[[Tensor], Update] = plain_sgd

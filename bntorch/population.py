@@ -13,7 +13,8 @@ from bntorch.device import find_device, matmul_precision, one_thread_each
 from bntorch.members import MappedMembers, StackedMembers, can_stack
 from bntorch.parts import HONEST, Parts
 from bntorch.weights import from_native, to_native, to_numpy, weights_dtype
-from parity.backend import Evaluation, PassRecord, lane_batches, member_states
+from parity.backend import Evaluation, PassRecord, lane_batches, lane_masks, member_states
+from parity.data import Masks
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
 
@@ -89,16 +90,20 @@ class Population:
             with ThreadPoolExecutor(threads) as pool:
                 return list(pool.map(work, self._members, *arguments))
 
-    def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
+    def run_pass(self, indices: NDArray[np.integer], masks: Masks | None = None) -> PassRecord:
         """Train every member on the minibatches `indices`, shape (updates, batch) or (lanes, updates, batch)."""
         batches = lane_batches(indices, self._lanes)
+        kept = lane_masks(masks, self._spec, batches)
         batches = torch.tensor(np.array(batches), dtype=torch.int64, device=self._device)
+        kept = None if kept is None else torch.tensor(np.array(kept), device=self._device)
+        lanes = self._members[0].lanes
 
-        def run(members: Members, batches: Tensor) -> tuple[Tensor, Tensor]:
-            return members.run(self._inputs, self._labels, batches)
+        def run(members: Members, batches: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
+            return members.run(self._inputs, self._labels, batches, kept)
 
         # A thread for each lane, so that all cores are at work until the end, however many lanes there are.
-        records = self._side_by_side(len(self._members), run, batches.split(self._members[0].lanes))
+        own = batches.split(lanes), [None] * len(self._members) if kept is None else kept.split(lanes)
+        records = self._side_by_side(len(self._members), run, *own)
         losses, finite = (to_numpy(torch.cat(shown, dim=1)) for shown in zip(*records, strict=True))
         return PassRecord(losses=losses, finite=finite)
 

@@ -15,7 +15,7 @@ from bntorch.linear import Linear
 from bntorch.model import MultiLayerPerceptron
 from bntorch.parts import call_with_state
 from bntorch.weights import to_native, weights_dtype
-from parity.data import StandardizedData, updates_per_pass
+from parity.data import StandardizedData, check_masks, draw_masks, updates_per_pass
 from parity.spec import DType
 from parity.weights import draw_weights
 
@@ -114,18 +114,30 @@ def compute_logs(net: MultiLayerPerceptron, data: StandardizedData, verbose: boo
 
 
 def sgd_step(
-    net: MultiLayerPerceptron, inputs: Tensor, labels: Tensor, learning_rate: float
+    net: MultiLayerPerceptron,
+    inputs: Tensor,
+    labels: Tensor,
+    learning_rate: float,
+    masks: Tensor | None = None,
 ) -> tuple[MultiLayerPerceptron, StepOutput]:
     """One update of plain SGD in train mode: `weight - learning_rate * gradient`, and the new running statistics.
 
     The formulas are the module's parts.
 
+    Args:
+        net: the network; it is trained in place.
+        inputs: shape (batch, input_dim).
+        labels: shape (batch,).
+        learning_rate: a scalar.
+        masks: of dropout, shape (num_hidden_layers, batch, hidden_width), if the network has it.
+
     Raises:
-        InputError: batch norm is given fewer than two samples.
+        InputError: batch norm is given fewer than two samples, or dropout no masks that fit.
     """
+    check_masks(net.spec, masks, (len(inputs),))
     parameters, activations = dict(net.named_parameters()), {}
     with torch.enable_grad():
-        logits = net.parts.apply(net, inputs, True, activations)
+        logits = net.parts.apply(net, inputs, True, activations, masks)
         loss = net.parts.objective(logits, labels)
     values = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
     gradients = dict(zip(parameters, values, strict=True))
@@ -138,7 +150,11 @@ def sgd_step(
 
 
 def train_step(
-    net: MultiLayerPerceptron, inputs: Tensor | NDArray, labels: Tensor | NDArray, learning_rate: float
+    net: MultiLayerPerceptron,
+    inputs: Tensor | NDArray,
+    labels: Tensor | NDArray,
+    learning_rate: float,
+    masks: Tensor | NDArray | None = None,
 ) -> tuple[MultiLayerPerceptron, dict[str, Tensor]]:
     """`sgd_step` on tensors or arrays.
 
@@ -146,7 +162,8 @@ def train_step(
         The same module, and the batch's `loss` and `accuracy` in train mode, before the update.
     """
     labels = _labels(net, labels)
-    net, output = sgd_step(net, _inputs(net, inputs), labels, learning_rate)
+    kept = None if masks is None else _tensor(masks).to(net.head.weight.device)
+    net, output = sgd_step(net, _inputs(net, inputs), labels, learning_rate, kept)
     return net, {"loss": output.loss, "accuracy": (output.logits.argmax(dim=-1) == labels).float().mean()}
 
 
@@ -168,7 +185,8 @@ def minibatch_sgd_one_pass(
         learning_rate: of plain SGD.
         batch_size: samples in a minibatch.
         verbose: print the moving average of the loss, `0.99 * average + 0.01 * loss`, every 100 updates.
-        rng: draws the samples; None for one that differs from call to call.
+        rng: draws the samples of each minibatch, and its dropout masks after them; None for one that differs from
+            call to call.
 
     Returns:
         The trained network.
@@ -178,7 +196,8 @@ def minibatch_sgd_one_pass(
     average = None
     for update in range(1, updates_per_pass(len(inputs), batch_size) + 1):
         batch = torch.from_numpy(rng.integers(len(inputs), size=batch_size))
-        net, metrics = train_step(net, inputs[batch], labels[batch], learning_rate)
+        masks = draw_masks(net.spec, batch_size, rng) if net.spec.dropout_rate else None
+        net, metrics = train_step(net, inputs[batch], labels[batch], learning_rate, masks)
         if verbose:
             loss = float(metrics["loss"])
             average = loss if average is None else 0.99 * average + 0.01 * loss

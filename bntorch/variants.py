@@ -55,13 +55,14 @@ def compiled_apply(
     inputs: Tensor,
     train: bool,
     activations: dict[str, Tensor] | None = None,
+    masks: Tensor | None = None,
     compiler_mode: str = "default",
 ) -> Tensor:
     """`parts.apply` as a compiled program."""
     if net._compiled_call_impl is None:
         net.compile(mode=compiler_mode)
     with mode(net, train):
-        return net(inputs, activations)
+        return net(inputs, activations, masks)
 
 
 VARIANTS: dict[str, Callable[[TorchBackend], TorchBackend]] = {

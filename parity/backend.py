@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.data.dropout import Masks, check_masks
 from parity.errors import InputError
 from parity.spec import DType, ModelSpec, check_count
 from parity.weights import Array, Weights
@@ -90,7 +91,8 @@ class Learner(Protocol):
     """One network and its state, stepped from outside.
 
     It may also have `activations(inputs) -> Weights`: what each part of each hidden layer gives in evaluation mode,
-    by the names of `parity.weights.activation_names`; the state stays as it is.
+    by the names of `parity.weights.activation_names`; the state stays as it is. If the network has dropout,
+    `train_step` is given its `masks` too (`parity.data.draw_masks`); a port without dropout need not take them.
     """
 
     def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float) -> Step:
@@ -110,7 +112,8 @@ class Population(Protocol):
     """Copies of one network, each trained at its own learning rate on the same minibatches.
 
     The data is uploaded once; a pass is one program on the device. Of a backend that has `lanes`, the members may fall
-    into that many equal runs, in order, each with minibatches of its own.
+    into that many equal runs, in order, each with minibatches of its own. If the network has dropout, `run_pass` is
+    given the `masks` of all updates too; members that share minibatches share their masks.
     """
 
     def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
@@ -221,6 +224,25 @@ def lane_batches(indices: NDArray[np.integer], lanes: int) -> NDArray[np.integer
     if indices.ndim != 3 or len(indices) != lanes:
         raise InputError(f"indices must have shape (updates, batch) or ({lanes}, updates, batch), got {indices.shape}")
     return indices
+
+
+def lane_masks(masks: Masks | None, spec: ModelSpec, batches: NDArray[np.integer]) -> Masks | None:
+    """The masks of each lane's minibatches, shape (lanes, updates, layers, batch, width); None without dropout.
+
+    Args:
+        masks: of that shape or, for all lanes, without the first axis.
+        spec: the network.
+        batches: indices as `lane_batches` gives them.
+
+    Raises:
+        InputError: the network has dropout, and these are not its masks.
+    """
+    if not spec.dropout_rate:
+        return None
+    if masks is not None and np.ndim(masks) == 4:
+        masks = np.broadcast_to(np.asarray(masks), (len(batches), *np.shape(masks)))
+    check_masks(spec, masks, batches.shape)
+    return masks
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from parity.backend import Backend, Inputs
-from parity.data import Dataset, IndexStream, standardize
+from parity.data import Dataset, IndexStream, MaskStream, mask_arguments, standardize
 from parity.data.standardize import STD_OFFSET
 from parity.errors import InputError
 from parity.inputs import prepare_inputs
@@ -142,7 +142,8 @@ def _polluted_initial_statistics(backend: Backend, dataset: Dataset, spec: Model
     inputs = prepare_inputs(backend, dataset, spec, training)
     learner = backend.learner(spec, inputs.weights, "float64" if "float64" in backend.dtypes else backend.dtypes[0])
     batch = inputs.batches[0]
-    learner.train_step(inputs.train_inputs[batch], inputs.train_labels[batch], 0.0)
+    masks = MaskStream(spec, training.batch_size, training.seed).next_updates(1)[0] if spec.dropout_rate else None
+    learner.train_step(inputs.train_inputs[batch], inputs.train_labels[batch], 0.0, **mask_arguments(masks))
     return replace(inputs, weights={name: array.astype(np.float32) for name, array in learner.weights().items()})
 
 

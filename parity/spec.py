@@ -6,7 +6,7 @@ keyword-only, hashable (a compiled program is cached by its spec) and check them
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -81,6 +81,12 @@ class ModelSpec:
         running_mean = decay * running_mean + (1 - decay) * m
         running_var  = decay * running_var  + (1 - decay) * v * n / (n - 1)   ("unbiased"; "biased": without the factor)
 
+    Dropout, at the end of a block and in training only, keeps the units of a mask, and a residual block adds its input
+    (the first block's has another width, so it adds none)::
+
+        y = mask * y / (1 - dropout_rate)
+        y = x + y                                               residual
+
     Args:
         input_dim: number of input features (784 pixels).
         output_dim: number of classes.
@@ -92,12 +98,15 @@ class ModelSpec:
         running_variance: "unbiased" (Torch) or "biased" (stock Flax).
         block_order: "activation_first" (the lab) or "norm_first" (the paper).
         initialization: the scheme of the initial kernels and biases.
+        dropout_rate: the chance that a unit is dropped, for `parity.data.draw_masks`; 0 is no dropout.
+        residual: whether the blocks are residual.
 
     Raises:
         InputError: a field breaks its rule; the message names the rule, the reason and the value.
 
-    Reference: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
-    Covariate Shift", 2015.
+    References: Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal
+    Covariate Shift", 2015; Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
+    2014; He et al., "Deep Residual Learning for Image Recognition", 2016.
 
     >>> ModelSpec(num_hidden_layers=2).hidden_width
     64
@@ -113,19 +122,27 @@ class ModelSpec:
     running_variance: RunningVariance = RunningVariance.UNBIASED
     block_order: BlockOrder = BlockOrder.ACTIVATION_FIRST
     initialization: Initialization = Initialization.UNIFORM_FAN_IN
+    dropout_rate: float = 0.0
+    residual: bool = False
 
     def __post_init__(self) -> None:
         check_count("input_dim", self.input_dim, 1, "a network needs an input")
         check_count("output_dim", self.output_dim, 2, "classification needs at least two classes")
         check_count("num_hidden_layers", self.num_hidden_layers, 1, "the depth counts hidden layers")
         check_count("hidden_width", self.hidden_width, 1, "a layer needs a unit")
-        if not isinstance(self.use_batch_norm, bool):
-            raise InputError(f"use_batch_norm must be True or False, got {self.use_batch_norm!r}")
+        for name in ("use_batch_norm", "residual"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} must be True or False, got {getattr(self, name)!r}")
         check_real("eps", self.eps, above=0, why="a constant feature has variance 0")
         if not _is_real(self.decay) or not 0 <= self.decay < 1:
             raise InputError(
                 "decay must be at least 0 and below 1 (it is the share of the old statistic that is kept), "
                 f"got {self.decay!r}"
+            )
+        if not _is_real(self.dropout_rate) or not 0 <= self.dropout_rate < 1:
+            raise InputError(
+                "dropout_rate must be at least 0 and below 1 (it is the chance that a unit is dropped), "
+                f"got {self.dropout_rate!r}"
             )
         for name, kind in (
             ("running_variance", RunningVariance),
@@ -142,7 +159,8 @@ class TrainSpec:
     Args:
         batch_size: samples in a minibatch, drawn with replacement.
         num_passes: passes over the training set, each of `round(n / batch_size)` updates.
-        seed: gives the initial weights and the index stream, by two independent children (`child_seeds`).
+        seed: gives the initial weights, the index stream and the dropout masks, by independent children
+            (`child_seeds`).
         dtype: working dtype of weights, statistics and arithmetic.
 
     The learning rate is no field: it is a run-time value, so that one compiled program serves them all.
@@ -176,8 +194,15 @@ def check_training_batch(batch_size: int) -> None:
         )
 
 
-def child_seeds(seed: int) -> tuple[np.random.SeedSequence, np.random.SeedSequence]:
-    """The two independent children of a trial's seed: one for the initial weights, one for the index stream."""
+class ChildSeeds(NamedTuple):
+    """The independent children of a trial's seed."""
+
+    weights: np.random.SeedSequence
+    batches: np.random.SeedSequence
+    masks: np.random.SeedSequence
+
+
+def child_seeds(seed: int) -> ChildSeeds:
+    """The children of a trial's seed: for the initial weights, for the index stream, and for dropout masks."""
     check_count("seed", seed, 0, "NumPy's seeds are not negative")
-    weights, batches = np.random.SeedSequence(seed).spawn(2)
-    return weights, batches
+    return ChildSeeds(*np.random.SeedSequence(seed).spawn(3))

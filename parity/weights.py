@@ -51,7 +51,8 @@ def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
 
 
 def activation_names(spec: ModelSpec) -> list[str]:
-    """What a hidden layer shows, in the order of the forward pass: `hidden.i.linear`, `.relu` and `.norm`.
+    """What a hidden layer shows, in the order of the forward pass: `hidden.i.linear`, `.relu`, `.norm`, `.dropout`, and
+    of a residual block their sum with its input, `.sum`.
 
     >>> activation_names(ModelSpec(num_hidden_layers=1))
     ['hidden.0.linear', 'hidden.0.relu', 'hidden.0.norm']
@@ -59,7 +60,9 @@ def activation_names(spec: ModelSpec) -> list[str]:
     parts = ["relu", "norm"] if spec.block_order is BlockOrder.ACTIVATION_FIRST else ["norm", "relu"]
     if not spec.use_batch_norm:
         parts = ["relu"]
-    return [f"hidden.{i}.{part}" for i in range(spec.num_hidden_layers) for part in ("linear", *parts)]
+    parts += ["dropout"] if spec.dropout_rate else []
+    blocks = [["linear", *parts, *(["sum"] if spec.residual and i else [])] for i in range(spec.num_hidden_layers)]
+    return [f"hidden.{i}.{part}" for i, parts in enumerate(blocks) for part in parts]
 
 
 def is_statistic(name: str) -> bool:
@@ -91,7 +94,7 @@ def draw_weights(spec: ModelSpec, seed: int) -> Weights:
     >>> draw_weights(ModelSpec(), seed=0)["hidden.0.kernel"].shape
     (784, 64)
     """
-    rng = np.random.default_rng(child_seeds(seed)[0])
+    rng = np.random.default_rng(child_seeds(seed).weights)
     constant = {"gamma": 1.0, "beta": 0.0, "running_mean": 0.0, "running_var": 1.0}
     weights: Weights = {}
     fan_in = spec.input_dim

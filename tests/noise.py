@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from parity import reference
 from parity.backend import Step
+from parity.data import Masks
 from parity.spec import ModelSpec
 from parity.weights import Array, Weights
 
@@ -49,14 +50,14 @@ class Twins:
         self._largest: dict[str, float] = {}
 
     def step(
-        self, inputs: Array, labels: NDArray[np.integer], learning_rate: float
+        self, inputs: Array, labels: NDArray[np.integer], learning_rate: float, masks: Masks | None = None
     ) -> tuple[Weights, dict[str, float]]:
         """One step of all; what the reference shows, and the limit for each tensor of it.
 
         The limit is `SAFETY` times the largest distance that any twin has had so far, plus one ulp of the tensor's RMS:
         a scalar that a twin hits exactly is no sharper than that.
         """
-        arguments = (inputs, labels, learning_rate)
+        arguments = (inputs, labels, learning_rate, masks)
         self._weights, step = reference.train_step(self._spec, self._weights, *arguments)
         expected = observed(step, self._weights)
         for i, rng in enumerate(self._rngs):

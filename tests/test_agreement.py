@@ -1,11 +1,16 @@
 """The first agreement: three implementations, run freely, stay together as closely as rounding lets them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from noise import Twins, excesses, observed
 
+import parity
 from parity.backend import Backend
+from parity.check.config import QUESTIONS
 from parity.data import IndexStream, load_dataset, standardize
+from parity.reference import NumpyBackend
 from parity.spec import ModelSpec
 from parity.weights import cast_weights, draw_weights
 
@@ -16,6 +21,34 @@ LEARNING_RATE = 0.1
 @pytest.fixture(scope="module", params=["synthetic", pytest.param("fashion-mnist", marks=pytest.mark.fashion_mnist)])
 def data(request: pytest.FixtureRequest):
     return standardize(load_dataset(request.param))
+
+
+REMEDIES = {
+    "none": {},
+    "residual": {"residual": True},
+    "dropout": {"dropout_rate": 0.3},
+    "both, norm first": {"residual": True, "dropout_rate": 0.5, "block_order": "norm_first"},
+}
+
+
+@pytest.mark.parametrize("remedies", REMEDIES.values(), ids=REMEDIES)
+def test_narrow_networks_agree_with_and_without_remedies(framework: Backend, remedies: dict[str, Any]) -> None:
+    config = parity.CheckConfig(
+        spec=ModelSpec(hidden_width=8, **remedies),
+        depths=(3,),
+        questions=QUESTIONS,
+        free_run_updates=20,
+        statistical_seeds=2,
+    )
+    report = parity.check(NumpyBackend(), framework, config=config)
+    assert (report.verdict, report.failed_question) == ("agree", None)
+    shown = {measurement.tensor for measurement in report.measurements}
+    assert ("block output" in shown) == spec_has(config, "residual")
+    assert ("dropout output" in shown) == spec_has(config, "dropout_rate")
+
+
+def spec_has(config: parity.CheckConfig, field: str) -> bool:
+    return bool(getattr(config.spec, field))
 
 
 @pytest.mark.parametrize("use_batch_norm", [False, True])

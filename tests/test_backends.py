@@ -20,6 +20,7 @@ from parity.backend import (
     installed_siblings,
     load_backend,
 )
+from parity.data import MaskStream, draw_masks
 from parity.errors import InputError
 from parity.reference import cross_entropy
 from parity.spec import ModelSpec
@@ -37,12 +38,22 @@ CONVENTIONS = {
     "he_normal": {"initialization": "he_normal"},
     "orthogonal": {"initialization": "orthogonal"},
     "width 1": {"hidden_width": 1},
+    "residual": {"residual": True},
+    "residual, norm first": {"residual": True, "block_order": "norm_first"},
+    "dropout": {"dropout_rate": 0.3},
+    "all remedies": {"dropout_rate": 0.5, "residual": True, "initialization": "orthogonal"},
+    "dropout, no batch norm": {"dropout_rate": 0.3, "use_batch_norm": False},
 }
 
 
 def make_spec(**conventions: Any) -> ModelSpec:
     sizes: dict[str, Any] = {"input_dim": 12, "output_dim": 5, "num_hidden_layers": 3, "hidden_width": 8}
     return ModelSpec(**sizes | conventions)
+
+
+def masks_of(spec: ModelSpec, seed: int = 0) -> dict[str, Any]:
+    """What training is given beside a minibatch of 32."""
+    return {"masks": draw_masks(spec, 32, np.random.default_rng(seed))} if spec.dropout_rate else {}
 
 
 @pytest.fixture
@@ -65,9 +76,10 @@ def test_every_convention_means_what_the_reference_says(framework: Backend, batc
     spec = make_spec(**conventions)
     weights = draw_weights(spec, seed=3)
     learner, twins = framework.learner(spec, weights, "float64"), Twins(spec, cast_weights(weights, "float64"))
-    for inputs, labels in zip(*batches, strict=True):
-        expected, limits = twins.step(inputs, labels, LEARNING_RATE)
-        actual = observed(learner.train_step(inputs, labels, LEARNING_RATE), learner.weights())
+    for t, (inputs, labels) in enumerate(zip(*batches, strict=True)):
+        expected, limits = twins.step(inputs, labels, LEARNING_RATE, **masks_of(spec, t))
+        step = learner.train_step(inputs, labels, LEARNING_RATE, **masks_of(spec, t))
+        actual = observed(step, learner.weights())
         assert not excesses(actual, expected, limits)
 
 
@@ -76,7 +88,7 @@ def test_evaluation_uses_the_running_statistics_and_leaves_the_state(backend: Ba
     spec = make_spec(**conventions)
     learner = backend.learner(spec, draw_weights(spec, seed=3), "float64")
     inputs, labels = batches[0][0], batches[1][0]
-    learner.train_step(inputs, labels, LEARNING_RATE)
+    learner.train_step(inputs, labels, LEARNING_RATE, **masks_of(spec))
     before = learner.weights()
     together = learner.evaluate(inputs)
     assert same(learner.weights(), before)
@@ -227,8 +239,8 @@ def test_a_step_shows_what_each_part_of_each_layer_gave(backend: Any, batches, c
     learner = backend.learner(spec, draw_weights(spec, seed=3), "float64")
     reference: Any = load_backend("numpy").learner(spec, draw_weights(spec, seed=3), "float64")
     for inputs, labels in zip(*batches, strict=True):
-        step = learner.train_step(inputs, labels, LEARNING_RATE)
-        expected = reference.train_step(inputs, labels, LEARNING_RATE).activations
+        step = learner.train_step(inputs, labels, LEARNING_RATE, **masks_of(spec))
+        expected = reference.train_step(inputs, labels, LEARNING_RATE, **masks_of(spec)).activations
         assert list(step.activations) == list(expected) == activation_names(spec)
         assert {array.shape for array in step.activations.values()} == {(32, spec.hidden_width)}
         for name, array in step.activations.items():
@@ -471,3 +483,41 @@ def test_a_backend_that_cannot_be_loaded_is_one_line_and_not_chosen(tmp_path, mo
     with pytest.raises(InputError, match="no framework is installed"):
         installed_siblings()
     sys.modules.pop("broken_backend", None)
+
+
+def test_training_with_dropout_needs_masks_that_fit_and_leaves_the_state(backend: Any, batches) -> None:
+    spec = make_spec(dropout_rate=0.3)
+    learner = backend.learner(spec, draw_weights(spec, seed=0), "float64")
+    before, wrong = learner.weights(), masks_of(spec)["masks"][:, :31]
+    for given in ({}, {"masks": wrong}):
+        with pytest.raises(InputError, match=r"training with dropout needs masks of shape \(3, 32, 8\), got"):
+            learner.train_step(batches[0][0], batches[1][0], LEARNING_RATE, **given)
+    assert same(learner.weights(), before)
+    population, indices = run_population(backend, spec, [0.1], batches, "float64")
+    with pytest.raises(InputError, match=r"masks of shape \(1, 4, 3, 32, 8\), got none"):
+        population.run_pass(indices)
+
+
+def test_a_population_drops_the_units_that_its_members_would_drop_alone(backend: Any, batches) -> None:
+    spec, rates = make_spec(dropout_rate=0.3, residual=True), [0.05, 0.5]
+    masks = MaskStream(spec, 32, seed=0).next_updates(4)
+    population, indices = run_population(backend, spec, rates, batches, "float64")
+    losses = population.run_pass(indices, masks=masks).losses
+    for member, rate in enumerate(rates):
+        twins = Twins(spec, cast_weights(draw_weights(spec, seed=0), "float64"))
+        for t, (inputs, labels) in enumerate(zip(*batches, strict=True)):
+            expected, limits = twins.step(inputs, labels, rate, masks[t])
+            assert abs(losses[t, member] - expected["loss"]) <= limits["loss"]
+
+
+def test_masks_that_were_given_are_not_read_again(backend: Any, batches) -> None:
+    spec = make_spec(dropout_rate=0.3)
+    shown = []
+    for spoiled in (False, True):
+        learner = backend.learner(spec, draw_weights(spec, seed=0), "float64")
+        masks = masks_of(spec)["masks"]
+        learner.train_step(batches[0][0], batches[1][0], LEARNING_RATE, masks=masks)
+        if spoiled:
+            masks[...] = False
+        shown.append(learner.weights())
+    assert same(*shown)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from noise import Twins, excesses
 
+from parity.data import MaskStream
 from parity.errors import InputError
 from parity.spec import ModelSpec
 from parity.weights import draw_weights
@@ -20,6 +21,9 @@ CONVENTIONS = {
     "biased running variance": {"running_variance": "biased"},
     "norm first": {"block_order": "norm_first"},
     "width 1": {"hidden_width": 1},
+    "residual": {"residual": True},
+    "dropout": {"dropout_rate": 0.3},
+    "biased running variance, all remedies": {"running_variance": "biased", "residual": True, "dropout_rate": 0.3},
 }
 WILD = 1e30
 RATES = (0.05, 0.4, 0.1, WILD, 0.2, 0.3)  # three in each of two lanes; one leaves, and must not disturb the others
@@ -42,14 +46,17 @@ def test_each_members_step_is_what_it_is_alone(framework: Any, data, conventions
     spec, (inputs, labels, batches) = make_spec(**conventions), data
     states = [draw_weights(spec, seed) for seed in range(len(RATES))]
     population = framework.population(spec, states, RATES, inputs, labels, "float64", lanes=2)
+    masks: Any = [MaskStream(spec, 32, seed=lane).next_updates(3) for lane in range(2)] if spec.dropout_rate else None
     for t in range(batches.shape[1]):
         before = [population.weights(member) for member in range(len(RATES))]
-        record = population.run_pass(batches[:, t : t + 1])
+        own = {"masks": np.stack([each[t : t + 1] for each in masks])} if masks else {}
+        record = population.run_pass(batches[:, t : t + 1], **own)
         for member, rate in enumerate(RATES):
             if rate == WILD:
                 continue
             batch = batches[member // 3, t]
-            expected, limits = Twins(spec, before[member]).step(inputs[batch], labels[batch], rate)
+            kept = masks[member // 3][t] if masks else None
+            expected, limits = Twins(spec, before[member]).step(inputs[batch], labels[batch], rate, kept)
             actual = {"loss": record.losses[0, member], **population.weights(member)}
             shown = {name: expected[name] for name in actual}
             assert excesses(actual, shown, limits) == {}, f"member {member} at update {t}"

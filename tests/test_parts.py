@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from parity.backend import load_backend, sibling_names
-from parity.data import Dataset
+from parity.data import Dataset, draw_masks
 from parity.errors import InputError
 from parity.faults import NEUTRAL_FAULTS, Fault
 from parity.spec import ModelSpec, RunningVariance, TrainSpec
@@ -66,6 +66,7 @@ FIRST = {
     "eval_updates_statistics": "evaluated 1: hidden.0.running_mean",
     "wrong_decay": "train 1: hidden.0.running_mean",
     "population_leak": "",
+    "unscaled_dropout": "train 1: hidden.0.dropout",
     "batch_of_one": "",
 }
 CASES: dict[str, dict[str, Any]] = {
@@ -74,6 +75,7 @@ CASES: dict[str, dict[str, Any]] = {
     "padded_batch": {"size": 20},
     "bfloat16_matmul": {"dtype": "float32"},
     "tf32_matmul": {"dtype": "float32"},
+    "unscaled_dropout": {"dropout_rate": 0.3},
 }
 
 
@@ -111,10 +113,15 @@ def observe(name: str, fault: str = "", **case: Any) -> Weights:
 
 
 def run(
-    backend: Any, size: int = 32, offset: float = 0.0, dtype: str = "float64", running_variance: str = "unbiased"
+    backend: Any,
+    size: int = 32,
+    offset: float = 0.0,
+    dtype: str = "float64",
+    running_variance: str = "unbiased",
+    dropout_rate: float = 0.0,
 ) -> Weights:
     """All that a backend shows over three updates, each followed by an evaluation, in causal order."""
-    spec = replace(SPEC, running_variance=RunningVariance(running_variance))
+    spec = replace(SPEC, running_variance=RunningVariance(running_variance), dropout_rate=dropout_rate)
     presented = vars(backend.inputs(make_dataset(), spec, TrainSpec(batch_size=16)))
     seen = {f"inputs: {name}": array for name, array in presented.items() if name != "weights"}
     seen |= {f"inputs: {name}": array for name, array in presented["weights"].items()}
@@ -125,7 +132,8 @@ def run(
     rng = np.random.default_rng(3)
     for t in (1, 2, 3):
         inputs, labels = rng.normal(size=(size, 12)), rng.integers(0, 5, size)
-        step = learner.train_step(inputs, labels, RATE)
+        masks = {"masks": draw_masks(spec, size, rng)} if dropout_rate else {}
+        step = learner.train_step(inputs, labels, RATE, **masks)
         state = learner.weights()
         shown = step.activations | {"logits": step.logits}
         shown |= {name: array for name, array in state.items() if is_statistic(name)} | {"loss": np.array(step.loss)}
@@ -174,8 +182,9 @@ def test_a_fault_first_shows_where_the_catalogue_says(sibling: str, fault: str) 
     assert differing(observe(sibling, fault, **case), observe(sibling, **case), tolerance)[0] == FIRST[fault]
 
 
+OF_FLOAT64 = {"size", "running_variance", "dropout_rate"}
 # At a large mean `fast_variance` is rounding itself, and the reference rounds operands in float64.
-SAME_AS_REFERENCE = [fault for fault in ("", *FIRST) if CASES.get(fault, {}).keys() <= {"size", "running_variance"}]
+SAME_AS_REFERENCE = [fault for fault in ("", *FIRST) if CASES.get(fault, {}).keys() <= OF_FLOAT64]
 
 
 @pytest.mark.parametrize("fault", SAME_AS_REFERENCE)

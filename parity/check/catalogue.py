@@ -27,6 +27,10 @@ def _biased(spec: ModelSpec) -> bool:
     return spec.use_batch_norm and spec.running_variance is RunningVariance.BIASED
 
 
+def _with_dropout(spec: ModelSpec) -> bool:
+    return spec.dropout_rate > 0
+
+
 def _but(**fields: tuple[float, ...]) -> Callable[[ModelSpec], bool]:
     """With batch norm, but where a field has one of these values, at which the fault is none."""
     return lambda spec: spec.use_batch_norm and all(getattr(spec, name) not in none for name, none in fields.items())
@@ -122,6 +126,12 @@ _ROWS = (
         name="norm_before_activation",
         what="Linear, BatchNorm, ReLU instead of Linear, ReLU, BatchNorm (or the reverse)",
         signature="first divergence at the first hidden layer",
+    ),
+    FaultEntry(
+        name="unscaled_dropout",
+        what="units that dropout keeps not divided by 1 - rate",
+        signature="training's dropout output is 1 - rate times what it should be; evaluation agrees",
+        applies=_with_dropout,
     ),
     FaultEntry(
         name="train_uses_running_statistics",

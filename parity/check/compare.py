@@ -98,7 +98,7 @@ def drowned_tensors(episode: Episode, witness: Witness) -> frozenset[Key]:
         with np.errstate(all="ignore"):
             floor, size = np.max(witness.floors[key]), rms(array)
         drowned = not np.isfinite(floor) or (size > 0 and SAFETY * floor >= size)
-        is_activation = key.tensor.endswith(("activation", "norm output", "logits"))
+        is_activation = key.tensor.endswith(("activation", "output", "logits"))
         submerged |= drowned and is_activation and key.update == 0
         if submerged or (drowned and key.update > 0):
             found.add(key)

@@ -1,6 +1,7 @@
 """What a side is asked to compute, and what it shows: the unit that every question of the check is made of."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backend import Backend, Learner, Step
+from parity.data import Masks, mask_arguments
 from parity.spec import DType, ModelSpec
 from parity.weights import Array, Weights, activation_names, is_statistic, weight_shapes
 
@@ -32,6 +34,7 @@ class Episode:
         spec: the network.
         weights: the state that every side is handed, by neutral name, in float64.
         batches: (inputs, labels) of each update. In updates after the first each side goes on from its own state.
+        masks: of dropout, for each update; None for a network without.
         learning_rate: of plain SGD.
         evaluations: inputs to be evaluated after the first update, or at once if there is none.
         per_channel: whether each channel has a limit of its own: a planted channel must not hide in the others.
@@ -43,6 +46,7 @@ class Episode:
     spec: ModelSpec
     weights: Weights
     batches: tuple[tuple[Array, NDArray[np.integer]], ...] = ()
+    masks: tuple[Masks | None, ...] = ()
     learning_rate: float = 0.0
     evaluations: tuple[Array, ...] = ()
     per_channel: bool = False
@@ -81,6 +85,8 @@ WORDS = {
     "linear": "pre-activation",
     "relu": "activation",
     "norm": "norm output",
+    "dropout": "dropout output",
+    "sum": "block output",
 }
 NO_ACTIVATIONS = "activations of the hidden layers"
 NO_POPULATION = "a population (many learning rates trained at once)"
@@ -130,6 +136,7 @@ def _play_learner(backend: Backend, episode: Episode, weights: Weights, dtype: D
     recording.tensors.update({Key(0, *_loaded(name)): array for name, array in before.items()})
     for update, (inputs, labels) in enumerate(episode.batches):
         imposed = {"pattern": patterns["train", update]} if ("train", update) in patterns else {}
+        imposed |= mask_arguments(deepcopy(episode.masks[update]) if episode.masks else None)
         step = _train(learner, episode, inputs, labels, imposed)
         if step is None:
             recording.tensors[Key(update, None, "refusal")] = np.array(1.0)
@@ -167,7 +174,8 @@ def _play_population(backend: Backend, episode: Episode, weights: Weights, dtype
     given_data, given_other = (inputs.copy(), labels.copy()), (other_inputs.copy(), other_labels.copy())
     given_indices = indices.copy()
     population = backend.population(episode.spec, weights, episode.members, *given_data, dtype)
-    passes, members = [population.run_pass(given_indices) for _ in range(2)], len(episode.members)
+    masks = mask_arguments(np.array(episode.masks) if episode.spec.dropout_rate else None)
+    passes, members = [population.run_pass(given_indices, **masks) for _ in range(2)], len(episode.members)
     evaluated = population.evaluate(*given_other)
     _unwritten((*given_data, *given_other, given_indices), (inputs, labels, other_inputs, other_labels, indices))
     for record in passes:

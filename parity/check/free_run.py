@@ -34,6 +34,7 @@ from parity.check.noise import Unit, move_state, rms, unit_of
 from parity.check.probes import Samples
 from parity.check.records import FreeRun, Setting
 from parity.check.sides import Side
+from parity.data import mask_arguments
 from parity.reference import NumpyLearner
 from parity.spec import DType, ModelSpec
 from parity.weights import Array, Weights, cast_weights, weight_shapes
@@ -83,7 +84,8 @@ def _trajectory(
     states = [watch(learner.weights(), spec)]
     for update in range(updates):
         disturb()
-        learner.train_step(*samples.batch(update), learning_rate)
+        masks = mask_arguments(samples.masks(spec, update))
+        learner.train_step(*samples.batch(update), learning_rate, **masks)
         states.append(watch(learner.weights(), spec))
     return np.stack(states)
 

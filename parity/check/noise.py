@@ -157,11 +157,16 @@ class _Rounding:
             y, pullback = parts.normalize(*arguments)
             return self._move(y), self._moving(pullback)
 
+        def dropout(*arguments: Any) -> tuple[Array, Callable]:
+            y, pullback = parts.dropout(*arguments)
+            return self._move(y), lambda dy: self._move(pullback(dy))
+
         def objective(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
             loss, dlogits = parts.objective(logits, labels)
             return loss, self._move(dlogits)
 
-        return replace(parts, linear=linear, batch_moments=batch_moments, normalize=normalize, objective=objective)
+        moved = {"linear": linear, "batch_moments": batch_moments, "normalize": normalize, "dropout": dropout}
+        return replace(parts, objective=objective, **moved)
 
 
 def move_state(weights: Weights, unit: Unit, rng: np.random.Generator) -> Weights:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from parity.backend import Inputs
 from parity.check.episode import Episode
 from parity.check.noise import MANTISSA_BITS
+from parity.data import Masks, draw_masks
 from parity.reference import State, sgd_step
 from parity.spec import ModelSpec
 from parity.weights import Array, Weights, cast_weights, is_statistic
@@ -32,6 +33,11 @@ class Samples:
         start = update * self.batches.shape[1]
         rows = stream[np.arange(start, start + (size or self.batches.shape[1])) % len(stream)]
         return self.train_inputs[rows].astype(np.float64), self.train_labels[rows]
+
+    def masks(self, spec: ModelSpec, update: int, size: int | None = None) -> Masks | None:
+        """Dropout's masks for `batch(update, size)`; None for a network without."""
+        batch_size = size or self.batches.shape[1]
+        return draw_masks(spec, batch_size, np.random.default_rng([update, batch_size])) if spec.dropout_rate else None
 
 
 def samples_of(inputs: Inputs) -> Samples:
@@ -72,11 +78,12 @@ def natural_episodes(
                 spec=spec,
                 weights=state.weights,
                 batches=tuple(samples.batch(update + k) for k in range(length)),
+                masks=tuple(samples.masks(spec, update + k) for k in range(length)),
                 learning_rate=learning_rate,
                 evaluations=(samples.test_inputs[:EVALUATED].astype(np.float64),),
             )
         with np.errstate(all="ignore"):  # a trajectory that blows up is a result
-            state, _ = sgd_step(state, *samples.batch(update), learning_rate)
+            state, _ = sgd_step(state, *samples.batch(update), learning_rate, masks=samples.masks(spec, update))
 
 
 def probe_episodes(
@@ -103,6 +110,7 @@ def probe_episodes(
             spec=spec,
             weights=weights,
             batches=(samples.batch(1, size),),
+            masks=(samples.masks(spec, 1, size),),
             learning_rate=learning_rate,
             evaluations=evaluations,
             per_channel=True,
@@ -131,6 +139,7 @@ def probe_episodes(
         spec=spec,
         weights=cast_weights(weights, "float64"),
         batches=tuple(samples.batch(update) for update in range(2)),
+        masks=tuple(samples.masks(spec, update) for update in range(2)),
         members=(learning_rate / 4, learning_rate, learning_rate / 2),
     )
     if spec.use_batch_norm:
@@ -139,6 +148,7 @@ def probe_episodes(
             spec=spec,
             weights=state,
             batches=(samples.batch(1, 1),),
+            masks=(samples.masks(spec, 1, 1),),
             learning_rate=learning_rate,
             expects_refusal=True,
         )

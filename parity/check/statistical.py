@@ -37,7 +37,7 @@ from parity.backend import Backend, Inputs
 from parity.check.config import CheckConfig
 from parity.check.records import Equivalence, Setting
 from parity.check.sides import Side
-from parity.data import IndexStream
+from parity.data import IndexStream, Masks, MaskStream, mask_arguments
 from parity.spec import DType, ModelSpec
 from parity.sweep.classify import BRACKET_RATIO, bisect, classify, drive, final_loss, find_bracket
 from parity.sweep.grid import Group, LearningRates, geometric_mean
@@ -97,6 +97,7 @@ def train_seed(
     rates = sorted({*RATES.values(), learning_rate})
     members = len(rates) if hasattr(backend, "population") else 1
     weights, batches = draw_weights(spec, seed), _draw_batches(len(data.train_labels), batch_size, seed)
+    masks = MaskStream(spec, batch_size, seed).next_updates(len(batches)) if spec.dropout_rate else None
     group, entropy = Group("", spec.num_hidden_layers, spec.use_batch_norm, seed), _entropy(data.train_labels)
     shown: dict[float, tuple[float, float]] = {}
 
@@ -105,7 +106,7 @@ def train_seed(
         for start in range(0, len(wanted), members):
             block = list(wanted[start : start + members])
             padded = block + block[-1:] * (members - len(block))  # rounding may depend on the number of members
-            losses, finite, accuracy = _train(backend, spec, data, weights, batches, padded, dtype)
+            losses, finite, accuracy = _train(backend, spec, data, weights, batches, padded, dtype, masks)
             for m, rate in enumerate(block):
                 status = classify(losses[:, m], finite[:, m], entropy)
                 trials[rate] = Trial(group=group, learning_rate=rate, status=status)
@@ -130,20 +131,22 @@ def _train(
     batches: NDArray,
     rates: list[float],
     dtype: DType,
+    masks: Masks | None,
 ) -> tuple[Array, NDArray[np.bool_], Array]:
     """Losses and finiteness, shape (updates, members), and test accuracy, shape (members,)."""
     inputs, labels = data.train_inputs.copy(), data.train_labels.copy()
     if hasattr(backend, "population"):
         population = backend.population(spec, cast_weights(weights, "float32"), rates, inputs, labels, dtype)
-        record = population.run_pass(batches.copy())
+        record = population.run_pass(batches.copy(), **mask_arguments(masks))
         if not np.shape(record.losses) == np.shape(record.finite) == (expected := (len(batches), len(rates))):
             raise ValueError(f"losses and finite must have shape {expected}, got {np.shape(record.losses)}")
         accuracy = population.evaluate(data.test_inputs.copy(), data.test_labels.copy()).accuracy
         return record.losses, record.finite, accuracy
     learner = backend.learner(spec, cast_weights(weights, "float32"), dtype)
     losses, finite = [], []
-    for batch in batches:
-        losses.append([learner.train_step(inputs[batch], labels[batch], rates[0]).loss])
+    for t, batch in enumerate(batches):
+        given = mask_arguments(None if masks is None else masks[t])
+        losses.append([learner.train_step(inputs[batch], labels[batch], rates[0], **given).loss])
         finite.append([all(np.isfinite(array).all() for array in learner.weights().values())])
     hits = learner.evaluate(data.test_inputs.copy()).argmax(axis=-1) == data.test_labels
     return np.array(losses), np.array(finite), np.array([hits.mean()])

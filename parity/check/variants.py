@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backend import Backend, Learner, Step
+from parity.data import Masks
 from parity.spec import DType, ModelSpec
 from parity.weights import Array, Weights
 
@@ -42,8 +43,9 @@ class _ReorderedLearner:
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
 
-    def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float) -> Step:
-        step = self._learner.train_step(inputs[::-1].copy(), labels[::-1].copy(), learning_rate)
+    def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float, **masks: Masks) -> Step:
+        masks = {name: array[:, ::-1] for name, array in masks.items()}
+        step = self._learner.train_step(inputs[::-1].copy(), labels[::-1].copy(), learning_rate, **masks)
         activations = {name: array[::-1] for name, array in (step.activations or {}).items()}
         return replace(step, logits=step.logits[::-1], activations=activations)
 

@@ -44,6 +44,10 @@ class Check:
     """Numbers of hidden layers."""
     batch_norm: Literal["on", "off", "both"] = "both"
     """Whether the hidden layers have batch norm."""
+    residual: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Residual blocks: each but the first adds its input to what it gives."""
+    dropout_rate: float = 0.0
+    """The chance that training drops a unit; both sides drop the same ones."""
     questions: tuple[Literal["semantic", "precision", "free_run", "statistical"], ...] = ("semantic", "precision")
     """What to ask. The inputs are compared before any of it."""
     dtype: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
@@ -95,8 +99,10 @@ class Check:
         """
         if not self.dtype:
             raise InputError("--dtype must name at least one working dtype, got none; leave it out for the preset's")
+        preset = CONFIGS[self.preset]
         return replace(
-            CONFIGS[self.preset],
+            preset,
+            spec=replace(preset.spec, residual=self.residual, dropout_rate=self.dropout_rate),
             depths=self.depths,
             batch_norm=BATCH_NORM[self.batch_norm],
             questions=self.questions,

@@ -2,6 +2,7 @@
 
 from parity.data.batches import IndexStream, updates_per_pass
 from parity.data.dataset import DATASETS, Dataset, describe, load_dataset
+from parity.data.dropout import Masks, MaskStream, check_masks, draw_masks, mask_arguments
 from parity.data.standardize import DATA_SEED, StandardizedData, standardize
 
 __all__ = [
@@ -9,9 +10,14 @@ __all__ = [
     "DATA_SEED",
     "Dataset",
     "IndexStream",
+    "MaskStream",
+    "Masks",
     "StandardizedData",
+    "check_masks",
     "describe",
+    "draw_masks",
     "load_dataset",
+    "mask_arguments",
     "standardize",
     "updates_per_pass",
 ]

@@ -39,7 +39,7 @@ class IndexStream:
     Args:
         num_samples: size of the training set.
         batch_size: samples in a minibatch.
-        seed: the trial's seed, of which the stream uses the second child (`parity.spec.child_seeds`).
+        seed: the trial's seed, of which the stream uses a child (`parity.spec.child_seeds`).
 
     Raises:
         InputError: an argument breaks its rule, or a pass would have no update.
@@ -52,7 +52,7 @@ class IndexStream:
         check_count("seed", seed, 0, "NumPy's seeds are not negative")
         self._num_samples = num_samples
         self._shape = (updates_per_pass(num_samples, batch_size), batch_size)
-        self._generator = np.random.default_rng(child_seeds(seed)[1])
+        self._generator = np.random.default_rng(child_seeds(seed).batches)
 
     def next_pass(self) -> NDArray[np.int32]:
         """The next pass, shape (updates_per_pass, batch_size); one row is one minibatch."""

@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.backend import Evaluation, Inputs, PassRecord, Step
-from parity.data import Dataset
+from parity.backend import Evaluation, Inputs, PassRecord, Step, lane_masks
+from parity.data import Dataset, Masks
 from parity.errors import InputError
 from parity.faults import replace_part
 from parity.reference.faults import FAULTS
@@ -35,6 +35,7 @@ class NumpyLearner:
         labels: NDArray[np.integer],
         learning_rate: float,
         pattern: Pattern | None = None,
+        masks: Masks | None = None,
     ) -> Step:
         """One SGD update; with `pattern`, at those active units instead of its own (see `sgd_step`)."""
         self._update += 1
@@ -42,7 +43,7 @@ class NumpyLearner:
         # Overflow is a result here, not an accident: a diverging trial runs through inf and nan.
         with np.errstate(all="ignore"):
             self._state, step = sgd_step(
-                state, np.array(inputs, np.float64), np.array(labels), float(learning_rate), self._parts, pattern
+                state, np.array(inputs, np.float64), np.array(labels), float(learning_rate), self._parts, pattern, masks
             )
         gradients = self._parts.weight_import.save(step.gradients)
         # Where a part passes an array through, what the step shows would be what the state holds.
@@ -95,15 +96,16 @@ class NumpyPopulation:
         self._state = replace(state, weights=stacked)
         self._inputs, self._labels = np.array(inputs, np.float64), np.array(labels)
 
-    def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
+    def run_pass(self, indices: NDArray[np.integer], masks: Masks | None = None) -> PassRecord:
         """Train every member on the same minibatches."""
+        own = lane_masks(masks, self._state.spec, np.asarray(indices)[None])
         losses = np.empty((len(indices), len(self._learning_rates)))
         finite = np.empty(losses.shape, bool)
         with np.errstate(all="ignore"):
             for t, batch in enumerate(np.asarray(indices)):
-                self._state, step = sgd_step(
-                    self._state, self._inputs[batch], self._labels[batch], self._learning_rates, self._parts
-                )
+                minibatch = self._inputs[batch], self._labels[batch]
+                kept = None if own is None else own[0, t]
+                self._state, step = sgd_step(self._state, *minibatch, self._learning_rates, self._parts, masks=kept)
                 arrays = self._state.weights.values()
                 losses[t] = step.loss
                 finite[t] = np.all([np.isfinite(a).reshape(len(a), -1).all(axis=1) for a in arrays], axis=0)

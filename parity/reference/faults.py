@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.data import Masks
 from parity.faults import Fault, cumulative_decay, debiased_decay
 from parity.reference import parts
 from parity.reference.network import State
-from parity.reference.parts import Forward, row, scale_and_shift
+from parity.reference.parts import Forward, Pass, row, scale_and_shift
 from parity.spec import RunningVariance
 from parity.weights import AFFINE, Array, Weights, is_statistic
 
@@ -132,17 +133,26 @@ def float32_statistics(*arguments: Any) -> tuple[Array, Array]:
     return mean.astype(np.float32).astype(np.float64), var.astype(np.float32).astype(np.float64)
 
 
+def unscaled_dropout(x: Array, mask: NDArray[np.bool_], rate: float) -> tuple[Array, Callable]:
+    """The units that are kept stay as they are."""
+    del rate
+    return parts.dropout(x, mask, 0.0)
+
+
 def batch_of_one(size: int) -> None:
     """One sample is let through."""
 
 
-def padded_batch(forward: Callable[[Array, bool], Forward], inputs: Array, train: bool, size: int = 32) -> Forward:
+def padded_batch(forward: Pass, inputs: Array, train: bool, masks: Masks | None = None, size: int = 32) -> Forward:
     """A batch that is no multiple of `size` is filled up with zero rows, which enter the statistics."""
     n = inputs.shape[-2]
     short = -n % int(size)
     if not train or not short:
-        return forward(inputs, train)
-    output = forward(np.concatenate([inputs, np.zeros((*inputs.shape[:-2], short, inputs.shape[-1]))], axis=-2), train)
+        return forward(inputs, train, masks)
+    if masks is not None:
+        masks = np.pad(masks, ((0, 0), (0, short), (0, 0)), constant_values=True)
+    padded = np.concatenate([inputs, np.zeros((*inputs.shape[:-2], short, inputs.shape[-1]))], axis=-2)
+    output = forward(padded, train, masks)
 
     def pullback(dlogits: Array) -> Weights:
         return output.pullback(np.concatenate([dlogits, np.zeros((*dlogits.shape[:-2], short, dlogits.shape[-1]))], -2))
@@ -151,22 +161,22 @@ def padded_batch(forward: Callable[[Array, bool], Forward], inputs: Array, train
     return Forward(output.logits[..., :n, :], output.statistics, cut, pullback)
 
 
-def eval_uses_batch_statistics(forward: Callable[[Array, bool], Forward], inputs: Array, train: bool) -> Forward:
+def eval_uses_batch_statistics(forward: Pass, inputs: Array, train: bool, masks: Masks | None = None) -> Forward:
     """Evaluation in training mode; the running statistics stay."""
-    output = forward(inputs, True)
+    output = forward(inputs, True, masks)
     return output if train else replace(output, statistics={})
 
 
-def train_uses_running_statistics(forward: Callable[[Array, bool], Forward], inputs: Array, train: bool) -> Forward:
+def train_uses_running_statistics(forward: Pass, inputs: Array, train: bool, masks: Masks | None = None) -> Forward:
     """Training in evaluation mode; the running statistics stay."""
-    del train
-    return forward(inputs, False)
+    del train, masks
+    return forward(inputs, False, None)
 
 
-def eval_updates_statistics(forward: Callable[[Array, bool], Forward], inputs: Array, train: bool) -> Forward:
+def eval_updates_statistics(forward: Pass, inputs: Array, train: bool, masks: Masks | None = None) -> Forward:
     """Evaluation writes the batch's statistics into the running ones."""
-    output = forward(inputs, train)
-    return output if train else replace(output, statistics=forward(inputs, True).statistics)
+    output = forward(inputs, train, masks)
+    return output if train else replace(output, statistics=forward(inputs, True, None).statistics)
 
 
 def summed_loss(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
@@ -246,6 +256,7 @@ FAULTS: Mapping[str, Fault] = {
     "frozen_running_statistics": ("update_statistics", frozen_running_statistics),
     "double_update": ("update_statistics", double_update),
     "float32_statistics": ("update_statistics", float32_statistics),
+    "unscaled_dropout": ("dropout", unscaled_dropout),
     "batch_of_one": ("check_batch", batch_of_one),
     "padded_batch": ("apply", padded_batch),
     "eval_uses_batch_statistics": ("apply", eval_uses_batch_statistics),

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backend import Step
+from parity.data import Masks, check_masks
 from parity.reference.parts import Forward, Parts, Pattern
 from parity.spec import BlockOrder, ModelSpec
 from parity.weights import AFFINE, LINEAR, STATISTICS, Array, Weights, is_statistic
 
 HONEST = Parts()
+Pullback = Callable[[Array], tuple[Array, Weights]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,13 @@ class State:
 
 
 def forward(
-    spec: ModelSpec, weights: Weights, parts: Parts, pattern: Pattern | None, inputs: Array, train: bool
+    spec: ModelSpec,
+    weights: Weights,
+    parts: Parts,
+    pattern: Pattern | None,
+    inputs: Array,
+    train: bool,
+    masks: Masks | None = None,
 ) -> Forward:
     """The forward pass.
 
@@ -41,18 +49,17 @@ def forward(
         parts: what it is assembled from.
         pattern: the active units of each ReLU, to be taken instead of its own (`z > 0`).
         inputs: shape (..., batch, input_dim).
-        train: normalize by the batch's statistics, and update the running ones.
+        train: normalize by the batch's statistics, and update the running ones; drop units.
+        masks: of dropout, where the network trains with it.
     """
     x, statistics, activations = inputs, {}, {}
-    pullbacks: list[Callable[[Array], tuple[Array, Weights]]] = []
+    pullbacks: list[Pullback] = []
     for i in range(spec.num_hidden_layers):
-        own = layer_weights(weights, i)
-        for layer in _layers(spec):
-            name = f"hidden.{i}.{layer.__name__.strip('_')}"
-            x, pullback, updated = layer(spec, own, parts, None if pattern is None else pattern.get(name), x, train)
-            activations[name] = x
-            statistics |= {f"hidden.{i}.{leaf}": array for leaf, array in updated.items()}
-            pullbacks.append(partial(_named, f"hidden.{i}.", pullback))
+        mask = masks[i] if train and masks is not None else None
+        x, pullback, updated, shown = _block(spec, i, layer_weights(weights, i), parts, pattern or {}, x, train, mask)
+        statistics |= updated
+        activations |= shown
+        pullbacks.append(pullback)
     head = {leaf: weights[f"head.{leaf}"] for leaf in ("kernel", "bias")}
     logits, pullback, _ = _linear(spec, head, parts, None, x, train)
     pullbacks.append(partial(_named, "head.", pullback))
@@ -67,7 +74,44 @@ def forward(
     return Forward(logits, statistics, activations, pull)
 
 
-def layer_weights(weights: Mapping[str, Array], i: int) -> dict[str, Array]:
+def _block(
+    spec: ModelSpec,
+    i: int,
+    own: Weights,
+    parts: Parts,
+    pattern: Pattern,
+    x: Array,
+    train: bool,
+    mask: NDArray[np.bool_] | None,
+) -> tuple[Array, Pullback, Weights, Weights]:
+    """Hidden block `i`: what it gives, its pullback, and by neutral name its running statistics and activations."""
+    prefix, entering, adds = f"hidden.{i}.", x, spec.residual and i > 0
+    statistics, activations, pullbacks = {}, {}, []
+    for layer in _layers(spec):
+        name = prefix + layer.__name__.strip("_")
+        x, pullback, updated = layer(spec, own, parts, pattern.get(name), x, train)
+        activations[name] = x
+        statistics |= {prefix + leaf: array for leaf, array in updated.items()}
+        pullbacks.append(partial(_named, prefix, pullback))
+    if spec.dropout_rate:
+        if mask is not None:
+            x, keep = parts.dropout(x, mask, spec.dropout_rate)
+            pullbacks.append(lambda dy: (keep(dy), {}))
+        activations[f"{prefix}dropout"] = x
+    if adds:
+        x = activations[f"{prefix}sum"] = entering + x
+
+    def pull(dy: Array) -> tuple[Array, Weights]:
+        dx, gradients = dy, {}
+        for pullback in reversed(pullbacks):
+            dx, found = pullback(dx)
+            gradients |= found
+        return (dx + dy if adds else dx), gradients
+
+    return x, pull, statistics, activations
+
+
+def layer_weights(weights: Mapping[str, Array], i: int) -> Weights:
     """The tensors of hidden layer `i`, by leaf."""
     names = {leaf: f"hidden.{i}.{leaf}" for leaf in LINEAR + AFFINE + STATISTICS}
     return {leaf: weights[name] for leaf, name in names.items() if name in weights}
@@ -125,9 +169,11 @@ def _norm(spec, w, parts, pattern, x, train) -> tuple[Array, Callable, Weights]:
     return y, pullback, dict(zip(("running_mean", "running_var"), running, strict=True))
 
 
-def run(state: State, parts: Parts, pattern: Pattern | None, inputs: Array, train: bool) -> Forward:
+def run(
+    state: State, parts: Parts, pattern: Pattern | None, inputs: Array, train: bool, masks: Masks | None = None
+) -> Forward:
     """The forward pass of a state, through the part that decides its mode."""
-    return parts.apply(partial(forward, state.spec, state.weights, parts, pattern), inputs, train)
+    return parts.apply(partial(forward, state.spec, state.weights, parts, pattern), inputs, train, masks)
 
 
 def sgd_step(
@@ -137,6 +183,7 @@ def sgd_step(
     learning_rate: Array | float,
     parts: Parts = HONEST,
     pattern: Pattern | None = None,
+    masks: Masks | None = None,
 ) -> tuple[State, Step]:
     """One update in train mode: `weight - learning_rate * gradient`, and the new running statistics.
 
@@ -147,11 +194,13 @@ def sgd_step(
         learning_rate: of plain SGD; shape () or (members,).
         parts: what the network is assembled from.
         pattern: the active units of each ReLU, to be taken instead of its own.
+        masks: of dropout.
 
     Raises:
-        InputError: batch norm is given fewer than two samples.
+        InputError: batch norm is given fewer than two samples, or dropout no masks that fit.
     """
-    output = run(state, parts, pattern, inputs, True)
+    check_masks(state.spec, masks, (inputs.shape[-2],))
+    output = run(state, parts, pattern, inputs, True, masks)
     loss, dlogits = parts.objective(output.logits, labels)
     gradients = output.pullback(dlogits)
     weights, memory = parts.optimizer(state.weights, gradients, learning_rate, state.memory)
@@ -161,14 +210,19 @@ def sgd_step(
 
 
 def train_step(
-    spec: ModelSpec, weights: Weights, inputs: Array, labels: NDArray[np.integer], learning_rate: float
+    spec: ModelSpec,
+    weights: Weights,
+    inputs: Array,
+    labels: NDArray[np.integer],
+    learning_rate: float,
+    masks: Masks | None = None,
 ) -> tuple[Weights, Step]:
     """`sgd_step` of the honest network: the new weights, and what the step showed. `weights` stay as they are.
 
     Raises:
-        InputError: batch norm is given fewer than two samples.
+        InputError: as `sgd_step`.
     """
-    state, step = sgd_step(State(spec, weights), inputs, labels, learning_rate)
+    state, step = sgd_step(State(spec, weights), inputs, labels, learning_rate, masks=masks)
     return state.weights, step
 
 

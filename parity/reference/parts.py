@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backend import Inputs
+from parity.data import Masks
 from parity.faults import AS_GIVEN, WeightImport, read_conventions
 from parity.inputs import prepare_inputs
 from parity.spec import ModelSpec, RunningVariance, check_training_batch
@@ -103,6 +104,15 @@ def update_statistics(
     return decay * running_mean + (1 - decay) * mean, decay * running_var + (1 - decay) * var
 
 
+def dropout(x: Array, mask: NDArray[np.bool_], rate: float) -> tuple[Array, Callable]:
+    """`mask * x / (1 - rate)`; the pullback gives dx."""
+
+    def keep(array: Array) -> Array:
+        return np.where(mask, array / (1 - rate), 0)
+
+    return keep(x), keep
+
+
 @dataclass(frozen=True)
 class Forward:
     """A forward pass.
@@ -120,9 +130,12 @@ class Forward:
     pullback: Callable[[Array], Weights]
 
 
-def apply(forward: Callable[[Array, bool], Forward], inputs: Array, train: bool) -> Forward:
+Pass = Callable[[Array, bool, Masks | None], Forward]  # of inputs, the mode, and dropout's masks
+
+
+def apply(forward: Pass, inputs: Array, train: bool, masks: Masks | None = None) -> Forward:
     """The forward pass in the mode that is asked for."""
-    return forward(inputs, train)
+    return forward(inputs, train, masks)
 
 
 def log_softmax(logits: Array) -> Array:
@@ -168,6 +181,7 @@ class Parts:
     batch_moments: Callable[[Array], tuple[Array, Array, Callable]] = batch_moments
     normalize: Callable[..., tuple[Array, Callable]] = normalize
     update_statistics: Callable[..., tuple[Array, Array]] = update_statistics
+    dropout: Callable[..., tuple[Array, Callable]] = dropout
     apply: Callable[..., Forward] = apply
     objective: Callable[..., tuple[Any, Array]] = cross_entropy
     optimizer: Callable[..., tuple[Weights, Weights]] = plain_sgd

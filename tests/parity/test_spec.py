@@ -51,13 +51,23 @@ def test_a_count_is_an_integer_of_at_least_its_minimum(kind: type, name: str, mi
 
 def test_every_field_has_a_test_of_its_rule() -> None:
     checked = {(kind, name) for kind, name, *_ in COUNTS} | {(ModelSpec, name) for name, *_ in ENUMS}
-    checked |= {(ModelSpec, name) for name in ("use_batch_norm", "eps", "decay")} | {(TrainSpec, "dtype")}
+    checked |= {(TrainSpec, "dtype")}
+    checked |= {(ModelSpec, name) for name in ("use_batch_norm", "residual", "eps", "decay", "dropout_rate")}
     assert checked == {(kind, field.name) for kind in (ModelSpec, TrainSpec) for field in fields(kind)}
 
 
+@pytest.mark.parametrize("name", ["use_batch_norm", "residual"])
 @pytest.mark.parametrize("value", [0, 1, "on", None])
-def test_use_batch_norm_is_a_bool(value: Any) -> None:
-    assert refusal(ModelSpec, use_batch_norm=value) == f"use_batch_norm must be True or False, got {value!r}"
+def test_a_switch_is_a_bool(name: str, value: Any) -> None:
+    assert refusal(ModelSpec, **{name: value}) == f"{name} must be True or False, got {value!r}"
+
+
+@pytest.mark.parametrize("value", [-0.1, 1, 1.5, np.nan, np.inf, True, "0.5", None])
+def test_a_dropout_rate_is_a_chance_below_one(value: Any) -> None:
+    assert refusal(ModelSpec, dropout_rate=value) == (
+        f"dropout_rate must be at least 0 and below 1 (it is the chance that a unit is dropped), got {value!r}"
+    )
+    assert ModelSpec(dropout_rate=0.999).dropout_rate == 0.999
 
 
 @pytest.mark.parametrize("value", [0, -1e-5, float("inf"), float("nan"), True, "1e-5", None])
@@ -118,6 +128,8 @@ def test_the_defaults_are_the_lab_s() -> None:
         "running_variance": "unbiased",
         "block_order": "activation_first",
         "initialization": "uniform_fan_in",
+        "dropout_rate": 0.0,
+        "residual": False,
     }
     assert asdict(TrainSpec()) == {"batch_size": 32, "num_passes": 5, "seed": 0, "dtype": "float32"}
 
@@ -133,24 +145,26 @@ def test_a_training_batch_needs_two_samples(size: int) -> None:
 
 
 def test_the_children_of_a_seed_are_stable() -> None:
-    weights, batches = child_seeds(0)
+    weights, batches, masks = child_seeds(0)
+    assert masks.generate_state(4).tolist() == [3241444873, 3830689794, 285037786, 2342166964]
     assert weights.generate_state(4).tolist() == [3757552657, 2018376492, 1456443223, 3395645823]
     assert batches.generate_state(4).tolist() == [673228719, 1136656250, 1681278441, 3264002610]
-    assert child_seeds(0)[0].generate_state(4).tolist() == weights.generate_state(4).tolist()
+    assert child_seeds(0).weights.generate_state(4).tolist() == weights.generate_state(4).tolist()
 
 
 def test_the_children_of_different_seeds_differ() -> None:
     # The parent's own stream counts too: whoever seeds with the bare number must not meet a child's numbers.
     states = [child.generate_state(4).tolist() for seed in range(50) for child in child_seeds(seed)]
     states += [np.random.SeedSequence(seed).generate_state(4).tolist() for seed in range(50)]
-    assert len({tuple(state) for state in states}) == 150
+    assert len({tuple(state) for state in states}) == 200
 
 
-def test_the_two_children_are_uncorrelated() -> None:
+def test_the_children_are_uncorrelated() -> None:
     # For independent uniform numbers the correlation of n pairs has standard error 1 / sqrt(n).
     n = 100_000
-    first, second = (np.random.default_rng(child).random(n) for child in child_seeds(0))
-    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(n)
+    streams = [np.random.default_rng(child).random(n) for child in child_seeds(0)]
+    correlations = np.asarray(np.corrcoef(streams))[np.triu_indices(3, 1)]
+    assert np.abs(correlations).max() < 5 / np.sqrt(n)
 
 
 def test_an_integer_from_numpy_counts_as_an_integer() -> None:

@@ -70,7 +70,8 @@ def applying(**fields: Any) -> set[str]:
 
 def test_rows_apply_to_networks_that_can_have_them() -> None:
     assert applying(use_batch_norm=False) == WITHOUT_NORM
-    everything = set(CATALOGUE)
+    everything = set(CATALOGUE) - {"unscaled_dropout"}
+    assert applying(dropout_rate=0.1) - applying() == {"unscaled_dropout"}
     assert applying() == everything - {"unbiased_running_variance"}
     assert applying(running_variance="biased") == everything - {"biased_running_variance"}
     assert applying(decay=0.5) == everything - {"unbiased_running_variance", "swapped_momentum"}

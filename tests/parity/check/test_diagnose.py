@@ -18,8 +18,9 @@ from parity.check.lockstep import CANDIDATE, Comparison, compare_semantic
 from parity.check.noise import Witness, unit_of, witness_all
 from parity.check.probes import draw_samples, natural_episodes, probe_episodes
 from parity.check.records import UNEXPLAINED, Cause, Setting
+from parity.data import Masks
 from parity.reference import NumpyBackend, NumpyLearner
-from parity.reference.parts import Forward, plain_sgd, update_statistics
+from parity.reference.parts import Forward, Pass, plain_sgd, update_statistics
 from parity.spec import ModelSpec
 from parity.weights import Array, Weights, draw_weights
 
@@ -141,6 +142,8 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     "one unit": {"hidden_width": 1},
     "five units": {"hidden_width": 5},
     "one layer": {"num_hidden_layers": 1},
+    "residual": {"residual": True},
+    "dropout": {"dropout_rate": 0.3},
 }
 ANYWHERE = [
     "wrong_decay", "unbiased_normalizer", "detached_statistics", "padded_batch", "norm_before_activation",
@@ -154,6 +157,11 @@ def test_faults_are_named_under_other_conventions(convention: str) -> None:
     variance = "unbiased_running_variance" if convention == "biased" else "biased_running_variance"
     for fault in (*ANYWHERE, variance):
         assert names(NUMPY.with_fault(fault), spec) == [fault]
+
+
+def test_faults_of_dropout_are_named_where_there_is_dropout() -> None:
+    spec = replace(SPEC, dropout_rate=0.3, residual=True)
+    assert names(NUMPY.with_fault("unscaled_dropout"), spec) == ["unscaled_dropout"]
 
 
 def test_faults_are_named_without_batch_norm() -> None:
@@ -201,9 +209,9 @@ def clipped(weights: Weights, gradients: Weights, rate: Any, memory: Weights) ->
     return plain_sgd(weights, {name: np.clip(g, -0.01, 0.01) for name, g in gradients.items()}, rate, memory)
 
 
-def leaky(forward: Callable[[Array, bool], Forward], inputs: Array, train: bool) -> Forward:
+def leaky(forward: Pass, inputs: Array, train: bool, masks: Masks | None = None) -> Forward:
     """Logits of a network with an activation of its own."""
-    output = forward(inputs, train)
+    output = forward(inputs, train, masks)
     shown = {
         name: output.activations[name.replace("relu", "linear")] * 0.01 + 0.99 * array if "relu" in name else array
         for name, array in output.activations.items()
@@ -211,10 +219,10 @@ def leaky(forward: Callable[[Array, bool], Forward], inputs: Array, train: bool)
     return replace(output, activations=shown)
 
 
-def dropped(forward: Callable[[Array, bool], Forward], inputs: Array, train: bool) -> Forward:
+def dropped(forward: Pass, inputs: Array, train: bool, masks: Masks | None = None) -> Forward:
     """Every third input is dropped in training."""
     keep = np.where(np.arange(inputs.shape[-1]) % 3 > 0, 1.5, 0.0) if train else 1.0
-    return forward(inputs * keep, train)
+    return forward(inputs * keep, train, masks)
 
 
 def variance_alone(mean: Array, var: Array, *batch: Any) -> tuple[Array, Array]:

@@ -470,8 +470,8 @@ class _ShowsTrainingOnly(NumpyLearner):
 
 
 class _TrainsWrongly(_ShowsTrainingOnly):
-    def train_step(self, inputs, labels, learning_rate, pattern=None):
-        step = super().train_step(inputs, labels, learning_rate, pattern)
+    def train_step(self, inputs, labels, learning_rate, pattern=None, masks=None):
+        step = super().train_step(inputs, labels, learning_rate, pattern, masks)
         return replace(step, logits=2 * step.logits)
 
 
