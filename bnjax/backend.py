@@ -1,6 +1,5 @@
 """JAX/Flax behind `parity.backend`: NumPy goes in, NumPy comes out, and nothing is shared."""
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,17 +14,14 @@ from bnjax.device import check_precision, count_lanes, find_device, free_bytes, 
 from bnjax.faults import FAULTS
 from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
-from bnjax.population import Population
+from bnjax.population import Layout, Population
 from bnjax.weights import from_native, to_native
 from parity.backend import Inputs
 from parity.data import Dataset
 from parity.faults import replace_part
 from parity.modes import Modes
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
-from parity.weights import Array, Weights, weight_shapes
-
-# Tracing is work of the interpreter, which does one thing at a time: the first to come is to be ready first.
-TRACING = threading.Lock()
+from parity.weights import Array, Weights
 
 
 @dataclass(frozen=True)
@@ -124,36 +120,30 @@ class JaxBackend:
         settings = lanes, self.parts, self.device, self.precision
         return self._population(spec, weights, learning_rates, inputs, labels, dtype, *settings)
 
-    def compile_ahead(
+    def lower_ahead(
         self,
         spec: ModelSpec,
         members: int,
         lanes: int,
-        inputs: Array,
-        labels: NDArray[np.integer],
+        samples: int,
         dtype: DType,
         batch_size: int,
         evaluated: Sequence[int],
-    ) -> None:
-        """Compile what a population of that many members will run.
+    ) -> list[Callable[[], Any]]:
+        """What a population will run, traced; each compiles when it is called. Nothing is put on a device.
 
         Args:
             spec: the network.
             members: their number.
             lanes: that they are in.
-            inputs: the training set.
-            labels: shape (n,).
+            samples: in the training set.
             dtype: working dtype.
             batch_size: samples in a minibatch.
             evaluated: numbers of samples that will be evaluated.
         """
-        weights = {name: np.zeros(shape) for name, shape in weight_shapes(spec).items()}
-        with TRACING:
-            some = self.population(spec, weights, [0.0] * members, inputs, labels, dtype, lanes)
-            programs = some.lowered(batch_size, evaluated)
-            del some  # its memory is not needed while they compile
-        for program in programs:
-            program.compile()
+        spec = self.parts.conventions(spec)
+        layout = Layout(spec, members, lanes, dtype, self.parts, self.device, self.precision)
+        return [program.compile for program in self._population.lowered(layout, samples, batch_size, evaluated)]
 
     def to_native(
         self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 from numpy.typing import NDArray
 
 from bnjax.device import find_device, matmul_precision, share_devices
@@ -20,7 +20,7 @@ from parity.backend import Evaluation, PassRecord, lane_batches, lane_masks, mem
 from parity.data import Masks
 from parity.schedule import share_out
 from parity.spec import DType, ModelSpec, Precision
-from parity.weights import Array, Weights
+from parity.weights import Array, Weights, weight_shapes
 
 Block = tuple[TrainState, jax.Array]
 """Lanes that a device trains together, of a CPU's core one: stacked states, and their learning rates."""
@@ -28,7 +28,87 @@ Block = tuple[TrainState, jax.Array]
 CHUNK = 64  # updates in one call of the compiled program, which is the same for any number up to this
 # On a CPU a lane is the work of one core: it does not wait for others, nor round by how many there are.
 ONE_THREAD_EACH = {"xla_cpu_multi_thread_eigen": False}
-EVALUATION_CHUNK = 2000  # samples; bounds the memory of members times samples activations
+EVALUATION_CHUNK = 2000  # samples; bounds the memory of activations
+EVALUATION_SLOTS = 64 * EVALUATION_CHUNK  # members times samples, which bound it where a device has many members
+
+
+class Layout:
+    """How a population lies on devices, and what its programs are given.
+
+    Args:
+        spec: the network, as the parts read it.
+        members: their number.
+        lanes: how many equal runs of members have minibatches of their own.
+        dtype: working dtype.
+        parts: what the members are made of.
+        device: as `find_device` takes it.
+        precision: of float32 matrix products.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, members: int, lanes: int, dtype: DType, parts: Parts, device: str, precision: Precision
+    ) -> None:
+        self.spec, self.parts = spec, parts
+        self.precision: Precision = precision
+        self.dtype, self.device = weights_dtype(dtype), find_device(device)
+        self.devices, self.blocks = share_devices(self.device, lanes)
+        self.mesh = Mesh(np.array(self.devices), (LANES,))
+        self.members, self.lanes = members // self.blocks, lanes // self.blocks  # of a block
+        self.evaluated_at_once = max(1, min(EVALUATION_CHUNK, EVALUATION_SLOTS // self.members))
+        with self.settings():
+            self.model = MultiLayerPerceptron.from_spec(spec, dtype, parts)
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """Within this, JAX computes as the population is asked to."""
+        x64 = jax.enable_x64(self.dtype == "float64")
+        with x64, jax.default_device(self.device), matmul_precision(self.precision):
+            yield
+
+    def sharding(self, *axes: str) -> NamedSharding:
+        """Whole on every device, or cut along the leading axis."""
+        return NamedSharding(self.mesh, PartitionSpec(*axes))
+
+    def lower_run(self, program: Any, samples: int, batch_size: int) -> Any:
+        """`run_lanes`, traced and ready to `compile()`; nothing is put on a device."""
+        spec, lanes = self.spec, self.lanes * self.mesh.size
+        whole, shared = self.sharding(), self.sharding(LANES)
+        with self.settings():
+            nets, rates = self._abstract_block()
+            masks = lanes, CHUNK, spec.num_hidden_layers, batch_size, spec.hidden_width
+            return program.lower(
+                nets,
+                *self._abstract_samples(samples),
+                jax.ShapeDtypeStruct((lanes, CHUNK, batch_size), np.int32, sharding=shared),
+                jax.ShapeDtypeStruct((), np.int32, sharding=whole),
+                rates,
+                jax.ShapeDtypeStruct(masks, np.bool_, sharding=shared) if spec.dropout_rate else None,
+                mesh=self.mesh,
+            )
+
+    def lower_evaluation(self, program: Any, samples: int) -> Any:
+        """`evaluation_sums`, traced and ready to `compile()`; nothing is put on a device."""
+        with self.settings():
+            return program.lower(self._abstract_block()[0], *self._abstract_samples(samples))
+
+    def _abstract_samples(self, count: int) -> tuple[Any, Any]:
+        shapes = ((count, self.spec.input_dim), self.dtype), ((count,), np.int32)
+        return tuple(jax.ShapeDtypeStruct(*shape, sharding=self.sharding()) for shape in shapes)  # pyright: ignore[reportReturnType]
+
+    def _abstract_block(self) -> tuple[Any, Any]:
+        """Shapes of a block on each device, as `Population._together` joins them."""
+        zeros = {name: np.zeros(shape) for name, shape in weight_shapes(self.spec).items()}
+        variables = native_on_host(zeros, self.spec, "float64" if self.dtype == "float64" else "float32")
+        members = self.members * self.mesh.size
+        sharding = self.sharding(LANES) if self.mesh.size > 1 else SingleDeviceSharding(self.devices[0])
+
+        def stacked(leaf: Any) -> Any:
+            return jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype, sharding=sharding)
+
+        params, batch_stats = (jax.tree.map(stacked, variables[kind]) for kind in ("params", "batch_stats"))
+        opt_state = jax.tree.map(stacked, jax.eval_shape(self.parts.optimizer(0.0).init, variables["params"]))
+        rates = jax.ShapeDtypeStruct((members,), self.dtype, sharding=sharding)
+        return TrainState(self.model, params, batch_stats, opt_state), rates
 
 
 class Population:
@@ -47,13 +127,7 @@ class Population:
         precision: of float32 matrix products.
     """
 
-    _run_lanes: Any = staticmethod(
-        jax.jit(
-            run_lanes,
-            static_argnames="mesh",
-            compiler_options={"xla_cpu_multi_thread_eigen": False},
-        )
-    )
+    _run_lanes: Any = staticmethod(jax.jit(run_lanes, static_argnames="mesh", compiler_options=ONE_THREAD_EACH))
     _evaluate: Any = staticmethod(jax.jit(evaluation_sums))
 
     def __init__(
@@ -70,43 +144,34 @@ class Population:
         precision: Precision = "highest",
     ) -> None:
         states = member_states(weights, learning_rates, lanes)
-        self._spec, self._parts, self._lanes = parts.conventions(spec), parts, lanes
-        self._precision: Precision = precision
-        self._dtype, self._device = weights_dtype(dtype), find_device(device)
-        devices, blocks = share_devices(self._device, lanes)
-        self._mesh = Mesh(np.array(devices), (LANES,))
+        self._lanes, self._parts = lanes, parts
+        layout = Layout(parts.conventions(spec), len(states), lanes, dtype, parts, device, precision)
+        self._layout, self._mesh, self._spec = layout, layout.mesh, layout.spec
         self._on_host: dict[int, Any] = {}
-        with self._settings():
-            model = MultiLayerPerceptron.from_spec(self._spec, dtype, parts)
+        with layout.settings():
             natives = {
                 key: native_on_host(parts.weight_import.load(state), self._spec, dtype)
                 for key, state in {id(state): state for state in states}.items()
             }
             with np.errstate(over="ignore"):  # a rate beyond float32's range is infinite
-                rates = np.array(learning_rates, self._dtype).reshape(blocks, -1)
+                rates = np.array(learning_rates, layout.dtype).reshape(layout.blocks, -1)
             self._blocks: list[Block] = []
-            for block, start in enumerate(range(0, len(states), rates.shape[1])):
-                own = [natives[id(state)] for state in states[start : start + rates.shape[1]]]
+            for block, start in enumerate(range(0, len(states), layout.members)):
+                own = [natives[id(state)] for state in states[start : start + layout.members]]
                 stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *own)
-                device = devices[block % len(devices)]
-                params, batch_stats = jax.device_put((stacked["params"], stacked["batch_stats"]), device)
+                device_of = layout.devices[block % len(layout.devices)]
+                params, batch_stats = jax.device_put((stacked["params"], stacked["batch_stats"]), device_of)
                 opt_state = jax.vmap(parts.optimizer(0.0).init)(params)
-                net = TrainState(model, params, batch_stats, opt_state)
-                self._blocks.append(jax.device_put((net, rates[block]), device))
+                net = TrainState(layout.model, params, batch_stats, opt_state)
+                self._blocks.append(jax.device_put((net, rates[block]), device_of))
             self._inputs, self._labels = self._upload(inputs, labels)
-
-    @contextmanager
-    def _settings(self) -> Iterator[None]:
-        x64 = jax.enable_x64(self._dtype == "float64")
-        with x64, jax.default_device(self._device), matmul_precision(self._precision):
-            yield
 
     def _share(self, arrays: Any, *axes: str) -> Any:
         """NumPy arrays of our own on the devices, whole or cut along their leading axis; JAX may use their memory."""
-        return jax.device_put(arrays, NamedSharding(self._mesh, PartitionSpec(*axes)))
+        return jax.device_put(arrays, self._layout.sharding(*axes))
 
     def _upload(self, inputs: Array, labels: NDArray[np.integer]) -> tuple[jax.Array, jax.Array]:
-        return self._share(np.array(inputs, self._dtype)), self._share(np.array(labels, np.int32))
+        return self._share(np.array(inputs, self._layout.dtype)), self._share(np.array(labels, np.int32))
 
     def run_pass(self, indices: NDArray[np.integer], masks: Masks | None = None) -> PassRecord:
         """Train every member on the minibatches `indices`, shape (updates, batch) or (lanes, updates, batch).
@@ -120,9 +185,9 @@ class Population:
         kept = None if kept is None else kept.reshape(len(self._blocks), -1, *kept.shape[1:])
         members = len(self._blocks[0][1])
         shape = batches.shape[2], len(self._blocks), members
-        losses, finite = np.empty(shape, self._dtype), np.empty(shape, np.bool_)
+        losses, finite = np.empty(shape, self._layout.dtype), np.empty(shape, np.bool_)
         self._on_host.clear()
-        with self._settings():
+        with self._layout.settings():
             for chunk in range(0, len(losses), CHUNK):
                 updates = min(CHUNK, len(losses) - chunk)
                 for work, count in share_out(len(self._blocks), self._mesh.size, updates):
@@ -191,8 +256,9 @@ class Population:
         """Loss and accuracy of every member in evaluation mode, chunk by chunk."""
         found = np.zeros((2, len(self._blocks), len(self._blocks[0][1])))
         self._on_host.clear()
-        with self._settings():
-            cuts = [slice(start, start + EVALUATION_CHUNK) for start in range(0, len(inputs), EVALUATION_CHUNK)]
+        with self._layout.settings():
+            size = self._layout.evaluated_at_once
+            cuts = [slice(start, start + size) for start in range(0, len(inputs), size)]
             chunks = [self._upload(inputs[cut], labels[cut]) for cut in cuts]
             for first in range(0, len(self._blocks), self._mesh.size):
                 blocks = [min(first + device, len(self._blocks) - 1) for device in range(self._mesh.size)]
@@ -211,42 +277,30 @@ class Population:
     def weights(self, member: int) -> Weights:
         """The state of one member, by neutral name."""
         block, place = divmod(member, len(self._blocks[0][1]))
-        with self._settings():
+        with self._layout.settings():
             if block not in self._on_host:
                 self._on_host[block] = jax.device_get(self._blocks[block][0].variables)
             variables = jax.tree.map(lambda leaf: leaf[place], self._on_host[block])
             return self._parts.weight_import.save(from_native(variables, self._spec))
 
-    def lowered(self, batch_size: int, evaluated: Sequence[int]) -> list[Any]:
-        """What `run_pass` and `evaluate` run, traced and ready to `compile()`, for all populations of this shape.
+    @classmethod
+    def lowered(cls, layout: Layout, samples: int, batch_size: int, evaluated: Sequence[int]) -> list[Any]:
+        """What `run_pass` and `evaluate` of such a population run, traced and ready to `compile()`.
 
         Args:
+            layout: of the population.
+            samples: in the training set.
             batch_size: of the minibatches.
             evaluated: numbers of samples.
         """
-        sizes = {size for count in evaluated for size in (min(count, EVALUATION_CHUNK), count % EVALUATION_CHUNK)}
-        with self._settings():
-            programs = [self._lowered(batch_size)]
-            nets, _ = self._together(range(self._mesh.size))
-            for size in sizes - {0}:
-                chunk = self._upload(np.zeros((size, self._spec.input_dim)), np.zeros(size, np.int32))
-                programs.append(self._evaluate.lower(nets, *chunk))
-        return programs
+        most = layout.evaluated_at_once
+        sizes = {size for count in evaluated for size in (min(count, most), count % most)} - {0}
+        programs = [layout.lower_run(cls._run_lanes, samples, batch_size)]
+        return programs + [layout.lower_evaluation(cls._evaluate, size) for size in sorted(sizes)]
 
     def program_text(self, batch_size: int) -> str:
         """The compiled program of `run_pass`, in XLA's own words."""
-        with self._settings():
-            return self._lowered(batch_size).compile().as_text()
-
-    def _lowered(self, batch_size: int) -> Any:
-        nets, rates = self._together(range(self._mesh.size))
-        lanes = self._lanes * self._mesh.size // len(self._blocks)
-        spec = self._spec
-        batches = self._share(np.zeros((lanes, CHUNK, batch_size), np.int32), LANES)
-        shape = lanes, CHUNK, spec.num_hidden_layers, batch_size, spec.hidden_width
-        masks = self._share(np.ones(shape, np.bool_), LANES) if spec.dropout_rate else None
-        arguments = self._inputs, self._labels, batches, self._share(np.int32(1)), rates, masks
-        return self._run_lanes.lower(nets, *arguments, mesh=self._mesh)
+        return self._layout.lower_run(self._run_lanes, len(self._labels), batch_size).compile().as_text()
 
 
 def _cut(array: NDArray[Any], places: Sequence[tuple[int, int]], count: int) -> NDArray[Any]:

@@ -20,7 +20,9 @@ from parity.weights import Array, Weights
 
 Members = MappedMembers | StackedMembers
 
-EVALUATION_CHUNK = 2000  # samples; bounds the memory of members times samples activations
+EVALUATION_CHUNK = 2000  # samples; bounds the memory of activations
+EVALUATION_SLOTS = 64 * EVALUATION_CHUNK  # members times samples, which bound it where a GPU has many members
+THREADS_OF_A_CORE = 4  # at the most; lanes beyond that wait for their turn
 
 
 class Population:
@@ -58,7 +60,10 @@ class Population:
         self._spec, self._parts, self._lanes = parts.conventions(spec), parts, lanes
         self._precision: Precision = precision
         self._dtype, self._device = getattr(torch, weights_dtype(dtype)), find_device(device)
-        natives = {id(state): to_native(parts.weight_import.load(state), self._spec, dtype) for state in states}
+        natives = {
+            key: to_native(parts.weight_import.load(state), self._spec, dtype)
+            for key, state in {id(state): state for state in states}.items()
+        }
         rates = torch.tensor(learning_rates, dtype=self._dtype, device=self._device)
         stacks = can_stack(self._spec, dtype, parts)
         # On a CPU a lane is the work of one thread; a GPU takes all lanes in one operation, where they are stacked.
@@ -87,7 +92,7 @@ class Population:
         with matmul_precision(self._precision), one_thread_each(self._device):
             if len(self._members) == 1:
                 return [work(self._members[0], *(next(iter(values)) for values in arguments))]
-            with ThreadPoolExecutor(threads) as pool:
+            with ThreadPoolExecutor(min(threads, len(self._members))) as pool:
                 return list(pool.map(work, self._members, *arguments))
 
     def run_pass(self, indices: NDArray[np.integer], masks: Masks | None = None) -> PassRecord:
@@ -96,14 +101,14 @@ class Population:
         kept = lane_masks(masks, self._spec, batches)
         batches = torch.tensor(np.array(batches), dtype=torch.int64, device=self._device)
         kept = None if kept is None else torch.tensor(np.array(kept), device=self._device)
-        lanes = self._members[0].lanes
+        lanes, threads = self._members[0].lanes, THREADS_OF_A_CORE * torch.get_num_threads()
 
         def run(members: Members, batches: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
             return members.run(self._inputs, self._labels, batches, kept)
 
-        # A thread for each lane, so that all cores are at work until the end, however many lanes there are.
+        # A thread for each lane, so that all cores are at work until the end, in whatever number lanes come.
         own = batches.split(lanes), [None] * len(self._members) if kept is None else kept.split(lanes)
-        records = self._side_by_side(len(self._members), run, *own)
+        records = self._side_by_side(threads, run, *own)
         losses, finite = (to_numpy(torch.cat(shown, dim=1)) for shown in zip(*records, strict=True))
         return PassRecord(losses=losses, finite=finite)
 
@@ -116,7 +121,8 @@ class Population:
         def sums(members: Members) -> tuple[Tensor, Tensor]:
             loss = torch.zeros(len(members.learning_rates), dtype=torch.float64, device=self._device)
             correct = torch.zeros_like(loss)
-            for chunk, own in zip(x.split(EVALUATION_CHUNK), y.split(EVALUATION_CHUNK), strict=True):
+            size = max(1, min(EVALUATION_CHUNK, EVALUATION_SLOTS // len(members.learning_rates)))
+            for chunk, own in zip(x.split(size), y.split(size), strict=True):
                 logits = members.logits(chunk.expand(members.lanes, *chunk.shape), False)
                 log_probabilities = logits.log_softmax(dim=-1)
                 picked = log_probabilities.gather(-1, own.expand(len(logits), -1).unsqueeze(-1))

@@ -146,7 +146,10 @@ class Backend(Protocol):
     `pad_lanes(lanes, most) -> int` is how many lanes a population of `lanes` had better have, where others like it have
     `most` at the most: another number may be another program to compile. `own_process()` sets up a process that is the
     program's own, before the framework starts in it. `modes() -> Modes` is what a benchmark times. `free_bytes() -> int
-    | None` is the memory that is free where it computes.
+    | None` is the memory that is free where it computes. `lower_ahead(spec, members, lanes, samples, dtype, batch_size,
+    evaluated)` gives what a population of that many members will run on `samples` training samples, as functions that
+    compile it, one program each; `evaluated` are the numbers of samples that `evaluate` will be asked for. It is called
+    from other threads than the population.
     """
 
     @property

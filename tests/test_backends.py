@@ -20,7 +20,7 @@ from parity.backend import (
     installed_siblings,
     load_backend,
 )
-from parity.data import MaskStream, draw_masks
+from parity.data import MaskStream, draw_masks, mask_arguments
 from parity.errors import InputError
 from parity.reference import cross_entropy
 from parity.spec import ModelSpec
@@ -502,7 +502,7 @@ def test_a_population_drops_the_units_that_its_members_would_drop_alone(backend:
     spec, rates = make_spec(dropout_rate=0.3, residual=True), [0.05, 0.5]
     masks = MaskStream(spec, 32, seed=0).next_updates(4)
     population, indices = run_population(backend, spec, rates, batches, "float64")
-    losses = population.run_pass(indices, masks=masks).losses
+    losses = population.run_pass(indices, **mask_arguments(masks)).losses
     for member, rate in enumerate(rates):
         twins = Twins(spec, cast_weights(draw_weights(spec, seed=0), "float64"))
         for t, (inputs, labels) in enumerate(zip(*batches, strict=True)):

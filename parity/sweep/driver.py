@@ -15,13 +15,13 @@ from parity.errors import InputError
 from parity.sweep.ahead import compiling_ahead
 from parity.sweep.classify import find_threshold
 from parity.sweep.grid import Group, SweepConfig
-from parity.sweep.memory import fitting, free_bytes, in_words, needed_bytes
+from parity.sweep.memory import fitting, in_words, needed_bytes
 from parity.sweep.output import config_fields, write_tables
 from parity.sweep.progress import Meter, Progress, SilentProgress
 from parity.sweep.records import SweepReport, Trial
 from parity.sweep.run import run_groups
 from parity.sweep.store import Store
-from parity.sweep.train import Trained, Wanted, side_by_side, train
+from parity.sweep.train import Trained, Wanted, train
 
 STORE = "sweep.sqlite"
 OUTPUTS = ("trials.csv", "thresholds.csv", "config.toml", "report.html", "figures")
@@ -74,7 +74,7 @@ def sweep(
     environment = _environment(backends, dataset)
     for groups in config.families():  # a group that does not fit into memory is refused before any is run
         backend = backends[groups[0].framework]
-        list(fitting(config, groups, side_by_side(backend, config), len(data.train_labels), free_bytes(backend)))
+        list(fitting(backend, config, groups, len(data.train_labels)))
     about: dict[str, Any] = {
         "config": config,
         "dataset": dataset.name,
@@ -125,7 +125,7 @@ def _run_block(
     backend: Backend, config: SweepConfig, data: StandardizedData, store: Store, meter: Meter, wanted: Wanted
 ) -> Trained:
     """Train what the store does not hold yet, and put it there: of each group all or nothing, as it was first run."""
-    need = needed_bytes(config, list(wanted), side_by_side(backend, config), len(data.train_labels))
+    need = needed_bytes(backend, config, list(wanted), len(data.train_labels))
     meter.start(wanted, f"about {in_words(need)}")
     known = {group: store.find(group) for group in wanted}
     missing = {group: rates for group, rates in wanted.items() if not all(rate in known[group] for rate in rates)}

@@ -15,6 +15,8 @@ from parity.spec import ModelSpec, TrainSpec, check_count, check_real, check_tra
 MOST_RATES = 1000
 MOST_LAYERS = 10_000
 MOST_SEEDS = 10_000
+# On two cores or more, two take about the time of one: a bisection of four halvings is then one round.
+LANES_OF_A_BISECTION = 2
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,9 @@ class SweepConfig:
             for framework in self.frameworks
         )
 
-    @property
-    def most_lanes(self) -> int:
-        """The lanes of a family's grid."""
-        return self.num_seeds * -(-self.learning_rates.count // self.population_size)
+    def lanes_of(self, groups: int) -> int:
+        """The most lanes that so many groups of a family have at once, in their grids or in their bisections."""
+        return groups * max(-(-self.learning_rates.count // self.population_size), LANES_OF_A_BISECTION)
 
     def model_spec(self, group: "Group") -> ModelSpec:
         """The network of a group."""

@@ -10,31 +10,33 @@ import numpy as np
 from parity.errors import InputError
 from parity.spec import ModelSpec
 from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.lanes import lanes_at_work, pad_lanes
 from parity.weights import weight_shapes
 
 ITEM_BYTES = 4  # of float32, the sweep's working dtype where a backend has it
 STATES = 4  # of a member that trains: where the chunk began, the last update's, its gradient, the next
 ACTIVATIONS = 6  # arrays of (batch, hidden_width) that a hidden layer keeps for its gradient, or makes on the way
 EVALUATED = 2000  # samples that are evaluated at once
+EVALUATED_MEMBERS = 64  # that are, of a population in one piece
 SHARE = 0.8  # of what is free, that may be used: the estimate knows nothing of the framework itself
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def needed_bytes(config: SweepConfig, groups: Sequence[Group], lanes: int, samples: int) -> int:
+def needed_bytes(backend: Any, config: SweepConfig, groups: Sequence[Group], samples: int) -> int:
     """What it takes to train groups together, about.
 
     Args:
+        backend: that is to train them.
         config: the sweep.
         groups: they differ in their seeds only.
-        lanes: that are at work at a time.
-        samples: in the training set, of which every device has a copy, and the data another.
+        samples: in the training set, of which every lane at work has a copy, and the data another.
     """
-    spec = config.model_spec(groups[0])
-    members = len(groups) * -(-config.learning_rates.count // config.population_size) * config.population_size
+    spec, at_work = config.model_spec(groups[0]), lanes_at_work(backend, config, len(groups))
+    members = pad_lanes(backend, config, len(groups)) * config.population_size
     weights = sum(int(np.prod(shape)) for shape in weight_shapes(spec).values())
     training = members * (STATES * weights + _training(spec, config.batch_size))
-    evaluating = lanes * config.population_size * _evaluating(spec)
-    return ITEM_BYTES * (training + evaluating + (1 + lanes) * samples * spec.input_dim)
+    evaluating = min(members, max(at_work * config.population_size, EVALUATED_MEMBERS)) * _evaluating(spec)
+    return ITEM_BYTES * (training + evaluating + (1 + at_work) * samples * spec.input_dim)
 
 
 def _training(spec: ModelSpec, batch_size: int) -> int:
@@ -62,18 +64,16 @@ def _free_on_host() -> int | None:
     return min(found, default=None)
 
 
-def fitting(
-    config: SweepConfig, groups: Sequence[Group], lanes: int, samples: int, free: int | None
-) -> Iterator[Sequence[Group]]:
+def fitting(backend: Any, config: SweepConfig, groups: Sequence[Group], samples: int) -> Iterator[Sequence[Group]]:
     """The groups in as few parts as fit into memory, each to be trained together.
 
     Raises:
         InputError: a group alone does not fit.
     """
-    most = len(groups)
-    while most > 1 and free is not None and needed_bytes(config, groups[:most], lanes, samples) > SHARE * free:
+    most, free = len(groups), free_bytes(backend)
+    while most > 1 and free is not None and needed_bytes(backend, config, groups[:most], samples) > SHARE * free:
         most -= 1
-    need = needed_bytes(config, groups[:1], lanes, samples)
+    need = needed_bytes(backend, config, groups[:1], samples)
     if free is not None and need > SHARE * free:
         raise InputError(
             f"{groups[0]} needs about {in_words(need)} of memory, and of {in_words(free)} that are free a sweep takes "

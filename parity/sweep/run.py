@@ -3,12 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from parity.sweep.classify import Search, bisect, find_bracket
-from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.grid import LANES_OF_A_BISECTION, Group, SweepConfig
 from parity.sweep.records import Trial
 
 Runner = Callable[[Mapping[Group, Sequence[float]]], Mapping[Group, Mapping[float, Trial]]]
-# On two cores or more, two take about the time of one: a bisection of four halvings is then one round.
-LANES_OF_A_BISECTION = 2
 
 
 def search(config: SweepConfig) -> Search:

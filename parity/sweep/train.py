@@ -13,7 +13,8 @@ from parity.data import IndexStream, StandardizedData
 from parity.spec import DType
 from parity.sweep.classify import classify, final_loss, first_offense
 from parity.sweep.grid import Group, SweepConfig
-from parity.sweep.memory import fitting, free_bytes
+from parity.sweep.lanes import pad_lanes, working_dtype
+from parity.sweep.memory import fitting
 from parity.sweep.records import Status, Trial
 from parity.weights import Array, draw_weights
 
@@ -42,9 +43,7 @@ def train(
         data: the training subsample and the test set.
         tick: is told the share of the updates that have been made.
     """
-    parts = list(
-        fitting(config, list(wanted), side_by_side(backend, config), len(data.train_labels), free_bytes(backend))
-    )
+    parts = list(fitting(backend, config, list(wanted), len(data.train_labels)))
     trained: Trained = {}
     for number, groups in enumerate(parts):
 
@@ -53,22 +52,6 @@ def train(
 
         trained |= _train_together(backend, config, {group: wanted[group] for group in groups}, data, told)
     return trained
-
-
-def side_by_side(backend: Any, config: SweepConfig) -> int:
-    """How many lanes are at work at a time."""
-    return min(getattr(backend, "lanes", 1), config.most_lanes)
-
-
-def padded(backend: Any, config: SweepConfig, lanes: int) -> int:
-    """How many lanes a population of that many is to have."""
-    return backend.pad_lanes(lanes, config.most_lanes) if hasattr(backend, "pad_lanes") else lanes
-
-
-def working_dtype(backend: Backend, config: SweepConfig) -> DType:
-    """What a sweep trains in: float32, or what the backend has in its place."""
-    dtype: DType = config.train_spec(0).dtype
-    return dtype if dtype in backend.dtypes else backend.dtypes[0]
 
 
 def _train_together(
@@ -122,7 +105,7 @@ class _Training:
     """
 
     def __init__(self, backend: Backend, config: SweepConfig, wanted: Wanted, data: StandardizedData) -> None:
-        self._backend, self._config, self._data = backend, config, data
+        self._backend, self._config, self._data, self._groups = backend, config, data, len(wanted)
         group = next(iter(wanted))
         self._spec = config.model_spec(group)
         self._dtype: DType = working_dtype(backend, config)
@@ -173,7 +156,7 @@ class _Training:
 
     def _padded(self, lanes: Sequence[Lane]) -> list[Lane]:
         """The lanes, the last repeated as often as the backend likes."""
-        return _pad(lanes, padded(self._backend, self._config, len(lanes)))
+        return _pad(lanes, pad_lanes(self._backend, self._config, self._groups, len(lanes)))
 
     def _advance(
         self, lanes: Sequence[Lane], population: Population, batches: Mapping[Group, NDArray[np.integer]]
@@ -203,7 +186,7 @@ class _Training:
             if not self._can_move:
                 living = [lane for lane in own if not all(member.has_diverged() for member in lane)]
             kept += living if len(living) < len(own) else own
-        if kept and len(self._padded(kept)) == len(self._padded(lanes)):
+        if len(kept) == len(lanes):
             return
         if self._can_move:
             for some, population in self._populations:

@@ -1,0 +1,25 @@
+"""How many lanes a backend trains at once."""
+
+from typing import Any
+
+from parity.backend import Backend
+from parity.spec import DType
+from parity.sweep.grid import SweepConfig
+
+
+def lanes_at_work(backend: Any, config: SweepConfig, groups: int) -> int:
+    """How many lanes of so many groups are at work at a time; on a CPU each is the work of a core."""
+    return min(getattr(backend, "lanes", 1), config.lanes_of(groups))
+
+
+def pad_lanes(backend: Any, config: SweepConfig, groups: int, lanes: int | None = None) -> int:
+    """How many lanes a population of so many groups is to have, when it needs `lanes`, or as many as it ever does."""
+    most = config.lanes_of(groups)
+    wanted = most if lanes is None else lanes
+    return backend.pad_lanes(wanted, most) if hasattr(backend, "pad_lanes") else wanted
+
+
+def working_dtype(backend: Backend, config: SweepConfig) -> DType:
+    """What a sweep trains in: float32, or what the backend has in its place."""
+    dtype: DType = config.train_spec(0).dtype
+    return dtype if dtype in backend.dtypes else backend.dtypes[0]
