@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,9 +14,8 @@ from fake_backend import FakeBackend, FakePopulation, small_config
 
 import parity
 from parity.data import StandardizedData
-from parity.machine import usable_cores
 from parity.spec import ModelSpec
-from parity.sweep.ahead import compiling_ahead
+from parity.sweep.ahead import MOST_AT_ONCE, compiling_ahead
 from parity.sweep.grid import LearningRates
 
 
@@ -66,7 +66,8 @@ def test_nothing_is_trained_before_it_is_compiled(use_backend: Any, tmp_path: An
 
 
 def test_what_has_not_begun_when_a_sweep_ends_is_left(small_data: StandardizedData) -> None:
-    begun, may_go_on = threading.Event(), threading.Event()
+    config = replace(CONFIG, depths=tuple(range(1, MOST_AT_ONCE + 5)))
+    begun, traced, may_go_on = threading.Event(), threading.Event(), threading.Event()
     compiled: list[int] = []
 
     class Slow(Compiling):
@@ -76,13 +77,17 @@ def test_what_has_not_begun_when_a_sweep_ends_is_left(small_data: StandardizedDa
                 may_go_on.wait(30)
                 compiled.append(spec.num_hidden_layers)
 
+            if spec.num_hidden_layers == config.depths[-1]:
+                traced.set()
             return [program]
 
     backends: Any = dict.fromkeys(CONFIG.frameworks, Slow())
 
     def interrupted() -> None:
-        with compiling_ahead(CONFIG, backends, small_data, CONFIG.families()):
-            begun.wait(30)
+        with compiling_ahead(config, backends, small_data, config.families()):
+            assert traced.wait(30)
+            assert begun.wait(30)
+            time.sleep(0.1)  # for the last to be handed over
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -90,7 +95,7 @@ def test_what_has_not_begun_when_a_sweep_ends_is_left(small_data: StandardizedDa
     may_go_on.set()
     for thread in [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]:
         thread.join(30)
-    assert 1 <= len(compiled) <= usable_cores()  # of six
+    assert 1 <= len(compiled) <= MOST_AT_ONCE
 
 
 def test_a_compilation_that_fails_is_not_the_sweeps_end(use_backend: Any) -> None:
@@ -118,7 +123,7 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
 import jax
 import parity
 from parity.backend import load_backend
-from parity.sweep.ahead import compiling_ahead
+from parity.sweep.ahead import MOST_AT_ONCE, compiling_ahead
 from parity.sweep.train import train
 
 jax.config.update("jax_enable_compilation_cache", False)
