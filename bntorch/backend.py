@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -100,7 +101,9 @@ class TorchBackend:
         from bntorch import modes  # they are made of this class
 
         product, copy = partial(modes.product, self), partial(modes.copy, self)
-        return Modes(modes.MODES, modes.PRODUCTS, product, copy, modes.profile, modes.environment(self))
+        # TorchDynamo compiles a function for so many networks only, and runs it eagerly for all that come after them.
+        forget = torch.compiler.reset
+        return Modes(modes.MODES, modes.PRODUCTS, product, copy, modes.profile, modes.environment(self), forget)
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """A network at the given weights."""

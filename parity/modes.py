@@ -39,6 +39,7 @@ class Modes:
         copy: for a number of bytes, a function that copies them on one device and waits.
         profile: for a population and indices, the operations of a pass with the seconds of each, the longest first.
         environment: devices, threads and flags, in words.
+        forget: drops what the compiler keeps of the modes that have run, when none of them will run again.
     """
 
     named: Mapping[str, Mode]
@@ -47,3 +48,4 @@ class Modes:
     copy: Callable[[int], Callable[[], None]]
     profile: Callable[[Any, NDArray[np.integer]], list[tuple[str, float]]]
     environment: Mapping[str, str]
+    forget: Callable[[], None] = lambda: None

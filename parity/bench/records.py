@@ -81,3 +81,8 @@ class BenchReport:
     seconds: float
     profiles: Mapping[str, tuple[Operation, ...]] = field(default_factory=dict)
     complete: bool = True
+
+    @property
+    def cases_done(self) -> int:
+        """Of how many cases there are rows."""
+        return len({row.case for row in self.rows})

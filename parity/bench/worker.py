@@ -161,9 +161,10 @@ def sample(backend: Any, key: Key, num_samples: int, member: int, batch: NDArray
 
 def release(backend: Any, keys: Sequence[Key]) -> None:
     """Forget modes that have been timed."""
-    del backend
     for key in keys:
         _running.pop(key, None)
+    if not _running and hasattr(backend, "modes"):
+        backend.modes().forget()
 
 
 def environment(backend: Any) -> dict[str, str]:

@@ -30,7 +30,7 @@ class Bench:
     """
 
     preset: Literal["quick", "full"] = "quick"
-    """quick: depths 1, 8, 25, some minutes. full: depths 1 to 50, more widths and batches, far longer."""
+    """quick: depths 1, 8, 25, some five minutes. full: depths 1 to 50, more widths and batches, some 25."""
     framework: Framework = ""
     """The framework to time."""
     depths: Numbers = ()
@@ -63,17 +63,21 @@ class Bench:
         from parity.bench.screen import print_report
 
         config, paths = self.config(), self._paths()
-        with cleared(paths), attentive(console_progress(Console(stderr=True))) as progress:
+        # Where no case is done there is nothing to write in the place of what an earlier run has left.
+        kept = InputError, BenchInterrupted
+        with cleared(paths, kept), attentive(console_progress(Console(stderr=True))) as progress:
             try:
                 report = bench(config, progress=progress, command=command)
             except BenchInterrupted as interruption:
                 report = interruption.report
+                if not report.rows:
+                    raise
         show(lambda console: print_report(report, console))
         writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_html}
         for option, path in paths.items():
             writers[option](report, path)
         if not report.complete:
-            print_error(f"interrupted; {len({row.case for row in report.rows})} of {len(config.cases)} cases are done")
+            print_error(f"interrupted; {report.cases_done} of {len(config.cases)} cases are done")
         return 0 if report.complete else 130
 
     def config(self) -> BenchConfig:

@@ -10,13 +10,16 @@ from parity.files import replace_file
 
 
 @contextmanager
-def cleared(paths: Mapping[str, Path]) -> Iterator[None]:
+def cleared(
+    paths: Mapping[str, Path], restored_after: tuple[type[BaseException], ...] = (InputError,)
+) -> Iterator[None]:
     """Take away what an earlier run left, while the work goes on that will write anew.
 
     If the work ends in bad input, the files come back as they were; however else it ends, they are gone.
 
     Args:
         paths: by option.
+        restored_after: how the work must end for the files to come back.
 
     Raises:
         InputError: a path cannot be written, or two are the same; no file has changed.
@@ -29,7 +32,7 @@ def cleared(paths: Mapping[str, Path]) -> Iterator[None]:
         for option, path in paths.items():
             _move_aside(option, path, aside)
         yield
-    except InputError:
+    except restored_after:
         for path, kept in aside.items():
             kept.replace(path)
         raise

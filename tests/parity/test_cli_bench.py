@@ -66,6 +66,23 @@ def test_a_benchmark_is_a_table_and_two_files(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.html"}
 
 
+def test_ctrl_c_before_a_case_is_done_leaves_the_files_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupting(SilentProgress):
+        def update(self, share: float, description: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("parity.commands.bench.console_progress", lambda console: Interrupting())
+    paths = [tmp_path / "bench.json", tmp_path / "bench.html"]
+    for path in paths:
+        path.write_text("of an earlier run")
+    assert main((*TINY, "--depths", "1", "--json", str(paths[0]), "--html", str(paths[1]))) == 130
+    assert capsys.readouterr().err == "bnparity: interrupted\n"
+    assert [path.read_text() for path in paths] == ["of an earlier run"] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.html", "bench.json"]
+
+
 def test_ctrl_c_keeps_the_cases_that_are_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +97,8 @@ def test_ctrl_c_keeps_the_cases_that_are_done(
     out, err = capsys.readouterr()
     assert err == "bnparity: interrupted; 1 of 3 cases are done\n"
     assert "population sharded" in out
+    assert "INTERRUPTED: 1 of 3 cases are done." in out
+    assert "Interrupted: 1 of 3 cases are done." in (tmp_path / "a.html").read_text()
     written = json.loads(path.read_text())
     assert written["complete"] is False
     assert {row["depth"] for row in written["rows"]} == {1}

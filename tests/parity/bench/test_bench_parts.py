@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timed_modes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from parity.backend import load_backend
-from parity.bench import BenchConfig, Case
+from parity.bench import BenchConfig, Case, worker
 from parity.bench.floor import Floor, layouts, products
 from parity.bench.statistics import median_interval
 from parity.bench.trust import judge
@@ -144,3 +145,17 @@ def test_a_benchmark_of_nothing_is_refused(change: dict[str, Any], message: str)
 def test_a_case_that_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Case(**change)
+
+
+def test_what_a_compiler_keeps_is_dropped_once_no_mode_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[int] = []
+    backend: Any = timed_modes.make()
+    modes = backend.modes()
+    monkeypatch.setattr(backend, "modes", lambda: replace(modes, forget=lambda: forgotten.append(1)), raising=False)
+    keys = [Key(Case(depth=1, width=4), mode, 1) for mode in ("eager_loop", "right")]
+    for key in keys:
+        assert not worker.prepare(backend, key, 64).note
+    worker.release(backend, keys[:1])
+    assert forgotten == []
+    worker.release(backend, keys[1:])
+    assert forgotten == [1]
