@@ -10,8 +10,10 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from bnjax.curvature import network_objective, regression_objective
 from bnjax.device import check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bnjax.faults import FAULTS
+from bnjax.layers import NormLayer, convolve_arrays
 from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
 from bnjax.population import Layout, Population
@@ -21,6 +23,7 @@ from parity.data import Dataset
 from parity.faults import replace_part
 from parity.modes import Modes
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
+from parity.tools import Tools
 from parity.weights import Array, Weights
 
 
@@ -101,6 +104,10 @@ class JaxBackend:
 
         product, copy = partial(modes.product, self), partial(modes.copy, self)
         return Modes(modes.MODES, modes.PRODUCTS, product, copy, modes.profile, modes.environment(self))
+
+    def tools(self) -> Tools:
+        """Layers alone, and derivatives of a loss."""
+        return Tools(NormLayer, convolve_arrays, network_objective, regression_objective)
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """A network at the given weights."""

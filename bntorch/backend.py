@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bntorch.curvature import network_objective, regression_objective
 from bntorch.device import check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bntorch.faults import FAULTS
+from bntorch.layers import NormLayer, convolve_arrays
 from bntorch.learner import Learner
 from bntorch.parts import HONEST, Parts
 from bntorch.population import Population
@@ -22,6 +24,7 @@ from parity.data import Dataset
 from parity.faults import replace_part
 from parity.modes import Modes
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
+from parity.tools import Tools
 from parity.weights import Array, Weights
 
 
@@ -104,6 +107,10 @@ class TorchBackend:
         # TorchDynamo compiles a function for so many networks only, and runs it eagerly for all that come after them.
         forget = torch.compiler.reset
         return Modes(modes.MODES, modes.PRODUCTS, product, copy, modes.profile, modes.environment(self), forget)
+
+    def tools(self) -> Tools:
+        """Layers alone, and derivatives of a loss."""
+        return Tools(NormLayer, convolve_arrays, network_objective, regression_objective)
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """A network at the given weights."""

@@ -149,7 +149,7 @@ class Backend(Protocol):
     | None` is the memory that is free where it computes. `lower_ahead(spec, members, lanes, samples, dtype, batch_size,
     evaluated)` gives what a population of that many members will run on `samples` training samples, as functions that
     compile it, one program each; `evaluated` are the numbers of samples that `evaluate` will be asked for. It is called
-    from other threads than the population.
+    from other threads than the population. `tools() -> Tools` is what the lab asks of it.
     """
 
     @property

@@ -25,6 +25,7 @@ SHARED_FLOOR = (
     "parity.machine",
     "parity.modes",
     "parity.schedule",
+    "parity.tools",
     "parity.weights",
     "parity.data",
     "parity.inputs",

@@ -60,6 +60,7 @@ RENAMED = {
     "model.MultiLayerPerceptron.__call__": "model.MultiLayerPerceptron.forward",  # nn.Module's hook
     "linear.Linear.__call__": "linear.Linear.forward",
     "norm.BatchNorm.__call__": "norm.BatchNorm.forward",
+    "layers.ChannelNorm.__call__": "layers.ChannelNorm.forward",
 }
 # Parameters that one sibling's modules have alone: each sibling's own way to give a dtype, a name, a shape or a mode.
 OWN_PARAMETERS = {
@@ -117,7 +118,9 @@ def rename(key: str) -> str:
 def parameters(key: str, signature: inspect.Signature) -> list[tuple[str, str, object]]:
     """Name, kind and default of each parameter; annotations differ, as the frameworks' arrays do."""
     module, name = key.split(".")[:2]
-    own = PASS_PARAMETERS | (OWN_PARAMETERS if module in ("model", "linear", "norm") and name[0].isupper() else {})
+    own = PASS_PARAMETERS | (
+        OWN_PARAMETERS if module in ("model", "linear", "norm", "layers") and name[0].isupper() else {}
+    )
     return [
         (parameter.name, parameter.kind.description, portrait(parameter.default))
         for parameter in signature.parameters.values()
