@@ -11,6 +11,7 @@ from parity.backend import backend_names, installed_siblings, own_process, sibli
 from parity.commands.options import DataDir, DatasetName, Device, Framework
 from parity.commands.terminal import print_error, show
 from parity.errors import InputError
+from parity.spec import BlockOrder, Initialization
 from parity.sweep import LearningRates, SweepConfig, SweepInterrupted, sweep
 from parity.sweep.progress import attentive, console_progress
 
@@ -44,6 +45,14 @@ class Sweep:
     """Where to compute."""
     population_size: int = 8
     """Learning rates that share their minibatches and are trained as one. The last digits depend on it."""
+    block_order: Literal["activation_first", "norm_first"] = "activation_first"
+    """Where batch norm stands: Linear, ReLU, BatchNorm as in the lab, or Linear, BatchNorm, ReLU."""
+    initialization: Literal["uniform_fan_in", "he_normal", "lecun_normal", "orthogonal"] = "uniform_fan_in"
+    """How kernels and biases start."""
+    residual: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Residual blocks: each but the first adds its input to what it gives."""
+    dropout_rate: float = 0.0
+    """The chance that training drops a unit at the end of a block; all frameworks drop the same ones."""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/sweep"
     """Folder for the tables, the figures and report.html. The same command goes on from what is there."""
 
@@ -61,6 +70,10 @@ class Sweep:
             dataset=self.dataset,
             device=self.device,
             population_size=self.population_size,
+            block_order=BlockOrder(self.block_order),
+            initialization=Initialization(self.initialization),
+            residual=self.residual,
+            dropout_rate=self.dropout_rate,
         )
         for name in config.frameworks:
             own_process(name)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from parity.check.records import CheckReport
 from parity.report.style import short
+from parity.spec import BlockOrder, Initialization
+from parity.sweep.grid import SweepConfig
 from parity.sweep.records import SweepReport
 
 
@@ -41,7 +43,21 @@ def sweep_heading(report: SweepReport) -> Heading:
         f"data set: {report.dataset}, {config.fraction:.0%} of its training set; "
         f"width {config.hidden_width}, batches of {config.batch_size}, plain SGD, {passes}, {seeds}"
     )
-    return Heading(setting, report.command, notices(report))
+    return Heading(", ".join([setting, *remedies(config)]), report.command, notices(report))
+
+
+def remedies(config: SweepConfig) -> list[str]:
+    """How the networks differ from the lab's, in words."""
+    found = []
+    if config.block_order == BlockOrder.NORM_FIRST:
+        found.append("batch norm before ReLU")
+    if config.initialization != Initialization.UNIFORM_FAN_IN:
+        found.append(f"{config.initialization.replace('_', ' ')} initialization")
+    if config.residual:
+        found.append("residual blocks")
+    if config.dropout_rate:
+        found.append(f"dropout {config.dropout_rate:g}")
+    return found
 
 
 def check_heading(report: CheckReport) -> Heading:

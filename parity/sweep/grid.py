@@ -9,7 +9,15 @@ from typing import Self
 import numpy as np
 
 from parity.errors import InputError
-from parity.spec import ModelSpec, TrainSpec, check_count, check_real, check_training_batch
+from parity.spec import (
+    BlockOrder,
+    Initialization,
+    ModelSpec,
+    TrainSpec,
+    check_count,
+    check_real,
+    check_training_batch,
+)
 
 # Beyond these a value is a slip of the finger.
 MOST_RATES = 1000
@@ -80,6 +88,7 @@ class SweepConfig:
         population_size: learning rates in a lane, which share minibatches and are trained at once. A framework's
             rounding may depend on it, so it is part of what decides the numbers.
         device: "cpu", "gpu", "tpu", or "" for each framework's own choice.
+        block_order, initialization, residual, dropout_rate: of `ModelSpec`.
 
     Raises:
         InputError: a field breaks its rule.
@@ -97,6 +106,10 @@ class SweepConfig:
     fraction: float = 0.1
     population_size: int = 8
     device: str = ""
+    block_order: BlockOrder = BlockOrder.ACTIVATION_FIRST
+    initialization: Initialization = Initialization.UNIFORM_FAN_IN
+    residual: bool = False
+    dropout_rate: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("frameworks", "depths", "batch_norm"):
@@ -146,7 +159,15 @@ class SweepConfig:
 
     def model_spec(self, group: "Group") -> ModelSpec:
         """The network of a group."""
-        return ModelSpec(num_hidden_layers=group.depth, hidden_width=self.hidden_width, use_batch_norm=group.batch_norm)
+        return ModelSpec(
+            num_hidden_layers=group.depth,
+            hidden_width=self.hidden_width,
+            use_batch_norm=group.batch_norm,
+            block_order=self.block_order,
+            initialization=self.initialization,
+            residual=self.residual,
+            dropout_rate=self.dropout_rate,
+        )
 
     def train_spec(self, seed: int) -> TrainSpec:
         """The training of a seed."""

@@ -75,6 +75,10 @@ def config_fields(config: SweepConfig) -> dict[str, Any]:
         "fraction": config.fraction,
         "population_size": config.population_size,
         "device": config.device,
+        "block_order": str(config.block_order),
+        "initialization": str(config.initialization),
+        "residual": config.residual,
+        "dropout_rate": config.dropout_rate,
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backend import Backend, Population
-from parity.data import IndexStream, StandardizedData
+from parity.data import IndexStream, Masks, MaskStream, StandardizedData, mask_arguments
 from parity.spec import DType
 from parity.sweep.classify import classify, final_loss, first_offense
 from parity.sweep.grid import Group, SweepConfig
@@ -119,15 +119,19 @@ class _Training:
     def run(self, tick: Callable[[float], None]) -> Trained:
         """Train all to the end, or until the last has diverged."""
         size, groups = len(self._data.train_labels), {member.group: None for member in self._members}
-        streams = {group: IndexStream(size, self._config.batch_size, group.seed) for group in groups}
+        batch_size = self._config.batch_size
+        streams = {group: IndexStream(size, batch_size, group.seed) for group in groups}
+        drops = {group: MaskStream(self._spec, batch_size, group.seed) for group in groups if self._spec.dropout_rate}
         for number in range(self._config.num_passes):
             batches = {group: stream.next_pass() for group, stream in streams.items()}
             updates = len(next(iter(batches.values())))
             for start in range(0, updates, CHUNK):
                 if not self._populations:
                     break
+                cut = {group: batch[start : start + CHUNK] for group, batch in batches.items()}
+                masks = {group: stream.next_updates(len(cut[group])) for group, stream in drops.items()}
                 for lanes, population in self._populations:
-                    self._advance(lanes, population, {g: b[start : start + CHUNK] for g, b in batches.items()})
+                    self._advance(lanes, population, cut, masks)
                 self._drop_diverged()
                 tick((number + min(start + CHUNK, updates) / updates) / self._config.num_passes)
         for lanes, population in self._populations:
@@ -159,12 +163,21 @@ class _Training:
         return _pad(lanes, pad_lanes(self._backend, self._config, self._groups, len(lanes)))
 
     def _advance(
-        self, lanes: Sequence[Lane], population: Population, batches: Mapping[Group, NDArray[np.integer]]
+        self,
+        lanes: Sequence[Lane],
+        population: Population,
+        batches: Mapping[Group, NDArray[np.integer]],
+        masks: Mapping[Group, Masks],
     ) -> None:
-        """Train the lanes of a population on the minibatches of their groups."""
-        own = np.stack([batches[lane[0].group] for lane in self._padded(lanes)])
-        record = population.run_pass(own if self._can_move else own[0])
-        expected = (own.shape[1], len(own) * self._config.population_size)
+        """Train the lanes of a population on the minibatches of their groups, with their masks if there is dropout."""
+
+        def stacked(by_group: Mapping[Group, Any]) -> Any:
+            own = np.stack([by_group[lane[0].group] for lane in self._padded(lanes)])
+            return own if self._can_move else own[0]
+
+        own = stacked(batches)
+        record = population.run_pass(own, **mask_arguments(stacked(masks) if masks else None))
+        expected = (own.shape[-2], len(self._padded(lanes)) * self._config.population_size)
         if record.losses.shape != expected or record.finite.shape != expected:
             raise ValueError(f"losses and finite must have shape {expected}, got {record.losses.shape}")
         for slot, member in self._slots(lanes):

@@ -144,7 +144,8 @@ def test_config_is_toml_with_command_and_versions(finished: tuple[Path, SweepRep
     assert config["sweep"] == {
         "framework": ["numpy"], "depths": [2, 1], "batch_norm": ["on", "off"], "learning_rates": "0.01:100:5",
         "seeds": 2, "passes": 2, "dataset": "synthetic", "hidden_width": 8, "batch_size": 32, "fraction": 0.05,
-        "population_size": 3, "device": "", "command": "bnparity sweep --dataset synthetic '🙂'", "complete": True,
+        "population_size": 3, "device": "", "block_order": "activation_first", "initialization": "uniform_fan_in",
+        "residual": False, "dropout_rate": 0.0, "command": "bnparity sweep --dataset synthetic '🙂'", "complete": True,
     }  # fmt: skip
     environment = config["environment"]
     assert environment.items() >= {"numpy": np.__version__, "bnparity": version("bnparity")}.items()

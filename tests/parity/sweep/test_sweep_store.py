@@ -139,6 +139,7 @@ def test_same_sweep_runs_nothing_again(tmp_path: Path, use_backend: Callable[[Ba
         ({"batch_size": 33}, "batch_size is 32 there, 33 here"),
         ({"fraction": 0.06}, "fraction is 0.05 there, 0.06 here"),
         ({"population_size": 4}, "population_size is 3 there, 4 here"),
+        ({"residual": True}, "residual is false there, true here"),
     ],
 )
 def test_changed_sweep_is_refused_before_anything_is_run(

@@ -9,11 +9,11 @@ from fake_backend import FakeBackend, FakePopulation, small_config
 from numpy.typing import NDArray
 
 from parity.backend import PassRecord
-from parity.data import StandardizedData
+from parity.data import IndexStream, MaskStream, StandardizedData
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.records import Status, Trial
-from parity.sweep.train import train
-from parity.weights import Weights
+from parity.sweep.train import CHUNK, train
+from parity.weights import Weights, draw_weights
 
 GROUPS = [Group("fake", 1, False, seed) for seed in (0, 1)]
 
@@ -117,3 +117,27 @@ def test_progress_is_told_as_it_is_made(small_data: StandardizedData) -> None:
     shares: list[float] = []
     train(FakeBackend(), small_config(num_passes=2), {GROUPS[0]: [0.25]}, small_data, shares.append)
     assert shares == pytest.approx([0.5, 1.0])
+
+
+def test_a_trial_with_remedies_is_that_of_its_network_alone(framework: Any, small_data: StandardizedData) -> None:
+    """Of the spec that the options ask for, on the masks of the trial's own stream, however passes are cut."""
+    remedies: dict[str, Any] = {
+        "residual": True, "dropout_rate": 0.3, "block_order": "norm_first", "initialization": "he_normal",
+    }  # fmt: skip
+    config = small_config(frameworks=(framework.name,), population_size=2, num_passes=6, num_seeds=2, **remedies)
+    groups = [Group(framework.name, 2, True, seed) for seed in (0, 1)]
+    trained = train(framework, config, {group: [0.01, 0.02, 0.04] for group in groups}, small_data)
+    for group in groups:
+        spec, size = config.model_spec(group), len(small_data.train_labels)
+        assert all(getattr(spec, name) == value for name, value in remedies.items())
+        stream, masks = IndexStream(size, 32, group.seed), MaskStream(spec, 32, group.seed)
+        batches = np.concatenate([stream.next_pass() for _ in range(6)])
+        assert len(batches) > CHUNK
+        learner = framework.learner(spec, draw_weights(spec, group.seed), "float32")
+        inputs, labels = small_data.train_inputs, small_data.train_labels
+        losses = [
+            learner.train_step(inputs[batch], labels[batch], 0.01, masks=masks.next_updates(1)[0]).loss
+            for batch in batches
+        ]
+        # A small learning rate and some hundred updates: rounding alone stays far below this.
+        np.testing.assert_allclose(trained[group][0.01].losses, losses, rtol=1e-3)
