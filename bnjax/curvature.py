@@ -30,12 +30,17 @@ class Objective:
     """A `parity.tools.Objective`, in float64.
 
     Args:
-        loss: of a vector of parameters, shape (parameters,), to a scalar.
+        loss: of a vector of parameters, shape (parameters,), and the data, to a scalar.
+        data: arrays. They are no part of the compiled programs.
     """
 
-    def __init__(self, loss: Callable[[jax.Array], jax.Array]) -> None:
-        self._value, self._gradient = jax.jit(loss), jax.jit(jax.grad(loss))
-        self._product = jax.jit(lambda point, vector: hessian_vector_product(loss, point, vector))
+    def __init__(self, loss: Callable[..., jax.Array], *data: Any) -> None:
+        def product(point: jax.Array, vector: jax.Array, *data: Any) -> jax.Array:
+            return hessian_vector_product(lambda p: loss(p, *data), point, vector)
+
+        self._value, self._gradient, self._product = jax.jit(loss), jax.jit(jax.grad(loss)), jax.jit(product)
+        with jax.enable_x64(True):
+            self._data = jax.tree.map(lambda array: jnp.asarray(np.array(array)), data)
 
     def value(self, point: Array) -> float:
         """The loss."""
@@ -51,7 +56,7 @@ class Objective:
 
     def _run(self, program: Any, *vectors: Array) -> Array:
         with jax.enable_x64(True):
-            return np.array(program(*(np.array(vector, np.float64) for vector in vectors)))
+            return np.array(program(*(np.array(vector, np.float64) for vector in vectors), *self._data))
 
 
 def network_objective(
@@ -70,18 +75,17 @@ def network_objective(
     trained = [name for name in shapes if not is_statistic(name)]
     sizes = np.cumsum([int(np.prod(shapes[name])) for name in trained])[:-1]
     with jax.enable_x64(True):
-        x, y = jnp.asarray(np.array(inputs, np.float64)), jnp.asarray(np.array(labels, np.int32))
-        statistics = {names[n]: jnp.asarray(np.array(weights[n], np.float64)) for n in shapes if is_statistic(n)}
         model = MultiLayerPerceptron.from_spec(spec, "float64")
-        fixed = unflatten_dict(statistics).get("batch_stats", {})
+    statistics = {names[n]: np.array(weights[n], np.float64) for n in shapes if is_statistic(n)}
+    fixed = unflatten_dict(statistics).get("batch_stats", {})
 
-    def loss(point: jax.Array) -> jax.Array:
+    def loss(point: jax.Array, batch_stats: Any, x: jax.Array, y: jax.Array) -> jax.Array:
         pieces = jnp.split(point, sizes)
         own = {names[name]: piece.reshape(shapes[name]) for name, piece in zip(trained, pieces, strict=True)}
-        net = TrainState(model, unflatten_dict(own)["params"], fixed, None)
+        net = TrainState(model, unflatten_dict(own)["params"], batch_stats, None)
         return HONEST.objective(HONEST.apply(net, x, True)[0], y)
 
-    return Objective(loss)
+    return Objective(loss, fixed, np.array(inputs, np.float64), np.array(labels, np.int32))
 
 
 def regression_objective(inputs: Array, targets: Array) -> Objective:
@@ -91,6 +95,5 @@ def regression_objective(inputs: Array, targets: Array) -> Objective:
         inputs: shape (n, d).
         targets: shape (n,).
     """
-    with jax.enable_x64(True):
-        x, y = (jnp.asarray(np.array(array, np.float64)) for array in (inputs, targets))
-    return Objective(lambda w: jnp.square(x @ w - y).sum() / (2 * len(y)))
+    x, y = (np.array(array, np.float64) for array in (inputs, targets))
+    return Objective(lambda w, x, y: jnp.square(x @ w - y).sum() / (2 * len(y)), x, y)

@@ -1,6 +1,7 @@
 """Derivatives of a loss up to Hessian-vector products, in PyTorch."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,11 +31,12 @@ class Objective:
     """A `parity.tools.Objective`, in float64.
 
     Args:
-        loss: of a vector of parameters, shape (parameters,), to a scalar.
+        loss: of a vector of parameters, shape (parameters,), and the data, to a scalar.
+        data: tensors.
     """
 
-    def __init__(self, loss: Callable[[Tensor], Tensor]) -> None:
-        self._loss = loss
+    def __init__(self, loss: Callable[..., Tensor], *data: Any) -> None:
+        self._loss = lambda point: loss(point, *data)
 
     def value(self, point: Array) -> float:
         """The loss."""
@@ -72,18 +74,17 @@ def network_objective(
     names, shapes = native_names(spec), weight_shapes(spec)
     trained = [name for name in shapes if not is_statistic(name)]
     sizes = [int(np.prod(shapes[name])) for name in trained]
-    x, y = _float64(inputs), torch.tensor(np.asarray(labels), dtype=torch.int64)
     statistics = {names[name]: _float64(weights[name]) for name in shapes if is_statistic(name)}
     net = MultiLayerPerceptron.from_spec(spec, "float64")
 
-    def loss(point: Tensor) -> Tensor:
+    def loss(point: Tensor, x: Tensor, y: Tensor) -> Tensor:
         state = {key: tensor.clone() for key, tensor in statistics.items()}  # which training mode updates
         for name, piece in zip(trained, point.split(sizes), strict=True):
             tensor = piece.reshape(shapes[name])
             state[names[name]] = tensor.T if name.endswith("kernel") else tensor
         return HONEST.objective(call_with_state(HONEST.apply, net, state, x, True), y)
 
-    return Objective(loss)
+    return Objective(loss, _float64(inputs), torch.tensor(np.asarray(labels), dtype=torch.int64))
 
 
 def regression_objective(inputs: Array, targets: Array) -> Objective:
@@ -94,4 +95,4 @@ def regression_objective(inputs: Array, targets: Array) -> Objective:
         targets: shape (n,).
     """
     x, y = _float64(inputs), _float64(targets)
-    return Objective(lambda w: torch.square(x @ w - y).sum() / (2 * len(y)))
+    return Objective(lambda w, x, y: torch.square(x @ w - y).sum() / (2 * len(y)), x, y)

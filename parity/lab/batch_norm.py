@@ -1,0 +1,179 @@
+"""Batch norm in action: what it does to a batch, and what its running statistics come to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from parity.lab.blocks import Plot, Results, Section, Table, Text, furthest, listed
+from parity.lab.config import LabConfig
+from parity.lab.drawing import COLORS, MARKERS, lab_sheet, panels
+from parity.weights import Array
+
+TITLE = "Batch norm in action"
+INTRODUCTION = """\
+Batch norm stands between two layers and gives every feature of a batch mean 0 and variance 1, whatever they were:
+`y = gamma * (x - m) / sqrt(v + eps) + beta`, with the batch's own mean `m` and its biased variance `v`, the sum of squares
+over n. Since v is biased, the *sample* standard deviation of what comes out, the one over n - 1, is not 1 but
+`sqrt(n / (n - 1) * v / (v + eps))`: a little above 1, and below that where v is as small as eps.
+
+In evaluation there is no batch to speak of, so the layer uses running averages, `running = decay * running + (1 - decay) *
+batch`, that start at mean 0 and variance 1. Before any training it is therefore the identity, up to eps. A larger decay
+forgets the start more slowly (a share `decay**t` of it is left after t batches) and then wavers less: the standard deviation
+of the running mean is `sqrt((1 - decay) / (1 + decay))` times that of a batch's mean."""
+
+SAMPLES, FEATURES, EPS = 25, 10, 1e-5
+TINY_STD = 0.0209  # of one feature's first batch: its variance is some forty times eps
+DECAYS = (0.0, 0.5, 0.9, 0.99)
+USUAL = 0.9
+FRESH = 10_000
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one framework's layer did.
+
+    Args:
+        identity: evaluation of the first batch before any training, shape (25, 10).
+        trained: the same batch in training mode.
+        traces: by decay, running mean and running variance before the first batch and after each, shape (batches + 1,
+            2, 10).
+        evaluated: fresh data by the statistics of the usual decay, shape (10000, 10).
+    """
+
+    identity: Array
+    trained: Array
+    traces: Mapping[float, Array]
+    evaluated: Array
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the data comes from: normal features, each with a mean and a scale of its own."""
+
+    means: Array
+    scales: Array
+
+    def batch(self, number: int, size: int = SAMPLES) -> Array:
+        """Batch `number`, shape (size, 10)."""
+        return self.means + self.scales * np.random.default_rng([1, number]).standard_normal((size, FEATURES))
+
+
+def make_source() -> Source:
+    """Means of 20 times a uniform number, scales of 10 times one; the last feature hardly varies."""
+    rng = np.random.default_rng(0)
+    means, scales = 20 * rng.random(FEATURES), 10 * rng.random(FEATURES)
+    standard = Source(np.zeros(FEATURES), np.ones(FEATURES)).batch(0)
+    scales[-1] = TINY_STD / standard[:, -1].std(ddof=1)
+    return Source(means, scales)
+
+
+def measure(backend: Any, config: LabConfig) -> Measured:
+    """Run the framework's own batch norm on the data, in float64."""
+    source, make = make_source(), backend.tools().norm_layer
+    first, traces = make(FEATURES, EPS), {}
+    identity, trained, evaluated = first.evaluate(source.batch(0)), first.train(source.batch(0)), np.empty(0)
+    for decay in DECAYS:
+        layer = make(FEATURES, EPS, decay)
+        trace = [layer.statistics()]
+        for number in range(config.norm_batches):
+            layer.train(source.batch(number))
+            trace.append(layer.statistics())
+        traces[decay] = np.array(trace)
+        if decay == USUAL:
+            evaluated = layer.evaluate(source.batch(config.norm_batches, FRESH))
+    return Measured(identity, trained, traces, evaluated)
+
+
+def predicted_std(variance: Array, size: int, eps: float = EPS) -> Array:
+    """The sample standard deviation of a normalized batch: `sqrt(n / (n - 1) * v / (v + eps))`, for its biased variance `v`.
+
+    >>> float(round(predicted_std(np.array([1.0]), 25)[0], 4))
+    1.0206
+    """
+    return np.sqrt(size / (size - 1) * variance / (variance + eps))
+
+
+def section(results: Results, config: LabConfig, command: str) -> Section:
+    """What was found."""
+    one: Measured = next(iter(results.values()))
+    source = make_source()
+    batch = source.batch(0)
+    predicted = predicted_std(batch.var(axis=0), SAMPLES)
+    found = one.trained.std(axis=0, ddof=1)
+    rows = tuple(
+        (str(f), f"{batch[:, f].mean():.3f}", f"{batch[:, f].std(ddof=1):.4f}", f"{one.trained[:, f].mean():.1e}",
+         f"{found[f]:.4f}", f"{predicted[f]:.4f}")
+        for f in range(FEATURES)
+    )  # fmt: skip
+    mean, std = one.evaluated.mean(axis=0), one.evaluated.std(axis=0)
+    wavering = np.sqrt((1 - USUAL) / (1 + USUAL) / SAMPLES)
+    apart = max(furthest(results, read) for read in (lambda r: r.trained, lambda r: r.evaluated, lambda r: r.identity))
+    names = listed(list(results))
+    blocks = (
+        Text(
+            f"A batch of {SAMPLES} samples of {FEATURES} features, whose means reach {source.means.max():.1f} and whose "
+            f"standard deviations lie between {batch.std(axis=0, ddof=1).min():.4f} and "
+            f"{batch.std(axis=0, ddof=1).max():.2f}. Before any training, evaluation gives x / sqrt(1 + eps), which is x "
+            f"up to {np.abs(one.identity / batch - 1).max():.1e} of itself. In training mode every mean is 0 (the largest "
+            f"is {np.abs(one.trained.mean(axis=0)).max():.0e}), and the sample standard deviation is "
+            f"sqrt({SAMPLES}/{SAMPLES - 1}) = {np.sqrt(SAMPLES / (SAMPLES - 1)):.4f}, but for feature {FEATURES - 1}: its "
+            f"own is {batch[:, -1].std(ddof=1):.4f}, its biased variance {batch[:, -1].var():.2e}, only "
+            f"{batch[:, -1].var() / EPS:.0f} times eps, and so it comes out at {found[-1]:.4f}, as predicted."
+        ),
+        Table("normalized", ("feature", "mean", "std", "mean after", "std after", "predicted"), rows),
+        Text(
+            f"After {config.norm_batches:,} batches at decay {USUAL}, evaluation nearly normalizes {FRESH:,} fresh samples: "
+            f"their means lie within {np.abs(mean).max():.3f} of 0 and their standard deviations between {std.min():.3f} "
+            f"and {std.max():.3f}. They are off by what the running statistics waver: a running mean's standard "
+            f"deviation is {wavering:.3f} of its feature's. {names} give the same numbers: the furthest two are "
+            f"{apart:.0e} apart."
+        ),
+        Plot(
+            "running_statistics",
+            _draw(results, config, command),
+            "Distance of the running mean, and ratio of the running variance, against the number of batches, by decay.",
+            "Root mean square over the features of how far the running mean is from the true one, in units of the "
+            "feature's standard deviation (left), and how far the running variance is from the true one, relative to it "
+            f"(right). Lines are {next(iter(results))}, marks the other framework. Dotted: what theory says the mean "
+            "settles at. A decay of 0 is the last batch alone; 0.99 is still forgetting its start after 100 batches.",
+        ),
+    )
+    return Section("batch_norm", TITLE, INTRODUCTION, blocks)
+
+
+def _draw(results: Results, config: LabConfig, command: str) -> Any:
+    source = make_source()
+    marks = np.unique(np.geomspace(1, config.norm_batches, 12).astype(int))
+    handles = [Line2D([], [], color=c, label=f"decay {d:g}") for c, d in zip(COLORS, DECAYS, strict=False)]
+    handles += [
+        Line2D([], [], color="#444444", label=name, **({"marker": MARKERS[i], "linestyle": "none"} if i else {}))
+        for i, name in enumerate(results)
+    ]
+    handles.append(Line2D([], [], color="#444444", linestyle=":", label="theory"))
+    setting = f"made data: {SAMPLES} samples in a batch, {FEATURES} normal features; float64"
+    sheet = lab_sheet("Running statistics find the true ones, or waver about them", setting, command, 3.1, handles)
+    left, right = panels(
+        sheet, 2, ("running mean: distance (standard deviations)", "running variance: relative distance")
+    )
+    truth = np.array([source.means, source.scales**2])
+    unit = np.array([source.scales, source.scales**2])
+    for index, result in enumerate(results.values()):
+        for color, decay in zip(COLORS, DECAYS, strict=False):
+            distances = np.sqrt(np.mean(np.square((result.traces[decay] - truth) / unit), axis=2))
+            for axes, which in ((left, 0), (right, 1)):
+                if index == 0:
+                    axes.plot(np.arange(1, len(distances)), distances[1:, which], color=color, linewidth=1)
+                else:
+                    axes.plot(marks, distances[marks, which], color=color, linestyle="none", marker=MARKERS[index],
+                              markersize=4)  # fmt: skip
+            if index == 0:
+                settled = np.sqrt((1 - decay) / (1 + decay) / SAMPLES)
+                left.axhline(settled, color=color, linestyle=":", linewidth=1.2)
+    for axes in (left, right):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("batches")
+    return sheet.figure

@@ -1,0 +1,81 @@
+"""What a part of the gallery is made of: text, tables and figures, in order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Text:
+    """Markdown. Every number in it is computed."""
+
+    markdown: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; its first `words` columns are words, the others numbers."""
+
+    label: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: int = 1
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure.
+
+    Args:
+        name: its anchor, and its file's name without the ending.
+        figure: drawn.
+        alt: what it shows, for a reader who cannot see it.
+        caption: how to read it.
+    """
+
+    name: str
+    figure: Figure
+    alt: str
+    caption: str
+
+
+Block = Text | Table | Plot
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the gallery.
+
+    Args:
+        name: of its module.
+        title: a heading.
+        introduction: Markdown without a measured number: what is asked, and the theory.
+        blocks: what was found.
+    """
+
+    name: str
+    title: str
+    introduction: str
+    blocks: tuple[Block, ...]
+
+
+Results = Mapping[str, Any]
+"""What a part measured, by framework."""
+
+
+def furthest(results: Results, read: Any) -> float:
+    """The largest difference between any two frameworks in what `read` takes from their results."""
+    arrays = [np.asarray(read(result)) for result in results.values()]
+    return max((float(np.abs(a - b).max()) for i, a in enumerate(arrays) for b in arrays[:i]), default=0.0)
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`.
+
+    >>> listed(["jax", "torch"])
+    'jax and torch'
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 2 else words)

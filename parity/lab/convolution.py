@@ -1,0 +1,176 @@
+"""Convolution reviewed: sizes, both frameworks' layers, and batch norm over the channels of images."""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from parity.lab.blocks import Plot, Results, Section, Table, Text, furthest, listed
+from parity.lab.config import LabConfig
+from parity.lab.drawing import COLORS, lab_sheet, panels
+from parity.tools import Convolved
+from parity.weights import Array
+
+TITLE = "Convolution, and batch norm over channels"
+INTRODUCTION = """\
+A convolution slides a small kernel over an image. With an input of size `n` on one side, a kernel of size `k`, `p` zeros of
+padding on each side, a stride `s` between two outputs and a dilation `d` between two of the kernel's weights, the output's
+size is
+
+`floor((n + 2 p - d (k - 1) - 1) / s) + 1`
+
+on that side: the kernel reaches over `d (k - 1) + 1` pixels, and the first of its places is followed by another as often as
+the stride fits into what is left. An output channel is a sum over all input channels and all of the kernel's pixels, so a
+layer from 3 channels to 16 with a kernel of 5 by 5 has 16 x 3 x 5 x 5 weights and 16 biases, whatever the image's size.
+
+PyTorch orders images as (image, channel, row, column) and kernels as (out, in, row, column); Flax has the channels last,
+(image, row, column, channel) and (row, column, in, out). The same numbers in another order are the same layer. Batch norm
+over images has a mean and a variance for each *channel*: its batch is every pixel of every image."""
+
+# (input, kernel, padding, stride, dilation)
+LARGE = ((1, 224, 5, 3, 3, 1), (8, 574, 5, 0, 1, 1))  # images first; with 3 channels in and 16 out
+SIZES, KERNELS, PADDINGS, STRIDES, DILATIONS = (12,), (1, 3, 5), (0, 2), (1, 2, 3), (1, 2)
+SETTINGS = tuple(
+    setting
+    for setting in product(SIZES, KERNELS, PADDINGS, STRIDES, DILATIONS)
+    if setting[0] + 2 * setting[2] >= setting[4] * (setting[1] - 1) + 1
+)
+IN, OUT = 3, 16
+NORM_BATCHES = 50
+
+
+def output_size(size: int, kernel: int, padding: int = 0, stride: int = 1, dilation: int = 1) -> int:
+    """`floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`.
+
+    >>> output_size(224, 5, padding=3, stride=3), output_size(574, 5)
+    (76, 570)
+    """
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one framework's layers gave.
+
+    Args:
+        outputs: of each of `SETTINGS`, shape (2, height, width, 4), float64.
+        large: of each of `LARGE`: the shapes in the framework's own order, and the sum of the output in float64.
+        statistics: running mean and variance of batch norm over 4 channels, shape (2, 4).
+        normalized: the last batch of images in training mode.
+    """
+
+    outputs: tuple[Array, ...]
+    large: tuple[tuple[tuple[int, ...], tuple[int, ...], float], ...]
+    statistics: Array
+    normalized: Array
+
+
+def measure(backend: Any, config: LabConfig) -> Measured:
+    """Run the framework's own convolution on images of noise, and its batch norm over channels."""
+    del config
+    tools, rng = backend.tools(), np.random.default_rng(0)
+    outputs = []
+    for size, kernel, padding, stride, dilation in SETTINGS:
+        images, weights = rng.standard_normal((2, size, size, IN)), rng.standard_normal((kernel, kernel, IN, 4))
+        found: Convolved = tools.convolve(images, weights, rng.standard_normal(4), stride, padding, dilation)
+        outputs.append(found.output)
+    large = []
+    for images, size, kernel, padding, stride, dilation in LARGE:
+        image = rng.standard_normal((images, size, size, IN), np.float32)
+        weights, bias = rng.standard_normal((kernel, kernel, IN, OUT), np.float32), np.zeros(OUT, np.float32)
+        found = tools.convolve(image, weights, bias, stride, padding, dilation)
+        large.append((found.own_output_shape, found.own_kernel_shape, float(found.output.sum(dtype=np.float64))))
+    layer, normalized = tools.norm_layer(4, images=True), np.empty(0)
+    for _ in range(NORM_BATCHES):
+        normalized = layer.train(rng.normal([0, 5, -3, 100], [1, 2, 0.1, 10], (6, 7, 7, 4)))
+    return Measured(tuple(outputs), tuple(large), np.array(layer.statistics()), normalized)
+
+
+def section(results: Results, config: LabConfig, command: str) -> Section:
+    """What was found."""
+    del config
+    names = list(results)
+    right = all(
+        output.shape == (2, output_size(*setting), output_size(*setting), 4)
+        for result in results.values()
+        for setting, output in zip(SETTINGS, result.outputs, strict=True)
+    )
+    apart = max(furthest(results, lambda r, i=i: r.outputs[i]) for i in range(len(SETTINGS)))
+    rows = []
+    for index, (images, size, kernel, padding, stride, dilation) in enumerate(LARGE):
+        side = output_size(size, kernel, padding, stride, dilation)
+        for name, result in results.items():
+            output, weights, _ = result.large[index]
+            rows.append((name, f"{images} of {IN} x {size} x {size}", f"kernel {kernel}, padding {padding}, stride {stride}",
+                         str(side), str(output), str(weights)))  # fmt: skip
+    pixels = 6 * 7 * 7
+    blocks = (
+        Text(
+            f"{len(SETTINGS)} settings of input, kernel, padding, stride and dilation: the sizes of "
+            f"{listed(names)} are {'all' if right else 'NOT all'} those of the formula, and their values are at most "
+            f"{apart:.0e} apart, rounding of sums of up to {5 * 5 * IN} products of numbers about 1."
+        ),
+        Table("convolutions", ("framework", "images", "layer", "size by the formula", "own output", "own kernel"),
+              tuple(rows), words=3),
+        Text(
+            f"A kernel of shape {rows[0][5]} is {OUT} filters, one for each output channel; each has {IN} input channels "
+            f"times 5 x 5 pixels, so an output pixel is a sum of {IN * 25} products and a bias, and the layer has "
+            f"{OUT * IN * 25 + OUT:,} numbers to learn."
+        ),
+        Text(
+            f"Batch norm over the channels of {NORM_BATCHES} batches of 6 images of 7 x 7 pixels: the running means and "
+            f"variances of {listed(names)} are at most {furthest(results, lambda r: r.statistics):.0e} apart, the "
+            f"normalized images {furthest(results, lambda r: r.normalized):.0e}. Its batch is {pixels} pixels for each channel, so the "
+            f"unbiased variance is {pixels}/{pixels - 1} times the biased one."
+        ),
+        Plot(
+            "convolution_sizes",
+            _draw(command),
+            "Left: which pixels each output of a one-dimensional convolution looks at. Right: output size against input "
+            "size for strides 1, 2 and 3.",
+            "Left: a kernel of 3 with dilation 2, stride 2 and one zero of padding (hatched) on a row of 9 pixels; each "
+            "output, above, is joined to the pixels that it is a sum of. Right: output size against input size for a kernel "
+            "of 5; the steps are the floor of the formula, points are what the layers gave.",
+        ),
+    )  # fmt: skip
+    return Section("convolution", TITLE, INTRODUCTION, blocks)
+
+
+def _draw(command: str) -> Any:
+    handles = [
+        Line2D([], [], color=COLORS[i], marker="o", markersize=3, label=f"stride {s}") for i, s in enumerate(STRIDES)
+    ]
+    setting = "sizes by the formula; the layers of every framework give the same"
+    sheet = lab_sheet("What a convolution looks at, and how large its output is", setting, command, 2.9, handles)
+    left, right = panels(sheet, 2, ("kernel 3, dilation 2, stride 2, padding 1", "kernel 5, no padding"))
+    size, kernel, padding, stride, dilation = 9, 3, 1, 2, 2
+    for pixel in range(-padding, size + padding):
+        zero = not 0 <= pixel < size
+        left.add_patch(Rectangle((pixel - 0.4, -0.4), 0.8, 0.8, facecolor="white" if zero else "#D9E8F5",
+                                 edgecolor="#555555", hatch="////" if zero else None))  # fmt: skip
+    for output in range(output_size(size, kernel, padding, stride, dilation)):
+        middle = output * stride - padding + dilation * (kernel - 1) / 2
+        left.add_patch(Rectangle((middle - 0.4, 2.6), 0.8, 0.8, facecolor="#FBE3C0", edgecolor="#555555"))
+        for tap in range(kernel):
+            left.plot(
+                [middle, output * stride - padding + tap * dilation],
+                [2.6, 0.4],
+                color=COLORS[output % 6],
+                linewidth=1.2,
+            )
+    left.set_xlim(-padding - 0.8, size + padding - 0.2)
+    left.set_ylim(-0.8, 3.8)
+    left.set_yticks([0, 3], ["input", "output"])
+    left.set_xticks(range(size))
+    left.set_xlabel("pixel")
+    left.grid(False)
+    inputs = np.arange(5, 31)
+    for i, stride in enumerate(STRIDES):
+        right.plot(inputs, [output_size(int(n), 5, 0, stride) for n in inputs], color=COLORS[i], drawstyle="steps-post",
+                   marker="o", markersize=3)  # fmt: skip
+    right.set_xlabel("input size")
+    right.set_ylabel("output size")
+    return sheet.figure

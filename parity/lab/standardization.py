@@ -1,0 +1,179 @@
+"""Standardization in linear regression: the intercept, the smoothness constant, and how large a step may be."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from parity.lab.blocks import Plot, Results, Section, Table, Text, furthest, listed
+from parity.lab.config import LabConfig, lab_data, raw_data
+from parity.lab.drawing import COLORS, lab_sheet, panels
+from parity.lab.power_iteration import Eigenvalue, largest_eigenvalue
+from parity.tools import Objective
+from parity.weights import Array
+
+TITLE = "Standardization in linear regression"
+INTRODUCTION = """\
+Linear regression minimizes `f(w, b) = sum((X w + b - y)**2) / (2 n)`. For any w the best intercept is
+`b = mean(y) - mean(X) w`; put in, it leaves `sum((Xc w - yc)**2) / (2 n)` with centered inputs and outputs. So to fit an
+intercept and to center the data is the same.
+
+How large a step gradient descent may take is told by the smoothness constant `L`, the largest eigenvalue of the Hessian
+`H = X' X / n`: along an eigenvector of eigenvalue h, a step of size t multiplies the distance to the minimum by `1 - t h`.
+At `t = 1/L` no direction grows; beyond `t = 2/L` the steepest one does, and the loss goes to infinity.
+
+The largest eigenvalue is at most the sum of all, the trace, which is the sum of the mean squares of the columns of X. For
+columns standardized with the biased standard deviation every mean square is 1, so `L <= d`, the number of columns, with the
+loss over `2 n` as above; with the mean squared error, over n, everything doubles, and the bound is `2 d`; with the sample
+standard deviation (over n - 1) both are (n - 1)/n of that. Columns that are constant become 0 and count nothing. L comes
+from Hessian-vector products and power iteration: no framework ever makes H."""
+
+STEPS = 60
+CURVES = (("1/L", 1.0), ("1.9/L", 1.9), ("2.02/L", 2.02))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A regression: inputs, centered or not, and targets."""
+
+    name: str
+    inputs: Array
+    targets: Array
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one framework found.
+
+    Args:
+        smoothness: the largest eigenvalue of each problem's Hessian, by name.
+        losses: of gradient descent on the standardized pixels, by the words of its step size.
+        intercept_gap: the largest difference between the solution with an intercept and that of centered data.
+    """
+
+    smoothness: dict[str, Eigenvalue]
+    losses: dict[str, Array]
+    intercept_gap: float
+
+
+def problems(config: LabConfig) -> list[Problem]:
+    """Fashion-MNIST's pixels (the target is whether an image is of an even class), and synthetic columns whose means and
+    scales differ by a factor of a thousand; each as it is and standardized."""
+    raw, data = raw_data(config.dataset, config.data_dir), lab_data(config.dataset, config.data_dir, config.fraction)
+    pixels = raw.train_images[: len(data.train_labels)].astype(np.float64)
+    standard = data.train_inputs.astype(np.float64)
+    labels = 1.0 - 2.0 * (data.train_labels % 2)
+    rng = np.random.default_rng(0)
+    scales = 10 ** rng.uniform(-1, 2, 50)
+    columns = scales * (rng.standard_normal((1000, 50)) + rng.uniform(0, 3, 50))
+    targets = columns @ (rng.standard_normal(50) / scales) + rng.standard_normal(1000)
+    return [
+        Problem("pixels from 0 to 255", pixels, raw.train_labels[: len(pixels)] % 2 * -2.0 + 1),
+        Problem("pixels, standardized", standard, labels),
+        Problem("badly scaled columns", columns, targets),
+        Problem("the same, standardized", (columns - columns.mean(axis=0)) / columns.std(axis=0), targets),
+    ]
+
+
+def measure(backend: Any, config: LabConfig) -> Measured:
+    """Smoothness constants by the framework's own Hessian-vector products, and gradient descent by its gradients."""
+    make = backend.tools().regression_objective
+    smoothness, losses = {}, {}
+    for problem in problems(config):
+        objective: Objective = make(problem.inputs, problem.targets)
+        point = np.zeros(problem.inputs.shape[1])
+        smoothness[problem.name] = largest_eigenvalue(
+            lambda v, f=objective, p=point: f.hessian_vector_product(p, v), point.size
+        )
+        if problem.name == "pixels, standardized":
+            for words, factor in CURVES:
+                losses[words] = _descend(objective, point, factor / smoothness[problem.name].value)
+    return Measured(smoothness, losses, _intercept_gap(make))
+
+
+def _descend(objective: Objective, point: Array, step: float) -> Array:
+    found = [objective.value(point)]
+    for _ in range(STEPS):
+        point = point - step * objective.gradient(point)
+        found.append(objective.value(point))
+    return np.array(found)
+
+
+def _intercept_gap(make: Any) -> float:
+    """Solve both ways with the framework's own derivatives: by Newton's method, which a quadratic needs one step of."""
+    rng = np.random.default_rng(1)
+    inputs = rng.standard_normal((200, 6)) + rng.uniform(0, 3, 6)
+    targets = inputs @ rng.standard_normal(6) + 5 + rng.standard_normal(200)
+
+    def solve(x: Array, y: Array) -> Array:
+        objective, size = make(x, y), x.shape[1]
+        hessian = np.array([objective.hessian_vector_product(np.zeros(size), row) for row in np.eye(size)])
+        return -np.linalg.solve(hessian, objective.gradient(np.zeros(size)))
+
+    with_intercept = solve(np.column_stack([inputs, np.ones(len(inputs))]), targets)
+    slopes = solve(inputs - inputs.mean(axis=0), targets - targets.mean())
+    intercept = targets.mean() - inputs.mean(axis=0) @ slopes
+    return float(np.abs(with_intercept - [*slopes, intercept]).max())
+
+
+def section(results: Results, config: LabConfig, command: str) -> Section:
+    """What was found."""
+    one: Measured = next(iter(results.values()))
+    names, rows = list(results), []
+    for problem in problems(config):
+        trace = float(np.square(problem.inputs).mean(axis=0).sum())
+        living = int((problem.inputs.std(axis=0) > 0).sum())
+        exact = float(np.linalg.eigvalsh(problem.inputs.T @ problem.inputs / len(problem.inputs))[-1])
+        rows.append((problem.name, str(living), *(f"{r.smoothness[problem.name].value:.6g}" for r in results.values()),
+                     f"{exact:.6g}", f"{trace:.6g}"))  # fmt: skip
+    before, after = one.smoothness["pixels from 0 to 255"].value, one.smoothness["pixels, standardized"].value
+    grows = {words: losses[-1] / losses[0] for words, losses in one.losses.items()}
+    blocks = (
+        Text(
+            f"With 200 samples of 6 features, slopes and intercept of the fit with an intercept and of the fit to centered "
+            f"data differ by {max(r.intercept_gap for r in results.values()):.0e} at most: float64's rounding."
+        ),
+        Table("smoothness", ("inputs", "columns that vary", *(f"L by {name}" for name in names), "L by NumPy", "trace"),
+              tuple(rows)),
+        Text(
+            f"Standardizing the pixels takes L from {before:.4g} to {after:.4g}, so a step may be "
+            f"{before / after:,.0f} times larger; the bound, the number of columns, is {rows[1][1]}. {listed(names)} "
+            f"agree to {max(furthest(results, lambda r, n=p: r.smoothness[n].value) / one.smoothness[p].value for p in one.smoothness):.0e} "
+            f"of the value."
+        ),
+        Text(
+            f"Gradient descent on the standardized pixels for {STEPS} steps: the loss ends at {grows['1/L']:.3f} times its "
+            f"start with a step of 1/L, and at {grows['2.02/L']:.3g} times its start with 2.02/L: there every step "
+            f"multiplies the distance along the steepest direction by |1 - 2.02| = 1.02, and the loss's part there by "
+            f"{1.02**2:.4f}."
+        ),
+        Plot(
+            "gradient_descent",
+            _draw(results, config, command),
+            "Loss of gradient descent on standardized pixels against steps, for step sizes of 1/L, 1.9/L and 2.02/L.",
+            f"Lines are {names[0]}, marks the other framework. 1/L goes down smoothly, 1.9/L wavers in the steepest "
+            "direction and still goes down, 2.02/L grows without end.",
+        ),
+    )  # fmt: skip
+    return Section("standardization", TITLE, INTRODUCTION, blocks)
+
+
+def _draw(results: Results, config: LabConfig, command: str) -> Any:
+    handles = [Line2D([], [], color=COLORS[i], label=f"step {words}") for i, (words, _) in enumerate(CURVES)]
+    setting = f"data set: {config.dataset}, {config.fraction:.0%} of its training set, standardized; float64"
+    sheet = lab_sheet("Just beyond 2/L gradient descent diverges", setting, command, 3.0, handles)
+    (axes,) = panels(sheet, 1)
+    for index, result in enumerate(results.values()):
+        for i, (words, _) in enumerate(CURVES):
+            losses = result.losses[words]
+            if index == 0:
+                axes.plot(losses, color=COLORS[i])
+            else:
+                axes.plot(
+                    np.arange(0, STEPS + 1, 6), losses[::6], color=COLORS[i], linestyle="none", marker="s", markersize=4
+                )
+    axes.set_yscale("log")
+    axes.set_xlabel("steps")
+    axes.set_ylabel("half the mean squared error")
+    return sheet.figure

@@ -1,0 +1,255 @@
+"""Why batch norm allows larger steps: the largest Hessian eigenvalue, and how gradients grow with depth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from parity.data import IndexStream
+from parity.lab.blocks import Plot, Results, Section, Table, Text, furthest, listed
+from parity.lab.config import LabConfig, lab_data
+from parity.lab.drawing import MARKERS, lab_sheet, panels
+from parity.lab.power_iteration import largest_eigenvalue
+from parity.report.style import log_ticks, series_styles
+from parity.spec import BlockOrder, Initialization, ModelSpec
+from parity.weights import Array, Weights, draw_weights, is_statistic, weight_shapes
+
+TITLE = "Why batch norm allows larger steps"
+INTRODUCTION = """\
+For a network too, `2 / h` with the largest eigenvalue h of its loss's Hessian is the step beyond which gradient descent leaves
+a quadratic minimum of that shape. A network's loss is no quadratic: h changes along the way, training moves towards places
+where it fits, and minibatches add noise. So it is no law, but a scale to hold the divergent learning rate against, here at
+the initial weights and along training. The Hessian is of the mean cross entropy of one batch in training mode, so the
+gradient runs through the batch's mean and variance.
+
+Batch norm has a price, which depth shows. Yang, Pennington, Rao, Sohl-Dickstein and Schoenholz ("A Mean Field Theory of Batch
+Normalization", 2019) show that in a wide network of Linear, BatchNorm and ReLU at its initial weights, with large batches,
+the gradient's norm grows from each layer to the one below it by a factor of `sqrt(pi / (pi - 1))`, whatever the scale of the
+weights: ReLU of a normalized feature has a mean square of 1/2 and a variance of `(pi - 1) / (2 pi)`, and normalizing divides by the
+latter. Over fifty layers that is a factor of ten thousand, between the first layer's gradient and the last's; no
+learning rate suits both."""
+
+GROWTH = float(np.sqrt(np.pi / (np.pi - 1)))
+TRACED_DEPTH, TRACED_RATE = 4, 0.1
+TRACED = (0, 5, 10, 20, 40, 80, 120, 160)  # updates
+ORDERS = {
+    "Linear, BatchNorm, ReLU": BlockOrder.NORM_FIRST,
+    "Linear, ReLU, BatchNorm (the lab's)": BlockOrder.ACTIVATION_FIRST,
+}
+TOLERANCE, MOST_PRODUCTS = 1e-4, 200
+
+Setting = tuple[int, bool]  # depth, batch norm
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one framework found.
+
+    Args:
+        initial: the largest eigenvalue at the initial weights, by depth and batch norm.
+        traced: along training, at the updates `TRACED`, by batch norm.
+        gradients: norm of the gradient of each hidden kernel but the first, from the bottom up, by the order of a block.
+    """
+
+    initial: Mapping[Setting, float]
+    traced: Mapping[bool, Array]
+    gradients: Mapping[str, Array]
+
+
+def flatten(weights: Mapping[str, Array], spec: ModelSpec) -> Array:
+    """What is trained as one vector, in the order that `parity.tools.Tools.network_objective` takes."""
+    trained = [name for name in weight_shapes(spec) if not is_statistic(name)]
+    return np.concatenate([np.ravel(weights[name]).astype(np.float64) for name in trained])
+
+
+def measure(backend: Any, config: LabConfig) -> Measured:
+    """Eigenvalues by the framework's Hessian-vector products, gradients by its learner, all in float64."""
+    data = lab_data(config.dataset, config.data_dir, config.fraction)
+    batch = data.train_inputs[: config.curvature_samples], data.train_labels[: config.curvature_samples]
+    initial = {}
+    for depth in config.curvature_depths:
+        for on in (False, True):
+            spec = ModelSpec(num_hidden_layers=depth, use_batch_norm=on)
+            initial[depth, on] = _eigenvalue(backend, spec, draw_weights(spec, 0), batch)[0]
+    traced = {on: _trace(backend, config, on, batch) for on in (False, True)}
+    return Measured(initial, traced, {words: _gradients(backend, config, order) for words, order in ORDERS.items()})
+
+
+def _eigenvalue(
+    backend: Any, spec: ModelSpec, weights: Weights, batch: Any, start: Array | None = None, objective: Any = None
+) -> tuple[float, Array]:
+    objective = objective or backend.tools().network_objective(spec, weights, *batch)
+    point = flatten(weights, spec)
+    found = largest_eigenvalue(
+        lambda v: objective.hessian_vector_product(point, v), point.size, start, TOLERANCE, MOST_PRODUCTS
+    )
+    return found.value, found.vector
+
+
+def _trace(backend: Any, config: LabConfig, on: bool, batch: Any) -> Array:
+    data = lab_data(config.dataset, config.data_dir, config.fraction)
+    spec = ModelSpec(num_hidden_layers=TRACED_DEPTH, use_batch_norm=on)
+    weights = draw_weights(spec, 0)
+    learner, objective = (
+        backend.learner(spec, weights, "float64"),
+        backend.tools().network_objective(spec, weights, *batch),
+    )
+    stream, values, vector = IndexStream(len(data.train_labels), 32, 0).next_pass(), [], None
+    for update in range(TRACED[-1] + 1):
+        if update in TRACED:
+            value, vector = _eigenvalue(backend, spec, learner.weights(), batch, vector, objective)
+            values.append(value)
+        rows = stream[update % len(stream)]
+        learner.train_step(data.train_inputs[rows].astype(np.float64), data.train_labels[rows], TRACED_RATE)
+    return np.array(values)
+
+
+def _gradients(backend: Any, config: LabConfig, order: BlockOrder) -> Array:
+    spec = ModelSpec(
+        num_hidden_layers=config.gradient_depth, hidden_width=config.gradient_width, block_order=order,
+        initialization=Initialization.LECUN_NORMAL,
+    )  # fmt: skip
+    data = lab_data(config.dataset, config.data_dir, config.fraction)
+    rows = slice(config.gradient_samples)
+    learner = backend.learner(spec, draw_weights(spec, 0), "float64")
+    gradients = learner.train_step(data.train_inputs[rows].astype(np.float64), data.train_labels[rows], 0.0).gradients
+    return np.array([np.linalg.norm(gradients[f"hidden.{i}.kernel"]) for i in range(1, config.gradient_depth)])
+
+
+def growth(norms: Array) -> float:
+    """The factor by which a gradient's norm grows from a layer to the one below: a line through the logarithms of all
+    but the uppermost two, where the head's shape still shows.
+
+    >>> growth(np.array([8.0, 4.0, 2.0, 1.0, 7.0, 7.0]))
+    2.0
+    """
+    logs = np.log(norms[:-2])
+    return float(np.round(np.exp(-np.polyfit(np.arange(len(logs)), logs, 1)[0]), 12))
+
+
+def section(
+    results: Results,
+    config: LabConfig,
+    command: str,
+    divergent: Mapping[tuple[str, int, bool], float | None] | None = None,
+) -> Section:
+    """What was found.
+
+    Args:
+        results: by framework.
+        config: the gallery's.
+        command: what made it.
+        divergent: the smallest divergent learning rate that the sweep found, by framework, depth and batch norm; None
+            where none failed.
+    """
+    names, one = list(results), next(iter(results.values()))
+    rows = []
+    for depth in config.curvature_depths:
+        for on in (False, True):
+            value = one.initial[depth, on]
+            found = [_rate((divergent or {}).get((name, depth, on))) for name in names]
+            rows.append((str(depth), "on" if on else "off", f"{value:.4g}", f"{2 / value:.3g}", *found))
+    header = ("depth", "batch norm", "largest eigenvalue", "2 / eigenvalue", *(f"divergent rate, {n}" for n in names))
+    apart = max(furthest(results, lambda r, s=s: r.initial[s]) / abs(one.initial[s]) for s in one.initial)
+    rates = {words: growth(one.gradients[words]) for words in ORDERS}
+    first, lab = ORDERS
+    fifty = GROWTH**50
+    blocks = (
+        Table("eigenvalues", header, tuple(rows), words=2),
+        Text(
+            f"{listed(names)} agree on every eigenvalue to {apart:.0e} of it (power iteration stops at "
+            f"{TOLERANCE:.0e}). {_comparison(one, config)} Along training at a learning rate of {TRACED_RATE:g}, depth "
+            f"{TRACED_DEPTH}, it goes from {one.traced[False][0]:.3g} to {one.traced[False][-1]:.3g} without batch norm, and from "
+            f"{one.traced[True][0]:.3g} to {one.traced[True][-1]:.3g} with it; 2 / {TRACED_RATE:g} is {2 / TRACED_RATE:.0f}."
+        ),
+        Plot(
+            "eigenvalues",
+            _draw_eigenvalues(results, config, command),
+            "Largest Hessian eigenvalue against depth at the initial weights, and against updates along training, with and "
+            "without batch norm.",
+            "Left: at the initial weights. Right: along training; the dashed line is 2 over the learning rate, above which a "
+            "quadratic of that shape would not be stable. The frameworks' marks lie on one another.",
+        ),
+        Text(
+            f"The gradient of a {config.gradient_width} units wide network at its initial weights, on a batch of "
+            f"{config.gradient_samples}: in blocks of {first} its norm grows by {rates[first]:.4f} from a layer to the one below, where "
+            f"theory says sqrt(pi / (pi - 1)) = {GROWTH:.4f}; over 50 layers that is a factor of {fifty:,.0f}. In the "
+            f"lab's order, ReLU before BatchNorm, it grows by {rates[lab]:.4f} a layer. The frameworks' norms differ by "
+            f"{max(furthest(results, lambda r, w=w: r.gradients[w] / one.gradients[w]) for w in ORDERS):.0e} at most."
+        ),
+        Plot(
+            "gradient_growth",
+            _draw_gradients(results, config, command),
+            "Norm of the gradient of each hidden kernel against its layer, for both orders of a block, with the predicted slope.",
+            "The lower the layer, the larger its gradient. Dashed: the slope that theory predicts for Linear, BatchNorm, ReLU.",
+        ),
+    )  # fmt: skip
+    return Section("step_size", TITLE, INTRODUCTION, blocks)
+
+
+def _comparison(one: Measured, config: LabConfig) -> str:
+    lower = [d for d in config.curvature_depths if one.initial[d, True] < one.initial[d, False]]
+    higher = [d for d in config.curvature_depths if d not in lower]
+
+    def words(depths: Sequence[int]) -> str:
+        return ("depth " if len(depths) == 1 else "depths ") + listed([str(d) for d in depths])
+
+    if not higher or not lower:
+        return f"Batch norm makes it {'smaller' if lower else 'larger'} at every depth."
+    return f"With batch norm it is smaller at {words(lower)} and larger at {words(higher)}."
+
+
+def _rate(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3g}"
+
+
+def _draw_eigenvalues(results: Results, config: LabConfig, command: str) -> Any:
+    styles = series_styles(results, (False, True))
+    handles = [Line2D([], [], color=s.color, marker=s.marker, linestyle=s.dash, label=s.label) for s in styles.values()]
+    setting = (
+        f"data set: {config.dataset}, a batch of {config.curvature_samples}; width 64, the lab's order, seed 0; float64"
+    )
+    sheet = lab_sheet("The largest eigenvalue of the loss's Hessian", setting, command, 3.0, handles)
+    left, right = panels(sheet, 2, ("at the initial weights", f"along training, depth {TRACED_DEPTH}"))
+    for (name, on), style in styles.items():
+        look: Any = {"color": style.color, "marker": style.marker, "linestyle": style.dash, "markersize": 5}
+        depths = config.curvature_depths
+        left.plot(depths, [results[name].initial[d, on] for d in depths], **look)
+        right.plot(TRACED, results[name].traced[on], **look)
+    right.axhline(2 / TRACED_RATE, color="#6B6B6B", linestyle="--", linewidth=1)
+    for axes in (left, right):
+        axes.set_yscale("log")
+    left.set_xscale("log")
+    log_ticks(left.xaxis, min(config.curvature_depths), max(config.curvature_depths))
+    left.set_xlabel("depth (hidden layers, log scale)")
+    right.set_xlabel("updates")
+    left.set_ylabel("largest eigenvalue")
+    return sheet.figure
+
+
+def _draw_gradients(results: Results, config: LabConfig, command: str) -> Any:
+    colors = dict(zip(ORDERS, ("#0072B2", "#D55E00"), strict=True))
+    handles = [Line2D([], [], color=c, marker="o", markersize=4, label=words) for words, c in colors.items()]
+    handles.append(Line2D([], [], color="#444444", linestyle="--", label=f"growth of {GROWTH:.3f} a layer"))
+    setting = (
+        f"data set: {config.dataset}, a batch of {config.gradient_samples}; width {config.gradient_width}, depth "
+        f"{config.gradient_depth}, LeCun's initial weights; float64"
+    )
+    sheet = lab_sheet("Gradients grow towards the input", setting, command, 3.0, handles)
+    (axes,) = panels(sheet, 1)
+    layers = np.arange(2, config.gradient_depth + 1)
+    for index, result in enumerate(results.values()):
+        for words, color in colors.items():
+            line: Any = {"linewidth": 1} if index == 0 else {"linestyle": "none", "markerfacecolor": "none"}
+            axes.plot(
+                layers, result.gradients[words], color=color, marker=MARKERS[index], markersize=4 + 3 * index, **line
+            )
+    norms = next(iter(results.values())).gradients[next(iter(ORDERS))]
+    middle = len(norms) // 2
+    axes.plot(layers, norms[middle] * GROWTH ** (layers[middle] - layers), color="#444444", linestyle="--", zorder=1)
+    axes.set_yscale("log")
+    axes.set_xlabel("hidden layer, from the input")
+    axes.set_ylabel("norm of the kernel's gradient")
+    return sheet.figure
