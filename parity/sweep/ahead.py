@@ -13,42 +13,38 @@ from parity.sweep.lanes import pad_lanes, working_dtype
 from parity.sweep.memory import fitting
 
 Family = Sequence[Group]
+Job = tuple[SweepConfig, Family]
 MOST_AT_ONCE = 8  # programs; each takes memory to compile
 
 
 @contextmanager
 def compiling_ahead(
-    config: SweepConfig, backends: Mapping[str, Backend], data: StandardizedData, families: Iterable[Family]
-) -> Iterator[Callable[[Family], Any]]:
+    jobs: Iterable[Job], backends: Mapping[str, Backend], data: StandardizedData
+) -> Iterator[Callable[[SweepConfig, Family], None]]:
     """Compile what families will run, in their order, on all cores but one.
 
     Programs are traced in one thread, since that is work of the interpreter, and compiled in others. When the context
     ends, what has not begun is left.
 
     Args:
-        config: the sweep.
+        jobs: families that will be trained, each with the sweep that it belongs to.
         backends: by name; those that have no `lower_ahead` compile when they must.
         data: that is trained on.
-        families: that will be trained.
 
     Yields:
-        A function that waits until what a family needs is compiled. What fails here fails again where it is needed, and
-        is told there.
+        A function that waits until what a family of a sweep needs is compiled. What fails here fails again where it is
+        needed, and is told there.
     """
     tracer, compilers = ThreadPoolExecutor(1), ThreadPoolExecutor(max(1, min(usable_cores() - 1, MOST_AT_ONCE)))
 
-    def trace(family: Family) -> list[Future[Any]]:
+    def trace(config: SweepConfig, family: Family) -> list[Future[Any]]:
         return [compilers.submit(program) for program in _lower(backends[family[0].framework], config, family, data)]
 
-    traced = {
-        family: tracer.submit(trace, family)
-        for family in families
-        if hasattr(backends[family[0].framework], "lower_ahead")
-    }
+    traced = {job: tracer.submit(trace, *job) for job in jobs if hasattr(backends[job[1][0].framework], "lower_ahead")}
 
-    def wait_for(family: Family) -> None:
-        if family in traced:
-            tracing = traced.pop(family)
+    def wait_for(*job: Any) -> None:
+        if job in traced:
+            tracing = traced.pop(job)
             wait([tracing])
             wait([] if tracing.exception() else tracing.result())
 

@@ -112,10 +112,10 @@ def _run(
 ) -> Iterator[tuple[Group, Sequence[Trial]]]:
     """Every group with its trials, as it ends. What the store holds is not run again."""
     meter = Meter(config, progress)
-    to_train = [groups for groups in config.families() if not all(store.find(group) for group in groups)]
-    with progress, compiling_ahead(config, backends, data, to_train) as wait_for:
+    to_train = [(config, groups) for groups in config.families() if not all(store.find(group) for group in groups)]
+    with progress, compiling_ahead(to_train, backends, data) as wait_for:
         for groups in config.families():
-            wait_for(groups)
+            wait_for(config, groups)
             run = partial(_run_block, backends[groups[0].framework], config, data, store, meter)
             yield from run_groups(config, groups, run).items()
             meter.finish(groups)

@@ -84,7 +84,7 @@ def test_what_has_not_begun_when_a_sweep_ends_is_left(small_data: StandardizedDa
     backends: Any = dict.fromkeys(CONFIG.frameworks, Slow())
 
     def interrupted() -> None:
-        with compiling_ahead(config, backends, small_data, config.families()):
+        with compiling_ahead([(config, family) for family in config.families()], backends, small_data):
             assert traced.wait(30)
             assert begun.wait(30)
             time.sleep(0.1)  # for the last to be handed over
@@ -143,8 +143,8 @@ for words, depth, ahead in (("compiled otherwise", 2, False), ("compiled after l
         hidden_width=8, dataset="synthetic", learning_rates=parity.LearningRates(0.1, 0.2, 2),
     )
     (family,) = config.families()
-    with compiling_ahead(config, {"jax": backend}, data, [family] if ahead else []) as wait_for:
-        wait_for(family)
+    with compiling_ahead([(config, family)] if ahead else [], {"jax": backend}, data) as wait_for:
+        wait_for(config, family)
         before = programs()
         trials = train(backend, config, {group: config.learning_rates.values() for group in family}, data)
     found[words] = programs() - before

@@ -1,0 +1,207 @@
+"""Deep networks, and what helps them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
+from parity.lab.config import LabConfig, lab_data
+from parity.lab.drawing import COLORS, MARKERS, lab_sheet
+from parity.report.panels import PanelGrid, depth_words, learning_rate_axis
+from parity.report.style import page_style, plain
+from parity.spec import BlockOrder, Initialization
+from parity.sweep import LearningRates, Status, SweepConfig
+from parity.sweep.ahead import compiling_ahead
+from parity.sweep.train import train
+
+TITLE = "Deep networks and their remedies"
+INTRODUCTION = """\
+A network of ten layers and more, from PyTorch's usual initial weights and without batch norm, does not train: on its way down
+the signal shrinks by a factor in every layer, and the gradient on its way back, until neither tells anything. What helps:
+
+- **Careful initial weights.** He's, normal with variance 2 / fan_in, keep the mean square of activations through ReLU;
+  orthogonal ones keep lengths before it.
+- **Batch norm** resets the scale in every layer, at the price of the gradient's growth (above).
+- **Batch norm before the activation**, as in the paper, rather than after it, as in the lab.
+- **Residual connections**: a block adds its input to what it gives, so signal and gradient have a way past it.
+- **Dropout** is no remedy for depth but for overfitting, and deep networks show it: its noise adds up.
+- **A tuned learning rate.** None of these has the same best one, so each is shown at its own.
+
+Dropout's masks come from one NumPy stream, so both frameworks drop the same units, and the numbers can be compared."""
+
+PASSES = 1
+RATES = LearningRates(0.001, 3.162277660168379, 8)  # half decades
+FIXED_RATE = 0.1
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A network that is tried.
+
+    Args:
+        name: in words.
+        batch_norm: whether it has batch norm.
+        options: of `SweepConfig`, where they differ from the lab's.
+    """
+
+    name: str
+    batch_norm: bool
+    options: Mapping[str, Any]
+
+
+REMEDIES = (
+    Remedy("nothing", False, {}),
+    Remedy("He's initial weights", False, {"initialization": Initialization.HE_NORMAL}),
+    Remedy("orthogonal initial weights", False, {"initialization": Initialization.ORTHOGONAL}),
+    Remedy("residual, He's weights", False, {"residual": True, "initialization": Initialization.HE_NORMAL}),
+    Remedy("batch norm (the lab's)", True, {}),
+    Remedy("batch norm before ReLU", True, {"block_order": BlockOrder.NORM_FIRST}),
+    Remedy("batch norm, residual", True, {"residual": True}),
+    Remedy("batch norm, dropout 0.1", True, {"dropout_rate": 0.1}),
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What became of one network at every learning rate.
+
+    Args:
+        accuracy: on the test set; NaN where training diverged.
+        loss: final training loss; NaN where training diverged.
+        trained: whether it is below that of a network that ignores its input.
+    """
+
+    accuracy: tuple[float, ...]
+    loss: tuple[float, ...]
+    trained: tuple[bool, ...]
+
+    @property
+    def best(self) -> int:
+        """The place of the learning rate of the highest test accuracy; the first if there is none."""
+        return int(np.argmax(np.nan_to_num(self.accuracy, nan=-1.0)))
+
+
+Measured = Mapping[tuple[int, str], Curve]
+"""By depth and name of the remedy."""
+
+
+def measure(backend: Any, config: LabConfig) -> Measured:
+    """Train every network at every learning rate; the programs of the next are compiled meanwhile."""
+    data = lab_data(config.dataset, config.data_dir, config.fraction)
+    jobs = [
+        (remedy, sweep_config, family)
+        for remedy in REMEDIES
+        for sweep_config in [_sweep_config(backend, config, remedy)]
+        for family in sweep_config.families()
+    ]
+    found = {}
+    with compiling_ahead([job[1:] for job in jobs], {backend.name: backend}, data) as wait_for:
+        for remedy, sweep_config, family in jobs:
+            wait_for(sweep_config, family)
+            (group,) = family
+            trials = train(backend, sweep_config, {group: RATES.values()}, data)[group].values()
+            found[group.depth, remedy.name] = Curve(
+                tuple(np.nan if t.test_accuracy is None else t.test_accuracy for t in trials),
+                tuple(np.nan if t.final_loss is None else t.final_loss for t in trials),
+                tuple(t.status is Status.TRAINED for t in trials),
+            )
+    return found
+
+
+def _sweep_config(backend: Any, config: LabConfig, remedy: Remedy) -> SweepConfig:
+    return SweepConfig(
+        frameworks=(backend.name,),
+        depths=config.remedy_depths,
+        batch_norm=(remedy.batch_norm,),
+        learning_rates=RATES,
+        num_passes=PASSES,
+        dataset=config.dataset,
+        fraction=config.fraction,
+        population_size=RATES.count // 2,  # two lanes, for two cores
+        **remedy.options,
+    )
+
+
+def section(results: Results, config: LabConfig, command: str) -> Section:
+    """What was found."""
+    names, fixed = list(results), int(np.argmin(np.abs(np.array(RATES.values()) - FIXED_RATE)))
+    rows = []
+    for remedy in REMEDIES:
+        for name, result in results.items():
+            cells = []
+            for depth in config.remedy_depths:
+                curve: Curve = result[depth, remedy.name]
+                best = (
+                    f"{curve.accuracy[curve.best]:.3f} at {RATES.values()[curve.best]:.3g}"
+                    if any(curve.trained)
+                    else "none trained"
+                )
+                cells += [_share(curve.accuracy[fixed]), best]
+            rows.append((remedy.name, name, *cells))
+    header = ["remedy", "framework"]
+    for depth in config.remedy_depths:
+        header += [f"depth {depth}, at {RATES.values()[fixed]:.3g}", f"depth {depth}, at its best rate"]
+    blocks = (
+        Text(" ".join(_sentence(results, depth) for depth in config.remedy_depths)),
+        Plot(
+            "remedies",
+            _draw(results, config, command),
+            "Test accuracy against the learning rate for each remedy, a panel for each depth.",
+            f"Lines are {names[0]}, marks without a line the other framework; what diverged has no mark. "
+            "A network that ignores its input classifies one in ten right (dashed).",
+        ),
+        Table("remedies", tuple(header), tuple(rows), words=2),
+    )
+    return Section("deep_networks", TITLE, INTRODUCTION, blocks)
+
+
+def _share(accuracy: float) -> str:
+    return "diverged" if np.isnan(accuracy) else f"{accuracy:.3f}"
+
+
+def _sentence(results: Results, depth: int) -> str:
+    one = next(iter(results.values()))
+    curves = {remedy.name: one[depth, remedy.name] for remedy in REMEDIES}
+    helped = sorted(
+        (name for name, c in curves.items() if any(c.trained)), key=lambda n: -curves[n].accuracy[curves[n].best]
+    )
+    lost = [name for name in curves if name not in helped]
+    if not helped:
+        return f"At depth {depth} nothing trains in {PASSES} pass."
+    best = curves[helped[0]]
+    words = (
+        f"At depth {depth} the best is *{helped[0]}*, at {best.accuracy[best.best]:.3f} with a learning rate of "
+        f"{RATES.values()[best.best]:.3g}"
+    )
+    return words + (
+        f"; at no learning rate does training begin with {listed([f'*{name}*' for name in lost])}."
+        if lost
+        else "; all train."
+    )
+
+
+def _draw(results: Results, config: LabConfig, command: str) -> Any:
+    looks = {remedy.name: (COLORS[i], MARKERS[i]) for i, remedy in enumerate(REMEDIES)}
+    handles = [Line2D([], [], color=c, marker=m, markersize=5, label=plain(name)) for name, (c, m) in looks.items()]
+    setting = f"data set: {config.dataset}, {config.fraction:.0%} of its training set; width 64, batches of 32, {PASSES} pass, seed 0"
+    grid = PanelGrid(config.remedy_depths, depth_words, most_columns=3, panel=(3.0, 2.6))
+    sheet = lab_sheet("What helps a deep network", setting, command, grid.height, handles, width=grid.width())
+    rates = RATES.values()
+    with page_style():
+        for depth, (axes,) in grid.draw(sheet).items():
+            for index, result in enumerate(results.values()):
+                for name, (color, marker) in looks.items():
+                    line: Any = {} if index == 0 else {"linestyle": "none", "markerfacecolor": "none", "markersize": 8}
+                    axes.plot(
+                        rates, result[depth, name].accuracy, color=color, marker=marker, **({"markersize": 4} | line)
+                    )
+            learning_rate_axis(axes, rates[0], rates[-1])
+            axes.set_ylim(0, 0.9)
+            axes.axhline(0.1, color="#6B6B6B", linewidth=0.8, linestyle="--")
+            axes.set_xlabel("learning rate (log scale)")
+            if grid.is_first(depth):
+                axes.set_ylabel("test accuracy")
+    return sheet.figure

@@ -1,0 +1,159 @@
+"""The sweep's phase diagram: what becomes of a network, by its depth and learning rate."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.patches import Patch
+
+from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
+from parity.lab.config import LabConfig
+from parity.lab.drawing import lab_sheet
+from parity.report.style import batch_norm_words, log_ticks, page_style, plain
+from parity.sweep import Outcome, Status, SweepConfig, SweepReport, sweep
+
+TITLE = "Depth by learning rate"
+INTRODUCTION = """\
+The sweep, seen from above: a cell is a training of one network at one learning rate, a row a depth. What became of it is its
+colour: trained, and to which loss; stuck, that is finite but no better than a network that ignores its input; or diverged, by
+a number that is not finite or a loss far above its start. The border between trained and failed is the divergent learning
+rate, which the sweep then bisects until it is known to a tenth."""
+
+PASSES = 1
+_COLORS = {Status.STUCK: "#C9C9C9", Status.DIVERGED: "#6E1423", Status.ERROR: "#000000"}
+_WORDS = {Status.STUCK: "stuck", Status.DIVERGED: "diverged", Status.ERROR: "crashed"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The sweep of one framework."""
+
+    report: SweepReport
+
+
+def measure(backend: Any, config: LabConfig) -> Measured:
+    """Sweep learning rates and depths in one framework, with and without batch norm."""
+    sweep_config = SweepConfig(
+        frameworks=(backend.name,),
+        depths=config.diagram_depths,
+        learning_rates=config.diagram_rates,
+        num_passes=PASSES,
+        dataset=config.dataset,
+        fraction=config.fraction,
+    )
+    return Measured(sweep(sweep_config, data_dir=config.data_dir or None))
+
+
+def divergent(results: Results) -> dict[tuple[str, int, bool], float | None]:
+    """The smallest divergent learning rate by framework, depth and batch norm; None where none failed, or none trained."""
+    return {
+        (t.group.framework, t.group.depth, t.group.batch_norm): t.smallest_divergent
+        for result in results.values()
+        for t in result.report.thresholds
+    }
+
+
+def section(results: Results, config: LabConfig, command: str) -> Section:
+    """What was found."""
+    found, names = divergent(results), list(results)
+    trials = [trial for result in results.values() for trial in result.report.trials]
+    counts = {status: sum(trial.status is status for trial in trials) for status in Status}
+    rows = []
+    for depth in config.diagram_depths:
+        cells = [_threshold_words(results[name].report, depth, on) for on in (False, True) for name in names]
+        rows.append((str(depth), *cells))
+    header = ("depth", *(f"{name}, {batch_norm_words(on)}" for on in (False, True) for name in names))
+    blocks = (
+        Text(
+            f"{len(trials):,} trainings in {listed(names)}: {counts[Status.TRAINED]:,} trained, {counts[Status.STUCK]:,} are "
+            f"stuck, {counts[Status.DIVERGED]:,} diverged. {_comparison(found, config, names)}"
+        ),
+        Plot(
+            "phase_diagram",
+            _draw(results, config, command),
+            "A grid of depth by learning rate for each framework, with and without batch norm, coloured by what became of "
+            "each training.",
+            "Green to yellow: trained, to the loss on the scale at the right. Grey: stuck. Dark red: diverged. Rows are depths, "
+            "evenly spaced and not to scale.",
+        ),
+        Table("divergent_rates", header, tuple(rows), words=0),
+    )
+    return Section("phase_diagram", TITLE, INTRODUCTION, blocks)
+
+
+def _threshold_words(report: SweepReport, depth: int, on: bool) -> str:
+    (threshold,) = (t for t in report.thresholds if (t.group.depth, t.group.batch_norm) == (depth, on))
+    if threshold.outcome is Outcome.BRACKETED:
+        return f"{threshold.smallest_divergent:.3g}"
+    return "none failed" if threshold.outcome is Outcome.NONE_FAILED else "none trained"
+
+
+def _comparison(found: dict[tuple[str, int, bool], float | None], config: LabConfig, names: list[str]) -> str:
+    both = [
+        (with_norm / without, depth)
+        for name in names
+        for depth in config.diagram_depths
+        if (with_norm := found.get((name, depth, True))) and (without := found.get((name, depth, False)))
+    ]
+    if not both:
+        return "At no depth did both networks have a divergent learning rate."
+    low, high = min(both)[0], max(both)[0]
+    return f"Where both have one, the divergent learning rate with batch norm is {low:.2g} to {high:.2g} times that without."
+
+
+def _draw(results: Results, config: LabConfig, command: str) -> Any:
+    names, rates = list(results), np.array(config.diagram_rates.values())
+    report = next(iter(results.values())).report
+    step = (rates[-1] / rates[0]) ** (0.5 / (len(rates) - 1))
+    edges = np.array([*(rates / step), rates[-1] * step])
+    losses = [
+        t.final_loss for r in results.values() for t in r.report.trials if t.status is Status.TRAINED and t.final_loss
+    ]
+    norm = LogNorm(max(min(losses, default=1.0), 1e-3), report.label_entropy)
+    scale = colormaps["viridis_r"]
+    handles = [
+        Patch(facecolor=color, label=_WORDS[status]) for status, color in _COLORS.items() if status is not Status.ERROR
+    ]
+    setting = (
+        f"data set: {report.dataset}, {config.fraction:.0%} of its training set; width 64, batches of 32, plain SGD, "
+        f"{PASSES} pass, seed 0"
+    )
+    rows, cell = len(names), 0.21 * len(config.diagram_depths)
+    sheet = lab_sheet("What becomes of a network", setting, command, rows * (cell + 0.75) - 0.4, handles, width=9.5)
+    with page_style():
+        width = (sheet.width - 1.3) / 2
+        for row, name in enumerate(names):
+            for column, on in enumerate((False, True)):
+                axes = sheet.axes(column * (width + 0.3), (rows - 1 - row) * (cell + 0.75), width, cell)
+                colors = np.ones((len(config.diagram_depths), len(rates), 3))
+                for trial in results[name].report.trials:
+                    place = np.flatnonzero(np.isclose(rates, trial.learning_rate, rtol=1e-9))
+                    if trial.group.batch_norm is on and len(place):
+                        shown = _COLORS.get(trial.status) or scale(norm(trial.final_loss))
+                        colors[config.diagram_depths.index(trial.group.depth), place[0]] = to_rgb(shown)
+                axes.pcolormesh(
+                    edges, np.arange(len(config.diagram_depths) + 1) - 0.5, colors, edgecolors="white", linewidth=0.3
+                )
+                axes.set_xscale("log")
+                axes.grid(False)
+                log_ticks(axes.xaxis, rates[0], rates[-1])
+                axes.set_yticks(
+                    range(len(config.diagram_depths)), [str(d) for d in config.diagram_depths] if column == 0 else []
+                )
+                axes.tick_params(labelsize=8, length=2)
+                axes.set_title(f"{plain(name)}, {batch_norm_words(on)}", loc="left", fontsize=9.5)
+                if column == 0:
+                    axes.set_ylabel("depth")
+                if row == rows - 1:
+                    axes.set_xlabel("learning rate (log scale)")
+        bar = sheet.axes(2 * width + 0.5, 0, 0.14, sheet.height - 0.3)
+        values = np.geomspace(norm.vmin or 1e-3, norm.vmax or 1.0, 128)
+        bar.pcolormesh([0, 1], np.geomspace(values[0], values[-1], 129), scale(norm(values))[:, None, :3])
+        bar.set_yscale("log")
+        log_ticks(bar.yaxis, values[0], values[-1])
+        bar.yaxis.tick_right()
+        bar.set_xticks([])
+        bar.set_title("loss", fontsize=8.5, loc="left")
+    return sheet.figure

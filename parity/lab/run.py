@@ -1,0 +1,181 @@
+"""The whole gallery: every part in every framework, each framework in a process of its own."""
+
+import platform
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from threading import Lock
+from types import ModuleType
+from typing import Any
+
+from parity.check.episode import SideError
+from parity.check.sides import Side, SideSpec, open_side
+from parity.lab import (
+    batch_norm,
+    batch_size,
+    convolution,
+    deep_networks,
+    phase_diagram,
+    standardization,
+    step_size,
+)
+from parity.lab.blocks import Results, Section, Text
+from parity.lab.config import LabConfig, raw_data
+from parity.machine import usable_cores
+from parity.sweep.progress import Progress, SilentProgress
+
+PARTS: tuple[tuple[ModuleType, float], ...] = (
+    (batch_norm, 2),
+    (convolution, 4),
+    (standardization, 4),
+    (step_size, 20),
+    (batch_size, 20),
+    (deep_networks, 50),
+    (phase_diagram, 50),
+)
+"""The parts in order, each with about how many seconds it takes."""
+TIME_LIMIT = 3600.0  # seconds that a part may take in a framework
+SPIN = (("GOMP_SPINCOUNT", "10000"),)  # threads that wait by spinning take the cores from the other framework
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabReport:
+    """The gallery.
+
+    Args:
+        config: how large its experiments were.
+        sections: in order.
+        failures: what a part raised in a framework, in words.
+        dataset: its name.
+        environment: versions and machine.
+        command: what made it.
+        seconds: that it took.
+    """
+
+    config: LabConfig
+    sections: tuple[Section, ...]
+    failures: tuple[str, ...]
+    dataset: str
+    environment: dict[str, str]
+    command: str
+    seconds: float
+
+
+def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str | None = None) -> LabReport:
+    """Run every part of the gallery in every framework, and say what was found.
+
+    A part that fails in one framework is shown with the others'; one that fails in all is a line that says so.
+
+    Args:
+        config: how large the experiments are.
+        progress: is told how far it is.
+        command: what made it, for the report; None for this call.
+
+    Raises:
+        InputError: bad input, or a framework that cannot start.
+
+    Example::
+
+        from parity.lab import LabConfig, run_lab, write_lab
+
+        write_lab(run_lab(LabConfig(frameworks=("jax", "torch"))), "runs/lab")
+    """
+    start = time.perf_counter()
+    command = command or f"parity.lab.run_lab({config})"
+    dataset = raw_data(config.dataset, config.data_dir)  # refused here if it cannot be had
+    failures: list[str] = []
+    with _open(config) as sides, progress or SilentProgress() as telling:
+        counter = _Counter(telling, len(sides) * sum(seconds for _, seconds in PARTS))
+        with ThreadPoolExecutor(len(sides)) as pool:
+            futures = {name: pool.submit(_measure, side, config, counter) for name, side in sides.items()}
+            found = {name: future.result() for name, future in futures.items()}
+        environment = {"bnparity": version("bnparity"), "python": platform.python_version()}
+        for side in sides.values():
+            environment |= side.call(_versions)
+    sections = []
+    for part, _ in PARTS:
+        key = part.__name__
+        results = {name: parts[key] for name, parts in found.items() if not isinstance(parts[key], SideError)}
+        failures += [f"{key.rpartition('.')[2]}, {n}: it {p[key]}" for n, p in found.items() if n not in results]
+        sections.append(_section(part, results, config, command, found))
+    return LabReport(
+        config=config,
+        sections=tuple(sections),
+        failures=tuple(failures),
+        dataset=dataset.name,
+        environment=environment | {"machine": f"{platform.system()} {platform.machine()}, {usable_cores()} cores"},
+        command=command,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _section(part: Any, results: Results, config: LabConfig, command: str, found: dict[str, dict[str, Any]]) -> Section:
+    if not results:
+        name = part.__name__.rpartition(".")[2]
+        return Section(name, part.TITLE, part.INTRODUCTION, (Text("This part failed in every framework."),))
+    if part is step_size:
+        diagrams = {name: parts[phase_diagram.__name__] for name, parts in found.items()}
+        swept = {name: diagram for name, diagram in diagrams.items() if not isinstance(diagram, SideError)}
+        return step_size.section(results, config, command, phase_diagram.divergent(swept))
+    return part.section(results, config, command)
+
+
+@contextmanager
+def _open(config: LabConfig) -> Iterator[dict[str, Side]]:
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(
+                open_side(
+                    SideSpec(
+                        target=name, threads=usable_cores(), time_limit=TIME_LIMIT, settings=SPIN, whole_machine=True
+                    )
+                )
+            )
+            for name in config.frameworks
+        }
+
+
+class _Counter:
+    """Tells how far all frameworks are together."""
+
+    def __init__(self, progress: Any, total: float) -> None:
+        self._progress, self._total, self._done, self._lock = progress, total, 0.0, Lock()
+
+    def tell(self, seconds: float, words: str) -> None:
+        with self._lock:
+            self._done += seconds
+            self._progress.update(self._done / self._total, words)
+
+
+def _measure(side: Side, config: LabConfig, counter: _Counter) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part, seconds in PARTS:
+        counter.tell(0.0, f"{side.name}: {part.TITLE}")
+        try:
+            found[part.__name__] = side.call(part.measure, config)
+        except SideError as error:
+            found[part.__name__] = error
+        counter.tell(seconds, f"{side.name}: {part.TITLE}")
+    return found
+
+
+def _versions(backend: Any) -> dict[str, str]:
+    return backend.versions()
+
+
+def write_lab(report: LabReport, folder: str | Path) -> Path:
+    """Write `report.html`, one file that needs nothing beside it, and its figures into a folder.
+
+    Returns:
+        Where the page lies.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    from parity.report.lab_page import write_lab_report
+
+    return write_lab_report(report, Path(folder))
