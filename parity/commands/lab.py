@@ -18,8 +18,8 @@ from parity.sweep.progress import attentive, console_progress
 class Lab:
     """The course lab as a gallery of experiments and figures, in every framework side by side.
 
-    Batch norm in action, convolution, standardization, step sizes, batch sizes, deep networks and their remedies, and the
-    phase diagram of depth and learning rate. Some minutes.
+    Batch norm in action, convolution, standardization, step sizes, batch sizes, deep networks and their remedies, and
+    the phase diagram of depth and learning rate. Some minutes.
     """
 
     framework: Framework = ""

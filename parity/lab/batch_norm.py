@@ -148,10 +148,9 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
     source = make_source()
     marks = np.unique(np.geomspace(1, config.norm_batches, 12).astype(int))
     handles = [Line2D([], [], color=c, label=f"decay {d:g}") for c, d in zip(COLORS, DECAYS, strict=False)]
-    handles += [
-        Line2D([], [], color="#444444", label=name, **({"marker": MARKERS[i], "linestyle": "none"} if i else {}))
-        for i, name in enumerate(results)
-    ]
+    for index, name in enumerate(results):
+        look: Any = {"marker": MARKERS[index], "linestyle": "none"} if index else {}
+        handles.append(Line2D([], [], color="#444444", label=name, **look))
     handles.append(Line2D([], [], color="#444444", linestyle=":", label="theory"))
     setting = f"made data: {SAMPLES} samples in a batch, {FEATURES} normal features; float64"
     sheet = lab_sheet("Running statistics find the true ones, or waver about them", setting, command, 3.1, handles)
