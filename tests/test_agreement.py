@@ -35,8 +35,8 @@ REMEDIES = {
 def test_narrow_networks_agree_with_and_without_remedies(framework: Backend, remedies: dict[str, Any]) -> None:
     config = parity.CheckConfig(
         spec=ModelSpec(hidden_width=8, **remedies),
-        depths=(3,),
-        questions=QUESTIONS,
+        depths=(2,),
+        questions=QUESTIONS if len(remedies) == 3 else QUESTIONS[:3],  # the last takes longest
         free_run_updates=20,
         statistical_seeds=2,
     )

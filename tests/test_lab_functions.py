@@ -2,6 +2,7 @@
 
 import importlib
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,8 @@ def data() -> StandardizedData:
     return standardize(load_dataset("synthetic"), 0.5)
 
 
-def make_net(lab: ModuleType, use_batch_norm: bool = True, seed: int = 0):
-    return lab.create_train_state(lab.MultiLayerPerceptron(784, 10, 2, 16, use_batch_norm), seed=seed)
+def make_net(lab: ModuleType, use_batch_norm: bool = True, seed: int = 0, **options: Any):
+    return lab.create_train_state(lab.MultiLayerPerceptron(784, 10, 2, 16, use_batch_norm, **options), seed=seed)
 
 
 def neutral(net) -> Weights:
@@ -98,21 +99,28 @@ def test_one_pass_learns(lab, data, use_batch_norm: bool) -> None:
     assert after.test_accuracy > 0.5
 
 
-def test_one_pass_is_so_many_updates_on_draws_with_replacement(lab, data, monkeypatch) -> None:
-    seen = []
+@pytest.mark.parametrize("dropout_rate", [0.0, 0.25])
+def test_one_pass_is_so_many_updates_on_draws_with_replacement(lab, data, monkeypatch, dropout_rate: float) -> None:
+    seen, kept = [], []
     train = importlib.import_module(f"{lab.__name__}.train")
 
-    def spy(net, inputs, labels, learning_rate):
+    def spy(net, inputs, labels, learning_rate, masks):
         seen.append(np.asarray(inputs))
+        kept.append(masks)
         return net, {"loss": 1.0}
 
     monkeypatch.setattr(train, "train_step", spy)
     inputs, labels = data.train_inputs[:100], data.train_labels[:100]
-    lab.minibatch_sgd_one_pass(make_net(lab), inputs, labels, 0.1, 8, rng=np.random.default_rng(3))
+    net = make_net(lab, dropout_rate=dropout_rate)
+    lab.minibatch_sgd_one_pass(net, inputs, labels, 0.1, 8, rng=np.random.default_rng(3))
     assert len(seen) == updates_per_pass(100, 8) == 12
     rng = np.random.default_rng(3)
-    for batch in seen:
+    for batch, masks in zip(seen, kept, strict=True):
         np.testing.assert_array_equal(batch, inputs[rng.integers(100, size=8)])
+        if dropout_rate:
+            np.testing.assert_array_equal(masks, rng.random((2, 8, 16)) >= dropout_rate)
+        else:
+            assert masks is None
 
 
 def test_verbose_shows_the_moving_average_every_hundred_updates(lab, data, monkeypatch, capsys) -> None:
