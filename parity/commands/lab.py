@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from parity.backend import sibling_names
 from parity.commands.options import DataDir, DatasetName, Framework
 from parity.commands.sweep import choose_frameworks
 from parity.commands.terminal import print_error, show
@@ -37,8 +38,14 @@ class Lab:
 
         if not self.out:
             raise InputError("--out must name a folder, got nothing; leave it out for runs/lab")
+        frameworks = choose_frameworks(self.framework)
+        if unfit := [name for name in frameworks if name not in sibling_names()]:
+            raise InputError(
+                f"the lab shows frameworks' own layers and derivatives, which {unfit[0]!r} has none of; "
+                f"choose one of {', '.join((*sibling_names(), 'both'))}"
+            )
         check_folder(Path(self.out))
-        config = LabConfig(frameworks=choose_frameworks(self.framework), dataset=self.dataset, data_dir=self.data_dir)
+        config = LabConfig(frameworks=frameworks, dataset=self.dataset, data_dir=self.data_dir)
         with attentive(console_progress(Console(stderr=True))) as progress:
             report = run_lab(config, progress=progress, command=command)
         page = write_lab(report, self.out)

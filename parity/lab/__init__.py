@@ -6,6 +6,18 @@ draws what was found.
 
 from parity.lab.blocks import Plot, Section, Table, Text
 from parity.lab.config import LabConfig
-from parity.lab.run import PARTS, LabReport, run_lab, write_lab
+from parity.lab.page import render_section, write_lab
+from parity.lab.run import PARTS, LabReport, run_lab
 
-__all__ = ["PARTS", "LabConfig", "LabReport", "Plot", "Section", "Table", "Text", "run_lab", "write_lab"]
+__all__ = [
+    "PARTS",
+    "LabConfig",
+    "LabReport",
+    "Plot",
+    "Section",
+    "Table",
+    "Text",
+    "render_section",
+    "run_lab",
+    "write_lab",
+]

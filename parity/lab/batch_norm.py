@@ -116,20 +116,25 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         Text(
             f"A batch of {SAMPLES} samples of {FEATURES} features, whose means reach {source.means.max():.1f} and whose "
             f"standard deviations lie between {batch.std(axis=0, ddof=1).min():.4f} and "
-            f"{batch.std(axis=0, ddof=1).max():.2f}. Before any training, evaluation gives x / sqrt(1 + eps), which is x "
-            f"up to {np.abs(one.identity / batch - 1).max():.1e} of itself. In training mode every mean is 0 (the largest "
-            f"is {np.abs(one.trained.mean(axis=0)).max():.0e}), and the sample standard deviation is "
-            f"sqrt({SAMPLES}/{SAMPLES - 1}) = {np.sqrt(SAMPLES / (SAMPLES - 1)):.4f}, but for feature {FEATURES - 1}: its "
-            f"own is {batch[:, -1].std(ddof=1):.4f}, its biased variance {batch[:, -1].var():.2e}, only "
-            f"{batch[:, -1].var() / EPS:.0f} times eps, and so it comes out at {found[-1]:.4f}, as predicted."
+            f"{batch.std(axis=0, ddof=1).max():.2f}. Before any training, evaluation gives `x / sqrt(1 + eps)`, which is x "
+            f"up to {np.abs(one.identity / batch - 1).max():.1e} of itself. In training mode the means vanish (the largest "
+            f"is {np.abs(one.trained.mean(axis=0)).max():.0e}), and the sample standard deviations lie between "
+            f"{found[:-1].min():.4f} and {found[:-1].max():.4f}, where `sqrt(n / (n - 1))` is "
+            f"{np.sqrt(SAMPLES / (SAMPLES - 1)):.4f}, but for feature {FEATURES - 1}: its own is "
+            f"{batch[:, -1].std(ddof=1):.4f}, its biased variance {batch[:, -1].var():.2e}, {batch[:, -1].var() / EPS:.0f} "
+            f"times eps, and it comes out at {found[-1]:.4f}, where the formula says {predicted[-1]:.4f}."
         ),
-        Table("normalized", ("feature", "mean", "std", "mean after", "std after", "predicted"), rows),
+        Table(
+            "normalized",
+            "A batch before and after batch norm in training mode; standard deviations are over n - 1.",
+            ("feature", "mean", "std", "mean after", "std after", "predicted"),
+            rows,
+        ),
         Text(
-            f"After {config.norm_batches:,} batches at decay {USUAL}, evaluation nearly normalizes {FRESH:,} fresh samples: "
-            f"their means lie within {np.abs(mean).max():.3f} of 0 and their standard deviations between {std.min():.3f} "
-            f"and {std.max():.3f}. They are off by what the running statistics waver: a running mean's standard "
-            f"deviation is {wavering:.3f} of its feature's. {names} give the same numbers: the furthest two are "
-            f"{apart:.0e} apart."
+            f"After {config.norm_batches:,} batches at decay {USUAL} comes evaluation, of {FRESH:,} fresh samples: no mean "
+            f"is larger than {np.abs(mean).max():.3f}, and the standard deviations lie between {std.min():.3f} and "
+            f"{std.max():.3f}. That is what the running statistics waver by: a running mean's standard deviation is "
+            f"{wavering:.3f} of its feature's. The furthest that two numbers of {names} are apart is {apart:.0e}."
         ),
         Plot(
             "running_statistics",

@@ -114,13 +114,14 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     blocks = (
         Text(
             f"With batch norm, {listed([words(name) for name in names])}. Without batch norm the two modes are one "
-            f"(the largest gap is {without:.0e}: the frameworks' float32 against the reference's float64), and small "
-            f"batches do no harm at a fitting learning rate: batches of {smallest} end at "
+            f"(the largest gap is {without:.0e}, the frameworks' float32 against the reference's): batches of {smallest} "
+            f"end at "
             f"{listed([f'{results[name][smallest, False].accuracy.mean():.3f}' for name in names])}, batches of {largest} at "
             f"{listed([f'{results[name][largest, False].accuracy.mean():.3f}' for name in names])}."
         ),
         Table(
-            "batch_sizes",
+            "by_batch_size",
+            f"What became of each batch size at its best learning rate, means of {config.seeds} seeds.",
             ("framework", "batch size", "updates", "best rate, batch norm", "test accuracy", "gap (nats)",
              "best rate, no batch norm", "test accuracy, no batch norm"),
             tuple(rows),

@@ -17,9 +17,18 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; its first `words` columns are words, the others numbers."""
+    """A table.
 
-    label: str
+    Args:
+        name: its anchor.
+        caption: what it shows.
+        header: names of its columns.
+        rows: what stands in them.
+        words: how many columns at its left are words; the others are numbers.
+    """
+
+    name: str
+    caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: int = 1

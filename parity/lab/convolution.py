@@ -39,7 +39,7 @@ SETTINGS = tuple(
     if setting[0] + 2 * setting[2] >= setting[4] * (setting[1] - 1) + 1
 )
 IN, OUT = 3, 16
-NORM_BATCHES = 50
+NORM_BATCHES, NORM_IMAGES, NORM_SIDE = 50, 6, 7
 
 
 def output_size(size: int, kernel: int, padding: int = 0, stride: int = 1, dilation: int = 1) -> int:
@@ -85,7 +85,7 @@ def measure(backend: Any, config: LabConfig) -> Measured:
         large.append((found.own_output_shape, found.own_kernel_shape, float(found.output.sum(dtype=np.float64))))
     layer, normalized = tools.norm_layer(4, images=True), np.empty(0)
     for _ in range(NORM_BATCHES):
-        normalized = layer.train(rng.normal([0, 5, -3, 100], [1, 2, 0.1, 10], (6, 7, 7, 4)))
+        normalized = layer.train(rng.normal([0, 5, -3, 100], [1, 2, 0.1, 10], (NORM_IMAGES, NORM_SIDE, NORM_SIDE, 4)))
     return Measured(tuple(outputs), tuple(large), np.array(layer.statistics()), normalized)
 
 
@@ -100,28 +100,28 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     )
     apart = max(furthest(results, lambda r, i=i: r.outputs[i]) for i in range(len(SETTINGS)))
     rows = []
-    for index, (images, size, kernel, padding, stride, dilation) in enumerate(LARGE):
-        side = output_size(size, kernel, padding, stride, dilation)
+    for index, (images, size, width, padding, stride, dilation) in enumerate(LARGE):
+        side = output_size(size, width, padding, stride, dilation)
         for name, result in results.items():
             output, weights, _ = result.large[index]
-            rows.append((name, f"{images} of {IN} x {size} x {size}", f"kernel {kernel}, padding {padding}, stride {stride}",
+            rows.append((name, f"{images} of {IN} x {size} x {size}", f"kernel {width}, padding {padding}, stride {stride}",
                          str(side), str(output), str(weights)))  # fmt: skip
-    pixels = 6 * 7 * 7
+    kernel, pixels = LARGE[0][2], NORM_IMAGES * NORM_SIDE**2
     blocks = (
         Text(
             f"{len(SETTINGS)} settings of input, kernel, padding, stride and dilation: the sizes of "
             f"{listed(names)} are {'all' if right else 'NOT all'} those of the formula, and their values are at most "
-            f"{apart:.0e} apart, rounding of sums of up to {5 * 5 * IN} products of numbers about 1."
+            f"{apart:.0e} apart, the rounding of sums of up to {max(KERNELS) ** 2 * IN} products."
         ),
-        Table("convolutions", ("framework", "images", "layer", "size by the formula", "own output", "own kernel"),
+        Table("convolutions", "The lab's two layers in each framework, in its own order of axes.", ("framework", "images", "layer", "size by the formula", "own output", "own kernel"),
               tuple(rows), words=3),
         Text(
-            f"A kernel of shape {rows[0][5]} is {OUT} filters, one for each output channel; each has {IN} input channels "
-            f"times 5 x 5 pixels, so an output pixel is a sum of {IN * 25} products and a bias, and the layer has "
-            f"{OUT * IN * 25 + OUT:,} numbers to learn."
+            f"A kernel of shape {rows[0][5]} is {OUT} filters, one for each output channel; each has {IN} input channels of "
+            f"{kernel} by {kernel} pixels, so an output pixel is a sum of {IN * kernel**2} products and a bias, and the layer "
+            f"has {OUT * IN * kernel**2 + OUT:,} numbers to learn."
         ),
         Text(
-            f"Batch norm over the channels of {NORM_BATCHES} batches of 6 images of 7 x 7 pixels: the running means and "
+            f"Batch norm over the channels of {NORM_BATCHES} batches of {NORM_IMAGES} images of {NORM_SIDE} by {NORM_SIDE} pixels: the running means and "
             f"variances of {listed(names)} are at most {furthest(results, lambda r: r.statistics):.0e} apart, the "
             f"normalized images {furthest(results, lambda r: r.normalized):.0e}. Its batch is {pixels} pixels for each channel, so the "
             f"unbiased variance is {pixels}/{pixels - 1} times the biased one."

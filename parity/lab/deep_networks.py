@@ -19,16 +19,17 @@ from parity.sweep.train import train
 
 TITLE = "Deep networks and their remedies"
 INTRODUCTION = """\
-A network of ten layers and more, from PyTorch's usual initial weights and without batch norm, does not train: on its way down
-the signal shrinks by a factor in every layer, and the gradient on its way back, until neither tells anything. What helps:
+From PyTorch's usual initial weights, uniform within `1 / sqrt(fan_in)`, a weight's variance is `1 / (3 fan_in)`, and ReLU
+keeps half of a mean square: without batch norm the signal's mean square falls to a sixth in every layer, but for the biases,
+and the gradient's on its way back, until neither tells anything. What is held to help:
 
 - **Careful initial weights.** He's, normal with variance 2 / fan_in, keep the mean square of activations through ReLU;
   orthogonal ones keep lengths before it.
 - **Batch norm** resets the scale in every layer, at the price of the gradient's growth (above).
 - **Batch norm before the activation**, as in the paper, rather than after it, as in the lab.
 - **Residual connections**: a block adds its input to what it gives, so signal and gradient have a way past it.
-- **Dropout** is no remedy for depth but for overfitting, and deep networks show it: its noise adds up.
-- **A tuned learning rate.** None of these has the same best one, so each is shown at its own.
+- **Dropout** is a remedy for overfitting; every layer of it adds noise, so a deep network has more of it.
+- **A tuned learning rate.** Each of these has its own best one, so each is shown at it, beside one rate for all.
 
 Dropout's masks come from one NumPy stream, so both frameworks drop the same units, and the numbers can be compared."""
 
@@ -153,7 +154,13 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             f"Lines are {names[0]}, marks without a line the other framework; what diverged has no mark. "
             "A network that ignores its input classifies one in ten right (dashed).",
         ),
-        Table("remedies", tuple(header), tuple(rows), words=2),
+        Table(
+            "by_remedy",
+            "Test accuracy of each network at one learning rate and at its best.",
+            tuple(header),
+            tuple(rows),
+            words=2,
+        ),
     )
     return Section("deep_networks", TITLE, INTRODUCTION, blocks)
 

@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 
 from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
 from parity.lab.config import LabConfig
@@ -22,6 +25,7 @@ a number that is not finite or a loss far above its start. The border between tr
 rate, which the sweep then bisects until it is known to a tenth."""
 
 PASSES = 1
+SCALE = colormaps["viridis_r"]
 _COLORS = {Status.STUCK: "#C9C9C9", Status.DIVERGED: "#6E1423", Status.ERROR: "#000000"}
 _WORDS = {Status.STUCK: "stuck", Status.DIVERGED: "diverged", Status.ERROR: "crashed"}
 
@@ -71,14 +75,14 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             f"stuck, {counts[Status.DIVERGED]:,} diverged. {_comparison(found, config, names)}"
         ),
         Plot(
-            "phase_diagram",
+            "depth_by_learning_rate",
             _draw(results, config, command),
             "A grid of depth by learning rate for each framework, with and without batch norm, coloured by what became of "
             "each training.",
             "Green to yellow: trained, to the loss on the scale at the right. Grey: stuck. Dark red: diverged. Rows are depths, "
             "evenly spaced and not to scale.",
         ),
-        Table("divergent_rates", header, tuple(rows), words=0),
+        Table("divergent_rates", "The smallest divergent learning rate.", header, tuple(rows), words=0),
     )
     return Section("phase_diagram", TITLE, INTRODUCTION, blocks)
 
@@ -103,57 +107,77 @@ def _comparison(found: dict[tuple[str, int, bool], float | None], config: LabCon
     return f"Where both have one, the divergent learning rate with batch norm is {low:.2g} to {high:.2g} times that without."
 
 
+def cells(report: SweepReport, config: LabConfig, on: bool) -> NDArray[np.object_]:
+    """The trials of the grid, with or without batch norm, shape (depths, learning rates)."""
+    rates = config.diagram_rates.values()
+    found = np.full((len(config.diagram_depths), len(rates)), None, object)
+    for trial in report.trials:
+        if trial.group.batch_norm is on and trial.learning_rate in rates:  # the others are the bisection's
+            found[config.diagram_depths.index(trial.group.depth), rates.index(trial.learning_rate)] = trial
+    return found
+
+
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
-    names, rates = list(results), np.array(config.diagram_rates.values())
     report = next(iter(results.values())).report
-    step = (rates[-1] / rates[0]) ** (0.5 / (len(rates) - 1))
-    edges = np.array([*(rates / step), rates[-1] * step])
     losses = [
         t.final_loss for r in results.values() for t in r.report.trials if t.status is Status.TRAINED and t.final_loss
     ]
     norm = LogNorm(max(min(losses, default=1.0), 1e-3), report.label_entropy)
-    scale = colormaps["viridis_r"]
-    handles = [
+    handles: list[Any] = [
         Patch(facecolor=color, label=_WORDS[status]) for status, color in _COLORS.items() if status is not Status.ERROR
     ]
+    handles.append(Line2D([], [], color="black", linewidth=1.5, label="divergent learning rate"))
     setting = (
         f"data set: {report.dataset}, {config.fraction:.0%} of its training set; width 64, batches of 32, plain SGD, "
         f"{PASSES} pass, seed 0"
     )
-    rows, cell = len(names), 0.21 * len(config.diagram_depths)
-    sheet = lab_sheet("What becomes of a network", setting, command, rows * (cell + 0.75) - 0.4, handles, width=9.5)
+    row_height = 0.21 * len(config.diagram_depths) + 0.75
+    height = len(results) * row_height - 0.4
+    sheet = lab_sheet("What becomes of a network", setting, command, height, handles, width=9.5)
     with page_style():
         width = (sheet.width - 1.3) / 2
-        for row, name in enumerate(names):
+        for row, (name, result) in enumerate(results.items()):
             for column, on in enumerate((False, True)):
-                axes = sheet.axes(column * (width + 0.3), (rows - 1 - row) * (cell + 0.75), width, cell)
-                colors = np.ones((len(config.diagram_depths), len(rates), 3))
-                for trial in results[name].report.trials:
-                    place = np.flatnonzero(np.isclose(rates, trial.learning_rate, rtol=1e-9))
-                    if trial.group.batch_norm is on and len(place):
-                        shown = _COLORS.get(trial.status) or scale(norm(trial.final_loss))
-                        colors[config.diagram_depths.index(trial.group.depth), place[0]] = to_rgb(shown)
-                axes.pcolormesh(
-                    edges, np.arange(len(config.diagram_depths) + 1) - 0.5, colors, edgecolors="white", linewidth=0.3
-                )
-                axes.set_xscale("log")
-                axes.grid(False)
-                log_ticks(axes.xaxis, rates[0], rates[-1])
-                axes.set_yticks(
-                    range(len(config.diagram_depths)), [str(d) for d in config.diagram_depths] if column == 0 else []
-                )
-                axes.tick_params(labelsize=8, length=2)
+                bottom = (len(results) - 1 - row) * row_height
+                axes = sheet.axes(column * (width + 0.3), bottom, width, row_height - 0.75)
+                _draw_cells(axes, result.report, config, on, norm)
                 axes.set_title(f"{plain(name)}, {batch_norm_words(on)}", loc="left", fontsize=9.5)
                 if column == 0:
                     axes.set_ylabel("depth")
-                if row == rows - 1:
+                else:
+                    axes.tick_params(labelleft=False)
+                if row == len(results) - 1:
                     axes.set_xlabel("learning rate (log scale)")
-        bar = sheet.axes(2 * width + 0.5, 0, 0.14, sheet.height - 0.3)
-        values = np.geomspace(norm.vmin or 1e-3, norm.vmax or 1.0, 128)
-        bar.pcolormesh([0, 1], np.geomspace(values[0], values[-1], 129), scale(norm(values))[:, None, :3])
-        bar.set_yscale("log")
-        log_ticks(bar.yaxis, values[0], values[-1])
-        bar.yaxis.tick_right()
-        bar.set_xticks([])
-        bar.set_title("loss", fontsize=8.5, loc="left")
+        _draw_scale(sheet.axes(2 * width + 0.5, 0, 0.14, sheet.height - 0.3), norm)
     return sheet.figure
+
+
+def _draw_cells(axes: Axes, report: SweepReport, config: LabConfig, on: bool, norm: LogNorm) -> None:
+    rates, depths = np.array(config.diagram_rates.values()), config.diagram_depths
+    half = (rates[-1] / rates[0]) ** (0.5 / max(len(rates) - 1, 1))
+    edges, found = np.array([*(rates / half), rates[-1] * half]), cells(report, config, on)
+    colors = np.ones((*found.shape, 3))
+    for place, trial in np.ndenumerate(found):
+        if trial is not None:
+            colors[place] = to_rgb(_COLORS.get(trial.status) or SCALE(norm(trial.final_loss)))
+    axes.pcolormesh(edges, np.arange(len(depths) + 1) - 0.5, colors)
+    for threshold in report.thresholds:
+        if threshold.group.batch_norm is on and threshold.smallest_divergent:
+            row = depths.index(threshold.group.depth)
+            axes.plot([threshold.smallest_divergent] * 2, [row - 0.5, row + 0.5], color="black", linewidth=1.5)
+    axes.set_xscale("log")
+    axes.set_xlim(edges[0], edges[-1])
+    axes.grid(False)
+    log_ticks(axes.xaxis, rates[0], rates[-1])
+    axes.set_yticks(range(len(depths)), [str(depth) for depth in depths])
+    axes.tick_params(labelsize=8, length=2)
+
+
+def _draw_scale(axes: Axes, norm: LogNorm) -> None:
+    values = np.geomspace(norm.vmin or 1e-3, norm.vmax or 1.0, 129)
+    axes.pcolormesh([0, 1], values, SCALE(norm(values[:-1]))[:, None, :3])
+    axes.set_yscale("log")
+    log_ticks(axes.yaxis, values[0], values[-1])
+    axes.yaxis.tick_right()
+    axes.set_xticks([])
+    axes.set_title("loss", fontsize=8.5, loc="left")

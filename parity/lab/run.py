@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from threading import Lock
 from types import ModuleType
 from typing import Any
@@ -165,17 +164,3 @@ def _measure(side: Side, config: LabConfig, counter: _Counter) -> dict[str, Any]
 
 def _versions(backend: Any) -> dict[str, str]:
     return backend.versions()
-
-
-def write_lab(report: LabReport, folder: str | Path) -> Path:
-    """Write `report.html`, one file that needs nothing beside it, and its figures into a folder.
-
-    Returns:
-        Where the page lies.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    from parity.report.lab_page import write_lab_report
-
-    return write_lab_report(report, Path(folder))

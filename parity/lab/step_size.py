@@ -31,6 +31,7 @@ weights: ReLU of a normalized feature has a mean square of 1/2 and a variance of
 latter. Over fifty layers that is a factor of ten thousand, between the first layer's gradient and the last's; no
 learning rate suits both."""
 
+DEEP = 50  # the lab's deepest network
 GROWTH = float(np.sqrt(np.pi / (np.pi - 1)))
 TRACED_DEPTH, TRACED_RATE = 4, 0.1
 TRACED = (0, 5, 10, 20, 40, 80, 120, 160)  # updates
@@ -72,14 +73,24 @@ def measure(backend: Any, config: LabConfig) -> Measured:
     for depth in config.curvature_depths:
         for on in (False, True):
             spec = ModelSpec(num_hidden_layers=depth, use_batch_norm=on)
-            initial[depth, on] = _eigenvalue(backend, spec, draw_weights(spec, 0), batch)[0]
+            initial[depth, on] = hessian_eigenvalue(backend, spec, draw_weights(spec, 0), batch)[0]
     traced = {on: _trace(backend, config, on, batch) for on in (False, True)}
-    return Measured(initial, traced, {words: _gradients(backend, config, order) for words, order in ORDERS.items()})
+    return Measured(initial, traced, {words: gradient_norms(backend, config, order) for words, order in ORDERS.items()})
 
 
-def _eigenvalue(
+def hessian_eigenvalue(
     backend: Any, spec: ModelSpec, weights: Weights, batch: Any, start: Array | None = None, objective: Any = None
 ) -> tuple[float, Array]:
+    """The largest eigenvalue of the Hessian of a network's mean cross entropy on a batch, and its eigenvector.
+
+    Args:
+        backend: whose Hessian-vector products are used, in float64.
+        spec: what the network is.
+        weights: at which the Hessian is.
+        batch: inputs of shape (n, input_dim) and labels of shape (n,).
+        start: a vector to begin with, such as the last one of weights close by.
+        objective: the network's, if it has been made already.
+    """
     objective = objective or backend.tools().network_objective(spec, weights, *batch)
     point = flatten(weights, spec)
     found = largest_eigenvalue(
@@ -92,21 +103,20 @@ def _trace(backend: Any, config: LabConfig, on: bool, batch: Any) -> Array:
     data = lab_data(config.dataset, config.data_dir, config.fraction)
     spec = ModelSpec(num_hidden_layers=TRACED_DEPTH, use_batch_norm=on)
     weights = draw_weights(spec, 0)
-    learner, objective = (
-        backend.learner(spec, weights, "float64"),
-        backend.tools().network_objective(spec, weights, *batch),
-    )
+    learner = backend.learner(spec, weights, "float64")
+    objective = backend.tools().network_objective(spec, weights, *batch)
     stream, values, vector = IndexStream(len(data.train_labels), 32, 0).next_pass(), [], None
     for update in range(TRACED[-1] + 1):
         if update in TRACED:
-            value, vector = _eigenvalue(backend, spec, learner.weights(), batch, vector, objective)
+            value, vector = hessian_eigenvalue(backend, spec, learner.weights(), batch, vector, objective)
             values.append(value)
         rows = stream[update % len(stream)]
         learner.train_step(data.train_inputs[rows].astype(np.float64), data.train_labels[rows], TRACED_RATE)
     return np.array(values)
 
 
-def _gradients(backend: Any, config: LabConfig, order: BlockOrder) -> Array:
+def gradient_norms(backend: Any, config: LabConfig, order: BlockOrder) -> Array:
+    """Norms of the gradients of the hidden kernels but the first, at the initial weights, from the bottom up."""
     spec = ModelSpec(
         num_hidden_layers=config.gradient_depth, hidden_width=config.gradient_width, block_order=order,
         initialization=Initialization.LECUN_NORMAL,
@@ -155,14 +165,14 @@ def section(
     apart = max(furthest(results, lambda r, s=s: r.initial[s]) / abs(one.initial[s]) for s in one.initial)
     rates = {words: growth(one.gradients[words]) for words in ORDERS}
     first, lab = ORDERS
-    fifty = GROWTH**50
     blocks = (
-        Table("eigenvalues", header, tuple(rows), words=2),
+        Table("largest_eigenvalues", f"The largest Hessian eigenvalue at the initial weights ({names[0]}), and the smallest divergent "
+              "learning rate that the sweep found.", header, tuple(rows), words=2),
         Text(
             f"{listed(names)} agree on every eigenvalue to {apart:.0e} of it (power iteration stops at "
             f"{TOLERANCE:.0e}). {_comparison(one, config)} Along training at a learning rate of {TRACED_RATE:g}, depth "
             f"{TRACED_DEPTH}, it goes from {one.traced[False][0]:.3g} to {one.traced[False][-1]:.3g} without batch norm, and from "
-            f"{one.traced[True][0]:.3g} to {one.traced[True][-1]:.3g} with it; 2 / {TRACED_RATE:g} is {2 / TRACED_RATE:.0f}."
+            f"{one.traced[True][0]:.3g} to {one.traced[True][-1]:.3g} with it; two over the learning rate is {2 / TRACED_RATE:.0f}."
         ),
         Plot(
             "eigenvalues",
@@ -170,12 +180,12 @@ def section(
             "Largest Hessian eigenvalue against depth at the initial weights, and against updates along training, with and "
             "without batch norm.",
             "Left: at the initial weights. Right: along training; the dashed line is 2 over the learning rate, above which a "
-            "quadratic of that shape would not be stable. The frameworks' marks lie on one another.",
+            "quadratic of that shape would not be stable.",
         ),
         Text(
             f"The gradient of a {config.gradient_width} units wide network at its initial weights, on a batch of "
             f"{config.gradient_samples}: in blocks of {first} its norm grows by {rates[first]:.4f} from a layer to the one below, where "
-            f"theory says sqrt(pi / (pi - 1)) = {GROWTH:.4f}; over 50 layers that is a factor of {fifty:,.0f}. In the "
+            f"theory says `sqrt(pi / (pi - 1))`, {GROWTH:.4f}; over {DEEP} layers that is a factor of {GROWTH**DEEP:,.0f}. In the "
             f"lab's order, ReLU before BatchNorm, it grows by {rates[lab]:.4f} a layer. The frameworks' norms differ by "
             f"{max(furthest(results, lambda r, w=w: r.gradients[w] / one.gradients[w]) for w in ORDERS):.0e} at most."
         ),

@@ -1,0 +1,93 @@
+"""The gallery as one HTML file that needs nothing beside it."""
+
+from collections.abc import Iterable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from parity.errors import InputError
+from parity.files import replace_file
+from parity.lab.blocks import Block, Plot, Section, Table, Text
+from parity.lab.run import LabReport
+from parity.report.markup import DPI, Picture, configuration, render, take_picture
+
+
+def write_lab(report: LabReport, folder: str | Path, dpi: int = DPI) -> Path:
+    """Write `report.html`, one file that needs nothing beside it, and `figures/*.png` into a folder.
+
+    A file is either the old one or the whole new one.
+
+    Returns:
+        Where the page lies.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    figures = folder / "figures"
+    try:
+        figures.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write to {str(folder)!r}: {reason}; choose a writable folder") from error
+    pictures = _pictures((block for section in report.sections for block in section.blocks), dpi)
+    for name, picture in pictures.items():
+        replace_file(figures / f"{name}.png", picture.png)
+    page = folder / "report.html"
+    replace_file(page, render_lab_page(report, pictures).encode())
+    return page
+
+
+def render_lab_page(report: LabReport, pictures: dict[str, Picture]) -> str:
+    """The HTML of the gallery, with its figures inside it."""
+    numbers = _number(block for section in report.sections for block in section.blocks)
+    sections = [
+        {
+            "name": section.name,
+            "title": section.title,
+            "introduction": to_html(section.introduction),
+            "blocks": [_block(block, pictures, numbers) for block in section.blocks],
+        }
+        for section in report.sections
+    ]
+    return render("lab.html.j2", report=report, sections=sections, configuration=configuration(report.config))
+
+
+def render_section(section: Section, dpi: int = DPI) -> str:
+    """The HTML of what one part found, with its figures inside it: what a notebook shows."""
+    pictures = _pictures(section.blocks, dpi)
+    numbers = _number(section.blocks)
+    return render("lab_section.html.j2", blocks=[_block(block, pictures, numbers) for block in section.blocks])
+
+
+def to_html(markdown: str) -> Markup:
+    """Markdown as HTML, in which HTML of the text's own is text."""
+    return Markup(MarkdownIt("commonmark", {"html": False}).render(markdown))
+
+
+def _pictures(blocks: Iterable[Block], dpi: int) -> dict[str, Picture]:
+    return {
+        plot.name: take_picture(plot.name, plot.figure, alt=plot.alt, caption=plot.caption, dpi=dpi)
+        for plot in blocks
+        if isinstance(plot, Plot)
+    }
+
+
+def _number(blocks: Iterable[Block]) -> dict[str, int]:
+    """Tables and figures are counted, each kind by itself, from 1."""
+    counts, numbers = {Table: count(1), Plot: count(1)}, {}
+    for block in blocks:
+        if not isinstance(block, Text):
+            numbers[block.name] = next(counts[type(block)])
+    return numbers
+
+
+def _block(block: Block, pictures: dict[str, Picture], numbers: dict[str, int]) -> dict[str, Any]:
+    if isinstance(block, Text):
+        return {"kind": "text", "html": to_html(block.markdown)}
+    if isinstance(block, Table):
+        return {"kind": "table", "table": block, "wordy": block.header[: block.words], "number": numbers[block.name]}
+    return {"kind": "figure", "figure": pictures[block.name], "number": numbers[block.name]}

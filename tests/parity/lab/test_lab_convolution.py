@@ -1,0 +1,69 @@
+"""Convolution reviewed: the lab's sizes, in every framework and in its own order of axes."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from lab_config import small_config
+
+from parity.backend import backend_names, load_backend
+from parity.lab import convolution
+from parity.lab.convolution import SETTINGS, output_size
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, convolution.Measured]:
+    names = [name for name in backend_names() if name != "numpy"]
+    return {name: convolution.measure(load_backend(name), small_config(name)) for name in names}
+
+
+def test_the_formula_gives_the_lab_s_sizes() -> None:
+    assert output_size(224, 5, padding=3, stride=3) == 76
+    assert output_size(574, 5) == 570
+
+
+def test_every_layer_has_the_formula_s_size(results: dict[str, convolution.Measured]) -> None:
+    assert len(SETTINGS) > 20
+    for found in results.values():
+        for setting, output in zip(SETTINGS, found.outputs, strict=True):
+            assert output.shape == (2, output_size(*setting), output_size(*setting), 4)
+
+
+def test_each_framework_has_its_own_order_of_axes(results: dict[str, convolution.Measured]) -> None:
+    shapes = {name: [large[:2] for large in found.large] for name, found in results.items()}
+    assert shapes["torch"] == [((1, 16, 76, 76), (16, 3, 5, 5)), ((8, 16, 570, 570), (16, 3, 5, 5))]
+    assert shapes["jax"] == [((1, 76, 76, 16), (5, 5, 3, 16)), ((8, 570, 570, 16), (5, 5, 3, 16))]
+
+
+def test_the_frameworks_give_the_same_values(results: dict[str, convolution.Measured]) -> None:
+    one, other = results.values()
+    # A sum of up to 75 products of normal numbers, of which none here is beyond 6, and a bias.
+    limit = 76 * np.finfo(np.float64).eps * 76 * 36
+    for a, b in zip(one.outputs, other.outputs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=limit)
+    for (_, _, a), (_, _, b) in zip(one.large, other.large, strict=True):
+        # A sum of millions of float32 values of about 9 each: rounding is independent, so its root counts.
+        assert abs(a - b) < 76 * np.finfo(np.float32).eps * 9 * np.sqrt(8 * 16 * 570 * 570)
+
+
+def test_batch_norm_over_channels_has_the_same_running_statistics(results: dict[str, convolution.Measured]) -> None:
+    one, other = results.values()
+    np.testing.assert_allclose(one.statistics, other.statistics, rtol=50 * 294 * np.finfo(np.float64).eps)
+    # Means of 0, 5, -3 and 100 with standard deviations of 1, 2, 0.1 and 10: what 294 pixels a batch and a decay of 0.9
+    # leave is within six standard deviations.
+    expected = 0.9**50 * np.array([np.zeros(4), np.ones(4)]) + (1 - 0.9**50) * np.array(
+        [[0, 5, -3, 100], [1, 4, 0.01, 100]]
+    )
+    spread = np.array([[1, 2, 0.1, 10], np.sqrt(2) * np.array([1, 4, 0.01, 100])]) * np.sqrt(0.1 / 1.9 / 294)
+    assert (np.abs(one.statistics - expected) < 6 * spread).all()
+
+
+def test_the_text_tells_a_wrong_size(results: dict[str, convolution.Measured]) -> None:
+    name, found = next(iter(results.items()))
+
+    def text(outputs: Any) -> str:
+        wrong = convolution.Measured(outputs, found.large, found.statistics, found.normalized)
+        return convolution.section({name: wrong}, small_config(), "a command").blocks[0].markdown  # type: ignore[union-attr]
+
+    assert "are all those of the formula" in text(found.outputs)
+    assert "NOT all" in text((found.outputs[0][:, 1:], *found.outputs[1:]))

@@ -1,0 +1,168 @@
+"""The whole gallery: run, page and command."""
+
+import ast
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from lab_config import small_config
+
+import parity.lab
+from parity.cli import main
+from parity.errors import InputError
+from parity.lab import PARTS, LabConfig, LabReport, Plot, Table, Text, run_lab, write_lab
+from parity.lab.page import render_section, to_html
+
+ATTACK = "<script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def report() -> LabReport:
+    """Both frameworks, and one that has nothing of what most parts need."""
+    return run_lab(small_config("jax", "torch", "numpy"), command=f"bnparity lab '{ATTACK}'")
+
+
+def test_every_part_is_there(report: LabReport) -> None:
+    names = [part.__name__.rpartition(".")[2] for part, _ in PARTS]
+    assert [section.name for section in report.sections] == names
+    for section in report.sections:
+        assert any(isinstance(block, Plot) for block in section.blocks), section.name
+        assert any(isinstance(block, Table) for block in section.blocks), section.name
+        assert any(isinstance(block, Text) for block in section.blocks), section.name
+        assert "failed" not in section.blocks[0].markdown if isinstance(section.blocks[0], Text) else True
+    assert {"jax", "torch", "flax"} <= set(report.environment)
+
+
+def test_what_fails_in_one_framework_is_said_and_the_others_are_shown(report: LabReport) -> None:
+    assert report.failures
+    assert all(", numpy: it " in failure for failure in report.failures)
+    assert not any("\n" in failure for failure in report.failures)
+
+
+def test_the_page_needs_nothing_beside_it(report: LabReport, tmp_path: Path) -> None:
+    path = write_lab(report, tmp_path / "a folder", dpi=25)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "embed", "base", "form"})
+    plots = [block.name for section in report.sections for block in section.blocks if isinstance(block, Plot)]
+    assert len(page.all("img")) == len(plots) == len(set(plots))
+    assert all(image["src"].startswith("data:image/png;base64,") and image["alt"] for image in page.all("img"))
+    assert sorted(p.stem for p in (path.parent / "figures").iterdir()) == sorted(plots)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    labels = {attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes}
+    anchors = {link["href"].removeprefix("#") for link in page.all("a") if link["href"].startswith("#")}
+    assert labels | anchors <= set(ids)
+    assert ATTACK in page.text
+    assert "SYNTHETIC DATA" in page.text
+    assert all(failure in page.text for failure in report.failures)
+
+
+def test_a_section_can_be_shown_alone(report: LabReport) -> None:
+    assert render_section(report.sections[0], dpi=25).count("<img ") == 1
+
+
+def test_markdown_cannot_bring_markup_of_its_own() -> None:
+    assert ATTACK not in to_html(f"*a* {ATTACK}")
+    assert "<em>a</em>" in to_html("*a*")
+
+
+def test_no_number_in_the_text_is_typed() -> None:
+    """Formulas in backticks aside, digits in what a section says come out of braces."""
+    typed = []
+    for path in sorted(Path(parity.lab.__file__).parent.glob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Text":
+                words = "".join(
+                    str(node.value)
+                    for argument in call.args
+                    for node in _literal_parts(argument)
+                    if isinstance(node.value, str)
+                )
+                typed += [
+                    f"{path.name}: {found}" for found in re.findall(r".{0,20}\d.{0,20}", re.sub(r"`[^`]*`", "", words))
+                ]
+    assert typed == []
+
+
+def _literal_parts(node: ast.AST) -> list[ast.Constant]:
+    """The words of an f-string, not those of its formats and expressions."""
+    if isinstance(node, ast.Constant):
+        return [node]
+    if isinstance(node, ast.JoinedStr):
+        return [part for part in node.values if isinstance(part, ast.Constant)]
+    return [part for child in ast.iter_child_nodes(node) for part in _literal_parts(child)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--framework", "caffe"), ("no framework is named 'caffe'", "jax")),
+        (("--framework", "numpy"), ("numpy", "jax")),
+        (("--dataset", "mnist"), ("'mnist'",)),
+        (("--data-dir", "nowhere"), ("nowhere",)),
+        (("--out", ""), ("--out must name a folder",)),
+        (("--out", "file/inside"), ("cannot write to --out", "file/inside")),
+        (("--depths", "3"), ("--depths",)),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it(
+    arguments: tuple[str, ...],
+    named: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert main(("lab", *arguments)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert [words for words in named if words not in err] == []
+
+
+def test_the_command_writes_the_page_and_says_where(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: LabReport
+) -> None:
+    asked: list[LabConfig] = []
+
+    def run(config: LabConfig, **options: object) -> LabReport:
+        asked.append(config)
+        return replace(report, config=config, failures=report.failures if "numpy" in config.frameworks else ())
+
+    monkeypatch.setattr(parity.lab, "run_lab", run)
+    out = tmp_path / "lab"
+    assert main(("lab", "--framework", "both", "--dataset", "synthetic", "--out", str(out))) == 0
+    assert asked == [LabConfig(frameworks=("jax", "torch"), dataset="synthetic")]
+    assert f"{out}/report.html" in capsys.readouterr().out.replace("\n", "")
+    assert (out / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seeds", 0), ("batch_sizes", (1,)), ("curvature_depths", ()), ("diagram_depths", (0,)), ("frameworks", ())],
+)
+def test_a_size_that_no_experiment_can_have_is_refused(field: str, value: object) -> None:
+    with pytest.raises(InputError, match=field):
+        LabConfig(**({"frameworks": ("jax",)} | {field: value}))  # type: ignore[arg-type]

@@ -1,0 +1,53 @@
+"""The notebook: in step with the code, and every cell of it runs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from parity.lab import PARTS
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOK = ROOT / "examples" / "lab.ipynb"
+
+SMALL = """LabConfig(
+    frameworks=("jax", "torch"), dataset="synthetic", fraction=0.1, norm_batches=20, curvature_depths=(1,),
+    curvature_samples=32, gradient_width=16, gradient_samples=32, gradient_depth=4, batch_sizes=(8, 32),
+    remedy_depths=(2,), diagram_depths=(1,), diagram_rates=LearningRates(0.01, 100, 3), seeds=1,
+)"""
+
+
+def test_it_is_what_the_script_writes(tmp_path: Path) -> None:
+    made = tmp_path / "lab.ipynb"
+    subprocess.run([sys.executable, ROOT / "scripts" / "make_notebook.py", made], check=True, capture_output=True)
+    assert NOTEBOOK.read_text() == made.read_text(), "python scripts/make_notebook.py writes it anew"
+
+
+def test_it_holds_every_parts_text() -> None:
+    found = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(found)
+    words = "\n".join(cell.source for cell in found.cells if cell.cell_type == "markdown")
+    assert [part.TITLE for part, _ in PARTS if part.TITLE not in words or part.INTRODUCTION not in words] == []
+
+
+# A kernel is a process of its own; its client leaves its sockets to the garbage collector.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::DeprecationWarning")
+def test_every_cell_runs(tmp_path: Path) -> None:
+    found = nbformat.read(NOTEBOOK, as_version=4)
+    (setup,) = (cell for cell in found.cells if "config = LabConfig" in cell.source)
+    asked = 'LabConfig(frameworks=("jax", "torch"))'
+    assert asked in setup.source
+    setup.source = "from parity.sweep import LearningRates\n" + setup.source.replace(asked, SMALL)
+    done = NotebookClient(found, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
+    kinds = {output.output_type for output in outputs}
+    assert kinds <= {"execute_result", "stream"}
+    pages = [output.data["text/html"] for output in outputs if output.output_type == "execute_result"]
+    assert len(pages) == len(PARTS)
+    assert all('<img src="data:image/png;base64,' in page for page in pages)
+    assert [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"] == []
+    assert "(1, 16, 8, 8)" in json.dumps(outputs)
