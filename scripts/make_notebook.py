@@ -34,6 +34,8 @@ experiments larger or smaller; `help(LabConfig)` says what there is.
 This file is written by `scripts/make_notebook.py`; change it there."""
 
 SETUP = """\
+from functools import partial
+
 import numpy as np
 from IPython.display import HTML
 
@@ -89,7 +91,7 @@ x, zero = np.random.default_rng(0).normal(5, [1, 10, 100], (500, 3)), np.zeros(3
 for name, backend in backends.items():
     for inputs in (x, (x - x.mean(axis=0)) / x.std(axis=0)):
         objective = backend.tools().regression_objective(inputs, np.zeros(500))
-        print(name, largest_eigenvalue(lambda v: objective.hessian_vector_product(zero, v), 3).value)""",
+        print(name, largest_eigenvalue(partial(objective.hessian_vector_product, zero), 3).value)""",
         RUN,
     ),
     step_size: (
