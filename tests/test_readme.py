@@ -24,7 +24,7 @@ def test_every_room_that_it_names_exists() -> None:
 def test_every_python_example_runs(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     examples = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(examples) == 4
+    assert len(examples) == 5
     from bntorch import MultiLayerPerceptron
 
     for example in examples:
