@@ -1,5 +1,6 @@
 """The sweep's phase diagram: what becomes of a network, by its depth and learning rate."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,20 +10,23 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 
 from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
-from parity.lab.config import LabConfig
+from parity.lab.config import LabConfig, lab_data
 from parity.lab.drawing import lab_sheet
+from parity.machine import usable_cores
 from parity.report.style import batch_norm_words, log_ticks, page_style, plain
-from parity.sweep import Outcome, Status, SweepConfig, SweepReport, sweep
+from parity.sweep import Group, Outcome, Status, SweepConfig, Threshold, Trial
+from parity.sweep.ahead import compiling_ahead
+from parity.sweep.classify import find_threshold
+from parity.sweep.train import train
 
 TITLE = "Depth by learning rate"
 INTRODUCTION = """\
 The sweep, seen from above: a cell is a training of one network at one learning rate, a row a depth. What became of it is its
 colour: trained, and to which loss; stuck, that is finite but no better than a network that ignores its input; or diverged, by
 a number that is not finite or a loss far above its start. The border between trained and failed is the divergent learning
-rate, which the sweep then bisects until it is known to a tenth."""
+rate. The sweep bisects it, from a coarser grid; here the grid is fine, and the border is seen whole."""
 
 PASSES = 1
 SCALE = colormaps["viridis_r"]
@@ -32,13 +36,25 @@ _WORDS = {Status.STUCK: "stuck", Status.DIVERGED: "diverged", Status.ERROR: "cra
 
 @dataclass(frozen=True)
 class Measured:
-    """The sweep of one framework."""
+    """The grid of one framework.
 
-    report: SweepReport
+    Args:
+        trials: of each depth, with and without batch norm, in the order of the learning rates.
+        label_entropy: the loss of a network that ignores its input, in nats.
+    """
+
+    trials: Mapping[Group, Sequence[Trial]]
+    label_entropy: float
+
+    def thresholds(self) -> dict[Group, Threshold]:
+        """The boundary between training and failing, where the grid holds it."""
+        found = {group: find_threshold(group, trials) for group, trials in self.trials.items()}
+        return {group: threshold for group, threshold in found.items() if threshold is not None}
 
 
 def measure(backend: Any, config: LabConfig) -> Measured:
-    """Sweep learning rates and depths in one framework, with and without batch norm."""
+    """Train every learning rate of the grid at every depth, with and without batch norm."""
+    data = lab_data(config.dataset, config.data_dir, config.fraction)
     sweep_config = SweepConfig(
         frameworks=(backend.name,),
         depths=config.diagram_depths,
@@ -46,28 +62,37 @@ def measure(backend: Any, config: LabConfig) -> Measured:
         num_passes=PASSES,
         dataset=config.dataset,
         fraction=config.fraction,
+        population_size=-(-config.diagram_rates.count // usable_cores()),
     )
-    return Measured(sweep(sweep_config, data_dir=config.data_dir or None))
+    families, trials = sweep_config.families(), {}
+    jobs = [(sweep_config, family) for family in families]
+    with compiling_ahead(jobs, {backend.name: backend}, data, evaluated_on=()) as wait_for:
+        for family in families:
+            wait_for(sweep_config, family)
+            wanted = {group: config.diagram_rates.values() for group in family}
+            trained = train(backend, sweep_config, wanted, data, evaluated_on=())
+            trials |= {group: tuple(found.values()) for group, found in trained.items()}
+    return Measured(trials, data.label_entropy)
 
 
 def divergent(results: Results) -> dict[tuple[str, int, bool], float | None]:
     """The smallest divergent learning rate by framework, depth and batch norm; None where none failed, or none trained."""
     return {
-        (t.group.framework, t.group.depth, t.group.batch_norm): t.smallest_divergent
+        (group.framework, group.depth, group.batch_norm): threshold.smallest_divergent
         for result in results.values()
-        for t in result.report.thresholds
+        for group, threshold in result.thresholds().items()
     }
 
 
 def section(results: Results, config: LabConfig, command: str) -> Section:
     """What was found."""
     found, names = divergent(results), list(results)
-    trials = [trial for result in results.values() for trial in result.report.trials]
+    trials = [trial for result in results.values() for own in result.trials.values() for trial in own]
     counts = {status: sum(trial.status is status for trial in trials) for status in Status}
     rows = []
     for depth in config.diagram_depths:
-        cells = [_threshold_words(results[name].report, depth, on) for on in (False, True) for name in names]
-        rows.append((str(depth), *cells))
+        found_here = [_threshold_words(results[name], depth, on) for on in (False, True) for name in names]
+        rows.append((str(depth), *found_here))
     header = ("depth", *(f"{name}, {batch_norm_words(on)}" for on in (False, True) for name in names))
     blocks = (
         Text(
@@ -87,8 +112,8 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     return Section("phase_diagram", TITLE, INTRODUCTION, blocks)
 
 
-def _threshold_words(report: SweepReport, depth: int, on: bool) -> str:
-    (threshold,) = (t for t in report.thresholds if (t.group.depth, t.group.batch_norm) == (depth, on))
+def _threshold_words(found: Measured, depth: int, on: bool) -> str:
+    (threshold,) = (t for g, t in found.thresholds().items() if (g.depth, g.batch_norm) == (depth, on))
     if threshold.outcome is Outcome.BRACKETED:
         return f"{threshold.smallest_divergent:.3g}"
     return "none failed" if threshold.outcome is Outcome.NONE_FAILED else "none trained"
@@ -107,28 +132,22 @@ def _comparison(found: dict[tuple[str, int, bool], float | None], config: LabCon
     return f"Where both have one, the divergent learning rate with batch norm is {low:.2g} to {high:.2g} times that without."
 
 
-def cells(report: SweepReport, config: LabConfig, on: bool) -> NDArray[np.object_]:
-    """The trials of the grid, with or without batch norm, shape (depths, learning rates)."""
-    rates = config.diagram_rates.values()
-    found = np.full((len(config.diagram_depths), len(rates)), None, object)
-    for trial in report.trials:
-        if trial.group.batch_norm is on and trial.learning_rate in rates:  # the others are the bisection's
-            found[config.diagram_depths.index(trial.group.depth), rates.index(trial.learning_rate)] = trial
-    return found
+def cells(found: Measured, config: LabConfig, on: bool) -> list[Sequence[Trial]]:
+    """The trials with or without batch norm: a row for each depth, a column for each learning rate."""
+    by_depth = {group.depth: trials for group, trials in found.trials.items() if group.batch_norm is on}
+    return [by_depth[depth] for depth in config.diagram_depths]
 
 
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
-    report = next(iter(results.values())).report
-    losses = [
-        t.final_loss for r in results.values() for t in r.report.trials if t.status is Status.TRAINED and t.final_loss
-    ]
-    norm = LogNorm(max(min(losses, default=1.0), 1e-3), report.label_entropy)
+    trials = [trial for result in results.values() for own in result.trials.values() for trial in own]
+    losses = [trial.final_loss for trial in trials if trial.status is Status.TRAINED and trial.final_loss]
+    norm = LogNorm(max(min(losses, default=1.0), 1e-3), next(iter(results.values())).label_entropy)
     handles: list[Any] = [
         Patch(facecolor=color, label=_WORDS[status]) for status, color in _COLORS.items() if status is not Status.ERROR
     ]
     handles.append(Line2D([], [], color="black", linewidth=1.5, label="divergent learning rate"))
     setting = (
-        f"data set: {report.dataset}, {config.fraction:.0%} of its training set; width 64, batches of 32, plain SGD, "
+        f"data set: {config.dataset}, {config.fraction:.0%} of its training set; width 64, batches of 32, plain SGD, "
         f"{PASSES} pass, seed 0"
     )
     row_height = 0.21 * len(config.diagram_depths) + 0.75
@@ -140,7 +159,7 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
             for column, on in enumerate((False, True)):
                 bottom = (len(results) - 1 - row) * row_height
                 axes = sheet.axes(column * (width + 0.3), bottom, width, row_height - 0.75)
-                _draw_cells(axes, result.report, config, on, norm)
+                _draw_cells(axes, result, config, on, norm)
                 axes.set_title(f"{plain(name)}, {batch_norm_words(on)}", loc="left", fontsize=9.5)
                 if column == 0:
                     axes.set_ylabel("depth")
@@ -152,18 +171,18 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
     return sheet.figure
 
 
-def _draw_cells(axes: Axes, report: SweepReport, config: LabConfig, on: bool, norm: LogNorm) -> None:
+def _draw_cells(axes: Axes, result: Measured, config: LabConfig, on: bool, norm: LogNorm) -> None:
     rates, depths = np.array(config.diagram_rates.values()), config.diagram_depths
     half = (rates[-1] / rates[0]) ** (0.5 / max(len(rates) - 1, 1))
-    edges, found = np.array([*(rates / half), rates[-1] * half]), cells(report, config, on)
-    colors = np.ones((*found.shape, 3))
-    for place, trial in np.ndenumerate(found):
-        if trial is not None:
-            colors[place] = to_rgb(_COLORS.get(trial.status) or SCALE(norm(trial.final_loss)))
+    edges = np.array([*(rates / half), rates[-1] * half])
+    colors = [
+        [to_rgb(_COLORS.get(trial.status) or SCALE(norm(trial.final_loss))) for trial in row]
+        for row in cells(result, config, on)
+    ]
     axes.pcolormesh(edges, np.arange(len(depths) + 1) - 0.5, colors)
-    for threshold in report.thresholds:
-        if threshold.group.batch_norm is on and threshold.smallest_divergent:
-            row = depths.index(threshold.group.depth)
+    for group, threshold in result.thresholds().items():
+        if group.batch_norm is on and threshold.smallest_divergent:
+            row = depths.index(group.depth)
             axes.plot([threshold.smallest_divergent] * 2, [row - 0.5, row + 0.5], color="black", linewidth=1.5)
     axes.set_xscale("log")
     axes.set_xlim(edges[0], edges[-1])

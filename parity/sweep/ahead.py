@@ -9,7 +9,7 @@ from parity.backend import Backend
 from parity.data import StandardizedData
 from parity.machine import usable_cores
 from parity.sweep.grid import Group, SweepConfig
-from parity.sweep.lanes import pad_lanes, working_dtype
+from parity.sweep.lanes import BOTH, EvaluatedOn, pad_lanes, samples_of, working_dtype
 from parity.sweep.memory import fitting
 
 Family = Sequence[Group]
@@ -19,7 +19,7 @@ MOST_AT_ONCE = 8  # programs; each takes memory to compile
 
 @contextmanager
 def compiling_ahead(
-    jobs: Iterable[Job], backends: Mapping[str, Backend], data: StandardizedData
+    jobs: Iterable[Job], backends: Mapping[str, Backend], data: StandardizedData, evaluated_on: EvaluatedOn = BOTH
 ) -> Iterator[Callable[[SweepConfig, Family], None]]:
     """Compile what families will run, in their order, on all cores but one.
 
@@ -30,6 +30,7 @@ def compiling_ahead(
         jobs: families that will be trained, each with the sweep that it belongs to.
         backends: by name; those that have no `lower_ahead` compile when they must.
         data: that is trained on.
+        evaluated_on: the sets on which it is evaluated.
 
     Yields:
         A function that waits until what a family of a sweep needs is compiled. What fails here fails again where it is
@@ -38,7 +39,8 @@ def compiling_ahead(
     tracer, compilers = ThreadPoolExecutor(1), ThreadPoolExecutor(max(1, min(usable_cores() - 1, MOST_AT_ONCE)))
 
     def trace(config: SweepConfig, family: Family) -> list[Future[Any]]:
-        return [compilers.submit(program) for program in _lower(backends[family[0].framework], config, family, data)]
+        backend = backends[family[0].framework]
+        return [compilers.submit(program) for program in _lower(backend, config, family, data, evaluated_on)]
 
     traced = {job: tracer.submit(trace, *job) for job in jobs if hasattr(backends[job[1][0].framework], "lower_ahead")}
 
@@ -55,7 +57,9 @@ def compiling_ahead(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _lower(backend: Any, config: SweepConfig, family: Family, data: StandardizedData) -> list[Callable[[], Any]]:
+def _lower(
+    backend: Any, config: SweepConfig, family: Family, data: StandardizedData, evaluated_on: EvaluatedOn
+) -> list[Callable[[], Any]]:
     first = next(iter(fitting(backend, config, family, len(data.train_labels))))
     lanes = pad_lanes(backend, config, len(first))
     return backend.lower_ahead(
@@ -65,5 +69,5 @@ def _lower(backend: Any, config: SweepConfig, family: Family, data: Standardized
         samples=len(data.train_labels),
         dtype=working_dtype(backend, config),
         batch_size=config.batch_size,
-        evaluated=(len(data.train_labels), len(data.test_labels)),
+        evaluated=tuple(len(samples_of(data, name)[1]) for name in evaluated_on),
     )

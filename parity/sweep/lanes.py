@@ -1,10 +1,19 @@
-"""How many lanes a backend trains at once."""
+"""What a backend is asked to train at once, and on what it is evaluated."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from parity.backend import Backend
+from parity.data import StandardizedData
 from parity.spec import DType
 from parity.sweep.grid import SweepConfig
+from parity.weights import Array
+
+Samples = Literal["train", "test"]
+EvaluatedOn = Sequence[Samples]
+BOTH: EvaluatedOn = ("train", "test")
 
 
 def lanes_at_work(backend: Any, config: SweepConfig, groups: int) -> int:
@@ -23,3 +32,8 @@ def working_dtype(backend: Backend, config: SweepConfig) -> DType:
     """What a sweep trains in: float32, or what the backend has in its place."""
     dtype: DType = config.train_spec(0).dtype
     return dtype if dtype in backend.dtypes else backend.dtypes[0]
+
+
+def samples_of(data: StandardizedData, name: Samples) -> tuple[Array, NDArray]:
+    """Inputs and labels of one of the two sets."""
+    return (data.train_inputs, data.train_labels) if name == "train" else (data.test_inputs, data.test_labels)

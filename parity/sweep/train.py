@@ -13,7 +13,7 @@ from parity.data import IndexStream, Masks, MaskStream, StandardizedData, mask_a
 from parity.spec import DType
 from parity.sweep.classify import classify, final_loss, first_offense
 from parity.sweep.grid import Group, SweepConfig
-from parity.sweep.lanes import pad_lanes, working_dtype
+from parity.sweep.lanes import BOTH, EvaluatedOn, pad_lanes, samples_of, working_dtype
 from parity.sweep.memory import fitting
 from parity.sweep.records import Status, Trial
 from parity.weights import Array, draw_weights
@@ -30,6 +30,7 @@ def train(
     wanted: Wanted,
     data: StandardizedData,
     tick: Callable[[float], None] = lambda share: None,
+    evaluated_on: EvaluatedOn = BOTH,
 ) -> Trained:
     """Train groups that share a network, and say how each of their trials ended.
 
@@ -42,6 +43,7 @@ def train(
         wanted: the learning rates of each group; the groups differ in their seeds only.
         data: the training subsample and the test set.
         tick: is told the share of the updates that have been made.
+        evaluated_on: the sets on which what has not diverged is evaluated in the end.
     """
     parts = list(fitting(backend, config, list(wanted), len(data.train_labels)))
     trained: Trained = {}
@@ -50,19 +52,26 @@ def train(
         def told(share: float, number: int = number) -> None:
             tick((number + share) / len(parts))
 
-        trained |= _train_together(backend, config, {group: wanted[group] for group in groups}, data, told)
+        own = {group: wanted[group] for group in groups}
+        trained |= _train_together(backend, config, own, data, told, evaluated_on)
     return trained
 
 
 def _train_together(
-    backend: Backend, config: SweepConfig, wanted: Wanted, data: StandardizedData, tick: Callable[[float], None]
+    backend: Backend,
+    config: SweepConfig,
+    wanted: Wanted,
+    data: StandardizedData,
+    tick: Callable[[float], None],
+    evaluated_on: EvaluatedOn,
 ) -> Trained:
     try:
-        return _Training(backend, config, wanted, data).run(tick)
+        return _Training(backend, config, wanted, data, evaluated_on).run(tick)
     except Exception as error:  # whatever a framework raises, the other groups go on
         if len(wanted) > 1:
             return {
-                group: _train_together(backend, config, {group: wanted[group]}, data, tick)[group] for group in wanted
+                group: _train_together(backend, config, {group: wanted[group]}, data, tick, evaluated_on)[group]
+                for group in wanted
             }
         message = " ".join(f"{type(error).__name__}: {error}".split())
         return {
@@ -104,7 +113,15 @@ class _Training:
     trained beside it. A backend that knows of no lanes has a population for each.
     """
 
-    def __init__(self, backend: Backend, config: SweepConfig, wanted: Wanted, data: StandardizedData) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        config: SweepConfig,
+        wanted: Wanted,
+        data: StandardizedData,
+        evaluated_on: EvaluatedOn = BOTH,
+    ) -> None:
+        self._evaluated_on = evaluated_on
         self._backend, self._config, self._data, self._groups = backend, config, data, len(wanted)
         group = next(iter(wanted))
         self._spec = config.model_spec(group)
@@ -212,16 +229,11 @@ class _Training:
     def _evaluate(self, lanes: Sequence[Lane], population: Population) -> None:
         if all(member.has_diverged() for _, member in self._slots(lanes)):
             return
-        data = self._data
-        train = population.evaluate(data.train_inputs, data.train_labels)
-        test = population.evaluate(data.test_inputs, data.test_labels)
-        for slot, member in self._slots(lanes):
-            member.evaluated = {
-                "train_loss": float(train.loss[slot]),
-                "train_accuracy": float(train.accuracy[slot]),
-                "test_loss": float(test.loss[slot]),
-                "test_accuracy": float(test.accuracy[slot]),
-            }
+        for name in self._evaluated_on:
+            found = population.evaluate(*samples_of(self._data, name))
+            for slot, member in self._slots(lanes):
+                member.evaluated[f"{name}_loss"] = float(found.loss[slot])
+                member.evaluated[f"{name}_accuracy"] = float(found.accuracy[slot])
 
 
 def _fill_lanes(members: Sequence[_Member], config: SweepConfig) -> list[Lane]:
