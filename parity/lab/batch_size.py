@@ -28,7 +28,7 @@ Here every batch size sees the same number of samples, so small batches make mor
 a grid. The *gap* is the mean loss in evaluation mode less that in training mode, of the same weights on the same training
 samples."""
 
-DEPTH, PASSES = 3, 1
+DEPTH, SAMPLES_SEEN = 3, 3000
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 GAP_SAMPLES = 512
 
@@ -68,7 +68,7 @@ def _outcome(backend: Any, data: StandardizedData, size: int, on: bool, seeds: i
     spec, count = ModelSpec(num_hidden_layers=DEPTH, use_batch_norm=on), len(data.train_labels)
     states = [draw_weights(spec, seed) for seed in range(seeds) for _ in RATES]
     streams = [IndexStream(count, size, seed) for seed in range(seeds)]
-    batches = np.concatenate([np.stack([stream.next_pass() for stream in streams]) for _ in range(PASSES)], axis=1)
+    batches = np.stack([stream.next_pass() for stream in streams])[:, : max(1, round(SAMPLES_SEEN / size))]
     population = backend.population(
         spec, states, RATES * seeds, data.train_inputs, data.train_labels, "float32", lanes=seeds
     )
@@ -141,8 +141,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
     styles = series_styles(results, (False, True))
     handles = [Line2D([], [], color=s.color, marker=s.marker, linestyle=s.dash, label=s.label) for s in styles.values()]
-    samples = PASSES * len(lab_data(config.dataset, config.data_dir, config.fraction).train_labels)
-    setting = f"data set: {config.dataset}; depth {DEPTH}, width 64, plain SGD, about {samples:,} samples seen, {config.seeds} seeds"
+    setting = f"data set: {config.dataset}; depth {DEPTH}, width 64, plain SGD, {SAMPLES_SEEN:,} samples seen, {config.seeds} seeds"
     sheet = lab_sheet("Small batches and batch norm", setting, command, 3.0, handles)
     left, right = panels(sheet, 2, ("test accuracy", "evaluation loss less training loss (nats)"))
     for (name, on), style in styles.items():

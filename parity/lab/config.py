@@ -38,16 +38,16 @@ class LabConfig:
     data_dir: str = ""
     fraction: float = 0.1
     norm_batches: int = 1000
-    curvature_depths: tuple[int, ...] = (1, 2, 4, 8, 16)
+    curvature_depths: tuple[int, ...] = (1, 2, 4, 8)
     curvature_samples: int = 256
     gradient_width: int = 512
     gradient_samples: int = 512
     gradient_depth: int = 16
     batch_sizes: tuple[int, ...] = (2, 4, 8, 16, 32, 64, 128)
     remedy_depths: tuple[int, ...] = (10, 25, 50)
-    diagram_depths: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
+    diagram_depths: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 10, 16)
     diagram_rates: LearningRates = field(default_factory=lambda: LearningRates(0.01, 100.0, 41))
-    seeds: int = 3
+    seeds: int = 2
 
     def __post_init__(self) -> None:
         if not self.frameworks:

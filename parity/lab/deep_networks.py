@@ -1,21 +1,24 @@
 """Deep networks, and what helps them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
 
+from parity.data import IndexStream, MaskStream, StandardizedData, mask_arguments
 from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
 from parity.lab.config import LabConfig, lab_data
 from parity.lab.drawing import COLORS, MARKERS, lab_sheet
 from parity.report.panels import PanelGrid, depth_words, learning_rate_axis
 from parity.report.style import page_style, plain
-from parity.spec import BlockOrder, Initialization
-from parity.sweep import LearningRates, Status, SweepConfig
+from parity.spec import BlockOrder, Initialization, ModelSpec
+from parity.sweep import Status
 from parity.sweep.ahead import compiling_ahead
-from parity.sweep.train import train
+from parity.sweep.classify import classify
+from parity.weights import draw_weights
 
 TITLE = "Deep networks and their remedies"
 INTRODUCTION = """\
@@ -34,7 +37,8 @@ and the gradient's on its way back, until neither tells anything. What is held t
 Dropout's masks come from one NumPy stream, so both frameworks drop the same units, and the numbers can be compared."""
 
 PASSES = 1
-RATES = LearningRates(0.01, 3.162277660168379, 6)  # half decades
+RATES = tuple(float(rate) for rate in np.geomspace(0.01, 10**0.5, 6))  # half decades
+BATCH_SIZE = 32
 TEST_SAMPLES = 4000
 FIXED_RATE = 0.1
 
@@ -46,12 +50,16 @@ class Remedy:
     Args:
         name: in words.
         batch_norm: whether it has batch norm.
-        options: of `SweepConfig`, where they differ from the lab's.
+        options: of `ModelSpec`, where they differ from the lab's.
     """
 
     name: str
     batch_norm: bool
     options: Mapping[str, Any]
+
+    def spec(self, depth: int) -> ModelSpec:
+        """The network of so many hidden layers."""
+        return ModelSpec(num_hidden_layers=depth, use_batch_norm=self.batch_norm, **self.options)
 
 
 REMEDIES = (
@@ -72,12 +80,10 @@ class Curve:
 
     Args:
         accuracy: on the test set; NaN where training diverged.
-        loss: final training loss; NaN where training diverged.
         trained: whether it is below that of a network that ignores its input.
     """
 
     accuracy: tuple[float, ...]
-    loss: tuple[float, ...]
     trained: tuple[bool, ...]
 
     @property
@@ -91,49 +97,71 @@ Measured = Mapping[tuple[int, str], Curve]
 
 
 def measure(backend: Any, config: LabConfig) -> Measured:
-    """Train every network at every learning rate; the programs of the next are compiled meanwhile."""
+    """Train every network at every learning rate; the programs of the next are compiled meanwhile.
+
+    Networks that differ in their initial weights alone are one population.
+    """
     data = lab_data(config.dataset, config.data_dir, config.fraction)
     some = slice(TEST_SAMPLES)
     data = replace(data, test_inputs=data.test_inputs[some], test_labels=data.test_labels[some])
-    jobs = [
-        (remedy, sweep_config, family)
-        for remedy in REMEDIES
-        for sweep_config in [_sweep_config(backend, config, remedy)]
-        for family in sweep_config.families()
-    ]
-    found = {}
-    ahead = compiling_ahead([job[1:] for job in jobs], {backend.name: backend}, data, evaluated_on=("test",))
-    with ahead as wait_for:
-        for remedy, sweep_config, family in jobs:
-            wait_for(sweep_config, family)
-            (group,) = family
-            trained = train(backend, sweep_config, {group: RATES.values()}, data, evaluated_on=("test",))
-            trials = trained[group].values()
-            found[group.depth, remedy.name] = Curve(
-                tuple(np.nan if t.test_accuracy is None else t.test_accuracy for t in trials),
-                tuple(np.nan if t.final_loss is None else t.final_loss for t in trials),
-                tuple(t.status is Status.TRAINED for t in trials),
-            )
+    jobs = {(depth, place): (depth, alike) for place, alike in enumerate(_alike()) for depth in config.remedy_depths}
+    found: dict[tuple[int, str], Curve] = {}
+    with compiling_ahead({key: partial(_lower, backend, *job, data) for key, job in jobs.items()}) as wait_for:
+        for key, (depth, alike) in jobs.items():
+            wait_for(key)
+            found |= {(depth, name): curve for name, curve in _train(backend, depth, alike, data).items()}
     return found
 
 
-def _sweep_config(backend: Any, config: LabConfig, remedy: Remedy) -> SweepConfig:
-    return SweepConfig(
-        frameworks=(backend.name,),
-        depths=config.remedy_depths,
-        batch_norm=(remedy.batch_norm,),
-        learning_rates=RATES,
-        num_passes=PASSES,
-        dataset=config.dataset,
-        fraction=config.fraction,
-        population_size=RATES.count,  # one lane: another framework has the other cores
-        **remedy.options,
+def _alike() -> list[list[Remedy]]:
+    """The remedies, those alike that differ in their initial weights alone: they are one program."""
+    found: dict[Any, list[Remedy]] = {}
+    for remedy in REMEDIES:
+        options = {name: value for name, value in remedy.options.items() if name != "initialization"}
+        found.setdefault((remedy.batch_norm, *sorted(options.items())), []).append(remedy)
+    return list(found.values())
+
+
+def _lower(backend: Any, depth: int, alike: Sequence[Remedy], data: StandardizedData) -> Sequence[Callable[[], Any]]:
+    if not hasattr(backend, "lower_ahead"):
+        return []
+    return backend.lower_ahead(
+        alike[0].spec(depth),
+        members=len(alike) * len(RATES),
+        lanes=1,
+        samples=len(data.train_labels),
+        dtype="float32",
+        batch_size=BATCH_SIZE,
+        evaluated=(len(data.test_labels),),
     )
+
+
+def _train(backend: Any, depth: int, alike: Sequence[Remedy], data: StandardizedData) -> dict[str, Curve]:
+    """The curves of remedies whose networks are one program, by name."""
+    count, states = len(data.train_labels), []
+    for remedy in alike:
+        states += [draw_weights(remedy.spec(depth), 0)] * len(RATES)
+    spec = alike[0].spec(depth)
+    inputs, labels = data.train_inputs, data.train_labels
+    population = backend.population(spec, states, RATES * len(alike), inputs, labels, "float32", lanes=1)
+    batches = np.concatenate([IndexStream(count, BATCH_SIZE, 0).next_pass() for _ in range(PASSES)])
+    masks = MaskStream(spec, BATCH_SIZE, 0).next_updates(len(batches)) if spec.dropout_rate else None
+    record = population.run_pass(batches[None], **mask_arguments(None if masks is None else masks[None]))
+    accuracy = population.evaluate(data.test_inputs, data.test_labels).accuracy
+    curves = {}
+    for number, remedy in enumerate(alike):
+        own = range(number * len(RATES), (number + 1) * len(RATES))
+        statuses = [classify(record.losses[:, i], record.finite[:, i], data.label_entropy) for i in own]
+        curves[remedy.name] = Curve(
+            tuple(np.nan if s is Status.DIVERGED else float(accuracy[i]) for i, s in zip(own, statuses, strict=True)),
+            tuple(status is Status.TRAINED for status in statuses),
+        )
+    return curves
 
 
 def section(results: Results, config: LabConfig, command: str) -> Section:
     """What was found."""
-    names, fixed = list(results), int(np.argmin(np.abs(np.array(RATES.values()) - FIXED_RATE)))
+    names, fixed = list(results), int(np.argmin(np.abs(np.array(RATES) - FIXED_RATE)))
     rows = []
     for remedy in REMEDIES:
         for name, result in results.items():
@@ -141,7 +169,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             for depth in config.remedy_depths:
                 curve: Curve = result[depth, remedy.name]
                 best = (
-                    f"{curve.accuracy[curve.best]:.3f} at {RATES.values()[curve.best]:.3g}"
+                    f"{curve.accuracy[curve.best]:.3f} at {RATES[curve.best]:.3g}"
                     if any(curve.trained)
                     else "none trained"
                 )
@@ -149,7 +177,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             rows.append((remedy.name, name, *cells))
     header = ["remedy", "framework"]
     for depth in config.remedy_depths:
-        header += [f"depth {depth}, at {RATES.values()[fixed]:.3g}", f"depth {depth}, at its best rate"]
+        header += [f"depth {depth}, at {RATES[fixed]:.3g}", f"depth {depth}, at its best rate"]
     blocks = (
         Text(" ".join(_sentence(results, depth) for depth in config.remedy_depths)),
         Plot(
@@ -186,7 +214,7 @@ def _sentence(results: Results, depth: int) -> str:
     best = curves[helped[0]]
     words = (
         f"At depth {depth} the best is *{helped[0]}*, at {best.accuracy[best.best]:.3f} with a learning rate of "
-        f"{RATES.values()[best.best]:.3g}"
+        f"{RATES[best.best]:.3g}"
     )
     return words + (
         f"; at no learning rate does training begin with {listed([f'*{name}*' for name in lost])}."
@@ -198,19 +226,18 @@ def _sentence(results: Results, depth: int) -> str:
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
     looks = {remedy.name: (COLORS[i], MARKERS[i]) for i, remedy in enumerate(REMEDIES)}
     handles = [Line2D([], [], color=c, marker=m, markersize=5, label=plain(name)) for name, (c, m) in looks.items()]
-    setting = f"data set: {config.dataset}, {config.fraction:.0%} of its training set; width 64, batches of 32, {PASSES} pass, seed 0"
+    setting = f"data set: {config.dataset}, {config.fraction:.0%} of its training set; width 64, batches of {BATCH_SIZE}, {PASSES} pass, seed 0"
     grid = PanelGrid(config.remedy_depths, depth_words, most_columns=3, panel=(3.0, 2.6))
     sheet = lab_sheet("What helps a deep network", setting, command, grid.height, handles, width=grid.width())
-    rates = RATES.values()
     with page_style():
         for depth, (axes,) in grid.draw(sheet).items():
             for index, result in enumerate(results.values()):
                 for name, (color, marker) in looks.items():
                     line: Any = {} if index == 0 else {"linestyle": "none", "markerfacecolor": "none", "markersize": 8}
                     axes.plot(
-                        rates, result[depth, name].accuracy, color=color, marker=marker, **({"markersize": 4} | line)
+                        RATES, result[depth, name].accuracy, color=color, marker=marker, **({"markersize": 4} | line)
                     )
-            learning_rate_axis(axes, rates[0], rates[-1])
+            learning_rate_axis(axes, RATES[0], RATES[-1])
             axes.set_ylim(0, 0.9)
             axes.axhline(0.1, color="#6B6B6B", linewidth=0.8, linestyle="--")
             axes.set_xlabel("learning rate (log scale)")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from parity.lab.drawing import lab_sheet
 from parity.machine import usable_cores
 from parity.report.style import batch_norm_words, log_ticks, page_style, plain
 from parity.sweep import Group, Outcome, Status, SweepConfig, Threshold, Trial
-from parity.sweep.ahead import compiling_ahead
+from parity.sweep.ahead import compiling_ahead, lower_family
 from parity.sweep.classify import find_threshold
 from parity.sweep.train import train
 
@@ -65,10 +66,10 @@ def measure(backend: Any, config: LabConfig) -> Measured:
         population_size=-(-config.diagram_rates.count // usable_cores()),
     )
     families, trials = sweep_config.families(), {}
-    jobs = [(sweep_config, family) for family in families]
-    with compiling_ahead(jobs, {backend.name: backend}, data, evaluated_on=()) as wait_for:
+    lowerings = {family: partial(lower_family, backend, sweep_config, family, data, ()) for family in families}
+    with compiling_ahead(lowerings) as wait_for:
         for family in families:
-            wait_for(sweep_config, family)
+            wait_for(family)
             wanted = {group: config.diagram_rates.values() for group in family}
             trained = train(backend, sweep_config, wanted, data, evaluated_on=())
             trials |= {group: tuple(found.values()) for group, found in trained.items()}
@@ -176,7 +177,7 @@ def _draw_cells(axes: Axes, result: Measured, config: LabConfig, on: bool, norm:
     half = (rates[-1] / rates[0]) ** (0.5 / max(len(rates) - 1, 1))
     edges = np.array([*(rates / half), rates[-1] * half])
     colors = [
-        [to_rgb(_COLORS.get(trial.status) or SCALE(norm(trial.final_loss))) for trial in row]
+        [to_rgb(_COLORS.get(trial.status) or SCALE(norm(trial.final_loss or 0.0))) for trial in row]
         for row in cells(result, config, on)
     ]
     axes.pcolormesh(edges, np.arange(len(depths) + 1) - 0.5, colors)

@@ -125,13 +125,12 @@ def _section(part: Any, results: Results, config: LabConfig, command: str, found
 
 @contextmanager
 def _open(config: LabConfig) -> Iterator[dict[str, Side]]:
+    threads = max(1, usable_cores() // len(config.frameworks))  # they run side by side
     with ExitStack() as stack:
         yield {
             name: stack.enter_context(
                 open_side(
-                    SideSpec(
-                        target=name, threads=usable_cores(), time_limit=TIME_LIMIT, settings=SPIN, whole_machine=True
-                    )
+                    SideSpec(target=name, threads=threads, time_limit=TIME_LIMIT, settings=SPIN, whole_machine=True)
                 )
             )
             for name in config.frameworks

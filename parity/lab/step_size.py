@@ -35,7 +35,7 @@ learning rate suits both."""
 DEEP = 50  # the lab's deepest network
 GROWTH = float(np.sqrt(np.pi / (np.pi - 1)))
 TRACED_DEPTH, TRACED_RATE = 4, 0.1
-TRACED = (0, 5, 10, 20, 40, 80, 120, 160)  # updates
+TRACED = (0, 10, 20, 40, 80, 160)  # updates
 ORDERS = {
     "Linear, BatchNorm, ReLU": BlockOrder.NORM_FIRST,
     "Linear, ReLU, BatchNorm (the lab's)": BlockOrder.ACTIVATION_FIRST,

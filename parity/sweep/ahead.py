@@ -1,52 +1,46 @@
-"""Compiling ahead: while a family of a sweep trains, what the next ones will run is compiled."""
+"""Compiling ahead: while one thing trains, what the next ones will run is compiled."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
-from parity.backend import Backend
 from parity.data import StandardizedData
 from parity.machine import usable_cores
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.lanes import BOTH, EvaluatedOn, pad_lanes, samples_of, working_dtype
 from parity.sweep.memory import fitting
 
-Family = Sequence[Group]
-Job = tuple[SweepConfig, Family]
+Lowering = Callable[[], Sequence[Callable[[], Any]]]
+"""Traces programs; each of those that it gives is compiled by a call."""
+
 MOST_AT_ONCE = 8  # programs; each takes memory to compile
 
 
 @contextmanager
-def compiling_ahead(
-    jobs: Iterable[Job], backends: Mapping[str, Backend], data: StandardizedData, evaluated_on: EvaluatedOn = BOTH
-) -> Iterator[Callable[[SweepConfig, Family], None]]:
-    """Compile what families will run, in their order, on all cores but one.
+def compiling_ahead(lowerings: Mapping[Any, Lowering]) -> Iterator[Callable[[Hashable], None]]:
+    """Compile what will be run, in its order, on all cores but one.
 
     Programs are traced in one thread, since that is work of the interpreter, and compiled in others. When the context
     ends, what has not begun is left.
 
     Args:
-        jobs: families that will be trained, each with the sweep that it belongs to.
-        backends: by name; those that have no `lower_ahead` compile when they must.
-        data: that is trained on.
-        evaluated_on: the sets on which it is evaluated.
+        lowerings: by any key.
 
     Yields:
-        A function that waits until what a family of a sweep needs is compiled. What fails here fails again where it is
-        needed, and is told there.
+        A function that waits until what a key stands for is compiled; a key of which nothing is known needs nothing.
+        What fails here fails again where it is needed, and is told there.
     """
     tracer, compilers = ThreadPoolExecutor(1), ThreadPoolExecutor(max(1, min(usable_cores() - 1, MOST_AT_ONCE)))
 
-    def trace(config: SweepConfig, family: Family) -> list[Future[Any]]:
-        backend = backends[family[0].framework]
-        return [compilers.submit(program) for program in _lower(backend, config, family, data, evaluated_on)]
+    def trace(lowering: Lowering) -> list[Future[Any]]:
+        return [compilers.submit(program) for program in lowering()]
 
-    traced = {job: tracer.submit(trace, *job) for job in jobs if hasattr(backends[job[1][0].framework], "lower_ahead")}
+    traced = {key: tracer.submit(trace, lowering) for key, lowering in lowerings.items()}
 
-    def wait_for(*job: Any) -> None:
-        if job in traced:
-            tracing = traced.pop(job)
+    def wait_for(key: Hashable) -> None:
+        if key in traced:
+            tracing = traced.pop(key)
             wait([tracing])
             wait([] if tracing.exception() else tracing.result())
 
@@ -57,9 +51,20 @@ def compiling_ahead(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _lower(
-    backend: Any, config: SweepConfig, family: Family, data: StandardizedData, evaluated_on: EvaluatedOn
-) -> list[Callable[[], Any]]:
+def lower_family(
+    backend: Any, config: SweepConfig, family: Sequence[Group], data: StandardizedData, evaluated_on: EvaluatedOn = BOTH
+) -> Sequence[Callable[[], Any]]:
+    """Trace what `train` runs for a family of a sweep; nothing, where the backend compiles when it must.
+
+    Args:
+        backend: trains it.
+        config: the sweep.
+        family: groups that differ in their seeds only.
+        data: that is trained on.
+        evaluated_on: the sets on which it is evaluated.
+    """
+    if not hasattr(backend, "lower_ahead"):
+        return []
     first = next(iter(fitting(backend, config, family, len(data.train_labels))))
     lanes = pad_lanes(backend, config, len(first))
     return backend.lower_ahead(

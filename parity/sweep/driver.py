@@ -12,7 +12,7 @@ from typing import Any
 from parity.backend import Backend, load_backend
 from parity.data import Dataset, StandardizedData, load_dataset, standardize, updates_per_pass
 from parity.errors import InputError
-from parity.sweep.ahead import compiling_ahead
+from parity.sweep.ahead import compiling_ahead, lower_family
 from parity.sweep.classify import find_threshold
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.memory import fitting, in_words, needed_bytes
@@ -112,10 +112,13 @@ def _run(
 ) -> Iterator[tuple[Group, Sequence[Trial]]]:
     """Every group with its trials, as it ends. What the store holds is not run again."""
     meter = Meter(config, progress)
-    to_train = [(config, groups) for groups in config.families() if not all(store.find(group) for group in groups)]
-    with progress, compiling_ahead(to_train, backends, data) as wait_for:
+    to_train = [groups for groups in config.families() if not all(store.find(group) for group in groups)]
+    lowerings = {
+        groups: partial(lower_family, backends[groups[0].framework], config, groups, data) for groups in to_train
+    }
+    with progress, compiling_ahead(lowerings) as wait_for:
         for groups in config.families():
-            wait_for(config, groups)
+            wait_for(groups)
             run = partial(_run_block, backends[groups[0].framework], config, data, store, meter)
             yield from run_groups(config, groups, run).items()
             meter.finish(groups)

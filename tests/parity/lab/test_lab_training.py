@@ -66,13 +66,11 @@ def test_every_remedy_is_tried_at_every_rate(framework: Any) -> None:
 
 
 def test_the_remedies_are_those_of_the_model() -> None:
-    from parity.sweep import SweepConfig
-
-    made = [SweepConfig(frameworks=("jax",), **remedy.options) for remedy in deep_networks.REMEDIES]
-    assert {config.initialization for config in made} == {"uniform_fan_in", "he_normal", "orthogonal"}
-    assert any(config.residual for config in made)
-    assert any(config.dropout_rate for config in made)
-    assert {config.block_order for config in made} == {"activation_first", "norm_first"}
+    made = [remedy.spec(10) for remedy in deep_networks.REMEDIES]
+    assert {spec.initialization for spec in made} == {"uniform_fan_in", "he_normal", "orthogonal"}
+    assert any(spec.residual for spec in made)
+    assert any(spec.dropout_rate for spec in made)
+    assert {spec.block_order for spec in made} == {"activation_first", "norm_first"}
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from fake_backend import FakeBackend, FakePopulation, small_config
 import parity
 from parity.data import StandardizedData
 from parity.spec import ModelSpec
-from parity.sweep.ahead import MOST_AT_ONCE, compiling_ahead
+from parity.sweep.ahead import MOST_AT_ONCE, compiling_ahead, lower_family
 from parity.sweep.grid import LearningRates
 
 
@@ -81,10 +82,11 @@ def test_what_has_not_begun_when_a_sweep_ends_is_left(small_data: StandardizedDa
                 traced.set()
             return [program]
 
-    backends: Any = dict.fromkeys(CONFIG.frameworks, Slow())
+    backend = Slow()
 
     def interrupted() -> None:
-        with compiling_ahead([(config, family) for family in config.families()], backends, small_data):
+        lowerings = {family: partial(lower_family, backend, config, family, small_data) for family in config.families()}
+        with compiling_ahead(lowerings):
             assert traced.wait(30)
             assert begun.wait(30)
             time.sleep(0.1)  # for the last to be handed over
@@ -118,12 +120,13 @@ def test_a_jax_family_finds_all_compiled() -> None:
 
 PROBE = """
 import json, os
+from functools import partial
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
 import jax
 import parity
 from parity.backend import load_backend
-from parity.sweep.ahead import MOST_AT_ONCE, compiling_ahead
+from parity.sweep.ahead import compiling_ahead, lower_family
 from parity.sweep.train import train
 
 jax.config.update("jax_enable_compilation_cache", False)
@@ -143,8 +146,9 @@ for words, depth, ahead in (("compiled otherwise", 2, False), ("compiled after l
         hidden_width=8, dataset="synthetic", learning_rates=parity.LearningRates(0.1, 0.2, 2),
     )
     (family,) = config.families()
-    with compiling_ahead([(config, family)] if ahead else [], {"jax": backend}, data) as wait_for:
-        wait_for(config, family)
+    lowering = partial(lower_family, backend, config, family, data)
+    with compiling_ahead({family: lowering} if ahead else {}) as wait_for:
+        wait_for(family)
         before = programs()
         trials = train(backend, config, {group: config.learning_rates.values() for group in family}, data)
     found[words] = programs() - before
