@@ -45,7 +45,7 @@ class LabConfig:
     gradient_depth: int = 16
     batch_sizes: tuple[int, ...] = (2, 4, 8, 16, 32, 64, 128)
     remedy_depths: tuple[int, ...] = (10, 25, 50)
-    diagram_depths: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 10, 16)
+    diagram_depths: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 10)
     diagram_rates: LearningRates = field(default_factory=lambda: LearningRates(0.01, 100.0, 41))
     seeds: int = 2
 

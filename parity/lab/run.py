@@ -29,11 +29,11 @@ from parity.sweep.progress import Progress, SilentProgress
 
 PARTS: tuple[tuple[ModuleType, float], ...] = (
     (batch_norm, 2),
-    (convolution, 4),
-    (standardization, 4),
-    (step_size, 20),
-    (batch_size, 20),
-    (deep_networks, 50),
+    (convolution, 3),
+    (standardization, 3),
+    (step_size, 25),
+    (batch_size, 30),
+    (deep_networks, 90),
     (phase_diagram, 50),
 )
 """The parts in order, each with about how many seconds it takes."""
