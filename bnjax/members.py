@@ -98,8 +98,8 @@ def run_updates(
 def _all_finite(nets: TrainState) -> jax.Array:
     """Whether every weight and statistic of a member is finite, shape (members,).
 
-    Leaves of one shape are looked at as one: a deep network has hundreds, and a test for each of them was a third of the
-    time that its program took to compile.
+    Leaves of one shape are looked at as one: a deep network has hundreds, and a test for each of them was a third of
+    the time that its program took to compile.
     """
     by_shape: dict[tuple[int, ...], list[jax.Array]] = {}
     for leaf in jax.tree.leaves(nets.variables):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from parity.data import IndexStream, StandardizedData
 from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
@@ -75,20 +76,18 @@ def _outcome(backend: Any, data: StandardizedData, size: int, on: bool, seeds: i
     population.run_pass(batches)
     accuracy = population.evaluate(data.test_inputs, data.test_labels).accuracy.reshape(seeds, -1)
     best = int(np.argmax(accuracy.mean(axis=0)))
-    rows = slice(GAP_SAMPLES)
+    rows = slice(min(GAP_SAMPLES, count) // size * size)  # whole batches
     evaluated = population.evaluate(data.train_inputs[rows], data.train_labels[rows]).loss.reshape(seeds, -1)[:, best]
-    trained = [_training_loss(spec, population.weights(seed * len(RATES) + best), data, size) for seed in range(seeds)]
+    own = data.train_inputs[rows].astype(np.float64), data.train_labels[rows]
+    trained = [_training_loss(spec, population.weights(seed * len(RATES) + best), *own, size) for seed in range(seeds)]
     return Outcome(RATES[best], accuracy[:, best], evaluated - trained, batches.shape[1])
 
 
-def _training_loss(spec: ModelSpec, weights: Weights, data: StandardizedData, size: int) -> float:
-    """The mean loss in training mode, by the reference, of the samples that are evaluated, in batches of one size."""
-    state, losses = State(spec, cast_weights(weights, "float64")), []
-    for start in range(0, GAP_SAMPLES, size):
-        rows = slice(start, min(start + size, GAP_SAMPLES))
-        inputs = data.train_inputs[rows].astype(np.float64)
-        losses.append(float(sgd_step(state, inputs, data.train_labels[rows], 0.0)[1].loss) * len(inputs))
-    return sum(losses) / GAP_SAMPLES
+def _training_loss(spec: ModelSpec, weights: Weights, inputs: Array, labels: NDArray[np.integer], size: int) -> float:
+    """The mean loss in training mode, by the reference, of samples in batches of one size."""
+    state = State(spec, cast_weights(weights, "float64"))
+    batches = [slice(start, start + size) for start in range(0, len(labels), size)]
+    return float(np.mean([sgd_step(state, inputs[rows], labels[rows], 0.0)[1].loss for rows in batches]))
 
 
 def section(results: Results, config: LabConfig, command: str) -> Section:
@@ -113,8 +112,8 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     without = max(abs(float(r[b, False].gap.mean())) for r in results.values() for b in config.batch_sizes)
     blocks = (
         Text(
-            f"With batch norm, {listed([words(name) for name in names])}. Without batch norm the two modes are one "
-            f"(the largest gap is {without:.0e}, the frameworks' float32 against the reference's): batches of {smallest} "
+            f"With batch norm, {'; '.join(words(name) for name in names)}. Without batch norm the two modes are one "
+            f"(the largest gap is {without:.0e}, the frameworks' working precision against the reference's): batches of {smallest} "
             f"end at "
             f"{listed([f'{results[name][smallest, False].accuracy.mean():.3f}' for name in names])}, batches of {largest} at "
             f"{listed([f'{results[name][largest, False].accuracy.mean():.3f}' for name in names])}."

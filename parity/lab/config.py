@@ -22,6 +22,7 @@ class LabConfig:
         norm_batches: batches whose running statistics are watched.
         curvature_depths: depths whose largest Hessian eigenvalue is looked for.
         curvature_samples: the batch of which it is.
+        watched_updates: after how many updates of a training it is looked for again, rising.
         gradient_width, gradient_samples, gradient_depth: the wide network whose gradient's growth is measured.
         batch_sizes: that are compared, at the same number of samples seen.
         remedy_depths: depths whose remedies are compared.
@@ -40,6 +41,7 @@ class LabConfig:
     norm_batches: int = 1000
     curvature_depths: tuple[int, ...] = (1, 2, 4, 8)
     curvature_samples: int = 256
+    watched_updates: tuple[int, ...] = (0, 10, 20, 40, 80, 160)
     gradient_width: int = 512
     gradient_samples: int = 512
     gradient_depth: int = 16
@@ -57,10 +59,10 @@ class LabConfig:
             "curvature_samples",
             "gradient_width",
             "gradient_samples",
-            "gradient_depth",
             "seeds",
         ):
             check_count(name, getattr(self, name), 1, "an experiment needs one")
+        check_count("gradient_depth", self.gradient_depth, 5, "a slope is drawn through its lower layers")
         for name in ("curvature_depths", "batch_sizes", "remedy_depths", "diagram_depths"):
             if not getattr(self, name):
                 raise InputError(f"{name} must name at least one, got none")

@@ -141,7 +141,8 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
 
 def _draw(command: str) -> Any:
     handles = [
-        Line2D([], [], color=COLORS[i], marker="o", markersize=3, label=f"stride {s}") for i, s in enumerate(STRIDES)
+        Line2D([], [], color=COLORS[i], marker="o", markersize=3, label=f"right: stride {s}")
+        for i, s in enumerate(STRIDES)
     ]
     setting = "sizes by the formula; the layers of every framework give the same"
     sheet = lab_sheet("What a convolution looks at, and how large its output is", setting, command, 2.9, handles)
@@ -158,7 +159,7 @@ def _draw(command: str) -> Any:
             left.plot(
                 [middle, output * stride - padding + tap * dilation],
                 [2.6, 0.4],
-                color=COLORS[output % 6],
+                color="#555555",
                 linewidth=1.2,
             )
     left.set_xlim(-padding - 0.8, size + padding - 0.2)

@@ -66,7 +66,7 @@ REMEDIES = (
     Remedy("nothing", False, {}),
     Remedy("He's initial weights", False, {"initialization": Initialization.HE_NORMAL}),
     Remedy("orthogonal initial weights", False, {"initialization": Initialization.ORTHOGONAL}),
-    Remedy("residual, He's weights", False, {"residual": True, "initialization": Initialization.HE_NORMAL}),
+    Remedy("residual", False, {"residual": True}),
     Remedy("batch norm (the lab's)", True, {}),
     Remedy("batch norm before ReLU", True, {"block_order": BlockOrder.NORM_FIRST}),
     Remedy("batch norm, residual", True, {"residual": True}),

@@ -34,6 +34,6 @@ def panels(sheet: Sheet, count: int, titles: Sequence[str] = (), gap: float = 0.
     with page_style():
         width = (sheet.width - gap * (count - 1)) / count
         found = [sheet.axes(i * (width + gap), 0, width, sheet.height - 0.25) for i in range(count)]
-    for axes, title in zip(found, titles, strict=False):
-        axes.set_title(title, loc="left")
+        for axes, title in zip(found, titles, strict=False):
+            axes.set_title(title, loc="left")
     return found

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
 from parity.lab.config import LabConfig, lab_data
@@ -114,7 +115,9 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
 
 
 def _threshold_words(found: Measured, depth: int, on: bool) -> str:
-    (threshold,) = (t for g, t in found.thresholds().items() if (g.depth, g.batch_norm) == (depth, on))
+    (threshold,) = [t for g, t in found.thresholds().items() if (g.depth, g.batch_norm) == (depth, on)] or [None]
+    if threshold is None:
+        return "all crashed"
     if threshold.outcome is Outcome.BRACKETED:
         return f"{threshold.smallest_divergent:.3g}"
     return "none failed" if threshold.outcome is Outcome.NONE_FAILED else "none trained"
@@ -146,7 +149,8 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
     handles: list[Any] = [
         Patch(facecolor=color, label=_WORDS[status]) for status, color in _COLORS.items() if status is not Status.ERROR
     ]
-    handles.append(Line2D([], [], color="black", linewidth=1.5, label="divergent learning rate"))
+    outline = [withStroke(linewidth=3, foreground="black")]
+    handles.append(Line2D([], [], color="white", linewidth=1.5, label="divergent learning rate", path_effects=outline))
     setting = (
         f"data set: {config.dataset}, {config.fraction:.0%} of its training set; width 64, batches of 32, plain SGD, "
         f"{PASSES} pass, seed 0"
@@ -184,7 +188,9 @@ def _draw_cells(axes: Axes, result: Measured, config: LabConfig, on: bool, norm:
     for group, threshold in result.thresholds().items():
         if group.batch_norm is on and threshold.smallest_divergent:
             row = depths.index(group.depth)
-            axes.plot([threshold.smallest_divergent] * 2, [row - 0.5, row + 0.5], color="black", linewidth=1.5)
+            ends = [threshold.smallest_divergent] * 2, [row - 0.5, row + 0.5]
+            axes.plot(*ends, color="black", linewidth=3, solid_capstyle="butt")
+            axes.plot(*ends, color="white", linewidth=1.5, solid_capstyle="butt")
     axes.set_xscale("log")
     axes.set_xlim(edges[0], edges[-1])
     axes.grid(False)

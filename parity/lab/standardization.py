@@ -134,7 +134,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     blocks = (
         Text(
             f"With {ROWS} samples of {COLUMNS} features, slopes and intercept of the fit with an intercept and of the fit to centered "
-            f"data differ by {max(r.intercept_gap for r in results.values()):.0e} at most, in float64."
+            f"data differ by {max(r.intercept_gap for r in results.values()):.0e} at most, in double precision."
         ),
         Table("smoothness", "The smoothness constant L of half the mean squared error: by Hessian-vector products in each "
               "framework, by NumPy's dense solver, and the trace, which it cannot exceed.", ("inputs", "columns that vary", *(f"L by {name}" for name in names), "L by NumPy", "trace"),

@@ -12,7 +12,7 @@ from parity.data import IndexStream
 from parity.lab.blocks import Plot, Results, Section, Table, Text, furthest, listed
 from parity.lab.config import LabConfig, lab_data
 from parity.lab.drawing import MARKERS, lab_sheet, panels
-from parity.report.style import log_ticks, series_styles
+from parity.report.style import batch_norm_words, log_ticks, plain, series_styles
 from parity.spec import BlockOrder, Initialization, ModelSpec
 from parity.weights import Array, Weights, draw_weights, is_statistic, weight_shapes
 
@@ -25,6 +25,12 @@ the initial weights and along training. The eigenvalue is found by Lanczos's ite
 products than power iteration; it too never makes the Hessian. The Hessian is of the mean cross entropy of one batch in training mode, so the
 gradient runs through the batch's mean and variance.
 
+With batch norm there is more to it. What is normalized does not change when the weights before it grow, `f(a w) = f(w)`, so
+their gradient falls as `1 / a` and their Hessian as `1 / a**2`; and the gradient stands at right angles to them, so every
+step makes them longer. A step that is too large is its own remedy: the weights grow until the Hessian fits it (Arora, Li and
+Lyu, "Theoretical Analysis of Auto Rate-Tuning by Batch Normalization", 2019). The eigenvalue at the initial weights, which
+batch norm does not make small, is therefore no bound; the one that training arrives at is what to look at.
+
 Batch norm has a price, which depth shows. Yang, Pennington, Rao, Sohl-Dickstein and Schoenholz ("A Mean Field Theory of Batch
 Normalization", 2019) show that in a wide network of Linear, BatchNorm and ReLU at its initial weights, with large batches,
 the gradient's norm grows from each layer to the one below it by a factor of `sqrt(pi / (pi - 1))`, whatever the scale of the
@@ -34,8 +40,8 @@ learning rate suits both."""
 
 DEEP = 50  # the lab's deepest network
 GROWTH = float(np.sqrt(np.pi / (np.pi - 1)))
-TRACED_DEPTH, TRACED_RATE = 4, 0.1
-TRACED = (0, 10, 20, 40, 80, 160)  # updates
+TRACED_DEPTH = 4
+TRACED_RUNS = ((False, 0.1), (True, 0.1), (True, 1.0))  # batch norm, learning rate
 ORDERS = {
     "Linear, BatchNorm, ReLU": BlockOrder.NORM_FIRST,
     "Linear, ReLU, BatchNorm (the lab's)": BlockOrder.ACTIVATION_FIRST,
@@ -51,12 +57,12 @@ class Measured:
 
     Args:
         initial: the largest eigenvalue at the initial weights, by depth and batch norm.
-        traced: along training, at the updates `TRACED`, by batch norm.
+        traced: along training, at the updates that are watched, by batch norm and learning rate.
         gradients: norm of the gradient of each hidden kernel but the first, from the bottom up, by the order of a block.
     """
 
     initial: Mapping[Setting, float]
-    traced: Mapping[bool, Array]
+    traced: Mapping[tuple[bool, float], Array]
     gradients: Mapping[str, Array]
 
 
@@ -75,7 +81,7 @@ def measure(backend: Any, config: LabConfig) -> Measured:
         for on in (False, True):
             spec = ModelSpec(num_hidden_layers=depth, use_batch_norm=on)
             initial[depth, on] = hessian_eigenvalue(backend, spec, draw_weights(spec, 0), batch)[0]
-    traced = {on: _trace(backend, config, on, batch) for on in (False, True)}
+    traced = {run: eigenvalues_in_training(backend, config, *run, batch) for run in TRACED_RUNS}
     return Measured(initial, traced, {words: gradient_norms(backend, config, order) for words, order in ORDERS.items()})
 
 
@@ -94,29 +100,32 @@ def hessian_eigenvalue(
     """
     objective = objective or backend.tools().network_objective(spec, weights, *batch)
     point = flatten(weights, spec)
-    hessian = LinearOperator(
+    start = np.random.default_rng(0).standard_normal(point.size) if start is None else start
+    operator: Any = LinearOperator  # whose type stubs know neither its arguments nor a tolerance that is no integer
+    hessian = operator(
         (point.size, point.size),
         matvec=lambda v: objective.hessian_vector_product(point, np.ravel(v)),
         dtype=np.float64,
     )
-    start = np.random.default_rng(0).standard_normal(point.size) if start is None else start
-    values, vectors = eigsh(hessian, 1, which="LA", v0=start, tol=TOLERANCE)
+    options: Any = {"v0": start, "tol": TOLERANCE}
+    values, vectors = eigsh(hessian, 1, which="LA", **options)
     return float(values[0]), vectors[:, 0]
 
 
-def _trace(backend: Any, config: LabConfig, on: bool, batch: Any) -> Array:
+def eigenvalues_in_training(backend: Any, config: LabConfig, on: bool, rate: float, batch: Any) -> Array:
+    """The largest eigenvalue on one batch after each of `config.watched_updates` of a training at one learning rate."""
     data = lab_data(config.dataset, config.data_dir, config.fraction)
     spec = ModelSpec(num_hidden_layers=TRACED_DEPTH, use_batch_norm=on)
     weights = draw_weights(spec, 0)
     learner = backend.learner(spec, weights, "float64")
     objective = backend.tools().network_objective(spec, weights, *batch)
     stream, values, vector = IndexStream(len(data.train_labels), 32, 0).next_pass(), [], None
-    for update in range(TRACED[-1] + 1):
-        if update in TRACED:
+    for update in range(max(config.watched_updates) + 1):
+        if update in config.watched_updates:
             value, vector = hessian_eigenvalue(backend, spec, learner.weights(), batch, vector, objective)
             values.append(value)
         rows = stream[update % len(stream)]
-        learner.train_step(data.train_inputs[rows].astype(np.float64), data.train_labels[rows], TRACED_RATE)
+        learner.train_step(data.train_inputs[rows].astype(np.float64), data.train_labels[rows], rate)
     return np.array(values)
 
 
@@ -175,17 +184,15 @@ def section(
               "learning rate that the sweep found.", header, tuple(rows), words=2),
         Text(
             f"{listed(names)} agree on every eigenvalue to {apart:.0e} of it (Lanczos's iteration stops at "
-            f"{TOLERANCE:.0e}). {_comparison(one, config)} Along training at a learning rate of {TRACED_RATE:g}, depth "
-            f"{TRACED_DEPTH}, it goes from {one.traced[False][0]:.3g} to {one.traced[False][-1]:.3g} without batch norm, and from "
-            f"{one.traced[True][0]:.3g} to {one.traced[True][-1]:.3g} with it; two over the learning rate is {2 / TRACED_RATE:.0f}."
+            f"{TOLERANCE:.0e}). {_comparison(one, config)} Along {config.watched_updates[-1]} updates at depth {TRACED_DEPTH} it goes {_traces(one)}."
         ),
         Plot(
             "eigenvalues",
             _draw_eigenvalues(results, config, command),
             "Largest Hessian eigenvalue against depth at the initial weights, and against updates along training, with and "
             "without batch norm.",
-            "Left: at the initial weights. Right: along training; the dashed line is 2 over the learning rate, above which a "
-            "quadratic of that shape would not be stable.",
+            "Left: at the initial weights. Right: along training; the dashed lines are 2 over the learning rates, above which "
+            f"a quadratic of that shape would not be stable. Lines are {names[0]}, marks without a line the other framework.",
         ),
         Text(
             f"The gradient of a {config.gradient_width} units wide network at its initial weights, on a batch of "
@@ -198,10 +205,19 @@ def section(
             "gradient_growth",
             _draw_gradients(results, config, command),
             "Norm of the gradient of each hidden kernel against its layer, for both orders of a block, with the predicted slope.",
-            "The lower the layer, the larger its gradient. Dashed: the slope that theory predicts for Linear, BatchNorm, ReLU.",
+            "The lower the layer, the larger its gradient. Dashed: the slope that theory predicts for Linear, BatchNorm, ReLU. "
+            f"Dots are {names[0]}, open marks the other framework.",
         ),
     )  # fmt: skip
     return Section("step_size", TITLE, INTRODUCTION, blocks)
+
+
+def _traces(one: Measured) -> str:
+    return "; ".join(
+        f"from {one.traced[on, rate][0]:.3g} to {one.traced[on, rate][-1]:.3g} {'with' if on else 'without'} batch norm at a "
+        f"learning rate of {rate:g}, where two over the rate is {2 / rate:.3g}"
+        for on, rate in TRACED_RUNS
+    )
 
 
 def _comparison(one: Measured, config: LabConfig) -> str:
@@ -221,19 +237,38 @@ def _rate(value: float | None) -> str:
 
 
 def _draw_eigenvalues(results: Results, config: LabConfig, command: str) -> Any:
-    styles = series_styles(results, (False, True))
-    handles = [Line2D([], [], color=s.color, marker=s.marker, linestyle=s.dash, label=s.label) for s in styles.values()]
+    first = series_styles(("",), (False, True))
+    handles: list[Any] = [
+        Line2D([], [], color=style.color, linestyle=style.dash, label=batch_norm_words(on))
+        for (_, on), style in first.items()
+    ]
+    handles += [
+        Line2D([], [], color="#444444", marker=MARKERS[i], markerfacecolor="#444444" if i == 0 else "none",
+               markersize=4 + 4 * i, linestyle="none", label=plain(name))
+        for i, name in enumerate(results)
+    ]  # fmt: skip
     setting = (
         f"data set: {config.dataset}, a batch of {config.curvature_samples}; width 64, the lab's order, seed 0; float64"
     )
     sheet = lab_sheet("The largest eigenvalue of the loss's Hessian", setting, command, 3.0, handles)
     left, right = panels(sheet, 2, ("at the initial weights", f"along training, depth {TRACED_DEPTH}"))
-    for (name, on), style in styles.items():
-        look: Any = {"color": style.color, "marker": style.marker, "linestyle": style.dash, "markersize": 5}
-        depths = config.curvature_depths
-        left.plot(depths, [results[name].initial[d, on] for d in depths], **look)
-        right.plot(TRACED, results[name].traced[on], **look)
-    right.axhline(2 / TRACED_RATE, color="#6B6B6B", linestyle="--", linewidth=1)
+    for i, result in enumerate(results.values()):
+        for on in (False, True):
+            look: Any = {"color": first["", on].color, "marker": MARKERS[i], "markersize": 4 + 4 * i}
+            look |= {"linestyle": first["", on].dash} if i == 0 else {"linestyle": "none", "markerfacecolor": "none"}
+            depths = config.curvature_depths
+            left.plot(depths, [result.initial[d, on] for d in depths], **look)
+            for norm, rate in TRACED_RUNS:
+                if norm is on:
+                    right.plot(config.watched_updates, result.traced[on, rate], **look)
+                    if i == 0:
+                        where = config.watched_updates[-1], result.traced[on, rate][-1]
+                        right.annotate(f"{rate:g}", where, (7, 0), textcoords="offset points", va="center", fontsize=8)
+    for rate in sorted({rate for _, rate in TRACED_RUNS}):
+        right.axhline(2 / rate, color="#6B6B6B", linestyle="--", linewidth=1)
+        right.text(
+            config.watched_updates[-1] * 0.55, 2 / rate, f"2 / {rate:g}", fontsize=8, va="bottom", color="#555555"
+        )
     for axes in (left, right):
         axes.set_yscale("log")
     left.set_xscale("log")

@@ -1,9 +1,9 @@
-"""The gallery's experiments, small enough for a test."""
+"""The gallery's experiments, small enough for a test, and a framework that has none of what they need."""
 
 from dataclasses import replace
 from typing import Any
 
-from parity.lab import LabConfig
+from parity.lab import LabConfig, Section, Text
 from parity.sweep import LearningRates
 
 
@@ -12,17 +12,35 @@ def small_config(*frameworks: str, **changes: Any) -> LabConfig:
     config = LabConfig(
         frameworks=frameworks or ("jax", "torch"),
         dataset="synthetic",
-        fraction=0.2,
+        fraction=0.1,
         norm_batches=100,
         curvature_depths=(1, 3),
         curvature_samples=64,
+        watched_updates=(0, 3),
         gradient_width=48,
         gradient_samples=64,
         gradient_depth=6,
         batch_sizes=(2, 32),
-        remedy_depths=(10,),
+        remedy_depths=(2,),
         diagram_depths=(1, 4),
         diagram_rates=LearningRates(0.01, 100, 5),
         seeds=2,
     )
     return replace(config, **changes)
+
+
+def words(section: Section) -> str:
+    """All that a section says outside its tables and figures."""
+    return " ".join(block.markdown for block in section.blocks if isinstance(block, Text))
+
+
+class Broken:
+    """A backend that can do nothing."""
+
+    name = "broken"
+
+    def versions(self) -> dict[str, str]:
+        return {}
+
+    def learner(self, *arguments: Any) -> Any:
+        raise NotImplementedError("broken on purpose")

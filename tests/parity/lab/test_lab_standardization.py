@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from lab_config import small_config
 
-from parity.lab import standardization
+from parity.lab import Text, standardization
 from parity.lab.power_iteration import TOLERANCE
 from parity.lab.standardization import problems
 
@@ -65,7 +65,7 @@ def test_descent_converges_at_one_over_l_and_diverges_beyond_two_over_l(measured
 def test_the_text_is_made_of_what_was_measured(measured: standardization.Measured) -> None:
     def text(found: standardization.Measured) -> list[str]:
         section = standardization.section({"one": found}, small_config(), "a command")
-        return [block.markdown for block in section.blocks if hasattr(block, "markdown")]  # type: ignore[union-attr]
+        return [block.markdown for block in section.blocks if isinstance(block, Text)]
 
     words = {name: replace(value, value=3 * value.value) for name, value in measured.smoothness.items()}
     words[STANDARD[0]] = measured.smoothness[STANDARD[0]]

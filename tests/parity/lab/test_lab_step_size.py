@@ -5,21 +5,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lab_config import small_config
+from lab_config import small_config, words
 
-from parity.lab import step_size
+from parity.data import IndexStream
+from parity.lab import Table, step_size
 from parity.lab.config import lab_data
-from parity.lab.step_size import GROWTH, ORDERS, TOLERANCE, TRACED, growth
-from parity.reference import train_step
-from parity.spec import ModelSpec
-from parity.weights import cast_weights, draw_weights, is_statistic
+from parity.lab.step_size import GROWTH, ORDERS, TOLERANCE, growth
+from parity.reference import State, sgd_step, train_step
+from parity.spec import Initialization, ModelSpec
+from parity.weights import cast_weights, draw_weights, is_statistic, weight_shapes
 
 
-@pytest.fixture(scope="module", params=["jax", "torch"])
-def measured(request: pytest.FixtureRequest) -> step_size.Measured:
-    from parity.backend import load_backend
-
-    return step_size.measure(load_backend(request.param), small_config(request.param))
+def made_up(**changes: Any) -> step_size.Measured:
+    """What the text is written from."""
+    config = small_config()
+    initial = {(depth, on): 2.0 if on else 5.0 for depth in config.curvature_depths for on in (False, True)}
+    traced = {run: np.array([8.0, 4.0]) for run in step_size.TRACED_RUNS}
+    gradients = {blocks: 2.0 ** -np.arange(5) for blocks in ORDERS}
+    return replace(step_size.Measured(initial, traced, gradients), **changes)
 
 
 @pytest.mark.parametrize("on", [False, True])
@@ -29,14 +32,15 @@ def test_the_eigenvalue_is_that_of_the_dense_hessian_of_the_reference(framework:
     batch = rng.normal(size=(32, 5)), rng.integers(0, 3, 32)
     weights = draw_weights(spec, 0)
     found, _ = step_size.hessian_eigenvalue(framework, spec, weights, batch)
-    point, step = step_size.flatten(weights, spec), 1e-5
+    point, step = step_size.flatten(weights, spec), 1e-7
 
     def gradient(moved: np.ndarray) -> np.ndarray:
         tensors, start = dict(cast_weights(weights, "float64")), 0
-        for name, value in tensors.items():
+        for name in weight_shapes(spec):
             if not is_statistic(name):
-                tensors[name] = moved[start : start + value.size].reshape(value.shape)
-                start += value.size
+                size = tensors[name].size
+                tensors[name] = moved[start : start + size].reshape(tensors[name].shape)
+                start += size
         return step_size.flatten(train_step(spec, tensors, *batch, 0.0)[1].gradients, spec)
 
     columns = [(gradient(point + step * e) - gradient(point - step * e)) / (2 * step) for e in np.eye(point.size)]
@@ -44,12 +48,19 @@ def test_the_eigenvalue_is_that_of_the_dense_hessian_of_the_reference(framework:
     assert values[-1] * (1 - 50 * TOLERANCE) <= found <= values[-1] * (1 + 1e-4)
 
 
-def test_the_trace_begins_at_the_initial_weights_and_follows_training(measured: step_size.Measured) -> None:
-    assert set(measured.traced) == {False, True}
-    for trace in measured.traced.values():
-        assert len(trace) == len(TRACED)
-        assert (trace > 0).all()
-        assert len(set(trace)) == len(TRACED)  # the weights do move
+def test_it_is_followed_along_training(framework: Any) -> None:
+    config = small_config()
+    data = lab_data(config.dataset, config.data_dir, config.fraction)
+    batch = data.train_inputs[:32], data.train_labels[:32]
+    found = step_size.eigenvalues_in_training(framework, config, True, 0.1, batch)
+    spec = ModelSpec(num_hidden_layers=step_size.TRACED_DEPTH)
+    state = State(spec, cast_weights(draw_weights(spec, 0), "float64"))
+    expected = [step_size.hessian_eigenvalue(framework, spec, state.weights, batch)[0]]
+    for rows in IndexStream(len(data.train_labels), 32, 0).next_pass()[:3]:
+        state, _ = sgd_step(state, data.train_inputs[rows].astype(np.float64), data.train_labels[rows], 0.1)
+    expected.append(step_size.hessian_eigenvalue(framework, spec, state.weights, batch)[0])
+    np.testing.assert_allclose(found, expected, rtol=10 * TOLERANCE)
+    assert abs(found[1] / found[0] - 1) > 100 * TOLERANCE
 
 
 def test_gradients_of_a_wide_network_grow_as_theory_says(framework: Any) -> None:
@@ -64,36 +75,37 @@ def test_gradients_of_a_wide_network_grow_as_theory_says(framework: Any) -> None
     assert growth(lab) != growth(norm_first)
 
 
-def test_the_gradients_are_the_references(measured: step_size.Measured) -> None:
+def test_the_gradients_are_the_references(framework: Any) -> None:
     config = small_config()
     data = lab_data(config.dataset, config.data_dir, config.fraction)
     rows = slice(config.gradient_samples)
-    for words, order in ORDERS.items():
+    for order in ORDERS.values():
         spec = ModelSpec(
             num_hidden_layers=config.gradient_depth, hidden_width=config.gradient_width, block_order=order,
-            initialization="lecun_normal",
+            initialization=Initialization.LECUN_NORMAL,
         )  # fmt: skip
         weights = cast_weights(draw_weights(spec, 0), "float64")
         step = train_step(spec, weights, data.train_inputs[rows].astype(np.float64), data.train_labels[rows], 0.0)[1]
         expected = [np.linalg.norm(step.gradients[f"hidden.{i}.kernel"]) for i in range(1, config.gradient_depth)]
-        np.testing.assert_allclose(measured.gradients[words], expected, rtol=1e-10)
+        np.testing.assert_allclose(step_size.gradient_norms(framework, config, order), expected, rtol=1e-10)
 
 
-def test_what_it_says_turns_with_what_was_measured(measured: step_size.Measured) -> None:
+def test_what_it_says_turns_with_what_was_measured() -> None:
     config = small_config()
 
     def text(found: Any) -> str:
-        section = step_size.section({"one": found}, config, "a command")
-        return " ".join(block.markdown for block in section.blocks if hasattr(block, "markdown"))
+        return words(step_size.section({"one": found}, config, "a command"))
 
-    smaller = {(d, on): 2.0 if on else 5.0 for d in config.curvature_depths for on in (False, True)}
-    larger = {(d, on): 7.0 if on else 5.0 for d in config.curvature_depths for on in (False, True)}
-    assert "smaller at every depth" in text(replace(measured, initial=smaller))
-    assert "larger at every depth" in text(replace(measured, initial=larger))
-    assert "larger at depth 3" in text(replace(measured, initial=smaller | {(3, True): 7.0}))
+    initial = made_up().initial
+    assert "smaller at every depth" in text(made_up())
+    assert "larger at every depth" in text(made_up(initial={(d, on): 1 + on for d, on in initial}))
+    assert "larger at depth 3" in text(made_up(initial=dict(initial) | {(3, True): 7.0}))
+    assert "from 8 to 4 with batch norm" in text(made_up())
+    assert "grows by 2.0000" in text(made_up())
+    assert f"{GROWTH:.4f}" in text(made_up())
 
 
-def test_the_sweeps_divergent_rate_stands_beside_it(measured: step_size.Measured) -> None:
-    section = step_size.section({"one": measured}, small_config(), "a command", {("one", 3, True): 1.25})
-    rows = section.blocks[0].rows  # type: ignore[union-attr]
-    assert [row[-1] for row in rows] == ["none", "none", "none", "1.25"]
+def test_the_sweeps_divergent_rate_stands_beside_it() -> None:
+    section = step_size.section({"one": made_up()}, small_config(), "a command", {("one", 3, True): 1.25})
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    assert [row[-1] for row in table.rows] == ["none", "none", "none", "1.25"]
