@@ -18,7 +18,7 @@ from parity.sweep import Status, SweepConfig, sweep
 from parity.weights import draw_weights
 
 
-def test_every_batch_size_sees_the_same_samples_and_is_trained_as_the_reference_trains(framework: Any) -> None:
+def test_batch_sizes_are_compared_fairly_and_trained_as_the_reference_trains(framework: Any) -> None:
     config = small_config(framework.name, batch_sizes=(2, 64), seeds=1, fraction=0.064)  # ten whole batches of 64
     data = lab_data(config.dataset, config.data_dir, config.fraction)
     found = batch_size.measure(framework, config)
@@ -35,15 +35,12 @@ def test_every_batch_size_sees_the_same_samples_and_is_trained_as_the_reference_
     accuracy = float((logits.argmax(axis=1) == data.test_labels).mean())
     assert abs(accuracy - found[64, True].accuracy[0]) <= 5 / len(data.test_labels)
 
-
-def test_without_batch_norm_the_two_modes_are_one(framework: Any) -> None:
-    config = small_config(framework.name, batch_sizes=(2, 32), seeds=1)
-    found = batch_size.measure(framework, config)
+    # Without batch norm the two modes are one.
     for size in config.batch_sizes:
         # Float32 against float64, through four layers of sums of up to 784 products.
         assert abs(found[size, False].gap).max() < 4 * 784 * np.finfo(np.float32).eps
         assert abs(found[size, True].gap).max() > 1000 * abs(found[size, False].gap).max()
-    assert found[2, True].accuracy.mean() < found[32, True].accuracy.mean()
+    assert found[2, True].accuracy.mean() < found[64, True].accuracy.mean()
     text = words(batch_size.section({"one": found}, config, "a command"))
     moved = {
         key: replace(outcome, gap=outcome.gap + 1, accuracy=outcome.accuracy / 2) for key, outcome in found.items()
