@@ -140,7 +140,8 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
     styles = series_styles(results, (False, True))
     handles = [Line2D([], [], color=s.color, marker=s.marker, linestyle=s.dash, label=s.label) for s in styles.values()]
-    setting = f"data set: {config.dataset}; depth {DEPTH}, width 64, plain SGD, {SAMPLES_SEEN:,} samples seen, {config.seeds} seeds"
+    seen = max(outcome.updates * size for result in results.values() for (size, _), outcome in result.items())
+    setting = f"data set: {config.dataset}; depth {DEPTH}, width 64, plain SGD, about {seen:,} samples seen, {config.seeds} seeds"
     sheet = lab_sheet("Small batches and batch norm", setting, command, 3.0, handles)
     left, right = panels(sheet, 2, ("test accuracy", "evaluation loss less training loss (nats)"))
     for (name, on), style in styles.items():

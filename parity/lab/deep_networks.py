@@ -80,7 +80,7 @@ class Curve:
 
     Args:
         accuracy: on the test set; NaN where training diverged.
-        trained: whether it is below that of a network that ignores its input.
+        trained: whether the final loss is below that of a network that ignores its input.
     """
 
     accuracy: tuple[float, ...]
@@ -144,7 +144,8 @@ def _train(backend: Any, depth: int, alike: Sequence[Remedy], data: Standardized
     spec = alike[0].spec(depth)
     inputs, labels = data.train_inputs, data.train_labels
     population = backend.population(spec, states, RATES * len(alike), inputs, labels, "float32", lanes=1)
-    batches = np.concatenate([IndexStream(count, BATCH_SIZE, 0).next_pass() for _ in range(PASSES)])
+    stream = IndexStream(count, BATCH_SIZE, 0)
+    batches = np.concatenate([stream.next_pass() for _ in range(PASSES)])
     masks = MaskStream(spec, BATCH_SIZE, 0).next_updates(len(batches)) if spec.dropout_rate else None
     record = population.run_pass(batches[None], **mask_arguments(None if masks is None else masks[None]))
     accuracy = population.evaluate(data.test_inputs, data.test_labels).accuracy

@@ -119,7 +119,7 @@ class _Training:
         config: SweepConfig,
         wanted: Wanted,
         data: StandardizedData,
-        evaluated_on: EvaluatedOn = BOTH,
+        evaluated_on: EvaluatedOn,
     ) -> None:
         self._evaluated_on = evaluated_on
         self._backend, self._config, self._data, self._groups = backend, config, data, len(wanted)

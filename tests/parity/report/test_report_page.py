@@ -3,12 +3,12 @@
 import base64
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_sweep import fake_report
+from html_page import Page
 
 from parity.errors import InputError
 from parity.report import threshold_table, write_report
@@ -16,25 +16,6 @@ from parity.sweep.records import Status, SweepReport, Trial
 
 ATTACK = "<script>alert(1)</script>"
 NAMES = ["divergent_learning_rate", "loss_and_accuracy", "training_curves"]
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text in order."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.text = ""
-        self.feed(source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def write(report: SweepReport, folder: Path) -> Page:
