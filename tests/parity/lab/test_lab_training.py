@@ -55,6 +55,7 @@ def test_every_remedy_is_tried_at_every_rate(framework: Any) -> None:
     for curve in found.values():
         assert len(curve.accuracy) == len(curve.trained) == len(deep_networks.RATES)
     assert any(found[2, "batch norm (the lab's)"].trained)
+    assert len({curve.accuracy for curve in found.values()}) == len(found)  # no two are the same network
     text = words(deep_networks.section({"one": found}, config, "a command"))
     nothing = {key: replace(curve, trained=(False,) * len(curve.trained)) for key, curve in found.items()}
     assert "nothing trains" in words(deep_networks.section({"one": nothing}, config, "a command")) != text

@@ -141,3 +141,12 @@ def test_a_trial_with_remedies_is_that_of_its_network_alone(framework: Any, smal
         ]
         # A small learning rate and some hundred updates: rounding alone stays far below this.
         np.testing.assert_allclose(trained[group][0.01].losses, losses, rtol=1e-3)
+
+
+@pytest.mark.parametrize("evaluated_on", [(), ("test",), ("train",), ("train", "test")])
+def test_it_is_evaluated_on_what_was_asked_for(evaluated_on: Any, small_data: StandardizedData) -> None:
+    trained = train(FakeBackend(), small_config(), {GROUPS[0]: [0.01]}, small_data, evaluated_on=evaluated_on)
+    (trial,) = trained[GROUPS[0]].values()
+    assert trial.status is Status.TRAINED
+    assert (trial.test_accuracy is not None, trial.test_loss is not None) == ("test" in evaluated_on,) * 2
+    assert (trial.train_accuracy is not None, trial.train_loss is not None) == ("train" in evaluated_on,) * 2
