@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-from parity.lab.blocks import Plot, Results, Section, Table, Text, furthest, listed
+from parity.lab.blocks import Plot, Results, Section, Table, Text, extent, furthest, listed
 from parity.lab.config import LabConfig
 from parity.lab.drawing import COLORS, MARKERS, lab_sheet, panels
 from parity.weights import Array
@@ -118,22 +118,22 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             f"standard deviations lie between {batch.std(axis=0, ddof=1).min():.4f} and "
             f"{batch.std(axis=0, ddof=1).max():.2f}. Before any training, evaluation gives `x / sqrt(1 + eps)`, which is x "
             f"up to {np.abs(one.identity / batch - 1).max():.1e} of itself. In training mode the means vanish (the largest "
-            f"is {np.abs(one.trained.mean(axis=0)).max():.0e}), and the sample standard deviations lie between "
-            f"{found[:-1].min():.4f} and {found[:-1].max():.4f}, where `sqrt(n / (n - 1))` is "
+            f"is {np.abs(one.trained.mean(axis=0)).max():.0e}), and the sample standard deviations "
+            f"{extent(found[:-1], '.4f')}, where `sqrt(n / (n - 1))` is "
             f"{np.sqrt(SAMPLES / (SAMPLES - 1)):.4f}, but for feature {FEATURES - 1}: its own is "
             f"{batch[:, -1].std(ddof=1):.4f}, its biased variance {batch[:, -1].var():.2e}, {batch[:, -1].var() / EPS:.0f} "
             f"times eps, and it comes out at {found[-1]:.4f}, where the formula says {predicted[-1]:.4f}."
         ),
         Table(
             "normalized",
-            "A batch before and after batch norm in training mode; standard deviations are over n - 1.",
+            "A batch before and after batch norm in training mode; sample standard deviations.",
             ("feature", "mean", "std", "mean after", "std after", "predicted"),
             rows,
         ),
         Text(
             f"After {config.norm_batches:,} batches at decay {USUAL} comes evaluation, of {FRESH:,} fresh samples: no mean "
-            f"is larger than {np.abs(mean).max():.3f}, and the standard deviations lie between {std.min():.3f} and "
-            f"{std.max():.3f}. That is what the running statistics waver by: a running mean's standard deviation is "
+            f"is larger than {np.abs(mean).max():.3f}, and the standard deviations {extent(std, '.3f')}. "
+            f"That is what the running statistics waver by: a running mean's standard deviation is "
             f"{wavering:.3f} of its feature's. The furthest that two numbers of {names} are apart is {apart:.0e}."
         ),
         Plot(
@@ -143,7 +143,8 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             "Root mean square over the features of how far the running mean is from the true one, in units of the "
             "feature's standard deviation (left), and how far the running variance is from the true one, relative to it "
             f"(right). Lines are {next(iter(results))}, marks the other framework. Dotted: what theory says the mean "
-            "settles at. A decay of 0 is the last batch alone; 0.99 is still forgetting its start after 100 batches.",
+            f"settles at. A decay of {DECAYS[0]:g} is the last batch alone; the larger the decay, the longer the start is "
+            "remembered, and the less the rest wavers.",
         ),
     )
     return Section("batch_norm", TITLE, INTRODUCTION, blocks)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from parity.data import IndexStream, StandardizedData
 from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
-from parity.lab.config import LabConfig, lab_data
+from parity.lab.config import WIDTH, LabConfig, lab_data
 from parity.lab.drawing import lab_sheet, panels
 from parity.reference import State, sgd_step
 from parity.report.style import series_styles
@@ -141,7 +141,7 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
     styles = series_styles(results, (False, True))
     handles = [Line2D([], [], color=s.color, marker=s.marker, linestyle=s.dash, label=s.label) for s in styles.values()]
     seen = max(outcome.updates * size for result in results.values() for (size, _), outcome in result.items())
-    setting = f"data set: {config.dataset}; depth {DEPTH}, width 64, plain SGD, about {seen:,} samples seen, {config.seeds} seeds"
+    setting = f"data set: {config.dataset}; depth {DEPTH}, width {WIDTH}, plain SGD, about {seen:,} samples seen, {config.seeds} seeds"
     sheet = lab_sheet("Small batches and batch norm", setting, command, 3.0, handles)
     left, right = panels(sheet, 2, ("test accuracy", "evaluation loss less training loss (nats)"))
     for (name, on), style in styles.items():

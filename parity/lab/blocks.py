@@ -88,3 +88,13 @@ def listed(words: Sequence[str]) -> str:
     'jax and torch'
     """
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 2 else words)
+
+
+def extent(values: Any, form: str) -> str:
+    """Where numbers lie, in words, each formatted as `form` says.
+
+    >>> extent([1.02, 1.04], ".1f"), extent([0.5, 1.5], ".1f")
+    ('are 1.0', 'lie between 0.5 and 1.5')
+    """
+    low, high = (format(float(end), form) for end in (np.min(values), np.max(values)))
+    return f"are {low}" if low == high else f"lie between {low} and {high}"

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from parity.data import Dataset, StandardizedData, load_dataset, standardize
 from parity.errors import InputError
-from parity.spec import check_count
+from parity.spec import ModelSpec, check_count
 from parity.sweep.grid import LearningRates
+
+WIDTH = ModelSpec.hidden_width  # of every network that is trained
+SEED = 0  # where there is one
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -40,6 +40,20 @@ SETTINGS = tuple(
 )
 IN, OUT = 3, 16
 NORM_BATCHES, NORM_IMAGES, NORM_SIDE = 50, 6, 7
+
+
+class Row(NamedTuple):
+    """A convolution over a row of pixels."""
+
+    size: int
+    kernel: int
+    padding: int
+    stride: int
+    dilation: int
+
+
+DRAWN = Row(9, 3, padding=1, stride=2, dilation=2)
+STEPPED = 5  # the kernel whose output sizes are drawn
 
 
 def output_size(size: int, kernel: int, padding: int = 0, stride: int = 1, dilation: int = 1) -> int:
@@ -130,10 +144,10 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             "convolution_sizes",
             _draw(command),
             "Left: which pixels each output of a one-dimensional convolution looks at. Right: output size against input "
-            "size for strides 1, 2 and 3.",
-            "Left: a kernel of 3 with dilation 2, stride 2 and one zero of padding (hatched) on a row of 9 pixels; each "
-            "output, above, is joined to the pixels that it is a sum of. Right: output size against input size for a kernel "
-            "of 5; the steps are the floor of the formula, points are what the layers gave.",
+            "size for strides " f"{listed([str(stride) for stride in STRIDES])}.",
+            f"Left: a kernel of {DRAWN.kernel} with dilation {DRAWN.dilation}, stride {DRAWN.stride} and {DRAWN.padding} zero of padding "
+            f"(hatched) on a row of {DRAWN.size} pixels; each output, above, is joined to the pixels that it is a sum of. "
+            f"Right: output size against input size for a kernel of {STEPPED}; the steps are the floor of the formula, points are what the layers gave.",
         ),
     )  # fmt: skip
     return Section("convolution", TITLE, INTRODUCTION, blocks)
@@ -146,8 +160,15 @@ def _draw(command: str) -> Any:
     ]
     setting = "sizes by the formula; the layers of every framework give the same"
     sheet = lab_sheet("What a convolution looks at, and how large its output is", setting, command, 2.9, handles)
-    left, right = panels(sheet, 2, ("kernel 3, dilation 2, stride 2, padding 1", "kernel 5, no padding"))
-    size, kernel, padding, stride, dilation = 9, 3, 1, 2, 2
+    left, right = panels(
+        sheet,
+        2,
+        (
+            f"kernel {DRAWN.kernel}, dilation {DRAWN.dilation}, stride {DRAWN.stride}, padding {DRAWN.padding}",
+            f"kernel {STEPPED}, no padding",
+        ),
+    )
+    size, kernel, padding, stride, dilation = DRAWN
     for pixel in range(-padding, size + padding):
         zero = not 0 <= pixel < size
         left.add_patch(Rectangle((pixel - 0.4, -0.4), 0.8, 0.8, facecolor="white" if zero else "#D9E8F5",
@@ -168,9 +189,9 @@ def _draw(command: str) -> Any:
     left.set_xticks(range(size))
     left.set_xlabel("pixel")
     left.grid(False)
-    inputs = np.arange(5, 31)
+    inputs = np.arange(STEPPED, 31)
     for i, stride in enumerate(STRIDES):
-        right.plot(inputs, [output_size(int(n), 5, 0, stride) for n in inputs], color=COLORS[i], drawstyle="steps-post",
+        right.plot(inputs, [output_size(int(n), STEPPED, 0, stride) for n in inputs], color=COLORS[i], drawstyle="steps-post",
                    marker="o", markersize=3)  # fmt: skip
     right.set_xlabel("input size")
     right.set_ylabel("output size")

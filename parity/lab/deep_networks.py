@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from parity.data import IndexStream, MaskStream, StandardizedData, mask_arguments
 from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
-from parity.lab.config import LabConfig, lab_data
+from parity.lab.config import SEED, WIDTH, LabConfig, lab_data
 from parity.lab.drawing import COLORS, MARKERS, lab_sheet
 from parity.report.panels import PanelGrid, depth_words, learning_rate_axis
 from parity.report.style import page_style, plain
@@ -140,13 +140,13 @@ def _train(backend: Any, depth: int, alike: Sequence[Remedy], data: Standardized
     """The curves of remedies whose networks are one program, by name."""
     count, states = len(data.train_labels), []
     for remedy in alike:
-        states += [draw_weights(remedy.spec(depth), 0)] * len(RATES)
+        states += [draw_weights(remedy.spec(depth), SEED)] * len(RATES)
     spec = alike[0].spec(depth)
     inputs, labels = data.train_inputs, data.train_labels
     population = backend.population(spec, states, RATES * len(alike), inputs, labels, "float32", lanes=1)
-    stream = IndexStream(count, BATCH_SIZE, 0)
+    stream = IndexStream(count, BATCH_SIZE, SEED)
     batches = np.concatenate([stream.next_pass() for _ in range(PASSES)])
-    masks = MaskStream(spec, BATCH_SIZE, 0).next_updates(len(batches)) if spec.dropout_rate else None
+    masks = MaskStream(spec, BATCH_SIZE, SEED).next_updates(len(batches)) if spec.dropout_rate else None
     record = population.run_pass(batches[None], **mask_arguments(None if masks is None else masks[None]))
     accuracy = population.evaluate(data.test_inputs, data.test_labels).accuracy
     curves = {}
@@ -227,7 +227,7 @@ def _sentence(results: Results, depth: int) -> str:
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
     looks = {remedy.name: (COLORS[i], MARKERS[i]) for i, remedy in enumerate(REMEDIES)}
     handles = [Line2D([], [], color=c, marker=m, markersize=5, label=plain(name)) for name, (c, m) in looks.items()]
-    setting = f"data set: {config.dataset}, {config.fraction:.0%} of its training set; width 64, batches of {BATCH_SIZE}, {PASSES} pass, seed 0"
+    setting = f"data set: {config.dataset}, {config.fraction:.0%} of its training set; width {WIDTH}, batches of {BATCH_SIZE}, {PASSES} pass, seed {SEED}"
     grid = PanelGrid(config.remedy_depths, depth_words, most_columns=3, panel=(3.0, 2.6))
     sheet = lab_sheet("What helps a deep network", setting, command, grid.height, handles, width=grid.width())
     with page_style():

@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
-from parity.lab.config import LabConfig, lab_data
+from parity.lab.config import SEED, WIDTH, LabConfig, lab_data
 from parity.lab.drawing import lab_sheet
 from parity.machine import usable_cores
 from parity.report.style import batch_norm_words, log_ticks, page_style, plain
@@ -152,8 +152,8 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
     outline = [withStroke(linewidth=3, foreground="black")]
     handles.append(Line2D([], [], color="white", linewidth=1.5, label="divergent learning rate", path_effects=outline))
     setting = (
-        f"data set: {config.dataset}, {config.fraction:.0%} of its training set; width 64, batches of 32, plain SGD, "
-        f"{PASSES} pass, seed 0"
+        f"data set: {config.dataset}, {config.fraction:.0%} of its training set; width {WIDTH}, batches of {SweepConfig.batch_size}, plain SGD, "
+        f"{PASSES} pass, seed {SEED}"
     )
     row_height = 0.21 * len(config.diagram_depths) + 0.75
     height = len(results) * row_height - 0.4

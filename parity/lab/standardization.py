@@ -154,9 +154,9 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         Plot(
             "gradient_descent",
             _draw(results, config, command),
-            "Loss of gradient descent on standardized pixels against steps, for step sizes of 1/L, 1.9/L and 2.02/L.",
-            f"Lines are {names[0]}, marks the other framework. 1/L goes down smoothly, 1.9/L wavers in the steepest "
-            "direction and still goes down, 2.02/L grows without end.",
+            "Loss of gradient descent on standardized pixels against steps, for step sizes of " f"{listed([words for words, _ in CURVES])}.",
+            f"Lines are {names[0]}, marks the other framework. {CURVES[0][0]} goes down smoothly, {CURVES[1][0]} wavers in the "
+            f"steepest direction and still goes down, {CURVES[-1][0]} grows without end.",
         ),
     )  # fmt: skip
     return Section("standardization", TITLE, INTRODUCTION, blocks)
@@ -165,7 +165,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
     handles = [Line2D([], [], color=COLORS[i], label=f"step {words}") for i, (words, _) in enumerate(CURVES)]
     setting = f"data set: {config.dataset}, {config.fraction:.0%} of its training set, standardized; float64"
-    sheet = lab_sheet("Just beyond 2/L gradient descent diverges", setting, command, 3.0, handles)
+    sheet = lab_sheet("Gradient descent up to the largest step and just beyond", setting, command, 3.0, handles)
     (axes,) = panels(sheet, 1)
     for index, result in enumerate(results.values()):
         for i, (words, _) in enumerate(CURVES):

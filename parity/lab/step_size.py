@@ -10,9 +10,9 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from parity.data import IndexStream
 from parity.lab.blocks import Plot, Results, Section, Table, Text, furthest, listed
-from parity.lab.config import LabConfig, lab_data
+from parity.lab.config import SEED, WIDTH, LabConfig, lab_data
 from parity.lab.drawing import MARKERS, lab_sheet, panels
-from parity.report.style import batch_norm_words, log_ticks, plain, series_styles
+from parity.report.style import batch_norm_words, plain, series_styles
 from parity.spec import BlockOrder, Initialization, ModelSpec
 from parity.weights import Array, Weights, draw_weights, is_statistic, weight_shapes
 
@@ -80,7 +80,7 @@ def measure(backend: Any, config: LabConfig) -> Measured:
     for depth in config.curvature_depths:
         for on in (False, True):
             spec = ModelSpec(num_hidden_layers=depth, use_batch_norm=on)
-            initial[depth, on] = hessian_eigenvalue(backend, spec, draw_weights(spec, 0), batch)[0]
+            initial[depth, on] = hessian_eigenvalue(backend, spec, draw_weights(spec, SEED), batch)[0]
     traced = {run: eigenvalues_in_training(backend, config, *run, batch) for run in TRACED_RUNS}
     return Measured(initial, traced, {words: gradient_norms(backend, config, order) for words, order in ORDERS.items()})
 
@@ -116,7 +116,7 @@ def eigenvalues_in_training(backend: Any, config: LabConfig, on: bool, rate: flo
     """The largest eigenvalue on one batch after each of `config.watched_updates` of a training at one learning rate."""
     data = lab_data(config.dataset, config.data_dir, config.fraction)
     spec = ModelSpec(num_hidden_layers=TRACED_DEPTH, use_batch_norm=on)
-    weights = draw_weights(spec, 0)
+    weights = draw_weights(spec, SEED)
     learner = backend.learner(spec, weights, "float64")
     objective = backend.tools().network_objective(spec, weights, *batch)
     stream, values, vector = IndexStream(len(data.train_labels), 32, 0).next_pass(), [], None
@@ -137,7 +137,7 @@ def gradient_norms(backend: Any, config: LabConfig, order: BlockOrder) -> Array:
     )  # fmt: skip
     data = lab_data(config.dataset, config.data_dir, config.fraction)
     rows = slice(config.gradient_samples)
-    learner = backend.learner(spec, draw_weights(spec, 0), "float64")
+    learner = backend.learner(spec, draw_weights(spec, SEED), "float64")
     gradients = learner.train_step(data.train_inputs[rows].astype(np.float64), data.train_labels[rows], 0.0).gradients
     return np.array([np.linalg.norm(gradients[f"hidden.{i}.kernel"]) for i in range(1, config.gradient_depth)])
 
@@ -191,7 +191,7 @@ def section(
             _draw_eigenvalues(results, config, command),
             "Largest Hessian eigenvalue against depth at the initial weights, and against updates along training, with and "
             "without batch norm.",
-            "Left: at the initial weights. Right: along training; the dashed lines are 2 over the learning rates, above which "
+            "Left: at the initial weights. Right: along training; the dashed lines are two over the learning rates, above which "
             f"a quadratic of that shape would not be stable. Lines are {names[0]}, marks without a line the other framework.",
         ),
         Text(
@@ -247,9 +247,7 @@ def _draw_eigenvalues(results: Results, config: LabConfig, command: str) -> Any:
                markersize=4 + 4 * i, linestyle="none", label=plain(name))
         for i, name in enumerate(results)
     ]  # fmt: skip
-    setting = (
-        f"data set: {config.dataset}, a batch of {config.curvature_samples}; width 64, the lab's order, seed 0; float64"
-    )
+    setting = f"data set: {config.dataset}, a batch of {config.curvature_samples}; width {WIDTH}, the lab's order, seed {SEED}; float64"
     sheet = lab_sheet("The largest eigenvalue of the loss's Hessian", setting, command, 3.0, handles)
     left, right = panels(sheet, 2, ("at the initial weights", f"along training, depth {TRACED_DEPTH}"))
     for i, result in enumerate(results.values()):
@@ -267,12 +265,18 @@ def _draw_eigenvalues(results: Results, config: LabConfig, command: str) -> Any:
     for rate in sorted({rate for _, rate in TRACED_RUNS}):
         right.axhline(2 / rate, color="#6B6B6B", linestyle="--", linewidth=1)
         right.text(
-            config.watched_updates[-1] * 0.55, 2 / rate, f"2 / {rate:g}", fontsize=8, va="bottom", color="#555555"
+            config.watched_updates[-1] * 0.55,
+            2 / rate,
+            "2 / " + format(rate, "g"),
+            fontsize=8,
+            va="bottom",
+            color="#555555",
         )
     for axes in (left, right):
         axes.set_yscale("log")
     left.set_xscale("log")
-    log_ticks(left.xaxis, min(config.curvature_depths), max(config.curvature_depths))
+    left.minorticks_off()
+    left.set_xticks(config.curvature_depths, [str(depth) for depth in config.curvature_depths])
     left.set_xlabel("depth (hidden layers, log scale)")
     right.set_xlabel("updates")
     left.set_ylabel("largest eigenvalue")

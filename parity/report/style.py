@@ -98,7 +98,7 @@ def log_ticks(axis: Axis, low: float, high: float) -> None:
     """Ticks for a log axis, none outside `low` to `high`, written as plain numbers: 0.01, 1, 10."""
     ratio = high / low
     subs = (1.0,) if ratio > 50 else (1.0, 2.0, 5.0)
-    locator = MaxNLocator(4) if ratio < 4 else LogLocator(subs=subs, numticks=8)
+    locator = MaxNLocator(5) if ratio < 8 else LogLocator(subs=subs, numticks=8)
     slack = 1 + 1e-9
     axis.set_ticks([tick for tick in locator.tick_values(low, high) if low / slack <= tick <= high * slack])
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -71,21 +71,19 @@ def test_markdown_cannot_bring_markup_of_its_own() -> None:
     assert "<em>a</em>" in to_html("*a*")
 
 
-def test_no_number_in_the_text_is_typed() -> None:
-    """Formulas in backticks aside, digits in what a section says come out of braces."""
+def test_no_number_in_what_is_said_is_typed() -> None:
+    """Formulas in backticks and names of dtypes aside, digits in text, captions and settings come out of braces."""
     typed = []
     for path in sorted(Path(parity.lab.__file__).parent.glob("*.py")):
-        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Text":
-                words = "".join(
-                    str(node.value)
-                    for argument in call.args
-                    for node in _literal_parts(argument)
-                    if isinstance(node.value, str)
-                )
-                typed += [
-                    f"{path.name}: {found}" for found in re.findall(r".{0,20}\d.{0,20}", re.sub(r"`[^`]*`", "", words))
-                ]
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        formats = {id(f.format_spec) for f in ast.walk(tree) if isinstance(f, ast.FormattedValue)}
+        for node in ast.walk(tree):
+            called = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+            said = isinstance(node, ast.JoinedStr) and id(node) not in formats
+            if said or called in {"Text", "Table", "Plot", "lab_sheet", "panels"}:
+                words = "".join(part.value for part in _literal_parts(node) if isinstance(part.value, str))
+                words = re.sub(r"`[^`]*`|float(32|64)", "", words)
+                typed += [f"{path.name}: {found}" for found in re.findall(r".{0,20}\d.{0,20}", words)]
     assert typed == []
 
 
