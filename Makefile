@@ -8,7 +8,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # Threads of a BLAS that wait for each other by spinning make the suite slow wherever something else wants a core.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: install data sweep check bench lab-sweep self-test honest-seeds test lint test-main test-torchvision clean
+.PHONY: install data sweep check bench lab-sweep self-test honest-seeds browser test lint test-main test-torchvision clean
 
 install: $(VENV)/.installed
 
@@ -62,7 +62,11 @@ lint: install
 # The main suite comes last, so that its summary closes the output.
 test: data lint test-torchvision test-main
 
-test-main: data
+# The tests open every page in it.
+browser:
+	@sh scripts/get_browser.sh
+
+test-main: data browser
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 -m "not torchvision"
 
 test-torchvision: data $(TORCHVISION_VENV)/.installed

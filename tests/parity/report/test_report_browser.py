@@ -1,0 +1,110 @@
+"""Every page in a real browser: nothing of it runs, asks for anything, or is wider than its window."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_check_report import disagreeing
+from fake_sweep import fake_report
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+
+from parity.bench.config import BenchConfig, Case
+from parity.bench.records import BenchReport, Operation, Row
+from parity.lab import LabConfig, LabReport, Plot, Section, Table, Text, write_lab
+from parity.lab.drawing import lab_sheet, panels
+from parity.report import write_bench_report, write_check_report, write_report
+from parity.sweep.records import Status, Trial
+
+# Were the page's policy all that holds a script back, the elements would still be there.
+ATTACK = "<b class=attack onclick=alert(1)>name</b><script>document.title='attacked'</script><img src=//127.0.0.1:9>"
+FOUND = """
+return {
+    attacked: document.querySelectorAll('.attack, script').length,
+    handlers: [...document.querySelectorAll('*')].filter(
+        element => element.getAttributeNames().some(name => name.startsWith('on'))).length,
+    asked: performance.getEntriesByType('resource').map(entry => entry.name).filter(name => !name.startsWith('data:')),
+    blank: [...document.images].filter(image => !image.complete || !image.naturalWidth).length,
+    images: document.images.length,
+    spill: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    title: document.title,
+    text: document.body.innerText,
+}
+"""
+
+
+def sweep_page(folder: Path) -> Path:
+    report = fake_report(depths=(1, 50), frameworks=(ATTACK, "b"), dataset=ATTACK, command=f"bnparity '{ATTACK}'")
+    first = report.trials[0]
+    crashed = Trial(group=first.group, learning_rate=first.learning_rate, status=Status.ERROR, message=ATTACK)
+    return write_report(
+        replace(report, trials=(crashed, *report.trials[1:]), environment={ATTACK: ATTACK}), folder, dpi=25
+    )
+
+
+def check_page(folder: Path) -> Path:
+    report = replace(disagreeing((1,)), command=f"bnparity '{ATTACK}'", environment={ATTACK: ATTACK})
+    path = folder / "check.html"
+    write_check_report(report, path, dpi=25)
+    return path
+
+
+def bench_page(folder: Path) -> Path:
+    config = BenchConfig(frameworks=(ATTACK,), cases=(Case(depth=1), Case(depth=2)))
+    rows = tuple(
+        Row(framework=ATTACK, mode=ATTACK, device="cpu", precision="highest", case=case, population=8, note=ATTACK,
+            median_us=9.0, low_us=8.0, high_us=10.0, floor_us=4.0, ratio_to_floor=2.25)
+        for case in config.cases
+    )  # fmt: skip
+    report = BenchReport(config=config, rows=rows, environment={ATTACK: ATTACK}, command=ATTACK, seconds=1.0,
+                         profiles={ATTACK: (Operation(ATTACK, 1.0),)})  # fmt: skip
+    path = folder / "bench.html"
+    write_bench_report(report, path, dpi=25)
+    return path
+
+
+def lab_page(folder: Path) -> Path:
+    sheet = lab_sheet("A figure", ATTACK, ATTACK, 2.0)
+    panels(sheet, 1)
+    table = Table("table", ATTACK, ("name", *map(str, range(12))), ((ATTACK, *["0.123456"] * 12),))
+    blocks = (Text(f"*Said* {ATTACK}"), table, Plot("figure", sheet.figure, ATTACK, ATTACK))
+    report = LabReport(config=LabConfig(frameworks=(ATTACK,)), sections=(Section("part", ATTACK, ATTACK, blocks),),
+                       failures=(ATTACK,), dataset=ATTACK, environment={ATTACK: ATTACK}, command=ATTACK,
+                       seconds=1.0)  # fmt: skip
+    return write_lab(report, folder, dpi=25)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    program, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
+    if not (program and driver) and os.environ.get("CI") != "true":  # in CI it fails
+        pytest.skip("there is no Chromium with its driver here; `make browser` gets it")
+    options = ChromeOptions()
+    options.binary_location = program or "chromium"
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--force-device-scale-factor=1"):
+        options.add_argument(flag)
+    chrome = Chrome(options=options, service=Service(driver or "chromedriver"))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()
+
+
+@pytest.mark.parametrize("page", [sweep_page, check_page, bench_page, lab_page])
+def test_a_page_is_safe_and_fits(page: Callable[[Path], Path], browser: Chrome, tmp_path: Path) -> None:
+    path = page(tmp_path)
+    for width in (1280, 390):  # a desk, a hand
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                                {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})  # fmt: skip
+        browser.get(path.as_uri())
+        found: dict[str, Any] = browser.execute_script(FOUND)
+        assert (found["attacked"], found["handlers"], found["asked"], found["blank"]) == (0, 0, [], 0)
+        assert found["images"] > 0
+        assert found["spill"] <= 0, f"at {width} pixels"
+        assert found["title"] not in ("", "attacked")
+        assert ATTACK in found["text"]
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
