@@ -1,6 +1,8 @@
 """Writing a file so that no reader ever sees half of it."""
 
 import os
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from parity.errors import InputError
@@ -22,3 +24,26 @@ def replace_file(path: Path, content: bytes) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot write {str(path)!r}: {reason}; choose a writable place") from error
+
+
+def make_folder(folder: Path, files: Iterable[str] = (), *, option: str) -> None:
+    """Make a folder for results and its `figures`, or say that they cannot be written there, before any work is done.
+
+    Args:
+        folder: to make, unless it is there.
+        files: what will be written into it.
+        option: of the command line that names it.
+
+    Raises:
+        InputError: it cannot be made or written, or a folder stands in a file's place.
+    """
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+        for place in (folder, folder / "figures"):
+            with tempfile.TemporaryFile(dir=place):
+                pass
+        if taken := [name for name in files if (folder / name).is_dir()]:
+            raise IsADirectoryError(None, f"{taken[0]} is a folder there")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot write to {option} {str(folder)!r}: {reason}; choose a writable folder") from error

@@ -4,9 +4,10 @@ A spec says everything that two implementations must share for their numbers to 
 keyword-only, hashable (a compiled program is cached by its spec) and check themselves.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -47,6 +48,21 @@ def check_count(name: str, value: int, minimum: int, why: str, most: int | None 
         raise InputError(f"{name} must be an integer of at least {minimum} ({why}), got {value!r}")
     if most is not None and value > most:
         raise InputError(f"{name} must be at most {most}, got {value!r}")
+
+
+def check_values(name: str, values: object) -> tuple[Any, ...]:
+    """`values` without repetitions; raises `InputError` unless it is a sequence of at least one."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise InputError(f"{name} must be a tuple, such as ({values!r},), got {values!r}")
+    if not values:
+        raise InputError(f"{name} must name at least one value, got none")
+    return tuple(dict.fromkeys(values))
+
+
+def check_fraction(fraction: float) -> None:
+    """Raise `InputError` unless `fraction` is a share of a training set."""
+    if not _is_real(fraction) or not 0 < fraction <= 1:
+        raise InputError(f"fraction must be above 0 and at most 1, got {fraction!r}")
 
 
 def _is_real(value: object) -> bool:

@@ -96,7 +96,7 @@ for name, backend in backends.items():
     ),
     step_size: (
         "swept = measure(phase_diagram)  # the sweep's divergent learning rates; shown in full at the end",
-        "show(step_size, measure(step_size), divergent=phase_diagram.divergent(swept))",
+        "show(step_size, measure(step_size), divergent=phase_diagram.divergent_words(swept))",
     ),
     batch_size: (
         """\
@@ -109,7 +109,7 @@ for name, backend in backends.items():
     deep_networks: (
         """\
 for remedy in deep_networks.REMEDIES:
-    print(remedy.name, remedy.options)""",
+    print(remedy.name, remedy.batch_norm, remedy.options)""",
         RUN,
     ),
     phase_diagram: (

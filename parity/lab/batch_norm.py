@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-from parity.lab.blocks import Plot, Results, Section, Table, Text, extent, furthest, listed
+from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, extent, furthest, lines_and_marks, listed
 from parity.lab.config import LabConfig
-from parity.lab.drawing import COLORS, MARKERS, lab_sheet, panels
+from parity.lab.drawing import COLORS, MARKERS, framework_handles, lab_sheet, panels
 from parity.weights import Array
 
 TITLE = "Batch norm in action"
@@ -17,12 +17,16 @@ INTRODUCTION = """\
 Batch norm stands between two layers and gives every feature of a batch mean 0 and variance 1, whatever they were:
 `y = gamma * (x - m) / sqrt(v + eps) + beta`, with the batch's own mean `m` and its biased variance `v`, the sum of squares
 over n. Since v is biased, the *sample* standard deviation of what comes out, the one over n - 1, is not 1 but
-`sqrt(n / (n - 1) * v / (v + eps))`: a little above 1, and below that where v is as small as eps.
+`sqrt(n / (n - 1) * v / (v + eps))`: a little above 1, and less for a feature whose v is not large beside eps.
 
 In evaluation there is no batch to speak of, so the layer uses running averages, `running = decay * running + (1 - decay) *
 batch`, that start at mean 0 and variance 1. Before any training it is therefore the identity, up to eps. A larger decay
 forgets the start more slowly (a share `decay**t` of it is left after t batches) and then wavers less: the standard deviation
-of the running mean is `sqrt((1 - decay) / (1 + decay))` times that of a batch's mean."""
+of the running mean is `sqrt((1 - decay) / (1 + decay))` times that of a batch's mean.
+
+Two conventions differ between the frameworks, and are the first thing to look at when a port disagrees. Flax's `momentum`
+is this decay; PyTorch's `momentum` is `1 - decay`. And PyTorch averages the *unbiased* variance, over n - 1, where Flax's own
+layer averages the biased one; here both average the unbiased one, as PyTorch does."""
 
 SAMPLES, FEATURES, EPS = 25, 10, 1e-5
 TINY_STD = 0.0209  # of one feature's first batch: its variance is some forty times eps
@@ -114,7 +118,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     names = listed(list(results))
     blocks = (
         Text(
-            f"A batch of {SAMPLES} samples of {FEATURES} features, whose means reach {source.means.max():.1f} and whose "
+            f"A batch of {SAMPLES} samples of {FEATURES} features, whose means reach {batch.mean(axis=0).max():.1f} and whose "
             f"standard deviations lie between {batch.std(axis=0, ddof=1).min():.4f} and "
             f"{batch.std(axis=0, ddof=1).max():.2f}. Before any training, evaluation gives `x / sqrt(1 + eps)`, which is x "
             f"up to {np.abs(one.identity / batch - 1).max():.1e} of itself. In training mode the means vanish (the largest "
@@ -134,16 +138,17 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             f"After {config.norm_batches:,} batches at decay {USUAL} comes evaluation, of {FRESH:,} fresh samples: no mean "
             f"is larger than {np.abs(mean).max():.3f}, and the standard deviations {extent(std, '.3f')}. "
             f"That is what the running statistics waver by: a running mean's standard deviation is "
-            f"{wavering:.3f} of its feature's. The furthest that two numbers of {names} are apart is {apart:.0e}."
+            f"{wavering:.3f} of its feature's. "
+            + compared(results, f"Of all these outputs no two of {names} are further apart than {apart:.0e}.")
         ),
         Plot(
             "running_statistics",
             _draw(results, config, command),
-            "Distance of the running mean, and ratio of the running variance, against the number of batches, by decay.",
+            "Distance of the running mean and of the running variance from the true ones, against batches, by decay.",
             "Root mean square over the features of how far the running mean is from the true one, in units of the "
             "feature's standard deviation (left), and how far the running variance is from the true one, relative to it "
-            f"(right). Lines are {next(iter(results))}, marks the other framework. Dotted: what theory says the mean "
-            f"settles at. A decay of {DECAYS[0]:g} is the last batch alone; the larger the decay, the longer the start is "
+            f"(right). {lines_and_marks(results)}Dotted: what theory says the mean settles at. "
+            f"A decay of {DECAYS[0]:g} is the last batch alone; the larger the decay, the longer the start is "
             "remembered, and the less the rest wavers.",
         ),
     )
@@ -152,11 +157,9 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
 
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
     source = make_source()
-    marks = np.unique(np.geomspace(1, config.norm_batches, 12).astype(int))
+    marks, shown = (np.unique(np.geomspace(1, config.norm_batches, count).astype(int)) for count in (12, 150))
     handles = [Line2D([], [], color=c, label=f"decay {d:g}") for c, d in zip(COLORS, DECAYS, strict=False)]
-    for index, name in enumerate(results):
-        look: Any = {"marker": MARKERS[index], "linestyle": "none"} if index else {}
-        handles.append(Line2D([], [], color="#444444", label=name, **look))
+    handles += framework_handles(list(results))
     handles.append(Line2D([], [], color="#444444", linestyle=":", label="theory"))
     setting = f"made data: {SAMPLES} samples in a batch, {FEATURES} normal features; float64"
     sheet = lab_sheet("Running statistics find the true ones, or waver about them", setting, command, 3.1, handles)
@@ -170,7 +173,7 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
             distances = np.sqrt(np.mean(np.square((result.traces[decay] - truth) / unit), axis=2))
             for axes, which in ((left, 0), (right, 1)):
                 if index == 0:
-                    axes.plot(np.arange(1, len(distances)), distances[1:, which], color=color, linewidth=1)
+                    axes.plot(shown, distances[shown, which], color=color, linewidth=1)
                 else:
                     axes.plot(marks, distances[marks, which], color=color, linestyle="none", marker=MARKERS[index],
                               markersize=4)  # fmt: skip

@@ -98,3 +98,31 @@ def extent(values: Any, form: str) -> str:
     """
     low, high = (format(float(end), form) for end in (np.min(values), np.max(values)))
     return f"are {low}" if low == high else f"lie between {low} and {high}"
+
+
+def compared(results: Results, words: str) -> str:
+    """What is said of a comparison of frameworks; nothing, where there is one alone.
+
+    >>> compared({"jax": 1}, "The two agree. ")
+    ''
+    """
+    return words if len(results) > 1 else ""
+
+
+def lines_and_marks(results: Results, marks: str = "marks") -> str:
+    """How to tell the frameworks in a figure that draws the first as lines and the others as marks.
+
+    >>> lines_and_marks({"jax": 1, "torch": 2})
+    'Lines are jax, marks torch. '
+    """
+    names = list(results)
+    return compared(results, f"Lines are {names[0]}, {marks} {listed(names[1:])}. ")
+
+
+def on_a_grid(value: float, grid: Sequence[float]) -> str:
+    """A value of a rising grid, with a sign where it is an end: the best may lie beyond.
+
+    >>> on_a_grid(0.1, (0.1, 1.0)), on_a_grid(1.0, (0.1, 1.0, 10.0))
+    ('≤ 0.1', '1')
+    """
+    return ("≤ " if value == grid[0] else "≥ " if value == grid[-1] else "") + f"{value:.3g}"

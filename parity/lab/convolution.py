@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from parity.lab.blocks import Plot, Results, Section, Table, Text, furthest, listed
+from parity.errors import InputError
+from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, furthest, listed
 from parity.lab.config import LabConfig
 from parity.lab.drawing import COLORS, lab_sheet, panels
 from parity.tools import Convolved
@@ -61,7 +62,15 @@ def output_size(size: int, kernel: int, padding: int = 0, stride: int = 1, dilat
 
     >>> output_size(224, 5, padding=3, stride=3), output_size(574, 5)
     (76, 570)
+
+    Raises:
+        InputError: the kernel does not fit into the padded input.
     """
+    if size + 2 * padding < dilation * (kernel - 1) + 1:
+        raise InputError(
+            f"a kernel of {kernel} with dilation {dilation} reaches over {dilation * (kernel - 1) + 1} pixels and does not "
+            f"fit into {size + 2 * padding}; use more padding or a smaller kernel"
+        )
     return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
@@ -124,8 +133,9 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     blocks = (
         Text(
             f"{len(SETTINGS)} settings of input, kernel, padding, stride and dilation: the sizes of "
-            f"{listed(names)} are {'all' if right else 'NOT all'} those of the formula, and their values are at most "
-            f"{apart:.0e} apart, the rounding of sums of up to {max(KERNELS) ** 2 * IN} products."
+            f"{listed(names)} are {'all' if right else 'NOT all'} those of the formula"
+            + compared(results, f", and their values are at most {apart:.0e} apart, the rounding of sums of up to {max(KERNELS) ** 2 * IN} products")
+            + "."
         ),
         Table("convolutions", "The lab's two layers in each framework, in its own order of axes.", ("framework", "images", "layer", "size by the formula", "own output", "own kernel"),
               tuple(rows), words=3),
@@ -135,10 +145,10 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             f"has {OUT * IN * kernel**2 + OUT:,} numbers to learn."
         ),
         Text(
-            f"Batch norm over the channels of {NORM_BATCHES} batches of {NORM_IMAGES} images of {NORM_SIDE} by {NORM_SIDE} pixels: the running means and "
-            f"variances of {listed(names)} are at most {furthest(results, lambda r: r.statistics):.0e} apart, the "
-            f"normalized images {furthest(results, lambda r: r.normalized):.0e}. Its batch is {pixels} pixels for each channel, so the "
-            f"unbiased variance is {pixels}/{pixels - 1} times the biased one."
+            f"Batch norm over the channels of {NORM_BATCHES} batches of {NORM_IMAGES} images of {NORM_SIDE} by {NORM_SIDE} pixels: "
+            f"its batch is {pixels} pixels for each channel, so the unbiased variance is {pixels}/{pixels - 1} times the biased one."
+            + compared(results, f" The running means and variances of {listed(names)} are at most "
+            f"{furthest(results, lambda r: r.statistics):.0e} apart, the normalized images {furthest(results, lambda r: r.normalized):.0e}.")
         ),
         Plot(
             "convolution_sizes",
@@ -147,7 +157,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             "size for strides " f"{listed([str(stride) for stride in STRIDES])}.",
             f"Left: a kernel of {DRAWN.kernel} with dilation {DRAWN.dilation}, stride {DRAWN.stride} and {DRAWN.padding} zero of padding "
             f"(hatched) on a row of {DRAWN.size} pixels; each output, above, is joined to the pixels that it is a sum of. "
-            f"Right: output size against input size for a kernel of {STEPPED}; the steps are the floor of the formula, points are what the layers gave.",
+            f"Right: output size against input size for a kernel of {STEPPED}; the steps are the floor of the formula.",
         ),
     )  # fmt: skip
     return Section("convolution", TITLE, INTRODUCTION, blocks)
@@ -158,7 +168,7 @@ def _draw(command: str) -> Any:
         Line2D([], [], color=COLORS[i], marker="o", markersize=3, label=f"right: stride {s}")
         for i, s in enumerate(STRIDES)
     ]
-    setting = "sizes by the formula; the layers of every framework give the same"
+    setting = "sizes by the formula"
     sheet = lab_sheet("What a convolution looks at, and how large its output is", setting, command, 2.9, handles)
     left, right = panels(
         sheet,

@@ -1,7 +1,7 @@
 """Deep networks, and what helps them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from parity.data import IndexStream, MaskStream, StandardizedData, mask_arguments
-from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
+from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, listed, on_a_grid
 from parity.lab.config import SEED, WIDTH, LabConfig, lab_data
 from parity.lab.drawing import COLORS, MARKERS, lab_sheet
 from parity.report.panels import PanelGrid, depth_words, learning_rate_axis
@@ -26,20 +26,24 @@ From PyTorch's usual initial weights, uniform within `1 / sqrt(fan_in)`, a weigh
 keeps half of a mean square: without batch norm the signal's mean square falls to a sixth in every layer, but for the biases,
 and the gradient's on its way back, until neither tells anything. What is held to help:
 
-- **Careful initial weights.** He's, normal with variance 2 / fan_in, keep the mean square of activations through ReLU;
-  orthogonal ones keep lengths before it.
+- **Careful initial weights.** He's, normal with variance `2 / fan_in`, keep the mean square of activations through ReLU;
+  orthogonal ones keep lengths, but ReLU behind them still halves the mean square in every layer.
 - **Batch norm** resets the scale in every layer, at the price of the gradient's growth (above).
 - **Batch norm before the activation**, as in the paper, rather than after it, as in the lab.
-- **Residual connections**: a block adds its input to what it gives, so signal and gradient have a way past it.
+- **Residual connections**: a block adds its input to what it gives, so signal and gradient have a way past it; without
+  batch norm the sums grow from block to block, and large steps are too large.
 - **Dropout** is a remedy for overfitting; every layer of it adds noise, so a deep network has more of it.
 - **A tuned learning rate.** Each of these has its own best one, so each is shown at it, beside one rate for all.
 
-Dropout's masks come from one NumPy stream, so both frameworks drop the same units, and the numbers can be compared."""
+A network counts as trained if its loss ends below 0.95 times the entropy of the labels: a low bar, which tells learning
+slowly from not at all. The learning rate is chosen on one half of some test samples, and the accuracy is that on the other.
+Initial weights, minibatches and dropout's masks come from NumPy, so every framework starts from the same network and drops
+the same units. What is left between them is rounding, which a deep network's training makes larger at every step: it shows
+how much of a difference between two remedies is chance."""
 
 PASSES = 1
-RATES = tuple(float(rate) for rate in np.geomspace(0.01, 10**0.5, 6))  # half decades
 BATCH_SIZE = 32
-TEST_SAMPLES = 4000
+TEST_SAMPLES = 4000  # half of them to choose the learning rate by
 FIXED_RATE = 0.1
 
 
@@ -63,7 +67,7 @@ class Remedy:
 
 
 REMEDIES = (
-    Remedy("nothing", False, {}),
+    Remedy("no remedy", False, {}),
     Remedy("He's initial weights", False, {"initialization": Initialization.HE_NORMAL}),
     Remedy("orthogonal initial weights", False, {"initialization": Initialization.ORTHOGONAL}),
     Remedy("residual", False, {"residual": True}),
@@ -79,19 +83,33 @@ class Curve:
     """What became of one network at every learning rate.
 
     Args:
-        accuracy: on the test set; NaN where training diverged.
-        trained: whether the final loss is below that of a network that ignores its input.
+        statuses: how each training ended.
+        chosen_by: accuracy on the first half of the test samples, by which the learning rate is chosen.
+        accuracy: on the other half; NaN where training diverged.
     """
 
+    statuses: tuple[Status, ...]
+    chosen_by: tuple[float, ...]
     accuracy: tuple[float, ...]
-    trained: tuple[bool, ...]
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether there is a learning rate at which training begins."""
+        return Status.TRAINED in self.statuses
 
     @property
     def best(self) -> int:
-        """The place of the learning rate of the highest test accuracy; the first if there is none."""
-        return int(np.argmax(np.nan_to_num(self.accuracy, nan=-1.0)))
+        """The place of the best learning rate among those that trained; the first if none did."""
+        trained = [status is Status.TRAINED for status in self.statuses]
+        return int(np.argmax(np.where(trained, self.chosen_by, -1.0)))
+
+    @property
+    def best_accuracy(self) -> float:
+        """The accuracy at the best learning rate."""
+        return self.accuracy[self.best]
 
 
+Rates = tuple[float, ...]
 Measured = Mapping[tuple[int, str], Curve]
 """By depth and name of the remedy."""
 
@@ -102,14 +120,13 @@ def measure(backend: Any, config: LabConfig) -> Measured:
     Networks that differ in their initial weights alone are one population.
     """
     data = lab_data(config.dataset, config.data_dir, config.fraction)
-    some = slice(TEST_SAMPLES)
-    data = replace(data, test_inputs=data.test_inputs[some], test_labels=data.test_labels[some])
     jobs = {(depth, place): (depth, alike) for place, alike in enumerate(_alike()) for depth in config.remedy_depths}
+    rates = config.remedy_rates.values()
     found: dict[tuple[int, str], Curve] = {}
-    with compiling_ahead({key: partial(_lower, backend, *job, data) for key, job in jobs.items()}) as wait_for:
+    with compiling_ahead({key: partial(_lower, backend, *job, data, rates) for key, job in jobs.items()}) as wait_for:
         for key, (depth, alike) in jobs.items():
             wait_for(key)
-            found |= {(depth, name): curve for name, curve in _train(backend, depth, alike, data).items()}
+            found |= {(depth, name): curve for name, curve in _train(backend, depth, alike, data, rates).items()}
     return found
 
 
@@ -122,47 +139,59 @@ def _alike() -> list[list[Remedy]]:
     return list(found.values())
 
 
-def _lower(backend: Any, depth: int, alike: Sequence[Remedy], data: StandardizedData) -> Sequence[Callable[[], Any]]:
+def _lower(
+    backend: Any, depth: int, alike: Sequence[Remedy], data: StandardizedData, rates: Rates
+) -> Sequence[Callable[[], Any]]:
     if not hasattr(backend, "lower_ahead"):
         return []
     return backend.lower_ahead(
         alike[0].spec(depth),
-        members=len(alike) * len(RATES),
+        members=len(alike) * len(rates),
         lanes=1,
         samples=len(data.train_labels),
         dtype="float32",
         batch_size=BATCH_SIZE,
-        evaluated=(len(data.test_labels),),
+        evaluated=(_half(data),),
     )
 
 
-def _train(backend: Any, depth: int, alike: Sequence[Remedy], data: StandardizedData) -> dict[str, Curve]:
+def _train(backend: Any, depth: int, alike: Sequence[Remedy], data: StandardizedData, rates: Rates) -> dict[str, Curve]:
     """The curves of remedies whose networks are one program, by name."""
     count, states = len(data.train_labels), []
     for remedy in alike:
-        states += [draw_weights(remedy.spec(depth), SEED)] * len(RATES)
+        states += [draw_weights(remedy.spec(depth), SEED)] * len(rates)
     spec = alike[0].spec(depth)
     inputs, labels = data.train_inputs, data.train_labels
-    population = backend.population(spec, states, RATES * len(alike), inputs, labels, "float32", lanes=1)
+    population = backend.population(spec, states, rates * len(alike), inputs, labels, "float32", lanes=1)
     stream = IndexStream(count, BATCH_SIZE, SEED)
     batches = np.concatenate([stream.next_pass() for _ in range(PASSES)])
     masks = MaskStream(spec, BATCH_SIZE, SEED).next_updates(len(batches)) if spec.dropout_rate else None
     record = population.run_pass(batches[None], **mask_arguments(None if masks is None else masks[None]))
-    accuracy = population.evaluate(data.test_inputs, data.test_labels).accuracy
+    half = _half(data)
+    chosen_by, accuracy = (
+        population.evaluate(data.test_inputs[rows], data.test_labels[rows]).accuracy
+        for rows in (slice(half), slice(half, 2 * half))
+    )
     curves = {}
     for number, remedy in enumerate(alike):
-        own = range(number * len(RATES), (number + 1) * len(RATES))
+        own = range(number * len(rates), (number + 1) * len(rates))
         statuses = [classify(record.losses[:, i], record.finite[:, i], data.label_entropy) for i in own]
         curves[remedy.name] = Curve(
+            tuple(statuses),
+            tuple(float(chosen_by[i]) for i in own),
             tuple(np.nan if s is Status.DIVERGED else float(accuracy[i]) for i, s in zip(own, statuses, strict=True)),
-            tuple(status is Status.TRAINED for status in statuses),
         )
     return curves
 
 
+def _half(data: StandardizedData) -> int:
+    return min(TEST_SAMPLES, len(data.test_labels)) // 2
+
+
 def section(results: Results, config: LabConfig, command: str) -> Section:
     """What was found."""
-    names, fixed = list(results), int(np.argmin(np.abs(np.array(RATES) - FIXED_RATE)))
+    rates = config.remedy_rates.values()
+    fixed = int(np.argmin(np.abs(np.array(rates) - FIXED_RATE)))
     rows = []
     for remedy in REMEDIES:
         for name, result in results.items():
@@ -170,27 +199,27 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             for depth in config.remedy_depths:
                 curve: Curve = result[depth, remedy.name]
                 best = (
-                    f"{curve.accuracy[curve.best]:.3f} at {RATES[curve.best]:.3g}"
-                    if any(curve.trained)
+                    f"{curve.best_accuracy:.3f} at {on_a_grid(rates[curve.best], rates)}"
+                    if curve.has_trained
                     else "none trained"
                 )
                 cells += [_share(curve.accuracy[fixed]), best]
             rows.append((remedy.name, name, *cells))
     header = ["remedy", "framework"]
     for depth in config.remedy_depths:
-        header += [f"depth {depth}, at {RATES[fixed]:.3g}", f"depth {depth}, at its best rate"]
+        header += [f"depth {depth}, at {rates[fixed]:.3g}", f"depth {depth}, at its best rate"]
     blocks = (
-        Text(" ".join(_sentence(results, depth) for depth in config.remedy_depths)),
+        Text(" ".join(_sentence(results, depth, rates) for depth in config.remedy_depths)),
         Plot(
             "remedies",
             _draw(results, config, command),
-            "Test accuracy against the learning rate for each remedy, a panel for each depth.",
-            f"Lines are {names[0]}, marks without a line the other framework; what diverged has no mark. "
-            "A network that ignores its input classifies one in ten right (dashed).",
+            "Test accuracy against the learning rate for each remedy, a panel for each depth and framework.",
+            f"Accuracy on {TEST_SAMPLES // 2:,} test samples; what diverged has no mark. A network that ignores its input "
+            "classifies one in ten right (dashed).",
         ),
         Table(
             "by_remedy",
-            "Test accuracy of each network at one learning rate and at its best.",
+            f"Test accuracy of each network at one learning rate and at its best of {len(rates)}; at an end of the grid, ≤ or ≥.",
             tuple(header),
             tuple(rows),
             words=2,
@@ -203,45 +232,63 @@ def _share(accuracy: float) -> str:
     return "diverged" if np.isnan(accuracy) else f"{accuracy:.3f}"
 
 
-def _sentence(results: Results, depth: int) -> str:
-    one = next(iter(results.values()))
-    curves = {remedy.name: one[depth, remedy.name] for remedy in REMEDIES}
-    helped = sorted(
-        (name for name, c in curves.items() if any(c.trained)), key=lambda n: -curves[n].accuracy[curves[n].best]
-    )
-    lost = [name for name in curves if name not in helped]
+def _sentence(results: Results, depth: int, rates: Rates) -> str:
+    curves = {remedy.name: [result[depth, remedy.name] for result in results.values()] for remedy in REMEDIES}
+    helped = {name: own for name, own in curves.items() if any(curve.has_trained for curve in own)}
     if not helped:
-        return f"At depth {depth} nothing trains in {PASSES} pass."
-    best = curves[helped[0]]
-    words = (
-        f"At depth {depth} the best is *{helped[0]}*, at {best.accuracy[best.best]:.3f} with a learning rate of "
-        f"{RATES[best.best]:.3g}"
-    )
-    return words + (
-        f"; at no learning rate does training begin with {listed([f'*{name}*' for name in lost])}."
+        return f"At depth {depth} nothing trains in {PASSES} pass at any of {len(rates)} learning rates."
+    best = [max(helped, key=lambda name, i=i: helped[name][i].best_accuracy) for i in range(len(results))]
+    places = zip(results, best, strict=True)
+    said = [f"*{b}* in {name}, at {curves[b][i].best_accuracy:.3f}" for i, (name, b) in enumerate(places)]
+    words = [f"At depth {depth} the best is {listed(said)}."]
+    everywhere = [own for own in helped.values() if all(curve.has_trained for curve in own)]
+    spread = max((float(np.ptp([curve.best_accuracy for curve in own])) for own in everywhere), default=0.0)
+    close = [
+        name
+        for name, own in helped.items()
+        if name not in best
+        and all(
+            curve.best_accuracy > helped[b][i].best_accuracy - spread
+            for i, (b, curve) in enumerate(zip(best, own, strict=True))
+        )
+    ]
+    words.append(compared(results, f"One and the same network differs by up to {spread:.3f} between the frameworks"
+                          + (f", and by no more from the best: {_quoted(close)}." if close else ".")))  # fmt: skip
+    words += [
+        f"At none of {len(rates)} learning rates from {rates[0]:g} to {rates[-1]:.3g} does training begin with {_quoted(lost)}."
+        for lost in [[name for name in curves if name not in helped]]
         if lost
-        else "; all train."
-    )
+    ]
+    return " ".join(word for word in words if word)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return listed([f"*{name}*" for name in names])
 
 
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
     looks = {remedy.name: (COLORS[i], MARKERS[i]) for i, remedy in enumerate(REMEDIES)}
     handles = [Line2D([], [], color=c, marker=m, markersize=5, label=plain(name)) for name, (c, m) in looks.items()]
-    setting = f"data set: {config.dataset}, {config.fraction:.0%} of its training set; width {WIDTH}, batches of {BATCH_SIZE}, {PASSES} pass, seed {SEED}"
-    grid = PanelGrid(config.remedy_depths, depth_words, most_columns=3, panel=(3.0, 2.6))
-    sheet = lab_sheet("What helps a deep network", setting, command, grid.height, handles, width=grid.width())
+    setting = (
+        f"{config.fraction:.0%} of its training set; width {WIDTH}, batches of {BATCH_SIZE}, {PASSES} pass, seed {SEED}"
+    )
+    rates = config.remedy_rates.values()
+    keys = [(name, depth) for name in results for depth in config.remedy_depths]
+    grid = PanelGrid(keys, lambda key: f"{plain(key[0])}, {depth_words(key[1])}", most_columns=len(config.remedy_depths),
+                     panel=(3.0, 2.3))  # fmt: skip
+    sheet = lab_sheet(
+        "What helps a deep network", setting, command, grid.height, handles, width=grid.width(), dataset=config.dataset
+    )
     with page_style():
-        for depth, (axes,) in grid.draw(sheet).items():
-            for index, result in enumerate(results.values()):
-                for name, (color, marker) in looks.items():
-                    line: Any = {} if index == 0 else {"linestyle": "none", "markerfacecolor": "none", "markersize": 8}
-                    axes.plot(
-                        RATES, result[depth, name].accuracy, color=color, marker=marker, **({"markersize": 4} | line)
-                    )
-            learning_rate_axis(axes, RATES[0], RATES[-1])
+        for (framework, depth), (axes,) in grid.draw(sheet).items():
+            for name, (color, marker) in looks.items():
+                accuracy = results[framework][depth, name].accuracy
+                axes.plot(rates, accuracy, color=color, marker=marker, markersize=4.5, linewidth=1.2)
+            learning_rate_axis(axes, rates[0], rates[-1])
             axes.set_ylim(0, 0.9)
             axes.axhline(0.1, color="#6B6B6B", linewidth=0.8, linestyle="--")
-            axes.set_xlabel("learning rate (log scale)")
-            if grid.is_first(depth):
+            if framework == keys[-1][0]:
+                axes.set_xlabel("learning rate (log scale)")
+            if grid.is_first((framework, depth)):
                 axes.set_ylabel("test accuracy")
     return sheet.figure

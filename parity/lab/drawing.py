@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from parity.report.canvas import Sheet, open_sheet
-from parity.report.heading import Heading
-from parity.report.style import page_style
+from parity.report.heading import Heading, data_notices
+from parity.report.style import page_style, plain
 
 # Okabe and Ito's, in an order in which neighbours differ in lightness too.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#7F3C66")
@@ -22,11 +23,21 @@ def lab_sheet(
     handles: Sequence[Any] = (),
     *,
     width: float = 8.5,
-    notices: tuple[str, ...] = (),
+    dataset: str = "",
 ) -> Sheet:
-    """A figure with everything but its panels, whose height is given in inches."""
+    """A figure with everything but its panels, whose height is given in inches; `dataset` is its data, if it is one."""
+    heading = Heading(f"data set: {dataset}, {setting}" if dataset else setting, command, tuple(data_notices(dataset)))
     with page_style():
-        return open_sheet(Heading(setting, command, notices), title, size=(width, height), handles=handles)
+        return open_sheet(heading, title, size=(width, height), handles=handles)
+
+
+def framework_handles(names: Sequence[str]) -> list[Line2D]:
+    """The legend of figures that draw the first framework as lines and the others as marks; nothing for one alone."""
+    looks: list[Any] = [{}, *({"marker": marker, "linestyle": "none"} for marker in MARKERS[1:])]
+    found = [
+        Line2D([], [], color="#444444", label=plain(name), **look) for name, look in zip(names, looks, strict=False)
+    ]
+    return found if len(found) > 1 else []
 
 
 def panels(sheet: Sheet, count: int, titles: Sequence[str] = (), gap: float = 0.75) -> list[Axes]:

@@ -34,10 +34,10 @@ def write_lab(report: LabReport, folder: str | Path, dpi: int = DPI) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot write to {str(folder)!r}: {reason}; choose a writable folder") from error
     pictures = _pictures((block for section in report.sections for block in section.blocks), dpi)
-    for name, picture in pictures.items():
-        replace_file(figures / f"{name}.png", picture.png)
     page = folder / "report.html"
     replace_file(page, render_lab_page(report, pictures).encode())
+    for name, picture in pictures.items():
+        replace_file(figures / f"{name}.png", picture.png)
     return page
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, to_rgb
+from matplotlib.colors import ListedColormap, LogNorm, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
@@ -26,12 +26,12 @@ from parity.sweep.train import train
 TITLE = "Depth by learning rate"
 INTRODUCTION = """\
 The sweep, seen from above: a cell is a training of one network at one learning rate, a row a depth. What became of it is its
-colour: trained, and to which loss; stuck, that is finite but no better than a network that ignores its input; or diverged, by
+colour: trained, and to which loss; stuck, that is finite but hardly better than a network that ignores its input; or diverged, by
 a number that is not finite or a loss far above its start. The border between trained and failed is the divergent learning
 rate. The sweep bisects it, from a coarser grid; here the grid is fine, and the border is seen whole."""
 
 PASSES = 1
-SCALE = colormaps["viridis_r"]
+SCALE = ListedColormap(colormaps["viridis_r"](np.linspace(0, 0.75, 256)))  # its darkest is like what diverged
 _COLORS = {Status.STUCK: "#C9C9C9", Status.DIVERGED: "#6E1423", Status.ERROR: "#000000"}
 _WORDS = {Status.STUCK: "stuck", Status.DIVERGED: "diverged", Status.ERROR: "crashed"}
 
@@ -86,6 +86,15 @@ def divergent(results: Results) -> dict[tuple[str, int, bool], float | None]:
     }
 
 
+def divergent_words(results: Results) -> dict[tuple[str, int, bool], str]:
+    """`divergent` in words, which tell where none failed from where none trained."""
+    return {
+        (name, group.depth, group.batch_norm): _threshold_words(result, group.depth, group.batch_norm)
+        for name, result in results.items()
+        for group in result.trials
+    }
+
+
 def section(results: Results, config: LabConfig, command: str) -> Section:
     """What was found."""
     found, names = divergent(results), list(results)
@@ -98,18 +107,21 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     header = ("depth", *(f"{name}, {batch_norm_words(on)}" for on in (False, True) for name in names))
     blocks = (
         Text(
-            f"{len(trials):,} trainings in {listed(names)}: {counts[Status.TRAINED]:,} trained, {counts[Status.STUCK]:,} are "
-            f"stuck, {counts[Status.DIVERGED]:,} diverged. {_comparison(found, config, names)}"
+            f"{len(trials):,} trainings in {listed(names)}: {counts[Status.TRAINED]:,} trained, {counts[Status.STUCK]:,} got "
+            f"stuck, {counts[Status.DIVERGED]:,} diverged, each within {PASSES} pass over its data: what is stuck may only be slow. {_comparison(found, config, names)}"
         ),
         Plot(
             "depth_by_learning_rate",
             _draw(results, config, command),
             "A grid of depth by learning rate for each framework, with and without batch norm, coloured by what became of "
             "each training.",
-            "Green to yellow: trained, to the loss on the scale at the right. Grey: stuck. Dark red: diverged. Rows are depths, "
-            "evenly spaced and not to scale.",
+            "Yellow to blue: trained, from the lowest loss to that of a network that ignores its input. Grey: stuck. Dark red: "
+            "diverged. The white bar stands at the first learning rate that fails, by diverging or by being stuck above one that "
+            "trained; some larger ones train all the same, for the border is no line. Rows are depths, not to scale.",
         ),
-        Table("divergent_rates", "The smallest divergent learning rate.", header, tuple(rows), words=0),
+        Table(
+            "divergent_rates", f"The smallest divergent learning rate, in {PASSES} pass.", header, tuple(rows), words=0
+        ),
     )
     return Section("phase_diagram", TITLE, INTRODUCTION, blocks)
 
@@ -145,19 +157,22 @@ def cells(found: Measured, config: LabConfig, on: bool) -> list[Sequence[Trial]]
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
     trials = [trial for result in results.values() for own in result.trials.values() for trial in own]
     losses = [trial.final_loss for trial in trials if trial.status is Status.TRAINED and trial.final_loss]
-    norm = LogNorm(max(min(losses, default=1.0), 1e-3), next(iter(results.values())).label_entropy)
+    highest = max(next(iter(results.values())).label_entropy, 0.01)
+    norm = LogNorm(min(max(min(losses, default=1.0), 1e-3), highest / 2), highest)
     handles: list[Any] = [
         Patch(facecolor=color, label=_WORDS[status]) for status, color in _COLORS.items() if status is not Status.ERROR
     ]
     outline = [withStroke(linewidth=3, foreground="black")]
-    handles.append(Line2D([], [], color="white", linewidth=1.5, label="divergent learning rate", path_effects=outline))
+    handles.append(
+        Line2D([], [], color="white", linewidth=1.5, label="smallest divergent learning rate", path_effects=outline)
+    )
     setting = (
-        f"data set: {config.dataset}, {config.fraction:.0%} of its training set; width {WIDTH}, batches of {SweepConfig.batch_size}, plain SGD, "
+        f"{config.fraction:.0%} of its training set; width {WIDTH}, batches of {SweepConfig.batch_size}, plain SGD, "
         f"{PASSES} pass, seed {SEED}"
     )
     row_height = 0.21 * len(config.diagram_depths) + 0.75
     height = len(results) * row_height - 0.4
-    sheet = lab_sheet("What becomes of a network", setting, command, height, handles, width=9.5)
+    sheet = lab_sheet("What becomes of a network", setting, command, height, handles, width=9.5, dataset=config.dataset)
     with page_style():
         width = (sheet.width - 1.3) / 2
         for row, (name, result) in enumerate(results.items()):

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from parity.check.episode import SideError
-from parity.check.sides import Side, SideSpec, open_side
+from parity.check.sides import Side, SideSpec, open_side, words_of
+from parity.errors import InputError
 from parity.lab import (
     batch_norm,
     batch_size,
@@ -23,11 +24,12 @@ from parity.lab import (
     step_size,
 )
 from parity.lab.blocks import Results, Section, Text
-from parity.lab.config import LabConfig, raw_data
+from parity.lab.config import LabConfig, lab_data, raw_data
 from parity.machine import usable_cores
 from parity.sweep.progress import Progress, SilentProgress
 
-PARTS: tuple[tuple[ModuleType, float], ...] = (
+Part = tuple[ModuleType, float]
+PARTS: tuple[Part, ...] = (
     (batch_norm, 2),
     (convolution, 3),
     (standardization, 3),
@@ -84,23 +86,40 @@ def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str
         write_lab(run_lab(LabConfig(frameworks=("jax", "torch"))), "runs/lab")
     """
     start = time.perf_counter()
+    parts = _chosen(config.parts)
     command = command or f"parity.lab.run_lab({config})"
     dataset = raw_data(config.dataset, config.data_dir)  # refused here if it cannot be had
+    samples = len(lab_data(config.dataset, config.data_dir, config.fraction).train_labels)
+    if max(config.batch_sizes) > samples:
+        raise InputError(
+            f"batch_sizes must be at most {samples}, the samples that are used, got {max(config.batch_sizes)}; use a larger fraction"
+        )
     failures: list[str] = []
-    with _open(config) as sides, progress or SilentProgress() as telling:
-        counter = _Counter(telling, len(sides) * sum(seconds for _, seconds in PARTS))
-        with ThreadPoolExecutor(len(sides)) as pool:
-            futures = {name: pool.submit(_measure, side, config, counter) for name, side in sides.items()}
-            found = {name: future.result() for name, future in futures.items()}
-        environment = {"bnparity": version("bnparity"), "python": platform.python_version()}
-        for side in sides.values():
-            environment |= side.call(_versions)
+    environment = {"bnparity": version("bnparity"), "python": platform.python_version()}
+    # The pool ends last: its threads wait for the sides, which end first, at Ctrl-C too.
+    with (
+        ThreadPoolExecutor(len(config.frameworks)) as pool,
+        _open(config) as sides,
+        progress or SilentProgress() as telling,
+    ):
+        try:
+            for side in sides.values():
+                environment |= side.call(_versions)
+        except SideError as error:
+            raise InputError(f"a framework cannot be run: it {error}") from None
+        counter = _Counter(telling, len(sides) * sum(seconds for _, seconds in parts))
+        futures = {name: pool.submit(_measure, side, parts, config, counter) for name, side in sides.items()}
+        found = {name: future.result() for name, future in futures.items()}
     sections = []
-    for part, _ in PARTS:
+    for part, _ in parts:
         key = part.__name__
         results = {name: parts[key] for name, parts in found.items() if not isinstance(parts[key], SideError)}
         failures += [f"{key.rpartition('.')[2]}, {n}: it {p[key]}" for n, p in found.items() if n not in results]
-        sections.append(_section(part, results, config, command, found))
+        try:
+            sections.append(_section(part, results, config, command, found))
+        except Exception as error:  # a figure that cannot be drawn is no reason to lose the others
+            failures.append(f"{key.rpartition('.')[2]}: it cannot be shown, {words_of(error)}")
+            sections.append(_section(part, {}, config, command, found))
     return LabReport(
         config=config,
         sections=tuple(sections),
@@ -112,14 +131,26 @@ def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str
     )
 
 
+def part_names() -> tuple[str, ...]:
+    """The names of all parts, in order."""
+    return tuple(part.__name__.rpartition(".")[2] for part, _ in PARTS)
+
+
+def _chosen(names: Sequence[str]) -> list[Part]:
+    """The parts of these names, in their own order; all, if none is named."""
+    if unknown := [name for name in names if name not in part_names()]:
+        raise InputError(f"the gallery has no part {unknown[0]!r}; choose of {', '.join(part_names())}")
+    return [part for part, name in zip(PARTS, part_names(), strict=True) if name in names or not names]
+
+
 def _section(part: Any, results: Results, config: LabConfig, command: str, found: dict[str, dict[str, Any]]) -> Section:
     if not results:
         name = part.__name__.rpartition(".")[2]
-        return Section(name, part.TITLE, part.INTRODUCTION, (Text("This part failed in every framework."),))
+        return Section(name, part.TITLE, part.INTRODUCTION, (Text("This part failed."),))
     if part is step_size:
-        diagrams = {name: parts[phase_diagram.__name__] for name, parts in found.items()}
+        diagrams = {n: parts[phase_diagram.__name__] for n, parts in found.items() if phase_diagram.__name__ in parts}
         swept = {name: diagram for name, diagram in diagrams.items() if not isinstance(diagram, SideError)}
-        return step_size.section(results, config, command, phase_diagram.divergent(swept))
+        return step_size.section(results, config, command, phase_diagram.divergent_words(swept))
     return part.section(results, config, command)
 
 
@@ -149,9 +180,9 @@ class _Counter:
             self._progress.update(self._done / self._total, words)
 
 
-def _measure(side: Side, config: LabConfig, counter: _Counter) -> dict[str, Any]:
+def _measure(side: Side, parts: Sequence[Part], config: LabConfig, counter: _Counter) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for part, seconds in PARTS:
+    for part, seconds in parts:
         counter.tell(0.0, f"{side.name}: {part.TITLE}")
         try:
             found[part.__name__] = side.call(part.measure, config)

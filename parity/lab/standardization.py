@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-from parity.lab.blocks import Plot, Results, Section, Table, Text, furthest, listed
-from parity.lab.config import LabConfig, lab_data, raw_data
-from parity.lab.drawing import COLORS, lab_sheet, panels
+from parity.data.standardize import STD_OFFSET
+from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, furthest, lines_and_marks, listed
+from parity.lab.config import LabConfig, lab_data
+from parity.lab.drawing import COLORS, MARKERS, framework_handles, lab_sheet, panels
 from parity.lab.power_iteration import Eigenvalue, largest_eigenvalue
 from parity.tools import Objective
 from parity.weights import Array
@@ -26,11 +27,17 @@ At `t = 1/L` no direction grows; beyond `t = 2/L` the steepest one does, and the
 The largest eigenvalue is at most the sum of all, the trace, which is the sum of the mean squares of the columns of X. For
 columns standardized with the biased standard deviation every mean square is 1, so `L <= d`, the number of columns, with the
 loss over `2 n` as above; with the mean squared error, over n, everything doubles, and the bound is `2 d`; with the sample
-standard deviation (over n - 1) both are (n - 1)/n of that. Columns that are constant become 0 and count nothing. L comes
+standard deviation (over n - 1) both are (n - 1)/n of that. Columns that are constant become 0 and count nothing.
+
+L alone is a matter of units: inputs divided by ten have a hundredth of it, and need slopes ten times as large. What no unit
+changes is how L compares with the other eigenvalues. At a step of 1/L the distance along a direction of eigenvalue h shrinks
+by h/L a step, so `L / h` is about how many steps it takes; a typical one is told by the median eigenvalue. L comes
 from Hessian-vector products and power iteration: no framework ever makes H."""
 
-STEPS = 60
+STEPS = 120
 ROWS, COLUMNS = 200, 6  # of the regression with an intercept
+WHITE = 255.0  # the largest pixel
+PIXELS = "pixels from 0 to 255"
 CURVES = (("1/L", 1.0), ("1.9/L", 1.9), ("2.02/L", 2.02))
 
 
@@ -61,16 +68,18 @@ class Measured:
 def problems(config: LabConfig) -> list[Problem]:
     """Fashion-MNIST's pixels (the target is whether an image is of an even class), and synthetic columns whose means and
     scales differ by a factor of a thousand; each as it is and standardized."""
-    raw, data = raw_data(config.dataset, config.data_dir), lab_data(config.dataset, config.data_dir, config.fraction)
-    pixels = raw.train_images[: len(data.train_labels)].astype(np.float64)
+    data = lab_data(config.dataset, config.data_dir, config.fraction)
     standard = data.train_inputs.astype(np.float64)
+    pixels = np.rint(standard * (data.std + STD_OFFSET) + data.mean)  # the same images
     labels = 1.0 - 2.0 * (data.train_labels % 2)
     rng = np.random.default_rng(0)
     scales = 10 ** rng.uniform(-1, 2, 50)
     columns = scales * (rng.standard_normal((1000, 50)) + rng.uniform(0, 3, 50))
     targets = columns @ (rng.standard_normal(50) / scales) + rng.standard_normal(1000)
     return [
-        Problem("pixels from 0 to 255", pixels, raw.train_labels[: len(pixels)] % 2 * -2.0 + 1),
+        Problem(PIXELS, pixels, labels),
+        Problem("pixels from 0 to 1", pixels / WHITE, labels),
+        Problem("pixels from 0 to 1, centered", (pixels - pixels.mean(axis=0)) / WHITE, labels),
         Problem("pixels, standardized", standard, labels),
         Problem("badly scaled columns", columns, targets),
         Problem("the same, standardized", (columns - columns.mean(axis=0)) / columns.std(axis=0), targets),
@@ -121,14 +130,19 @@ def _intercept_gap(make: Any) -> float:
 def section(results: Results, config: LabConfig, command: str) -> Section:
     """What was found."""
     one: Measured = next(iter(results.values()))
-    names, rows = list(results), []
+    names, rows, steps = list(results), [], {}
     for problem in problems(config):
         trace = float(np.square(problem.inputs).mean(axis=0).sum())
         living = int((problem.inputs.std(axis=0) > 0).sum())
-        exact = float(np.linalg.eigvalsh(problem.inputs.T @ problem.inputs / len(problem.inputs))[-1])
+        values = np.linalg.eigvalsh(problem.inputs.T @ problem.inputs / len(problem.inputs))
+        exact, steps[problem.name] = float(values[-1]), float(values[-1] / np.median(values[-living:]))
         rows.append((problem.name, str(living), *(f"{r.smoothness[problem.name].value:.6g}" for r in results.values()),
-                     f"{exact:.6g}", f"{trace:.6g}"))  # fmt: skip
-    before, after = one.smoothness["pixels from 0 to 255"].value, one.smoothness["pixels, standardized"].value
+                     f"{exact:.6g}", f"{trace:.6g}", f"{steps[problem.name]:,.0f}"))  # fmt: skip
+    units, scaled, centered, standard = (name for name in one.smoothness if name.startswith("pixels"))
+    large, small, after = (one.smoothness[name].value for name in (units, scaled, standard))
+    apart = max(
+        furthest(results, lambda r, n=p: r.smoothness[n].value) / one.smoothness[p].value for p in one.smoothness
+    )
     slow, (fast, factor) = CURVES[0][0], CURVES[-1]
     grows = {words: losses[-1] / losses[0] for words, losses in one.losses.items()}
     blocks = (
@@ -137,13 +151,14 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             f"data differ by {max(r.intercept_gap for r in results.values()):.0e} at most, in double precision."
         ),
         Table("smoothness", "The smoothness constant L of half the mean squared error: by Hessian-vector products in each "
-              "framework, by NumPy's dense solver, and the trace, which it cannot exceed.", ("inputs", "columns that vary", *(f"L by {name}" for name in names), "L by NumPy", "trace"),
+              "framework and by NumPy's dense solver, the trace, which it cannot exceed, and L over the median of the eigenvalues.", ("inputs", "columns that vary", *(f"L by {name}" for name in names), "L by NumPy", "trace", "L / median"),
               tuple(rows)),
         Text(
-            f"Standardizing the pixels takes L from {before:.4g} to {after:.4g}, so a step may be "
-            f"{before / after:,.0f} times larger; the bound, the number of columns, is {rows[1][1]}. {listed(names)} "
-            f"agree to {max(furthest(results, lambda r, n=p: r.smoothness[n].value) / one.smoothness[p].value for p in one.smoothness):.0e} "
-            f"of the value."
+            f"Standardizing the pixels takes L from {large:.4g} to {after:.4g}, below the bound of {rows[3][1]}, the columns that "
+            f"vary. That by itself says little: {scaled} have an L of {small:.4g}. But L over the median eigenvalue, "
+            f"{steps[scaled]:,.0f} in either unit, is {steps[centered]:,.0f} once they are centered and {steps[standard]:,.0f} once "
+            f"they are standardized: along a typical direction gradient descent needs {steps[standard] / steps[scaled]:.1%} of the steps."
+            + compared(results, f" {listed(names)} agree on L to {apart:.0e} of it.")
         ),
         Text(
             f"Gradient descent on the standardized pixels for {STEPS} steps: the loss ends at {grows[slow]:.3f} times its "
@@ -155,8 +170,9 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             "gradient_descent",
             _draw(results, config, command),
             "Loss of gradient descent on standardized pixels against steps, for step sizes of " f"{listed([words for words, _ in CURVES])}.",
-            f"Lines are {names[0]}, marks the other framework. {CURVES[0][0]} goes down smoothly, {CURVES[1][0]} wavers in the "
-            f"steepest direction and still goes down, {CURVES[-1][0]} grows without end.",
+            f"{lines_and_marks(results, 'squares')}With {CURVES[1][0]} what lies in the steepest direction changes its sign in every "
+            f"step, and still shrinks. With {CURVES[-1][0]} it grows: the loss falls at first, by what the other directions gain, and "
+            "then the steepest one is all there is.",
         ),
     )  # fmt: skip
     return Section("standardization", TITLE, INTRODUCTION, blocks)
@@ -164,8 +180,16 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
 
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
     handles = [Line2D([], [], color=COLORS[i], label=f"step {words}") for i, (words, _) in enumerate(CURVES)]
-    setting = f"data set: {config.dataset}, {config.fraction:.0%} of its training set, standardized; float64"
-    sheet = lab_sheet("Gradient descent up to the largest step and just beyond", setting, command, 3.0, handles)
+    handles += framework_handles(list(results))
+    setting = f"{config.fraction:.0%} of its training set, standardized; float64"
+    sheet = lab_sheet(
+        "Gradient descent up to the largest step and just beyond",
+        setting,
+        command,
+        3.0,
+        handles,
+        dataset=config.dataset,
+    )
     (axes,) = panels(sheet, 1)
     for index, result in enumerate(results.values()):
         for i, (words, _) in enumerate(CURVES):
@@ -174,7 +198,12 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
                 axes.plot(losses, color=COLORS[i])
             else:
                 axes.plot(
-                    np.arange(0, STEPS + 1, 6), losses[::6], color=COLORS[i], linestyle="none", marker="s", markersize=4
+                    np.arange(0, STEPS + 1, 8),
+                    losses[::8],
+                    color=COLORS[i],
+                    linestyle="none",
+                    marker=MARKERS[index],
+                    markersize=4,
                 )
     axes.set_yscale("log")
     axes.set_xlabel("steps")

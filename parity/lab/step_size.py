@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from parity.data import IndexStream
-from parity.lab.blocks import Plot, Results, Section, Table, Text, furthest, listed
+from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, furthest, lines_and_marks, listed
 from parity.lab.config import SEED, WIDTH, LabConfig, lab_data
-from parity.lab.drawing import MARKERS, lab_sheet, panels
+from parity.lab.drawing import MARKERS, framework_handles, lab_sheet, panels
 from parity.report.style import batch_norm_words, plain, series_styles
 from parity.spec import BlockOrder, Initialization, ModelSpec
 from parity.weights import Array, Weights, draw_weights, is_statistic, weight_shapes
@@ -25,18 +25,23 @@ the initial weights and along training. The eigenvalue is found by Lanczos's ite
 products than power iteration; it too never makes the Hessian. The Hessian is of the mean cross entropy of one batch in training mode, so the
 gradient runs through the batch's mean and variance.
 
-With batch norm there is more to it. What is normalized does not change when the weights before it grow, `f(a w) = f(w)`, so
-their gradient falls as `1 / a` and their Hessian as `1 / a**2`; and the gradient stands at right angles to them, so every
-step makes them longer. A step that is too large is its own remedy: the weights grow until the Hessian fits it (Arora, Li and
-Lyu, "Theoretical Analysis of Auto Rate-Tuning by Batch Normalization", 2019). The eigenvalue at the initial weights, which
-batch norm does not make small, is therefore no bound; the one that training arrives at is what to look at.
+With batch norm there is more to it. What is normalized does not change when kernel and bias before it grow, `f(a w) = f(w)`
+up to eps, so their gradient falls as `1 / a` and their Hessian as `1 / a**2`; and the gradient stands at right angles to
+them, so every step makes them longer. A step that is too large is its own remedy: the weights grow until the Hessian fits it
+(Arora, Li and Lyu, "Theoretical Analysis of Auto Rate-Tuning by Batch Normalization", 2019). The eigenvalue at the initial
+weights, which batch norm does not make small, is therefore no bound; the one that training arrives at is what to look at.
+That batch norm is said to make the loss smoother (Santurkar, Tsipras, Ilyas and Madry, "How Does Batch Normalization Help
+Optimization?", 2018) is no contradiction: what is smoother is the loss along the steps that training makes. And it is no
+licence for any step: gamma, beta and the head are not normalized away, so with batch norm too there is a learning rate at which
+they leave.
 
 Batch norm has a price, which depth shows. Yang, Pennington, Rao, Sohl-Dickstein and Schoenholz ("A Mean Field Theory of Batch
 Normalization", 2019) show that in a wide network of Linear, BatchNorm and ReLU at its initial weights, with large batches,
 the gradient's norm grows from each layer to the one below it by a factor of `sqrt(pi / (pi - 1))`, whatever the scale of the
-weights: ReLU of a normalized feature has a mean square of 1/2 and a variance of `(pi - 1) / (2 pi)`, and normalizing divides by the
-latter. Over fifty layers that is a factor of ten thousand, between the first layer's gradient and the last's; no
-learning rate suits both."""
+weights: on its way back ReLU keeps half of a gradient's mean square, while the variance of ReLU of a normalized feature, by
+which the next normalization divides, is only `(pi - 1) / (2 pi)`. Over fifty layers that is a factor of ten thousand, between
+the first layer's gradient and the last's; no learning rate suits both. The lab's own order normalizes after ReLU, and has the
+same two numbers."""
 
 DEEP = 50  # the lab's deepest network
 GROWTH = float(np.sqrt(np.pi / (np.pi - 1)))
@@ -46,6 +51,7 @@ ORDERS = {
     "Linear, BatchNorm, ReLU": BlockOrder.NORM_FIRST,
     "Linear, ReLU, BatchNorm (the lab's)": BlockOrder.ACTIVATION_FIRST,
 }
+FIRST_FITTED, LEFT_OUT = 2, 2  # layers whose gradients a line is put through: the first, and how many on top are not
 TOLERANCE = 1e-4  # of the eigenvalue
 
 Setting = tuple[int, bool]  # depth, batch norm
@@ -149,7 +155,7 @@ def growth(norms: Array) -> float:
     >>> growth(np.array([8.0, 4.0, 2.0, 1.0, 7.0, 7.0]))
     2.0
     """
-    logs = np.log(norms[:-2])
+    logs = np.log(norms[:-LEFT_OUT])
     return float(np.round(np.exp(-np.polyfit(np.arange(len(logs)), logs, 1)[0]), 12))
 
 
@@ -157,7 +163,7 @@ def section(
     results: Results,
     config: LabConfig,
     command: str,
-    divergent: Mapping[tuple[str, int, bool], float | None] | None = None,
+    divergent: Mapping[tuple[str, int, bool], str] | None = None,
 ) -> Section:
     """What was found.
 
@@ -165,26 +171,27 @@ def section(
         results: by framework.
         config: the gallery's.
         command: what made it.
-        divergent: the smallest divergent learning rate that the sweep found, by framework, depth and batch norm; None
-            where none failed.
+        divergent: the smallest divergent learning rate of the phase diagram in words, by framework, depth and batch norm.
     """
     names, one = list(results), next(iter(results.values()))
     rows = []
     for depth in config.curvature_depths:
         for on in (False, True):
             value = one.initial[depth, on]
-            found = [_rate((divergent or {}).get((name, depth, on))) for name in names]
+            found = [(divergent or {}).get((name, depth, on), "not measured") for name in names]
             rows.append((str(depth), "on" if on else "off", f"{value:.4g}", f"{2 / value:.3g}", *found))
     header = ("depth", "batch norm", "largest eigenvalue", "2 / eigenvalue", *(f"divergent rate, {n}" for n in names))
     apart = max(furthest(results, lambda r, s=s: r.initial[s]) / abs(one.initial[s]) for s in one.initial)
+    along = max(furthest(results, lambda r, run=run: r.traced[run] / one.traced[run]) for run in one.traced)
     rates = {words: growth(one.gradients[words]) for words in ORDERS}
     first, lab = ORDERS
     blocks = (
         Table("largest_eigenvalues", f"The largest Hessian eigenvalue at the initial weights ({names[0]}), and the smallest divergent "
-              "learning rate that the sweep found.", header, tuple(rows), words=2),
+              "learning rate of the phase diagram at the end.", header, tuple(rows), words=2),
         Text(
-            f"{listed(names)} agree on every eigenvalue to {apart:.0e} of it (Lanczos's iteration stops at "
-            f"{TOLERANCE:.0e}). {_comparison(one, config)} Along {config.watched_updates[-1]} updates at depth {TRACED_DEPTH} it goes {_traces(one)}."
+            compared(results, f"{listed(names)} agree on every eigenvalue to {apart:.0e} of it, along training to {along:.0e} (Lanczos's iteration stops at "
+            f"{TOLERANCE:.0e}). ")
+            + f"{_comparison(one, config)} Along {config.watched_updates[-1]} updates at depth {TRACED_DEPTH} it goes {_traces(one)}."
         ),
         Plot(
             "eigenvalues",
@@ -192,21 +199,25 @@ def section(
             "Largest Hessian eigenvalue against depth at the initial weights, and against updates along training, with and "
             "without batch norm.",
             "Left: at the initial weights. Right: along training; the dashed lines are two over the learning rates, above which "
-            f"a quadratic of that shape would not be stable. Lines are {names[0]}, marks without a line the other framework.",
+            f"a quadratic of that shape would not be stable. {lines_and_marks(results, 'marks without a line')}",
         ),
         Text(
             f"The gradient of a {config.gradient_width} units wide network at its initial weights, on a batch of "
-            f"{config.gradient_samples}: in blocks of {first} its norm grows by {rates[first]:.4f} from a layer to the one below, where "
-            f"theory says `sqrt(pi / (pi - 1))`, {GROWTH:.4f}; over {DEEP} layers that is a factor of {GROWTH**DEEP:,.0f}. In the "
-            f"lab's order, ReLU before BatchNorm, it grows by {rates[lab]:.4f} a layer. The frameworks' norms differ by "
-            f"{max(furthest(results, lambda r, w=w: r.gradients[w] / one.gradients[w]) for w in ORDERS):.0e} at most."
+            f"{config.gradient_samples}, from a layer to the one below: in blocks of {first} its norm grows by {rates[first]:.4f}, "
+            f"where theory, for infinite width and batches, says `sqrt(pi / (pi - 1))`, {GROWTH:.4f}; in the lab's order, ReLU "
+            f"before BatchNorm, by {rates[lab]:.4f}. (A line through the logarithms of layers {FIRST_FITTED} to "
+            f"{config.gradient_depth - LEFT_OUT}: the first kernel has another shape, and in the uppermost layers the head still "
+            f"shows.) Over {DEEP} layers {rates[first]:.4f} makes a factor of {rates[first] ** DEEP:,.0f}, and {GROWTH:.4f} one of "
+            f"{GROWTH**DEEP:,.0f}."
+            + compared(results, f" The norms of {listed(names)} differ by "
+            f"{max(furthest(results, lambda r, w=w: r.gradients[w] / one.gradients[w]) for w in ORDERS):.0e} at most.")
         ),
         Plot(
             "gradient_growth",
             _draw_gradients(results, config, command),
             "Norm of the gradient of each hidden kernel against its layer, for both orders of a block, with the predicted slope.",
             "The lower the layer, the larger its gradient. Dashed: the slope that theory predicts for Linear, BatchNorm, ReLU. "
-            f"Dots are {names[0]}, open marks the other framework.",
+            f"{lines_and_marks(results, 'open marks')}",
         ),
     )  # fmt: skip
     return Section("step_size", TITLE, INTRODUCTION, blocks)
@@ -232,10 +243,6 @@ def _comparison(one: Measured, config: LabConfig) -> str:
     return f"With batch norm it is smaller at {words(lower)} and larger at {words(higher)}."
 
 
-def _rate(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3g}"
-
-
 def _draw_eigenvalues(results: Results, config: LabConfig, command: str) -> Any:
     first = series_styles(("",), (False, True))
     handles: list[Any] = [
@@ -247,8 +254,10 @@ def _draw_eigenvalues(results: Results, config: LabConfig, command: str) -> Any:
                markersize=4 + 4 * i, linestyle="none", label=plain(name))
         for i, name in enumerate(results)
     ]  # fmt: skip
-    setting = f"data set: {config.dataset}, a batch of {config.curvature_samples}; width {WIDTH}, the lab's order, seed {SEED}; float64"
-    sheet = lab_sheet("The largest eigenvalue of the loss's Hessian", setting, command, 3.0, handles)
+    setting = f"a batch of {config.curvature_samples}; width {WIDTH}, the lab's order, seed {SEED}; float64"
+    sheet = lab_sheet(
+        "The largest eigenvalue of the loss's Hessian", setting, command, 3.0, handles, dataset=config.dataset
+    )
     left, right = panels(sheet, 2, ("at the initial weights", f"along training, depth {TRACED_DEPTH}"))
     for i, result in enumerate(results.values()):
         for on in (False, True):
@@ -261,7 +270,9 @@ def _draw_eigenvalues(results: Results, config: LabConfig, command: str) -> Any:
                     right.plot(config.watched_updates, result.traced[on, rate], **look)
                     if i == 0:
                         where = config.watched_updates[-1], result.traced[on, rate][-1]
-                        right.annotate(f"{rate:g}", where, (7, 0), textcoords="offset points", va="center", fontsize=8)
+                        right.annotate(
+                            f"rate {rate:g}", where, (7, 0), textcoords="offset points", va="center", fontsize=8
+                        )
     for rate in sorted({rate for _, rate in TRACED_RUNS}):
         right.axhline(2 / rate, color="#6B6B6B", linestyle="--", linewidth=1)
         right.text(
@@ -286,12 +297,13 @@ def _draw_eigenvalues(results: Results, config: LabConfig, command: str) -> Any:
 def _draw_gradients(results: Results, config: LabConfig, command: str) -> Any:
     colors = dict(zip(ORDERS, ("#0072B2", "#D55E00"), strict=True))
     handles = [Line2D([], [], color=c, marker="o", markersize=4, label=words) for words, c in colors.items()]
+    handles += framework_handles(list(results))
     handles.append(Line2D([], [], color="#444444", linestyle="--", label=f"growth of {GROWTH:.3f} a layer"))
     setting = (
-        f"data set: {config.dataset}, a batch of {config.gradient_samples}; width {config.gradient_width}, depth "
+        f"a batch of {config.gradient_samples}; width {config.gradient_width}, depth "
         f"{config.gradient_depth}, LeCun's initial weights; float64"
     )
-    sheet = lab_sheet("Gradients grow towards the input", setting, command, 3.0, handles)
+    sheet = lab_sheet("Gradients grow towards the input", setting, command, 3.0, handles, dataset=config.dataset)
     (axes,) = panels(sheet, 1)
     layers = np.arange(2, config.gradient_depth + 1)
     for index, result in enumerate(results.values()):

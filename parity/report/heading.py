@@ -26,12 +26,16 @@ class Heading:
 
 def notices(report: SweepReport) -> tuple[str, ...]:
     """What a reader must know before any number: made-up data, a sweep that was cut short."""
-    found = []
-    if report.dataset.lower().startswith("synthetic"):
-        found.append("SYNTHETIC DATA: made up by a program, not comparable with results on a real data set")
+    found = data_notices(report.dataset)
     if not report.complete:
         found.append("INCOMPLETE: the sweep was interrupted; what had finished by then is shown")
     return tuple(found)
+
+
+def data_notices(dataset: str) -> list[str]:
+    """What a reader must know of a data set."""
+    made_up = "SYNTHETIC DATA: made up by a program, not comparable with results on a real data set"
+    return [made_up] if dataset.lower().startswith("synthetic") else []
 
 
 def sweep_heading(report: SweepReport) -> Heading:

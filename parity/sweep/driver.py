@@ -2,7 +2,6 @@
 
 import os
 import platform
-import tempfile
 from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from typing import Any
 from parity.backend import Backend, load_backend
 from parity.data import Dataset, StandardizedData, load_dataset, standardize, updates_per_pass
 from parity.errors import InputError
+from parity.files import make_folder
 from parity.sweep.ahead import compiling_ahead, lower_family
 from parity.sweep.classify import find_threshold
 from parity.sweep.grid import Group, SweepConfig
@@ -189,27 +189,21 @@ def _make_folder(out: str | Path | None) -> Path | None:
     if out is None:
         return None
     folder = Path(out)
-    try:
-        taken = [name for name in OUTPUTS if _holds_something(folder / name)]
-        if taken and not (folder / STORE).is_file():
-            raise InputError(
-                f"--out {str(out)!r} holds {', '.join(taken)} but no {STORE}, so no sweep made them; "
-                "choose another folder"
-            )
-        (folder / "figures").mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot write to --out {str(out)!r}: {reason}; choose a writable folder") from error
+    taken = [name for name in OUTPUTS if _holds_something(folder / name)]
+    if taken and not (folder / STORE).is_file():
+        raise InputError(
+            f"--out {str(out)!r} holds {', '.join(taken)} but no {STORE}, so no sweep made them; choose another folder"
+        )
+    make_folder(folder, [name for name in OUTPUTS if name != "figures"], option="--out")
     return folder
 
 
 def _holds_something(path: Path) -> bool:
     """Whether a file, or a folder that is not empty, is there: a start that was cut off leaves an empty one."""
-    return any(path.iterdir()) if path.is_dir() else path.exists()
+    try:
+        return any(path.iterdir()) if path.is_dir() else path.exists()
+    except (OSError, ValueError):  # which making the folder will meet again, and tell
+        return False
 
 
 def _write(report: SweepReport, folder: Path | None) -> None:

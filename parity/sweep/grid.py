@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -15,8 +14,10 @@ from parity.spec import (
     ModelSpec,
     TrainSpec,
     check_count,
+    check_fraction,
     check_real,
     check_training_batch,
+    check_values,
 )
 
 # Beyond these a value is a slip of the finger.
@@ -113,12 +114,7 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         for name in ("frameworks", "depths", "batch_norm"):
-            values = getattr(self, name)
-            if isinstance(values, str) or not isinstance(values, Sequence):
-                raise InputError(f"{name} must be a tuple, such as ({values!r},), got {values!r}")
-            if not values:
-                raise InputError(f"{name} must name at least one value, got none")
-            object.__setattr__(self, name, tuple(dict.fromkeys(values)))
+            object.__setattr__(self, name, check_values(name, getattr(self, name)))
         if not isinstance(self.learning_rates, LearningRates):
             raise InputError(
                 "learning_rates must be LearningRates, such as LearningRates(0.001, 10, 9), "
@@ -129,8 +125,7 @@ class SweepConfig:
         check_count("seeds", self.num_seeds, 1, "it is the number of seeds", MOST_SEEDS)
         check_count("passes", self.num_passes, 1, "training needs a pass")
         check_count("population_size", self.population_size, 1, "a population needs a member")
-        if not 0 < self.fraction <= 1:
-            raise InputError(f"fraction must be above 0 and at most 1, got {self.fraction!r}")
+        check_fraction(self.fraction)
         self.train_spec(0)
         for depth, batch_norm in itertools.product(self.depths, self.batch_norm):
             self.model_spec(Group("", depth, batch_norm, 0))

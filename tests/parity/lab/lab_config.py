@@ -1,5 +1,7 @@
 """The gallery's experiments, small enough for a test, and a framework that has none of what they need."""
 
+import os
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +23,9 @@ def small_config(*frameworks: str, **changes: Any) -> LabConfig:
         gradient_samples=64,
         gradient_depth=6,
         batch_sizes=(2, 32),
+        batch_size_rates=LearningRates(0.01, 1, 3),
         remedy_depths=(2,),
+        remedy_rates=LearningRates(0.01, 1, 3),
         diagram_depths=(1, 4),
         diagram_rates=LearningRates(0.01, 100, 5),
         seeds=2,
@@ -44,3 +48,17 @@ class Broken:
 
     def learner(self, *arguments: Any) -> Any:
         raise NotImplementedError("broken on purpose")
+
+
+class Dying(Broken):
+    """A backend whose process ends when it is asked anything."""
+
+    def versions(self) -> dict[str, str]:
+        os._exit(3)
+
+
+class Hanging(Broken):
+    """A backend that never answers what a part asks of it."""
+
+    def tools(self) -> Any:
+        time.sleep(600)

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 from html_page import Page
-from lab_config import small_config
+from lab_config import small_config, words
 
 import parity.lab
 from parity.cli import main
 from parity.errors import InputError
-from parity.lab import PARTS, LabConfig, LabReport, Plot, Section, Table, Text, run_lab, write_lab
+from parity.lab import PARTS, LabConfig, LabReport, Plot, Section, Table, Text, run_lab, standardization, write_lab
 from parity.lab.page import render_section, to_html
+from parity.lab.run import part_names
+from parity.sweep.progress import SilentProgress
 
 ATTACK = "<script>alert(1)</script>"
 
@@ -66,6 +68,23 @@ def the_page_needs_nothing_beside_it(report: LabReport, tmp_path: Path) -> None:
     assert all(failure in page.text for failure in report.failures)
 
 
+def test_parts_are_chosen_and_one_framework_is_compared_with_none(tmp_path: Path) -> None:
+    report = run_lab(small_config("torch", parts=("standardization", "batch_norm")))
+    assert [section.name for section in report.sections] == ["batch_norm", "standardization"]
+    page = write_lab(report, tmp_path, dpi=25).read_text(encoding="utf-8")
+    assert "Every experiment was run in each framework" not in page
+    captions = [block.caption for section in report.sections for block in section.blocks if not isinstance(block, Text)]
+    said = " ".join([*map(words, report.sections), *captions])
+    assert [found for found in ("apart", "agree", "the other framework", "Lines are", "0e+00") if found in said] == []
+
+
+def test_help_names_every_part(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(("lab", "--help"))
+    shown = capsys.readouterr().out
+    assert [name for name in part_names() if name not in shown] == []
+
+
 def test_markdown_cannot_bring_markup_of_its_own() -> None:
     assert ATTACK not in to_html(f"*a* {ATTACK}")
     assert "<em>a</em>" in to_html("*a*")
@@ -106,6 +125,7 @@ def _literal_parts(node: ast.AST) -> list[ast.Constant]:
         (("--out", ""), ("--out must name a folder",)),
         (("--out", "file/inside"), ("cannot write to --out", "file/inside")),
         (("--depths", "3"), ("--depths",)),
+        (("--parts", "all"), ("no part 'all'", "batch_norm", "phase_diagram")),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(
@@ -152,8 +172,65 @@ def test_the_command_writes_the_page_and_says_where(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("seeds", 0), ("batch_sizes", (1,)), ("curvature_depths", ()), ("diagram_depths", (0,)), ("frameworks", ())],
-)
+    [
+        ("seeds", 0), ("batch_sizes", (1,)), ("curvature_depths", ()), ("curvature_depths", 8),
+        ("diagram_depths", (0,)),
+        ("diagram_depths", (10**6,)), ("diagram_rates", None), ("frameworks", ()), ("frameworks", "jax"),
+        ("watched_updates", (3, 0)), ("watched_updates", (-1,)), ("watched_updates", (0.5,)), ("watched_updates", ()),
+        ("fraction", 2), ("fraction", "0.1"), ("fraction", float("nan")), ("dataset", ["a"]), ("data_dir", None),
+        ("curvature_samples", 1), ("gradient_samples", 1), ("gradient_width", 1), ("norm_batches", 1), ("parts", "all"),
+    ],
+)  # fmt: skip
 def test_a_size_that_no_experiment_can_have_is_refused(field: str, value: object) -> None:
     with pytest.raises(InputError, match=field):
         LabConfig(**({"frameworks": ("jax",)} | {field: value}))  # type: ignore[arg-type]
+
+
+def test_what_is_named_twice_is_run_once() -> None:
+    config = LabConfig(frameworks=("jax", "jax"), diagram_depths=(1, 1, 2))
+    assert (config.frameworks, config.diagram_depths) == (("jax",), (1, 2))
+
+
+def test_more_samples_than_there_are_is_refused_before_anything_is_run() -> None:
+    with pytest.raises(InputError, match=r"batch_sizes must be at most 10, .* got 32"):
+        run_lab(small_config("numpy", fraction=0.001))
+
+
+def test_a_framework_that_dies_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a framework cannot be run: it ended with exit status 3"):
+        run_lab(small_config("numpy", "lab_config:Dying", parts=("batch_norm",)))
+
+
+@pytest.mark.timeout(120)
+def test_ctrl_c_does_not_wait_for_what_is_being_measured() -> None:
+    class Interrupting(SilentProgress):
+        def update(self, share: float, description: str) -> None:
+            if description.startswith("torch"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_lab(small_config("torch", "lab_config:Hanging", parts=("batch_norm",)), progress=Interrupting())
+
+
+def test_a_figure_that_cannot_be_drawn_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise ValueError("no ink")
+
+    monkeypatch.setattr(standardization, "_draw", fail)
+    report = run_lab(small_config("torch", parts=("standardization", "batch_norm")))
+    assert report.failures == ("standardization: it cannot be shown, raised ValueError: no ink",)
+    assert [len(section.blocks) > 1 for section in report.sections] == [True, False]
+
+
+def test_a_folder_that_holds_a_sweep_or_a_users_file_keeps_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity.lab, "run_lab", lambda *arguments, **options: pytest.fail("it was run"))
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.sqlite").touch()
+    (tmp_path / "other" / "report.html").mkdir(parents=True)
+    arguments = ("lab", "--framework", "torch", "--dataset", "synthetic", "--out")
+    for name, message in (("sweep", "holds a sweep"), ("other", "report.html is a folder there")):
+        assert main((*arguments, str(tmp_path / name))) == 2
+        assert message in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "sweep").iterdir()] == ["sweep.sqlite"]
