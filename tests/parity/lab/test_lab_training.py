@@ -18,6 +18,9 @@ from parity.sweep import Group, LearningRates, Status, SweepConfig, Trial, sweep
 from parity.weights import draw_weights
 
 
+NAME = "orthogonal initial weights"  # which are trained beside others, that differ in their initial weights
+
+
 def train_on(state: State, data: StandardizedData, rows: Any, rate: float) -> tuple[State, Any]:
     return sgd_step(state, data.train_inputs[rows].astype(np.float64), data.train_labels[rows], rate)
 
@@ -76,15 +79,15 @@ def test_every_remedy_is_tried_at_every_rate(framework: Any) -> None:
     assert found[2, "batch norm (the lab's)"].has_trained
     assert len({curve.accuracy for curve in found.values()}) == len(found)  # no two are the same network
     # One of them by the reference: few updates of a shallow network are no chaos.
-    remedy = next(remedy for remedy in deep_networks.REMEDIES if remedy.name == "residual")
+    remedy = next(remedy for remedy in deep_networks.REMEDIES if remedy.name == NAME)
     data, spec = lab_data(config.dataset, config.data_dir, config.fraction), remedy.spec(2)
     state = State(spec, draw_weights(spec, 0))
     for rows in IndexStream(len(data.train_labels), deep_networks.BATCH_SIZE, 0).next_pass():
         state, _ = train_on(state, data, rows, config.remedy_rates.values()[1])
     half = min(deep_networks.TEST_SAMPLES, len(data.test_labels)) // 2
     for accuracy, rows in (
-        (found[2, "residual"].chosen_by, slice(half)),
-        (found[2, "residual"].accuracy, slice(half, 2 * half)),
+        (found[2, NAME].chosen_by, slice(half)),
+        (found[2, NAME].accuracy, slice(half, 2 * half)),
     ):
         assert abs(accuracy[1] - accuracy_of(state, data, rows)) <= 5 / half
     text = words(deep_networks.section({"one": found}, config, "a command"))
