@@ -31,9 +31,20 @@ def lab_sheet(
         return open_sheet(heading, title, size=(width, height), handles=handles)
 
 
-def framework_handles(names: Sequence[str]) -> list[Line2D]:
-    """The legend of figures that draw the first framework as lines and the others as marks; nothing for one alone."""
-    looks: list[Any] = [{}, *({"marker": marker, "linestyle": "none"} for marker in MARKERS[1:])]
+def framework_handles(names: Sequence[str], hollow: bool = False) -> list[Line2D]:
+    """The legend of figures that draw the first framework as lines and the others as marks; nothing for one alone.
+
+    Args:
+        names: of the frameworks.
+        hollow: whether the marks are open.
+    """
+    looks: list[Any] = [
+        {},
+        *(
+            {"marker": marker, "linestyle": "none", "markerfacecolor": "none" if hollow else "#444444"}
+            for marker in MARKERS[1:]
+        ),
+    ]
     found = [
         Line2D([], [], color="#444444", label=plain(name), **look) for name, look in zip(names, looks, strict=False)
     ]

@@ -288,6 +288,7 @@ def _draw_eigenvalues(results: Results, config: LabConfig, command: str) -> Any:
     left.set_xscale("log")
     left.minorticks_off()
     left.set_xticks(config.curvature_depths, [str(depth) for depth in config.curvature_depths])
+    right.set_xlim(right=1.25 * config.watched_updates[-1] or None)  # room for the rates
     left.set_xlabel("depth (hidden layers, log scale)")
     right.set_xlabel("updates")
     left.set_ylabel("largest eigenvalue")
@@ -297,7 +298,7 @@ def _draw_eigenvalues(results: Results, config: LabConfig, command: str) -> Any:
 def _draw_gradients(results: Results, config: LabConfig, command: str) -> Any:
     colors = dict(zip(ORDERS, ("#0072B2", "#D55E00"), strict=True))
     handles = [Line2D([], [], color=c, marker="o", markersize=4, label=words) for words, c in colors.items()]
-    handles += framework_handles(list(results))
+    handles += framework_handles(list(results), hollow=True)
     handles.append(Line2D([], [], color="#444444", linestyle="--", label=f"growth of {GROWTH:.3f} a layer"))
     setting = (
         f"a batch of {config.gradient_samples}; width {config.gradient_width}, depth "

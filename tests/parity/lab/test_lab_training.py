@@ -17,7 +17,6 @@ from parity.spec import ModelSpec
 from parity.sweep import Group, LearningRates, Status, SweepConfig, Trial, sweep
 from parity.weights import draw_weights
 
-
 NAME = "orthogonal initial weights"  # which are trained beside others, that differ in their initial weights
 
 
