@@ -15,9 +15,10 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOK = ROOT / "examples" / "lab.ipynb"
 
 SMALL = """LabConfig(
-    frameworks=("jax", "torch"), dataset="synthetic", fraction=0.1, norm_batches=20, curvature_depths=(1,),
+    frameworks=("jax", "torch"), dataset="synthetic", fraction=0.1, norm_batches=50, curvature_depths=(1,),
     curvature_samples=32, gradient_width=16, gradient_samples=32, gradient_depth=5, watched_updates=(0, 3),
-    batch_sizes=(32,), remedy_depths=(2,), diagram_depths=(1,), diagram_rates=LearningRates(0.01, 100, 3), seeds=1,
+    batch_sizes=(32,), remedy_depths=(2,), remedy_rates=LearningRates(0.01, 1, 2),
+    batch_size_rates=LearningRates(0.01, 1, 2), diagram_depths=(1,), diagram_rates=LearningRates(0.01, 100, 3), seeds=1,
 )"""
 
 
