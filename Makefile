@@ -16,7 +16,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "setting up $(VENV): a few minutes the first time"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP) --constraint constraints.txt torch --editable '.[jax,dev]'
+	$(BIN)/python $(PIP) --constraint constraints.txt torch --editable '.[jax,dask,parquet,dev]'
 	@touch $@
 
 # A Torch and a torchvision that match, without JAX: for the real download code, and for Torch on its own.

@@ -79,6 +79,10 @@ class SideError(Exception):
     """A side raised, hung, or answered what is no answer; the message says which."""
 
 
+class SideEndedError(SideError):
+    """The process of a side ended by itself."""
+
+
 WORDS = {
     "running_mean": "running mean",
     "running_var": "running variance",

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from parity.backend import Backend, backend_names, load_backend, own_process
-from parity.check.episode import SideError
+from parity.check.episode import SideEndedError, SideError
 from parity.errors import InputError
 
 
@@ -164,7 +164,7 @@ class ProcessSide:
     def __init__(self, spec: SideSpec) -> None:
         self.name = spec.name
         self._turn = Lock()
-        self._time_limit = None if spec.time_limit is None else min(spec.time_limit, LONGEST_WAIT)
+        self.time_limit = spec.time_limit
         self._connection, theirs = Pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-c", START, str(theirs.fileno()), *sys.path, ""],
@@ -197,12 +197,13 @@ class ProcessSide:
 
     def _answer(self) -> Any:
         try:
-            if not self._connection.poll(self._time_limit):
+            limit = None if self.time_limit is None else min(self.time_limit, LONGEST_WAIT)
+            if not self._connection.poll(limit):
                 self.close()
-                raise SideError(f"gave no answer within the time limit of {self._time_limit:g} s, and was ended")
+                raise SideError(f"gave no answer within the time limit of {limit:g} s, and was ended")
             kind, value = self._connection.recv()
         except (EOFError, OSError):
-            raise SideError(_ending(self._process.wait())) from None
+            raise SideEndedError(_ending(self._process.wait())) from None
         except SideError:
             raise
         except Exception as error:  # whatever someone else's class does when it is rebuilt here
@@ -211,10 +212,14 @@ class ProcessSide:
             raise kind(value)
         return value
 
-    def close(self) -> None:
-        """End the process, and those that it has started."""
+    def kill(self) -> None:
+        """End the process, and those that it has started; whoever waits for an answer is told so."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the process, and give back what it held."""
+        self.kill()
         self._process.wait()
         self._connection.close()
 

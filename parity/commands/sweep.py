@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -12,8 +12,9 @@ from parity.commands.options import DataDir, DatasetName, Device, Framework
 from parity.commands.terminal import print_error, show
 from parity.errors import InputError
 from parity.spec import BlockOrder, Initialization
-from parity.sweep import LearningRates, SweepConfig, SweepInterrupted, sweep
-from parity.sweep.progress import attentive, console_progress
+from parity.sweep import Execution, LearningRates, SweepConfig, SweepInterrupted, SweepReport, sweep
+from parity.sweep.forecast import forecast_sweep, print_forecast
+from parity.sweep.progress import Progress, attentive, console_progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +57,48 @@ class Sweep:
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/sweep"
     """Folder for the tables, the figures and report.html. The same command goes on from what is there."""
 
+    extend: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Add to the grid of the sweep in --out, instead of refusing another one."""
+    dry_run: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Show the grid, what of it is done, and about how long the rest takes; run and write nothing."""
+    fail_fast: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """End with the first trial that crashes."""
+    executor: Literal["in-process", "processes", "dask"] = "in-process"
+    """Where trials are trained; the numbers do not depend on it."""
+    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Processes, or workers of a Dask cluster on this machine; 0 for one for each core, or GPU."""
+    scheduler: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = ""
+    """Dask's scheduler, such as tcp://10.0.0.1:8786; none for a cluster on this machine."""
+    time_limit: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
+    """What a block of trials may take before its process is ended; none for no limit."""
+    parquet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Write the tables as Parquet too."""
+
     def run(self, command: str) -> int:
         """Run the sweep; 1 if a trial crashed."""
+        try:
+            with attentive(console_progress(Console(stderr=True))) as progress:  # Ctrl-C may come while JAX is imported
+                report = self._sweep(command, progress)
+        except SweepInterrupted:
+            print_error(f"interrupted; what is done lies in {self.out}, and the same command goes on from there")
+            return 130
+        if report is None:
+            return 0
+        from parity.report import print_thresholds  # imports Matplotlib, which other commands do not need
+
+        def draw(console: Console) -> None:
+            print_thresholds(report, console)
+            console.out(f"report: {Path(self.out) / 'report.html'}", highlight=False)
+
+        show(draw)
+        return int(report.has_errors)
+
+    def _sweep(self, command: str, progress: Progress) -> SweepReport | None:
         if not self.out:
             raise InputError("--out must name a folder, got nothing; leave it out for runs/sweep")
+        execution = Execution(
+            executor=self.executor, workers=self.workers, scheduler=self.scheduler, time_limit=self.time_limit
+        )
         config = SweepConfig(
             frameworks=choose_frameworks(self.framework),
             depths=self.depths,
@@ -75,22 +114,18 @@ class Sweep:
             residual=self.residual,
             dropout_rate=self.dropout_rate,
         )
-        for name in config.frameworks:
-            own_process(name)
-        try:
-            with attentive(console_progress(Console(stderr=True))) as progress:
-                report = sweep(config, out=self.out, data_dir=self.data_dir or None, progress=progress, command=command)
-        except SweepInterrupted:
-            print_error(f"interrupted; what is done lies in {self.out}, and the same command goes on from there")
-            return 130
-        from parity.report import print_thresholds  # imports Matplotlib, which other commands do not need
-
-        def draw(console: Console) -> None:
-            print_thresholds(report, console)
-            console.out(f"report: {Path(self.out) / 'report.html'}", highlight=False)
-
-        show(draw)
-        return int(report.has_errors)
+        if execution.executor == "in-process":
+            for name in config.frameworks:
+                own_process(name)
+        places: Any = {"out": self.out, "data_dir": self.data_dir or None}
+        if self.dry_run:
+            forecast = forecast_sweep(config, **places, execution=execution, extend=self.extend)
+            show(lambda console: print_forecast(forecast, console))
+            return None
+        return sweep(
+            config, **places, progress=progress, command=command, execution=execution, extend=self.extend,
+            fail_fast=self.fail_fast, parquet=self.parquet,
+        )  # fmt: skip
 
 
 PRESETS = {

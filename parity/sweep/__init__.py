@@ -1,10 +1,12 @@
 """The learning-rate sweep: at which learning rate does training diverge, with and without batch norm?"""
 
 from parity.sweep.driver import SweepInterrupted, sweep
+from parity.sweep.executors import Execution
 from parity.sweep.grid import Group, LearningRates, SweepConfig
 from parity.sweep.records import Outcome, Status, SweepReport, Threshold, Trial
 
 __all__ = [
+    "Execution",
     "Group",
     "LearningRates",
     "Outcome",

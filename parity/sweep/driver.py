@@ -3,6 +3,8 @@
 import os
 import platform
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -12,16 +14,20 @@ from parity.backend import Backend, load_backend
 from parity.data import Dataset, StandardizedData, load_dataset, standardize, updates_per_pass
 from parity.errors import InputError
 from parity.files import make_folder
-from parity.sweep.ahead import compiling_ahead, lower_family
+from parity.sweep.blocks import Block
 from parity.sweep.classify import find_threshold
-from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.executors import Execution, open_executor
+from parity.sweep.grid import Group, SweepConfig, extended
+from parity.sweep.identity import Identity
+from parity.sweep.lock import locked
 from parity.sweep.memory import fitting, in_words, needed_bytes
-from parity.sweep.output import config_fields, write_tables
+from parity.sweep.output import check_parquet, config_fields, write_tables
+from parity.sweep.plan import plan
 from parity.sweep.progress import Meter, Progress, SilentProgress
-from parity.sweep.records import SweepReport, Trial
-from parity.sweep.run import run_groups
-from parity.sweep.store import Store
-from parity.sweep.train import Trained, Wanted, train
+from parity.sweep.records import Status, SweepReport, Trial
+from parity.sweep.schedule import Found, TrialError, make_unit, run_units
+from parity.sweep.store import Store, stored_words
+from parity.sweep.train import Wanted
 
 STORE = "sweep.sqlite"
 OUTPUTS = ("trials.csv", "thresholds.csv", "config.toml", "report.html", "figures")
@@ -42,6 +48,10 @@ def sweep(
     data_dir: str | Path | None = None,
     progress: Progress | None = None,
     command: str | None = None,
+    execution: Execution | None = None,
+    extend: bool = False,
+    fail_fast: bool = False,
+    parquet: bool = False,
 ) -> SweepReport:
     """Find the learning rate at which training diverges, for every depth, norm, seed and framework of a grid.
 
@@ -52,6 +62,10 @@ def sweep(
         data_dir: where the files of the data set lie; None to look in the usual places.
         progress: is told how far the sweep is.
         command: what made it, for the report; None for this call.
+        execution: where it is trained; None for this process. The numbers do not depend on it.
+        extend: adds to the grid of the sweep that `out` holds, instead of refusing another one.
+        fail_fast: ends with the first block that has a crashed trial, after it has been written.
+        parquet: whether the tables are written as Parquet too.
 
     Returns:
         What the command writes.
@@ -66,84 +80,132 @@ def sweep(
         for threshold in report.thresholds:
             print(threshold.group, threshold.smallest_divergent)
     """
-    device = {"device": config.device} if config.device else {}
-    backends = {name: load_backend(name, **device) for name in config.frameworks}
-    dataset = load_dataset(config.dataset, data_dir)
-    data = standardize(dataset, config.fraction)
-    updates_per_pass(len(data.train_labels), config.batch_size)  # refuses a batch size that leaves no update
-    environment = _environment(backends, dataset)
-    for groups in config.families():  # a group that does not fit into memory is refused before any is run
-        backend = backends[groups[0].framework]
-        list(fitting(backend, config, groups, len(data.train_labels)))
+    execution, progress = execution or Execution(), progress or SilentProgress()
+    if parquet:
+        check_parquet()
+    if extend and out is not None:
+        config = extended(config, stored_words(Path(out) / STORE))
+    prepared = prepare(config, data_dir)
+    if execution.executor == "in-process":
+        _check_memory(prepared)
     about: dict[str, Any] = {
         "config": config,
-        "dataset": dataset.name,
-        "label_entropy": data.label_entropy,
-        "environment": environment,
+        "dataset": prepared.dataset,
+        "label_entropy": prepared.data.label_entropy,
+        "environment": prepared.environment,
         # A path may hold bytes that are no text.
         "command": (command or f"parity.sweep({config})").encode(errors="backslashreplace").decode(),
     }
     folder = _make_folder(out)
     done: dict[Group, Sequence[Trial]] = {}
-    with Store(folder and folder / STORE, _identity(config, environment)) as store:
+    write = partial(_write, folder=folder, parquet=parquet)
+    with locked(folder), Store(folder and folder / STORE, prepared.identity, extend=extend) as store:
         try:
-            for group, trials in _run(config, backends, data, store, progress or SilentProgress()):
-                done[group] = trials
+            for found in _run(prepared, execution, store, progress, fail_fast):
+                done |= found
         except KeyboardInterrupt:
             interruption = SweepInterrupted(_report(about, done, _started(config, store, done)))
             try:
-                _write(interruption.report, folder)
+                write(interruption.report)
             finally:
                 raise interruption from None
-        except InputError:  # the store can be kept no longer: a full disk, say
-            _write(_report(about, done, {}), folder)
+        except TrialError as failure:
+            report = _report(about, done, _started(config, store, done, Status.ERROR))
+            write(report)
+            progress.say(f"stopped at the first trial that crashed ({failure}); the same command goes on from there")
+            return report
+        except InputError:  # the store can be kept no longer, a full disk say, or a worker is not what it should be
+            with suppress(InputError):  # the first is what is to be known
+                write(_report(about, done, {}))
             raise
-    report = _report(about, done)
-    _write(report, folder)
+        report = _report(about, done)
+        write(report)
     return report
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A sweep that could begin.
+
+    Args:
+        config: what to run.
+        backends: by name.
+        dataset: the data set's name.
+        data: that is trained on.
+        digest: of the data set.
+        environment: versions and machine.
+        identity: what decides the numbers.
+    """
+
+    config: SweepConfig
+    backends: Mapping[str, Backend]
+    dataset: str
+    data: StandardizedData
+    digest: str
+    environment: dict[str, str]
+    identity: Identity
+
+
+def prepare(config: SweepConfig, data_dir: str | Path | None = None) -> Prepared:
+    """Load what a sweep needs.
+
+    Raises:
+        InputError: there is no such framework, device or data, or no update could be made.
+    """
+    device = {"device": config.device} if config.device else {}
+    backends = {name: load_backend(name, **device) for name in config.frameworks}
+    dataset = load_dataset(config.dataset, data_dir)
+    data = standardize(dataset, config.fraction)
+    updates_per_pass(len(data.train_labels), config.batch_size)  # refuses a batch size that leaves no update
+    versions = {name: backend.versions() for name, backend in backends.items()}
+    ours = _environment(dataset)
+    identity = Identity(config_fields(config), ours, versions)
+    environment = {package: version for own in versions.values() for package, version in own.items()} | ours
+    return Prepared(config, backends, dataset.name, data, dataset.digest, environment, identity)
+
+
+def _check_memory(prepared: Prepared) -> None:
+    """Refuse a group that does not fit into memory before any is run."""
+    for groups in prepared.config.families():
+        backend = prepared.backends[groups[0].framework]
+        list(fitting(backend, prepared.config, groups, len(prepared.data.train_labels)))
+
+
 def _run(
-    config: SweepConfig,
-    backends: Mapping[str, Backend],
-    data: StandardizedData,
-    store: Store,
-    progress: Progress,
-) -> Iterator[tuple[Group, Sequence[Trial]]]:
+    prepared: Prepared, execution: Execution, store: Store, progress: Progress, fail_fast: bool
+) -> Iterator[Found]:
     """Every group with its trials, as it ends. What the store holds is not run again."""
-    meter = Meter(config, progress)
-    to_train = [groups for groups in config.families() if not all(store.find(group) for group in groups)]
-    lowerings = {
-        groups: partial(lower_family, backends[groups[0].framework], config, groups, data) for groups in to_train
-    }
-    with progress, compiling_ahead(lowerings) as wait_for:
-        for groups in config.families():
-            wait_for(groups)
-            run = partial(_run_block, backends[groups[0].framework], config, data, store, meter)
-            yield from run_groups(config, groups, run).items()
-            meter.finish(groups)
+    config, samples = prepared.config, len(prepared.data.train_labels)
+
+    def note(groups: Sequence[Group]) -> str:
+        backend = prepared.backends[groups[0].framework]
+        return f"about {in_words(needed_bytes(backend, config, groups, samples))}"
+
+    def block(wanted: Wanted) -> Block:
+        versions = prepared.identity.versions[next(iter(wanted)).framework]
+        return Block(config, wanted, f"{prepared.digest}-{config.fraction}", versions, execution.time_limit)
+
+    families = config.families()
+    left = [family for family in families if any(make_unit(config, [group], store).found is None for group in family)]
+    with progress:
+        if (state := plan(config, store)).done:
+            progress.say(f"{state.done} trials done, {state.to_run} to run{state.more}")
+        opening = open_executor(execution, config, prepared.backends, prepared.data, prepared.digest, left)
+        with opening as executor:
+            grouped = families if executor.pools_seeds else [(group,) for family in families for group in family]
+            units = [make_unit(config, groups, store) for groups in grouped]
+            to_train = [group for unit in units if unit.found is None for group in unit.groups]
+            meter = Meter(config, progress, to_train, note)
+            yield from run_units(config, units, executor, store, meter, block, fail_fast)
+        if not to_train:
+            progress.update(1.0, "done")
 
 
-def _run_block(
-    backend: Backend, config: SweepConfig, data: StandardizedData, store: Store, meter: Meter, wanted: Wanted
-) -> Trained:
-    """Train what the store does not hold yet, and put it there: of each group all or nothing, as it was first run."""
-    need = needed_bytes(backend, config, list(wanted), len(data.train_labels))
-    meter.start(wanted, f"about {in_words(need)}")
-    known = {group: store.find(group) for group in wanted}
-    missing = {group: rates for group, rates in wanted.items() if not all(rate in known[group] for rate in rates)}
-    if missing:
-        trained = train(backend, config, missing, data, meter.tick)
-        store.record(trial for trials in trained.values() for trial in trials.values())
-        known |= trained
-    return {group: {rate: known[group][rate] for rate in rates} for group, rates in wanted.items()}
-
-
-def _started(config: SweepConfig, store: Store, done: Container[Group]) -> dict[Group, Sequence[Trial]]:
-    """The grid's trials of groups that an interruption left unfinished."""
+def _started(config: SweepConfig, store: Store, done: Container[Group], *more: Status) -> dict[Group, Sequence[Trial]]:
+    """The grid's trials of groups that an interruption left unfinished; of crashed ones too, if `more` says so."""
     grid = set(config.learning_rates.values())
     groups = (group for group in config.groups() if group not in done)
-    trials = {group: [t for rate, t in store.find(group).items() if rate in grid] for group in groups}
+    trials = {group: [t for rate, t in store.find(group, *more).items() if rate in grid] for group in groups}
     return {group: found for group, found in trials.items() if found}
 
 
@@ -163,26 +225,14 @@ def _report(
     )
 
 
-def _environment(backends: Mapping[str, Backend], dataset: Dataset) -> dict[str, str]:
-    versions: dict[str, str] = {}
-    for backend in backends.values():
-        versions |= backend.versions()
-    ours = {
+def _environment(dataset: Dataset) -> dict[str, str]:
+    return {
         "bnparity": version("bnparity"),
         "python": platform.python_version(),
         "numpy": version("numpy"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "data digest": dataset.digest,
     }
-    return versions | ours
-
-
-def _identity(config: SweepConfig, environment: Mapping[str, str]) -> dict[str, Any]:
-    """What decides the numbers; the order in which things were asked for does not."""
-    fields = {
-        name: sorted(value) if isinstance(value, list) else value for name, value in config_fields(config).items()
-    }
-    return fields | dict(environment)
 
 
 def _make_folder(out: str | Path | None) -> Path | None:
@@ -206,10 +256,10 @@ def _holds_something(path: Path) -> bool:
         return False
 
 
-def _write(report: SweepReport, folder: Path | None) -> None:
+def _write(report: SweepReport, folder: Path | None, parquet: bool) -> None:
     if folder is None:
         return
-    write_tables(report, folder)
+    write_tables(report, folder, parquet)
     from parity.report import write_report  # Matplotlib is slow to import, and whoever writes nothing needs none
 
     write_report(report, folder)

@@ -1,8 +1,10 @@
 """The grid of a sweep: which trials there are."""
 
 import itertools
+import json
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import numpy as np
@@ -167,6 +169,36 @@ class SweepConfig:
     def train_spec(self, seed: int) -> TrainSpec:
         """The training of a seed."""
         return TrainSpec(batch_size=self.batch_size, num_passes=self.num_passes, seed=seed)
+
+
+def extended(config: SweepConfig, found: Mapping[str, str]) -> SweepConfig:
+    """A sweep with the grid of another added to its own.
+
+    Args:
+        config: what is asked for.
+        found: the other, in the words of the command line, each as JSON; nothing if there is none.
+
+    Raises:
+        InputError: the learning rates of neither are among those of the other.
+    """
+    if not found:
+        return config
+    stored = {name: json.loads(value) for name, value in found.items()}
+    theirs, ours = LearningRates.parse(stored["learning_rates"]), config.learning_rates
+    values, own = set(theirs.values()), set(ours.values())
+    if not (values <= own or own <= values):
+        raise InputError(
+            f"--extend keeps what is done, so learning rates must hold all {theirs.count} of {theirs}, and {ours} "
+            f"does not; try {LearningRates(theirs.low, theirs.high, 2 * theirs.count - 1)}"
+        )
+    return replace(
+        config,
+        frameworks=(*stored["framework"], *config.frameworks),
+        depths=(*stored["depths"], *config.depths),
+        batch_norm=(*(word == "on" for word in stored["batch_norm"]), *config.batch_norm),
+        learning_rates=ours if values <= own else theirs,
+        num_seeds=max(stored["seeds"], config.num_seeds),
+    )
 
 
 @dataclass(frozen=True, order=True)

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from parity.errors import InputError
 from parity.files import replace_file
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.records import SweepReport, Threshold, Trial
@@ -34,11 +36,42 @@ THRESHOLD_COLUMNS = (
 )
 
 
-def write_tables(report: SweepReport, folder: Path) -> None:
-    """Write `trials.csv`, `thresholds.csv` and `config.toml`."""
+def write_tables(report: SweepReport, folder: Path, parquet: bool = False) -> None:
+    """Write `trials.csv`, `thresholds.csv` and `config.toml`, and the tables as Parquet too."""
     replace_file(folder / "trials.csv", _csv(TRIAL_COLUMNS, report.trials).encode())
     replace_file(folder / "thresholds.csv", _csv(THRESHOLD_COLUMNS, report.thresholds).encode())
     replace_file(folder / "config.toml", _toml(report).encode())
+    if parquet:
+        replace_file(folder / "trials.parquet", _parquet(TRIAL_COLUMNS, report.trials))
+        replace_file(folder / "thresholds.parquet", _parquet(THRESHOLD_COLUMNS, report.thresholds))
+
+
+def check_parquet() -> None:
+    """Refuse Parquet where nothing can write it.
+
+    Raises:
+        InputError: PyArrow is not installed.
+    """
+    if find_spec("pyarrow") is None:
+        raise InputError("--parquet needs PyArrow; install it with: pip install 'bnparity[parquet]'")
+
+
+def _parquet(columns: tuple[str, ...], records: Sequence[Trial] | Sequence[Threshold]) -> bytes:
+    """The CSV's columns with types: whole numbers, floats with nan and the infinities, words; null: not applicable."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = [dict(zip(GROUP_COLUMNS, _group_cells(record.group), strict=True)) for record in records]
+    for row, record in zip(rows, records, strict=True):
+        row |= {name: getattr(record, name) for name in columns}
+    types = {"depth": pa.int64(), "seed": pa.int64(), "steps": pa.int64(), "survivors_above": pa.int64()}
+    words = {"framework", "batch_norm", "status", "message", "outcome"}
+    schema = pa.schema(
+        [(n, types.get(n, pa.string() if n in words else pa.float64())) for n in GROUP_COLUMNS + columns]
+    )
+    buffer = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(rows, schema), buffer)
+    return buffer.getvalue()
 
 
 def _csv(columns: tuple[str, ...], records: Iterable[Trial] | Iterable[Threshold]) -> str:

@@ -1,10 +1,11 @@
 """How far a sweep is, on standard error: a bar on a terminal, plain lines elsewhere."""
 
 import math
+import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol, Self
@@ -32,39 +33,69 @@ class Progress(Protocol):
         """`share` of the estimated work is done (0 to 1), and `description` comes next."""
         ...
 
+    def say(self, text: str) -> None:
+        """Something to be known once."""
+        ...
+
 
 class Meter:
-    """Estimates how much of a sweep is done: an update costs about as much as its network has layers."""
+    """Estimates how much of a sweep is done: an update costs about as much as its network has layers.
 
-    def __init__(self, config: SweepConfig, progress: Progress) -> None:
-        self._progress, self._finished = progress, 0
-        self._total = sum(self._cost(group) for group in config.groups())
-        self._most_blocks, self._started = most_blocks(config), 0
-        self._wanted: Sequence[Group] = ()
-        self._note = ""
+    Args:
+        config: the sweep.
+        progress: is told.
+        to_train: the groups that are not done yet.
+        note: what more is to be known of a block, by its groups.
+    """
 
-    @staticmethod
-    def _cost(group: Group) -> int:
-        return group.depth + 2  # the wide first layer and the evaluation count as one more each
+    def __init__(
+        self,
+        config: SweepConfig,
+        progress: Progress,
+        to_train: Iterable[Group],
+        note: Callable[[Sequence[Group]], str] = lambda groups: "",
+    ) -> None:
+        self._progress, self._note, self._finished = progress, note, 0
+        self._total = sum(_layers(group) for group in to_train)
+        self._most_blocks = most_blocks(config)
+        self._under_way: dict[Sequence[Group], tuple[int, float]] = {}  # blocks begun, share of the last
 
-    def start(self, groups: Iterable[Group], note: str) -> None:
-        """These are about to be trained; `note` says what more is to be known."""
-        self._wanted, self._note = tuple(groups), note
-        self._started += 1
-        self.tick(0.0)
+    def start(self, groups: Sequence[Group], wanted: Iterable[Group]) -> Callable[[float], None]:
+        """A block of some of these groups is about to be trained; gives what is to be told the share that is done."""
+        begun, wanted = self._under_way.get(groups, (0, 0.0))[0] + 1, tuple(wanted)
+        note = self._note(wanted)
 
-    def tick(self, share: float) -> None:
-        """So much of what has been started is done."""
-        blocks = min((self._started - 1 + share) / self._most_blocks, 1.0)
-        done = self._finished + blocks * sum(map(self._cost, self._wanted))
-        self._progress.update(min(done / self._total, ALMOST), f"{describe(self._wanted)}, {self._note}")
+        def tick(share: float) -> None:
+            self._under_way[groups] = begun, share
+            more = len(self._under_way) - 1
+            beside = f" and {more} more" if more else ""
+            self._tell(f"{describe(wanted)}{beside}{note and f', {note}'}")
 
-    def finish(self, groups: Iterable[Group]) -> None:
+        tick(0.0)
+        return tick
+
+    def finish(self, groups: Sequence[Group]) -> None:
         """Groups have ended."""
-        self._finished += sum(map(self._cost, groups))
-        self._started = 0
+        self._under_way.pop(groups, None)
+        self._finished += sum(map(_layers, groups))
         if self._finished == self._total:
             self._progress.update(1.0, "done")
+
+    def _tell(self, description: str) -> None:
+        done = float(self._finished)
+        for groups, (begun, share) in self._under_way.items():
+            done += min((begun - 1 + share) / self._most_blocks, 1.0) * sum(map(_layers, groups))
+        self._progress.update(min(done / self._total, ALMOST), description)
+
+
+def _layers(group: Group) -> int:
+    return group.depth + 2  # the wide first layer and the evaluation count as one more each
+
+
+def block_cost(config: SweepConfig, wanted: Mapping[Group, Sequence[float]]) -> float:
+    """How much work a block is, in a unit of its own: layers times lanes times shares of the training set."""
+    lanes = {group: -(-len(rates) // config.population_size) for group, rates in wanted.items()}
+    return config.num_passes * config.fraction * sum(_layers(group) * count for group, count in lanes.items())
 
 
 def describe(groups: Sequence[Group]) -> str:
@@ -107,6 +138,10 @@ class _Attentive:
         self._progress, self._interrupted = progress, False
 
     def note(self, signum: int, frame: FrameType | None) -> None:
+        if (
+            self._interrupted
+        ):  # the second ends at once, whatever is being done; files are replaced whole, so none is half
+            os._exit(130)
         self._interrupted = True
         signal.default_int_handler(signum, frame)
 
@@ -122,6 +157,9 @@ class _Attentive:
             raise KeyboardInterrupt
         self._progress.update(share, description)
 
+    def say(self, text: str) -> None:
+        self._progress.say(text)
+
 
 class SilentProgress:
     """Says nothing: the library's default."""
@@ -133,6 +171,9 @@ class SilentProgress:
         pass
 
     def update(self, share: float, description: str) -> None:
+        """Say nothing."""
+
+    def say(self, text: str) -> None:
         """Say nothing."""
 
 
@@ -163,6 +204,10 @@ class BarProgress:
         """Move the bar."""
         self._progress.update(self._task, completed=share, description=description)
 
+    def say(self, text: str) -> None:
+        """Print it above the bar."""
+        self._progress.console.print(text, highlight=False, markup=False)
+
 
 class PlainProgress:
     """A line every few seconds, for logs."""
@@ -185,6 +230,10 @@ class PlainProgress:
         left = f", about {elapsed * (1 - share) / share:.0f} s left" if share > 0 else ""
         line = f"{share:4.0%} {description} ({elapsed:.0f} s elapsed{left})"
         self._console.print(line, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Print it."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def console_progress(console: Console) -> Progress:

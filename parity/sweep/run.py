@@ -1,11 +1,13 @@
 """Which trials a sweep trains next: the grid of each group, then the bisection of its first bracket."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 from parity.sweep.classify import Search, bisect, find_bracket
 from parity.sweep.grid import LANES_OF_A_BISECTION, Group, SweepConfig
 from parity.sweep.records import Trial
 
+Blocks = Mapping[Group, Mapping[float, Trial]]
+GroupSearch = Generator[Mapping[Group, Sequence[float]], Blocks, dict[Group, list[Trial]]]
 Runner = Callable[[Mapping[Group, Sequence[float]]], Mapping[Group, Mapping[float, Trial]]]
 
 
@@ -24,22 +26,40 @@ def search(config: SweepConfig) -> Search:
     return [trials[rate] for rate in sorted(trials)]
 
 
+def search_groups(config: SweepConfig, groups: Sequence[Group]) -> GroupSearch:
+    """The trials of groups that share a network, whose blocks are trained together.
+
+    It yields what the groups need next, takes their trials, and returns those of each group that count.
+
+    Args:
+        config: the sweep.
+        groups: they differ in their seeds only.
+    """
+    searches = {group: search(config) for group in groups}
+    wanted = {group: tuple(next(ongoing)) for group, ongoing in searches.items()}
+    found: dict[Group, list[Trial]] = {}
+    while wanted:
+        trials, asked, wanted = (yield wanted), wanted, {}
+        for group in asked:
+            try:
+                wanted[group] = tuple(searches[group].send(trials[group]))
+            except StopIteration as stop:
+                found[group] = stop.value
+    return found
+
+
 def run_groups(config: SweepConfig, groups: Sequence[Group], run: Runner) -> dict[Group, list[Trial]]:
-    """The trials of groups that share a network; what they need next is trained together.
+    """The trials of groups that share a network.
 
     Args:
         config: the sweep.
         groups: they differ in their seeds only.
         run: trains each group at any number of learning rates.
     """
-    searches = {group: search(config) for group in groups}
-    wanted = {group: next(ongoing) for group, ongoing in searches.items()}
-    found: dict[Group, list[Trial]] = {}
-    while wanted:
-        trials, asked, wanted = run(wanted), wanted, {}
-        for group in asked:
-            try:
-                wanted[group] = searches[group].send(trials[group])
-            except StopIteration as stop:
-                found[group] = stop.value
-    return found
+    searching = search_groups(config, groups)
+    wanted = next(searching)
+    while True:
+        try:
+            wanted = searching.send(run(wanted))
+        except StopIteration as stop:
+            return stop.value

@@ -18,6 +18,7 @@ from parity.cli import main, parse
 from parity.commands.data import Data
 from parity.commands.sweep import PRESETS, Sweep
 from parity.errors import InputError
+from parity.sweep.identity import Identity
 from parity.sweep.store import Store
 
 SCRIPT = Path(sys.executable).with_name("bnparity")
@@ -141,7 +142,7 @@ def test_data_folder_that_is_not_there_is_one_line(
 
 
 def test_store_of_another_sweep_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Store(tmp_path / "sweep.sqlite", {"passes": 7}):
+    with Store(tmp_path / "sweep.sqlite", Identity({"passes": 7})):
         pass
     assert main((*SHORT, "--out", str(tmp_path))) == 2
     out, err = capsys.readouterr()

@@ -402,11 +402,11 @@ def test_a_store_that_fails_midway_leaves_the_tables_of_what_is_done(tmp_path: P
     use_backend(FakeBackend())
     record = Store.record
 
-    def full(store: Store, trials) -> None:
+    def full(store: Store, trials, *told: float) -> None:
         trials = list(trials)
         if trials[0].group.depth == 2:
             raise InputError("the disk is full")
-        record(store, trials)
+        record(store, trials, *told)
 
     monkeypatch.setattr(Store, "record", full)
     with pytest.raises(InputError, match="the disk is full"):

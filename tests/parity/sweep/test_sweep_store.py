@@ -15,6 +15,7 @@ import parity
 from parity import InputError
 from parity.backend import Backend
 from parity.sweep.grid import Group, LearningRates
+from parity.sweep.identity import Identity
 from parity.sweep.records import Status, Trial
 from parity.sweep.store import Store
 
@@ -32,9 +33,9 @@ DIVERGED = Trial(
 
 @pytest.mark.parametrize("trial", [TRAINED, DIVERGED, replace(TRAINED, learning_rate=math.pi, status=Status.STUCK)])
 def test_trial_comes_back_to_the_last_bit(tmp_path: Path, trial: Trial) -> None:
-    with Store(tmp_path / "sweep.sqlite", {}) as store:
+    with Store(tmp_path / "sweep.sqlite", Identity()) as store:
         store.record([trial])
-    with Store(tmp_path / "sweep.sqlite", {}) as store:
+    with Store(tmp_path / "sweep.sqlite", Identity()) as store:
         found = store.find(GROUP)
     assert list(found) == [trial.learning_rate]
     # As text, in which nan equals itself.
@@ -52,14 +53,14 @@ def test_trial_comes_back_to_the_last_bit(tmp_path: Path, trial: Trial) -> None:
     ],
 )
 def test_group_finds_only_its_own_trials(other: Group) -> None:
-    with Store(None, {}) as store:
+    with Store(None, Identity()) as store:
         store.record([TRAINED, DIVERGED, replace(TRAINED, group=other, learning_rate=0.2)])
         assert list(store.find(GROUP)) == [1e-300, 0.1]
         assert list(store.find(other)) == [0.2]
 
 
 def test_crashed_trial_is_not_found_and_gives_way_to_a_later_one() -> None:
-    with Store(None, {}) as store:
+    with Store(None, Identity()) as store:
         store.record([replace(TRAINED, status=Status.ERROR)])
         assert store.find(GROUP) == {}
         store.record([TRAINED])
@@ -68,7 +69,7 @@ def test_crashed_trial_is_not_found_and_gives_way_to_a_later_one() -> None:
 
 def test_block_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     unkeepable: Any = replace(TRAINED, learning_rate="a word")  # the table takes numbers only
-    with Store(tmp_path / "sweep.sqlite", {}) as store:
+    with Store(tmp_path / "sweep.sqlite", Identity()) as store:
         with pytest.raises(InputError, match="cannot store TEXT value"):
             store.record([TRAINED, unkeepable])
         assert store.find(GROUP) == {}
@@ -79,7 +80,7 @@ def test_block_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def refused(path: Path, identity: dict[str, Any] | None = None) -> str:
     with pytest.raises(InputError) as caught:
-        Store(path, identity or {})
+        Store(path, Identity(identity or {}))
     message = str(caught.value)
     assert str(path) in message
     assert len(message.splitlines()) == 1
@@ -106,7 +107,7 @@ def test_database_of_another_program_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_identity_is_refused_with_every_difference(tmp_path: Path) -> None:
-    Store(tmp_path / "sweep.sqlite", {"passes": 2, "seeds": 1, "gone": 5}).__exit__()
+    Store(tmp_path / "sweep.sqlite", Identity({"passes": 2, "seeds": 1, "gone": 5})).__exit__()
     message = refused(tmp_path / "sweep.sqlite", {"passes": 3, "seeds": 1, "new": 7})
     assert "passes is 2 there, 3 here" in message
     assert "gone is 5 there" in message
@@ -188,10 +189,10 @@ def test_another_programs_database_is_left_as_it_was(tmp_path: Path) -> None:
 
 def test_a_store_that_is_damaged_later_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "sweep.sqlite"
-    with Store(path, {}) as store:
+    with Store(path, Identity()) as store:
         store.record(replace(TRAINED, learning_rate=rate) for rate in range(1, 2000))
     content = bytearray(path.read_bytes())
     content[4096 * 3 :] = b"\xff" * (len(content) - 4096 * 3)
     path.write_bytes(content)
-    with pytest.raises(InputError, match="choose another --out"), Store(path, {}) as store:
+    with pytest.raises(InputError, match="choose another --out"), Store(path, Identity()) as store:
         store.find(GROUP)

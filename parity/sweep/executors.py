@@ -1,0 +1,162 @@
+"""Where blocks are trained: in this process, in processes of this machine, or by Dask's workers on many.
+
+All have one small interface, shaped like that of `concurrent.futures`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol, get_args
+
+from parity.backend import Backend
+from parity.data import StandardizedData
+from parity.errors import InputError
+from parity.machine import usable_cores
+from parity.spec import check_count, check_real
+from parity.sweep.ahead import compiling_ahead, lower_family
+from parity.sweep.blocks import Block, Done, train_block
+from parity.sweep.children import Children, visible_gpus
+from parity.sweep.grid import Group, SweepConfig
+
+Kind = Literal["in-process", "processes", "dask"]
+Tick = Callable[[float], None]
+MOST_WORKERS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a sweep is run. Its numbers do not depend on it.
+
+    Args:
+        executor: "in-process", "processes" on this machine, or "dask".
+        workers: processes, or workers of a Dask cluster on this machine; 0 for one per core, or per GPU.
+        scheduler: address of a Dask scheduler, such as "tcp://10.0.0.1:8786"; "" for a cluster on this machine.
+        time_limit: seconds that a block may take before its process is ended; None for no limit.
+
+    Raises:
+        InputError: a field breaks its rule.
+    """
+
+    executor: Kind = "in-process"
+    workers: int = 0
+    scheduler: str = ""
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.executor not in get_args(Kind):
+            raise InputError(f"executor must be one of {', '.join(get_args(Kind))}, got {self.executor!r}")
+        check_count("workers", self.workers, 0, "0 is one for each core", MOST_WORKERS)
+        if self.scheduler and self.executor != "dask":
+            raise InputError(f"a scheduler is Dask's: use it with --executor dask, not {self.executor}")
+        if self.scheduler and self.workers:
+            raise InputError("workers are those that the scheduler has; leave out --workers, or --scheduler")
+        if self.time_limit is not None:
+            check_real("time_limit", self.time_limit, above=0, why="a block needs time")
+        if self.executor == "in-process" and (self.time_limit is not None or self.workers):
+            option = "--workers" if self.workers else "--time-limit"
+            raise InputError(f"{option} needs processes that can be ended: use --executor processes")
+
+
+class Executor(Protocol):
+    """Takes blocks, and gives futures of what becomes of them."""
+
+    @property
+    def pools_seeds(self) -> bool:
+        """Whether groups that differ in their seeds only are best trained as one block."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """How many blocks are worth having under way."""
+        ...
+
+    def submit(self, block: Block, tick: Tick) -> Future[Done]:
+        """Begin a block; `tick` may be told the share that is done."""
+        ...
+
+
+class InProcess:
+    """Trains in this process, at once: the future that it gives is done."""
+
+    pools_seeds, width = True, 1
+
+    def __init__(
+        self, backends: Mapping[str, Backend], data: StandardizedData, wait_for: Callable[[Group], None]
+    ) -> None:
+        self._backends, self._data, self._wait_for = backends, data, wait_for
+
+    def submit(self, block: Block, tick: Tick) -> Future[Done]:
+        """See `Executor.submit`."""
+        self._wait_for(next(iter(block.wanted)))
+        future: Future[Done] = Future()
+        try:
+            future.set_result(train_block(self._backends[block.framework], block, self._data, tick))
+        except InputError as error:
+            future.set_exception(error)
+        return future
+
+
+class LocalProcesses:
+    """Trains in processes of this machine, each block in one of them."""
+
+    pools_seeds = False
+
+    def __init__(self, workers: int, children: Children, data: StandardizedData) -> None:
+        self.width = workers
+        self._pool, self._children, self._data = ThreadPoolExecutor(workers), children, data
+
+    def submit(self, block: Block, tick: Tick) -> Future[Done]:
+        """See `Executor.submit`."""
+        return self._pool.submit(self._children.train, block, self._data)
+
+    def close(self) -> None:
+        """End what is under way."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._children.close()
+
+
+@contextmanager
+def open_executor(
+    execution: Execution,
+    config: SweepConfig,
+    backends: Mapping[str, Backend],
+    data: StandardizedData,
+    digest: str,
+    to_train: Sequence[Sequence[Group]],
+) -> Iterator[Executor]:
+    """Start an executor, and end it afterwards together with what it has started.
+
+    Args:
+        execution: which one.
+        config: of the sweep.
+        backends: by name.
+        data: that is trained on.
+        digest: of the data.
+        to_train: families of groups that are not done yet.
+
+    Raises:
+        InputError: it cannot be started.
+    """
+    if execution.executor == "in-process":
+        lowerings: dict[Any, Any] = {
+            family[0]: partial(lower_family, backends[family[0].framework], config, family, data) for family in to_train
+        }
+        first = {group: family[0] for family in to_train for group in family}
+        with compiling_ahead(lowerings) as wait_for:
+            yield InProcess(backends, data, lambda group: wait_for(first.get(group, group)))
+        return
+    cores, gpus = usable_cores(), visible_gpus() if config.device == "gpu" else ()
+    workers = execution.workers or len(gpus) or cores
+    if execution.executor == "dask":
+        from parity.sweep.dask_workers import open_dask  # Dask is an extra, and slow to import
+
+        with open_dask(execution.scheduler, workers, gpus, config, data, digest) as executor:
+            yield executor
+        return
+    local = LocalProcesses(workers, Children(max(1, cores // workers), gpus), data)
+    try:
+        yield local
+    finally:
+        local.close()
