@@ -59,12 +59,17 @@ class Children:
             return answer
         raise AssertionError("every attempt returns or goes on")
 
-    def close(self) -> None:
-        """End all processes, and start no more."""
+    def kill(self) -> None:
+        """End all processes, and start no more; whoever waits for one is told so."""
         with self._lock:
             self._closed = True
             for side, _ in self._sides.values():
                 side.kill()
+
+    def close(self) -> None:
+        """Give back what processes held that have been killed, when nobody waits for them."""
+        for side, _ in self._sides.values():
+            side.close()
 
     def _side(self, place: tuple[int, str, str]) -> tuple[ProcessSide, set[str]]:
         with self._lock:

@@ -114,6 +114,8 @@ class LocalProcesses:
     def close(self) -> None:
         """End what is under way."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._children.kill()
+        self._pool.shutdown()  # its threads have been told by now
         self._children.close()
 
 

@@ -113,13 +113,19 @@ def run_units(
             store.record(trials, block_cost(config, sent.wanted), done.seconds)
             if fail_fast and (crash := next((trial for trial in trials if trial.status is Status.ERROR), None)):
                 raise TrialError(crash)
-            unit.take({group: dict(done.trained.get(group, {})) | store.find(group) for group in unit.wanted})
+            unit.take({group: _of(group, rates, done, store) for group, rates in unit.wanted.items()})
             _take_known(unit, store)
             if unit.found is None:
                 _submit(config, unit, executor, store, meter, block, under_way)
             else:
                 meter.finish(unit.groups)
                 yield unit.found
+
+
+def _of(group: Group, rates: Sequence[float], done: Done, store: Store) -> dict[float, Trial]:
+    """The trials at these learning rates, as they were first recorded."""
+    trials = dict(done.trained.get(group, {})) | store.find(group)
+    return {rate: trials[rate] for rate in rates}
 
 
 def _submit(

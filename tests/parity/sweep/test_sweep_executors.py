@@ -1,0 +1,286 @@
+"""The same rows wherever a sweep is trained, whatever dies on the way."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_backend import small_config
+
+import parity
+from parity import InputError
+from parity.sweep import Execution, LearningRates, SweepConfig, SweepInterrupted
+from parity.sweep.progress import SilentProgress
+
+dask_workers = import_module("parity.sweep.dask_workers")  # `parity.sweep` is the function
+
+TABLES = ("trials.csv", "thresholds.csv")
+RATES = LearningRates(0.01, 100, 3)
+
+
+def config(framework: str, **changes: Any) -> SweepConfig:
+    return small_config(**({"frameworks": (framework,), "learning_rates": RATES, "num_passes": 1} | changes))
+
+
+def tables(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in TABLES]
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO((folder / "trials.csv").read_text(encoding="utf-8"))))
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("parity.report.write_report", lambda report, folder: None)
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize(
+    "execution",
+    [
+        Execution(executor="processes", workers=2),
+        Execution(executor="processes", workers=1),
+        Execution(executor="dask", workers=2),
+    ],
+    ids=["two processes", "one process", "dask"],
+)
+def test_the_rows_are_the_same_bit_for_bit(framework: Any, tmp_path: Path, execution: Execution) -> None:
+    sweep = config(framework.name, depths=(1, 3), batch_norm=(False, True), num_seeds=2)
+    parity.sweep(sweep, out=tmp_path / "here", command="c")
+    parity.sweep(sweep, out=tmp_path / "there", command="c", execution=execution)
+    assert len(rows(tmp_path / "here")) > 8 * RATES.count
+    assert tables(tmp_path / "here") == tables(tmp_path / "there")
+
+
+@pytest.mark.usefixtures("no_report")
+def test_order_and_neighbours_change_no_row(framework: Any, tmp_path: Path) -> None:
+    """Depths and seeds in another order, and a grid that grew: the rows of a sweep that was asked for at once."""
+    changes: dict[str, Any] = {"batch_norm": (True,), "population_size": 4}
+    whole = config(framework.name, depths=(1, 2), num_seeds=2, learning_rates=LearningRates(0.01, 100, 9), **changes)
+    parity.sweep(whole, out=tmp_path / "whole")
+    parity.sweep(config(framework.name, depths=(2,), **changes), out=tmp_path / "grown")
+    for more in (
+        config(framework.name, depths=(1,), learning_rates=LearningRates(0.01, 100, 5), **changes),
+        config(framework.name, depths=(1,), num_seeds=2, learning_rates=LearningRates(0.01, 100, 9), **changes),
+    ):
+        parity.sweep(more, out=tmp_path / "grown", extend=True)
+    assert tables(tmp_path / "whole") == tables(tmp_path / "grown")
+
+
+# processes
+
+
+class Killing(SilentProgress):
+    """Kills what this process has started since, at the updates of these numbers."""
+
+    def __init__(self, *at: int) -> None:
+        self.at, self.seen, self.before = set(at), 0, children()
+
+    def update(self, share: float, description: str) -> None:
+        self.seen += 1
+        if self.seen in self.at:
+            for pid in children() - self.before:
+                os.kill(pid, signal.SIGKILL)
+
+
+def children() -> set[int]:
+    found = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    return {int(pid) for path in found for pid in path.read_text().split()}
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_block_whose_process_is_killed_is_trained_in_another(tmp_path: Path) -> None:
+    sweep = config("torch", depths=(1, 2, 3))
+    parity.sweep(sweep, out=tmp_path / "here")
+    killing = Killing(3, 4)
+    parity.sweep(sweep, out=tmp_path / "there", execution=Execution(executor="processes", workers=1), progress=killing)
+    assert killing.seen > 4
+    assert tables(tmp_path / "here") == tables(tmp_path / "there")
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_process_that_always_dies_is_an_error_row_and_the_rest_go_on(tmp_path: Path) -> None:
+    sweep = config("strange", depths=(1, 2))
+    with strange(tmp_path, "dies"):
+        report = parity.sweep(sweep, out=tmp_path / "out", execution=Execution(executor="processes", workers=2))
+    assert report.has_errors
+    found = {row["depth"]: (row["status"], row["message"]) for row in rows(tmp_path / "out")}
+    assert found["1"][0] == "error"
+    assert "the process that trained it was ended by SIGKILL" in found["1"][1]
+    assert found["2"][0] != "error"
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.timeout(120)
+def test_a_hung_block_is_ended_by_its_time_limit(tmp_path: Path) -> None:
+    execution = Execution(executor="processes", workers=1, time_limit=5.0)
+    with strange(tmp_path, "hangs"):
+        report = parity.sweep(config("strange", depths=(1, 2)), out=tmp_path / "out", execution=execution)
+    assert report.has_errors
+    found = {row["depth"]: (row["status"], row["message"]) for row in rows(tmp_path / "out")}
+    assert "no answer within the time limit of 5 s" in found["1"][1]
+    assert found["2"][0] != "error"
+
+
+@contextmanager
+def strange(folder: Path, what: str) -> Iterator[None]:
+    """A backend of the name "strange", here and in every process that is started: depth 1 misbehaves."""
+    site = folder / "site"
+    package = site / "strange_backend-1.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: strange-backend\nVersion: 1\n")
+    (package / "entry_points.txt").write_text("[parity.backends]\nstrange = strange_backend:Strange\n")
+    (site / "strange_backend.py").write_text(f"""
+import os, signal, time
+from parity.reference import NumpyBackend
+
+class Strange(NumpyBackend):
+    def population(self, spec, *arguments, **named):
+        if spec.num_hidden_layers == 1:
+            {"os.kill(os.getpid(), signal.SIGKILL)" if what == "dies" else "time.sleep(600)"}
+        return super().population(spec, *arguments, **named)
+""")
+    sys.path.insert(0, str(site))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(site))
+
+
+@pytest.mark.usefixtures("no_report")
+def test_ctrl_c_ends_the_processes_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    class Interrupting(SilentProgress):
+        def update(self, share: float, description: str) -> None:
+            if "depth 2" in description:
+                raise KeyboardInterrupt
+
+    sweep, execution, before = config("numpy", depths=(1, 2)), Execution(executor="processes", workers=1), children()
+    with pytest.raises(SweepInterrupted):
+        parity.sweep(sweep, out=tmp_path / "out", execution=execution, progress=Interrupting())
+    assert {row["depth"] for row in rows(tmp_path / "out")} == {"1"}
+    wait_until(lambda: children() <= before)
+    parity.sweep(sweep, out=tmp_path / "out", execution=execution)
+    parity.sweep(sweep, out=tmp_path / "here")
+    assert tables(tmp_path / "here") == tables(tmp_path / "out")
+
+
+def wait_until(happened: Callable[[], Any], seconds: float = 60.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := happened()):
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+    return found
+
+
+# Dask
+
+
+@contextmanager
+def cluster(folder: Path, workers: int = 2) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+    """A real scheduler and real workers on loopback, as a user starts them."""
+    dask, address = [sys.executable, "-m", "distributed.cli.dask_scheduler"], folder / "scheduler.json"
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    environment = os.environ | {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error"}
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*command: str) -> None:
+        started.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    try:
+        start(*dask, *options, "--scheduler-file", str(address))
+        wait_until(address.exists)
+        for _ in range(workers):
+            start(*worker, "--scheduler-file", str(address), "--local-directory", str(folder))
+        yield json.loads(address.read_text())["address"], started[1:]
+    finally:
+        for process in reversed(started):
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.timeout(300)
+def test_a_dask_worker_that_is_killed_loses_and_repeats_nothing(framework: Any, tmp_path: Path) -> None:
+    """A real scheduler, two real workers, one of them killed while it trains."""
+    sweep = config(framework.name, depths=(1, 2, 3), batch_norm=(False, True), num_seeds=2)
+    here = parity.sweep(sweep, out=tmp_path / "here")
+
+    with cluster(tmp_path) as (address, workers):
+        from distributed import Client
+
+        class KillingOne(SilentProgress):
+            """Once both are at work and one has had a block, the first is gone."""
+
+            killed = False
+
+            def update(self, share: float, description: str) -> None:
+                if not self.killed and share > 0.2:
+                    connect: Any = Client
+                    with connect(address, set_as_default=False) as client:
+                        busy = wait_until(lambda: [a for a, tasks in client.processing().items() if tasks])
+                        pids = client.run(os.getpid, workers=busy[:1])
+                    self.killed = True
+                    os.kill(next(iter(pids.values())), signal.SIGKILL)
+
+        killing = KillingOne()
+        parity.sweep(
+            sweep, out=tmp_path / "there", execution=Execution(executor="dask", scheduler=address), progress=killing
+        )
+        assert killing.killed
+        assert sorted(worker.poll() is None for worker in workers) == [False, True]
+    found = [tuple(row[name] for name in list(row)[:5]) for row in rows(tmp_path / "there")]
+    assert len(found) == len(set(found)) == len(here.trials)
+    assert tables(tmp_path / "here") == tables(tmp_path / "there")
+
+
+def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(dask_workers, "PATIENCE", 1.0)
+    execution = Execution(executor="dask", scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(InputError, match=r"no Dask scheduler answers at 'tcp://127.0.0.1:9' .*; start one"):
+        parity.sweep(config("numpy"), out=tmp_path, execution=execution)
+
+
+@pytest.mark.timeout(120)
+def test_a_scheduler_without_workers_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(dask_workers, "PATIENCE", 5.0)
+    with (
+        cluster(tmp_path, workers=0) as (address, _),
+        pytest.raises(InputError, match="has no worker after 5 s; start one with: dask worker"),
+    ):
+        parity.sweep(config("numpy"), out=tmp_path / "out", execution=Execution(executor="dask", scheduler=address))
+
+
+def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(InputError, match=r"pip install 'bnparity\[dask\]'"):
+        parity.sweep(config("numpy"), execution=Execution(executor="dask"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"executor": "cloud"}, "executor must be one of in-process, processes, dask, got 'cloud'"),
+        ({"executor": "processes", "workers": -1}, "workers must be an integer of at least 0"),
+        ({"executor": "processes", "workers": 10**6}, "workers must be at most"),
+        ({"workers": 2}, "--workers needs processes that can be ended: use --executor processes"),
+        ({"time_limit": 2.0}, "--time-limit needs processes that can be ended"),
+        ({"executor": "dask", "time_limit": 0.0}, "time_limit must be a finite number above 0"),
+        ({"executor": "processes", "scheduler": "tcp://a"}, "a scheduler is Dask's"),
+        ({"executor": "dask", "scheduler": "tcp://a", "workers": 2}, "workers are those that the scheduler has"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Execution(**fields)
