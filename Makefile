@@ -8,7 +8,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # Threads of a BLAS that wait for each other by spinning make the suite slow wherever something else wants a core.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: install data sweep check bench lab-sweep self-test honest-seeds browser test lint test-main test-torchvision clean
+.PHONY: install data sweep check bench lab-sweep self-test honest-seeds survive-kills browser test lint test-main test-torchvision clean
 
 install: $(VENV)/.installed
 
@@ -50,6 +50,10 @@ lab-sweep: data
 # The checker, checked: minutes. The first writes the README's table, the second what the safety factor rests on.
 self-test: install
 	$(BIN)/bnparity check --self-test --depths 1 3 8 --json benchmarks/self_test.json
+
+survive-kills: install
+	$(BIN)/python benchmarks/survive_kills.py --framework jax --kills 100 --out benchmarks/survive_kills_jax.json
+	$(BIN)/python benchmarks/survive_kills.py --framework torch --kills 100 --out benchmarks/survive_kills_torch.json
 
 honest-seeds: install
 	$(ONE_THREAD) $(BIN)/python benchmarks/honest_seeds.py --seeds 1000 --out benchmarks/honest_seeds.json
