@@ -1,6 +1,7 @@
 """What is done is kept, found again by the same sweep, and by no other."""
 
 import math
+import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +15,10 @@ from fake_backend import CrashingBackend, FakeBackend, small_config
 import parity
 from parity import InputError
 from parity.backend import Backend
-from parity.sweep.grid import Group, LearningRates
+from parity.sweep import driver
+from parity.sweep.grid import Group, LearningRates, SweepConfig
 from parity.sweep.identity import Identity
+from parity.sweep.lock import locked
 from parity.sweep.records import Status, Trial
 from parity.sweep.store import Store
 
@@ -196,3 +199,205 @@ def test_a_store_that_is_damaged_later_is_one_line(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError, match="choose another --out"), Store(path, Identity()) as store:
         store.find(GROUP)
+
+
+# what a trial is
+
+
+WHOLE = Identity(
+    {"framework": ["numpy"], "depths": [2], "learning_rates": "0.01:1:3", "passes": 2},
+    {"numpy": "2.0", "data digest": "abc"},
+    {"numpy": {"numpy-backend": "1"}, "jax": {"jax": "1"}},
+)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(WHOLE, fields=dict(WHOLE.fields) | {"passes": 3}),
+        replace(WHOLE, environment=dict(WHOLE.environment) | {"data digest": "abd"}),
+        replace(WHOLE, environment=dict(WHOLE.environment) | {"numpy": "2.1"}),
+        replace(WHOLE, versions=dict(WHOLE.versions) | {"numpy": {"numpy-backend": "2"}}),
+    ],
+)
+def test_the_key_is_of_everything_that_decides_a_trial(other: Identity) -> None:
+    assert other.trial_key(GROUP, 0.1) != WHOLE.trial_key(GROUP, 0.1)
+
+
+def test_the_key_differs_by_group_and_rate_and_not_by_the_grid() -> None:
+    groups = [
+        GROUP,
+        *(replace(GROUP, **{name: value}) for name, value in (("depth", 3), ("batch_norm", False), ("seed", 4))),
+    ]
+    keys = {WHOLE.trial_key(group, rate) for group in groups for rate in (0.1, math.nextafter(0.1, 1))}
+    assert len(keys) == 8
+    grown = replace(WHOLE, fields=dict(WHOLE.fields) | {"depths": [2, 9], "learning_rates": "0.01:1:5"})
+    grown = replace(grown, versions=dict(WHOLE.versions) | {"jax": {"jax": "2"}})
+    assert grown.trial_key(GROUP, 0.1) == WHOLE.trial_key(GROUP, 0.1)
+
+
+def test_what_has_ended_is_never_changed(tmp_path: Path) -> None:
+    with Store(tmp_path / "sweep.sqlite", Identity()) as store:
+        store.record([TRAINED])
+        store.record([replace(TRAINED, final_loss=7.0), DIVERGED])
+        found = store.find(GROUP)
+    assert found[TRAINED.learning_rate].final_loss == TRAINED.final_loss
+    assert len(found) == 2
+
+
+# a grid that grows
+
+
+def grid(**changes: Any) -> SweepConfig:
+    return small_config(**({"depths": (1,), "learning_rates": LearningRates(0.01, 1, 3)} | changes))
+
+
+def test_extend_adds_to_the_grid_and_keeps_what_is_there(
+    tmp_path: Path, use_backend: Callable[[Backend], None]
+) -> None:
+    first, second, third = FakeBackend(), FakeBackend(), FakeBackend()
+    use_backend(first)
+    parity.sweep(grid(), out=tmp_path)
+    use_backend(second)
+    with pytest.raises(InputError, match=r"depths is \[1\] there, \[2\] here; .*; --extend adds to its grid"):
+        parity.sweep(grid(depths=(2,)), out=tmp_path)
+    assert second.asked == []
+    report = parity.sweep(grid(depths=(2,)), out=tmp_path, extend=True)
+    assert {trial.group.depth for trial in report.trials} == {1, 2}
+    assert second.asked == first.asked  # of the new depth; nothing of the old one
+    use_backend(third)
+    parity.sweep(grid(depths=(1, 2)), out=tmp_path)  # it is that sweep now
+    parity.sweep(grid(depths=(1,)), out=tmp_path, extend=True)
+    assert third.asked == []
+    with pytest.raises(InputError, match="another sweep: depths"):
+        parity.sweep(grid(), out=tmp_path)
+
+
+def test_extend_takes_a_finer_or_wider_grid_of_rates_that_holds_the_old(
+    tmp_path: Path, use_backend: Callable[[Backend], None]
+) -> None:
+    use_backend(FakeBackend())
+    parity.sweep(grid(), out=tmp_path)
+    with pytest.raises(InputError, match=r"must hold all 3 of 0.01:1:3, and 0.02:1:3 does not; try 0.01:1:5"):
+        parity.sweep(grid(learning_rates=LearningRates(0.02, 1, 3)), out=tmp_path, extend=True)
+    finer = LearningRates(0.01, 10, 7)
+    report = parity.sweep(grid(learning_rates=finer), out=tmp_path, extend=True)
+    assert set(finer.values()) <= {trial.learning_rate for trial in report.trials}
+
+
+@pytest.mark.parametrize("changes", [{"num_passes": 3}, {"hidden_width": 9}, {"fraction": 0.06}, {"dropout_rate": 0.1}])
+def test_extend_changes_nothing_but_the_grid(
+    tmp_path: Path, use_backend: Callable[[Backend], None], changes: dict[str, Any]
+) -> None:
+    use_backend(FakeBackend())
+    parity.sweep(grid(), out=tmp_path)
+    with pytest.raises(InputError, match="holds another sweep"):
+        parity.sweep(grid(**changes), out=tmp_path, extend=True)
+
+
+# two drivers
+
+
+def test_a_second_driver_is_refused_at_once(tmp_path: Path, use_backend: Callable[[Backend], None]) -> None:
+    use_backend(FakeBackend())
+    with locked(tmp_path), pytest.raises(InputError, match=rf"another sweep \(process {os.getpid()} on .*wait until"):
+        parity.sweep(small_config(), out=tmp_path)
+    parity.sweep(small_config(), out=tmp_path)
+    assert ".sweep.lock" not in {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_lock_that_a_killed_driver_left_is_no_obstacle(
+    tmp_path: Path, use_backend: Callable[[Backend], None]
+) -> None:
+    use_backend(FakeBackend())
+    (tmp_path / ".sweep.lock").write_text("bnparity sweep, process 1 on here")
+    parity.sweep(small_config(), out=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_only_looks_like_a_lock_is_left_alone(
+    tmp_path: Path, kind: str, use_backend: Callable[[Backend], None]
+) -> None:
+    use_backend(FakeBackend())
+    mine = tmp_path / ("mine" if kind == "link" else "out/.sweep.lock")
+    (tmp_path / "out").mkdir()
+    mine.write_text("my own words")
+    if kind == "link":
+        (tmp_path / "out/.sweep.lock").symlink_to(mine)
+    with pytest.raises(InputError, match="cannot lock --out"):
+        parity.sweep(small_config(), out=tmp_path / "out")
+    assert mine.read_text() == "my own words"
+
+
+# disks
+
+
+def test_a_full_disk_is_one_line_and_what_was_recorded_stays(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.sqlite"
+    with Store(path, Identity()) as store:
+        store.record([TRAINED])
+        pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+        big = np.ones(100_000, np.float32)
+        with pytest.raises(InputError, match="full; free some space, and the same command goes on"):
+            store.record(
+                [replace(TRAINED, learning_rate=0.2, losses=big), replace(TRAINED, learning_rate=0.3, losses=big)]
+            )
+        assert list(store.find(GROUP)) == [TRAINED.learning_rate]
+    with Store(path, Identity()) as store:
+        assert list(store.find(GROUP)) == [TRAINED.learning_rate]
+
+
+def test_a_disk_that_is_full_midway_is_told_once(tmp_path: Path, use_backend, monkeypatch) -> None:
+    """The tables cannot be written either then; the first cause is what is to be known."""
+
+    def full(*arguments: Any, **named: Any) -> None:
+        raise InputError("the disk is full")
+
+    use_backend(FakeBackend())
+    monkeypatch.setattr(Store, "record", full)
+    monkeypatch.setattr(driver, "write_tables", lambda *arguments: (_ for _ in ()).throw(InputError("nor this")))
+    with pytest.raises(InputError, match="the disk is full"):
+        parity.sweep(small_config(), out=tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="root alone can become somebody else")
+def test_a_folder_of_somebody_else_is_one_line(tmp_path: Path, use_backend: Callable[[Backend], None]) -> None:
+    use_backend(FakeBackend())
+    parity.sweep(small_config(), out=tmp_path / "out")
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    before = (tmp_path / "out" / "sweep.sqlite").read_bytes()
+    os.seteuid(65534)
+    try:
+        with pytest.raises(InputError, match=r"cannot (write to|lock) --out .*Permission denied; choose a"):
+            parity.sweep(small_config(), out=tmp_path / "out")
+    finally:
+        os.seteuid(0)
+    assert (tmp_path / "out" / "sweep.sqlite").read_bytes() == before
+
+
+def test_a_flipped_byte_is_told_or_changes_nothing(tmp_path: Path) -> None:
+    """Wherever it is: SQLite sees that its pages are sound, the checksum that a trial is what was recorded."""
+    path, identity = tmp_path / "sweep.sqlite", Identity({"passes": 2})
+    trials = [replace(TRAINED, learning_rate=float(rate)) for rate in range(1, 60)]
+    with Store(path, identity) as store:
+        store.record(trials, 1.0, 2.0)
+        store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    sound, expected = path.read_bytes(), [repr(trial) for trial in trials]
+    rng, told = np.random.default_rng(0), list[str]()
+    for place in rng.integers(0, len(sound), 300):
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            with Store(path, identity) as store:
+                found = [repr(trial) for trial in store.find(GROUP).values()]
+        except InputError as error:
+            told.append(str(error))
+        else:
+            assert found == expected, f"byte {place}"
+        for left in tmp_path.glob("sweep.sqlite-*"):
+            left.unlink()
+    assert len(told) > 30
+    assert [words for words in told if "\n" in words] == []
