@@ -75,6 +75,7 @@ def _preset(arguments: Sequence[str]) -> str:
 def _one_line(complaint: str) -> str:
     """The parser's message and the form that it asks for, without its frame and its help."""
     lines = [line.strip("│╭╮╰╯─ ") for line in complaint.splitlines()]
+    lines = [line for line in lines if line.strip("-") or not line]  # rules, where the terminal has no lines to draw
     text = " ".join(" ".join(lines[1:] or lines).split())
     for tail in (*HINTS, "Arguments are applied", "For full helptext"):
         text = text.split(tail)[0].strip()
