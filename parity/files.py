@@ -1,6 +1,6 @@
 """Writing a file so that no reader ever sees half of it."""
 
-import os
+import secrets
 from pathlib import Path
 
 from parity.errors import InputError
@@ -12,7 +12,8 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         InputError: the place cannot be written; what stood there stays as it was.
     """
-    temporary = path.parent / f".{path.name}.{os.getpid()}.partial"
+    # A name that nobody knows: at one that can be foretold there might be a link to a file of someone's.
+    temporary = path.parent / f".{secrets.token_hex(8)}.partial"
     try:
         try:
             temporary.write_bytes(content)

@@ -1,5 +1,6 @@
 """The command `bnparity lab`."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -63,9 +64,9 @@ def check_folder(folder: Path) -> None:
     """
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
-        trial = folder / ".trial"
-        trial.touch()
-        trial.unlink()
+        for place in (folder, folder / "figures"):
+            with tempfile.TemporaryFile(dir=place):
+                pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot write to --out {str(folder)!r}: {reason}; choose a writable folder") from error

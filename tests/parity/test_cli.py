@@ -1,6 +1,7 @@
 """The command line: bad input is one line and exit status 2, Ctrl-C is 130, and a crash is 1."""
 
 import csv
+import io
 import signal
 import sqlite3
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 from parity.cli import main, parse
 from parity.commands.data import Data
+from parity.commands.lab import check_folder
 from parity.commands.sweep import PRESETS, Sweep
 from parity.errors import InputError
 from parity.sweep.store import Store
@@ -138,6 +140,23 @@ def test_data_folder_that_is_not_there_is_one_line(
 ) -> None:
     complaint = refused(("data", "--data-dir", str(tmp_path / "nowhere")), empty_folder, capsys)
     assert "nowhere' is not a folder" in complaint
+
+
+def test_a_file_of_someone_else_stays_when_a_folder_is_tried(tmp_path: Path) -> None:
+    (tmp_path / ".trial").write_text("kept")
+    check_folder(tmp_path)
+    assert (tmp_path / ".trial").read_text() == "kept"
+
+
+@pytest.mark.parametrize("arguments", [(), ("sweep", "--x"), ("sweep", "--seeds", "two")])
+def test_a_terminal_without_lines_to_draw_gets_the_same_complaint(
+    arguments: tuple[str, ...], empty_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaint = refused(arguments, empty_folder, capsys)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == complaint
+    assert "---" not in complaint
 
 
 def test_store_of_another_sweep_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
