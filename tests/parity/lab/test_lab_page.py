@@ -157,3 +157,12 @@ def test_the_command_writes_the_page_and_says_where(
 def test_a_size_that_no_experiment_can_have_is_refused(field: str, value: object) -> None:
     with pytest.raises(InputError, match=field):
         LabConfig(**({"frameworks": ("jax",)} | {field: value}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text", ["![i](//a.example/i.png)", "[l](//a.example)", "<http://a.example>", "![i][r]\n\n[r]: //a.example"]
+)
+def test_text_leads_nowhere(text: str) -> None:
+    page = Page(str(to_html(text)))
+    assert {tag for tag, _ in page.tags} == {"p"}
+    assert page.text.split() == text.split()
