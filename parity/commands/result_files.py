@@ -83,6 +83,7 @@ def _move_aside(option: str, path: Path, aside: dict[Path, Path]) -> None:
         path.rename(kept)
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise InputError(f"cannot replace {option} {str(path)!r}: {error.strerror}; choose another place") from error
+    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot replace {option} {str(path)!r}: {reason}; choose another place") from error
     aside[path] = kept
