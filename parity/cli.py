@@ -68,7 +68,8 @@ def _preset(arguments: Sequence[str]) -> str:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--preset", default="")
     with suppress(argparse.ArgumentError):
-        return parser.parse_known_args(arguments)[0].preset
+        preset = parser.parse_known_args(arguments)[0].preset
+        return preset if isinstance(preset, str) else ""  # "--preset=--" is an empty list to it
     return ""
 
 

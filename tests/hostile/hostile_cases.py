@@ -113,7 +113,12 @@ file_names = (
     .map(os.fsdecode)
 )
 """Every name that a file can have, those that are no text among them."""
-paths = st.one_of(texts, file_names, st.lists(file_names, min_size=1, max_size=4).map("/".join), st.just("x" * 5000))
+paths = st.one_of(
+    texts,
+    file_names,
+    st.lists(file_names, min_size=1, max_size=4).map("/".join),
+    st.sampled_from(("a\0b", "\ud800", "x" * 5000, "x" * 250)),
+)
 """Whatever someone may give as a path."""
 
 

@@ -9,8 +9,10 @@ KINDS = ("file", "link", "nothing", "folder", "pipe", "socket", "loop", "danglin
 
 
 def put(kind: str, path: Path, content: bytes) -> None:
-    """Put one of `KINDS` at a path; "file" and "link" lead to the content."""
+    """Put one of `KINDS` at a path; "file" and "link" lead to the content. What is there already stays."""
     beside = path.with_name("beside")
+    if path.exists() or path.is_symlink() or path == beside:
+        return
     match kind:
         case "file":
             path.write_bytes(content)

@@ -61,6 +61,7 @@ headers = st.builds(
 )
 contents = st.one_of(
     st.just(CONTENT), damaged(CONTENT), st.binary(max_size=80),
+    st.binary(min_size=24, max_size=24).map(lambda body: CONTENT[:16] + body),
     st.builds(lambda header, body: header + body, headers, st.binary(max_size=60)),
 )  # fmt: skip
 
@@ -158,22 +159,28 @@ def small_files(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 
 @hostile(
     sample=80, many=7000, name=file_names,
-    kinds=st.lists(st.sampled_from((*KINDS, *["file"] * 30)), min_size=4, max_size=4),
+    bad=st.sampled_from(KINDS), place=st.integers(0, 3), others=st.sampled_from(("file", "link")),
     zipped=st.lists(st.booleans(), min_size=4, max_size=4), nested=st.booleans(),
 )  # fmt: skip
 def test_folders_of_any_name_with_anything_in_them(
-    name: str, kinds: list[str], zipped: list[bool], nested: bool, small_files: dict[str, bytes], tmp_path: Path
+    name: str,
+    bad: str,
+    place: int,
+    others: str,
+    zipped: list[bool],
+    nested: bool,
+    small_files: dict[str, bytes],
+    tmp_path: Path,
 ) -> None:
+    kinds = [bad if number == place else others for number in range(4)]
     data_dir = emptied(tmp_path / "place") / name
     folder = data_dir / "FashionMNIST" / "raw" if nested else data_dir
     folder.mkdir(parents=True)
     for kind, is_zipped, (file, content) in zip(kinds, zipped, small_files.items(), strict=True):
-        place = (
-            emptied(folder.parent / f"of {file}") / "file"
-        )  # each has its own neighbours, and a short path for sockets
-        os.chdir(place.parent)
+        target = emptied(folder.parent / f"of {file}") / "file"  # among its own
+        os.chdir(target.parent)  # a socket's path must be short
         put(kind, Path("file"), gzip.compress(content) if is_zipped else content)
-        (folder / f"{file}{'.gz' * is_zipped}").symlink_to(place)
+        (folder / f"{file}{'.gz' * is_zipped}").symlink_to(target)
     os.chdir(tmp_path)
     found = []
     message = refusal(lambda: found.append(load_dataset("fashion-mnist", data_dir)))

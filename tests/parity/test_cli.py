@@ -72,6 +72,7 @@ def refused(arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixtur
         (("sweep", "--batch-norm", "maybe"), ("--batch-norm", "maybe", "on", "off", "both")),
         (("sweep", "--preset", "nope"), ("--preset", "nope", "quick", "lab")),
         (("sweep", "--preset"), ("--preset",)),
+        (("sweep", "--preset=--"), ("--preset", "quick", "lab")),
         (("sweep", "--framework", "nope"), ("nope", "jax", "numpy", "torch", "both")),
         (("sweep", "--framework"), ("--framework",)),
         (("sweep", "--learning-rates", "1:0.1:5"), ("1:0.1:5", "LOW below HIGH")),

@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 
+from parity.commands.terminal import print_error
 from parity.errors import LONGEST_LINE, InputError, one_line
 
 
@@ -27,6 +28,11 @@ def test_a_long_value_keeps_its_ends_and_the_message_its_rule_and_remedy() -> No
     assert len(message) <= LONGEST_LINE
     assert message.startswith("the rule, got aaa")
     assert message.endswith("aaz; the remedy")
+
+
+def test_whatever_is_complained_of_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error("a part failed:\n  bell \a")
+    assert capsys.readouterr().err == "bnparity: a part failed: bell \\x07\n"
 
 
 def test_an_error_crosses_processes_unchanged() -> None:
