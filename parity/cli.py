@@ -68,13 +68,15 @@ def _preset(arguments: Sequence[str]) -> str:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--preset", default="")
     with suppress(argparse.ArgumentError):
-        return parser.parse_known_args(arguments)[0].preset
+        preset = parser.parse_known_args(arguments)[0].preset
+        return preset if isinstance(preset, str) else ""  # "--preset=--" is an empty list to it
     return ""
 
 
 def _one_line(complaint: str) -> str:
     """The parser's message and the form that it asks for, without its frame and its help."""
     lines = [line.strip("│╭╮╰╯─ ") for line in complaint.splitlines()]
+    lines = [line for line in lines if line.strip("-") or not line]  # rules, where the terminal has no lines to draw
     text = " ".join(" ".join(lines[1:] or lines).split())
     for tail in (*HINTS, "Arguments are applied", "For full helptext"):
         text = text.split(tail)[0].strip()

@@ -1,11 +1,14 @@
 """Writing a file so that no reader ever sees half of it."""
 
-import os
+import secrets
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from parity.errors import InputError
+
+PARTIAL = ".partial"
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -14,7 +17,8 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         InputError: the place cannot be written; what stood there stays as it was.
     """
-    temporary = path.parent / f".{path.name}.{os.getpid()}.partial"
+    # A name that nobody knows: at one that can be foretold there might be a link to a file of someone's.
+    temporary = path.parent / f".{secrets.token_hex(8)}{PARTIAL}"
     try:
         try:
             temporary.write_bytes(content)
@@ -24,6 +28,13 @@ def replace_file(path: Path, content: bytes) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot write {str(path)!r}: {reason}; choose a writable place") from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it wrote has left of its temporaries."""
+    for left in folder.glob(f".{'[0-9a-f]' * 16}{PARTIAL}"):
+        with suppress(OSError):
+            left.unlink()
 
 
 def make_folder(folder: Path, files: Iterable[str] = (), *, option: str) -> None:

@@ -12,14 +12,15 @@ Names, for hidden layer `i` from 0 (the norm's only with batch norm)::
     head.bias              (output_dim,)
 """
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from parity.errors import InputError
 from parity.files import replace_file
@@ -31,6 +32,8 @@ Weights = dict[str, Array]
 LINEAR = ("kernel", "bias")
 AFFINE = ("gamma", "beta")
 STATISTICS = ("running_mean", "running_var")
+# What safetensors calls the dtypes that weights have, or may have by mistake.
+_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "I32": "int32", "I64": "int64"}
 
 
 def weight_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
@@ -133,19 +136,25 @@ def check_weights(weights: Mapping[str, Array], spec: ModelSpec, source: str = "
     Raises:
         InputError: lists everything missing, unexpected, misshapen or of a wrong dtype.
     """
+    arrays = {name: np.asarray(array) for name, array in weights.items()}
+    _check_forms({name: (array.shape, str(array.dtype)) for name, array in arrays.items()}, spec, source)
+
+
+def _check_forms(forms: Mapping[str, tuple[tuple[int, ...], str]], spec: ModelSpec, source: str) -> None:
+    """As `check_weights`, from each tensor's shape and dtype alone."""
     expected = weight_shapes(spec)
-    problems = [f"missing {name}" for name in expected if name not in weights]
-    problems += [f"unexpected {name}" for name in weights if name not in expected]
-    dtypes: set[np.dtype] = set()
-    for name in expected.keys() & weights.keys():
-        array = np.asarray(weights[name])
-        dtypes.add(array.dtype)
-        if array.shape != expected[name]:
-            problems.append(f"{name} has shape {array.shape} instead of {expected[name]}")
-        if array.dtype not in (np.float32, np.float64):
-            problems.append(f"{name} has dtype {array.dtype} instead of float32 or float64")
-    if len(dtypes) > 1 and dtypes <= {np.dtype(np.float32), np.dtype(np.float64)}:
-        problems.append(f"the dtypes {' and '.join(sorted(map(str, dtypes)))} are mixed")
+    problems = [f"missing {name}" for name in expected if name not in forms]
+    problems += [f"unexpected {name}" for name in forms if name not in expected]
+    dtypes: set[str] = set()
+    for name in expected.keys() & forms.keys():
+        shape, dtype = forms[name]
+        dtypes.add(dtype)
+        if shape != expected[name]:
+            problems.append(f"{name} has shape {shape} instead of {expected[name]}")
+        if dtype not in ("float32", "float64"):
+            problems.append(f"{name} has dtype {dtype} instead of float32 or float64")
+    if dtypes == {"float32", "float64"}:
+        problems.append("the dtypes float32 and float64 are mixed")
     if problems:
         raise InputError(f"{source} do not fit the network: {'; '.join(sorted(problems))}")
 
@@ -166,15 +175,38 @@ def load_weights(path: str | Path, spec: ModelSpec) -> Weights:
     Raises:
         InputError: the file cannot be read, is no safetensors file, or does not fit the spec.
     """
+    named = repr(str(path))
     try:
-        weights = load_file(path)
+        _check_header(Path(path), spec)
+        with safe_open(path, framework="numpy") as file:
+            # By the header alone, so that what does not fit the network is refused before it takes any memory.
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            forms = {name: (tuple(found.get_shape()), _dtype(found)) for name, found in slices.items()}
+            _check_forms(forms, spec, f"weights in {named}")
+            return {name: file.get_tensor(name) for name in forms}
+    except InputError:
+        raise
     except FileNotFoundError:
-        raise InputError(f"no weights at {path}: there is no such file") from None
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"cannot read {path} as safetensors: {reason}; write it with save_weights") from error
-    check_weights(weights, spec, source=f"weights in {path}")
-    return weights
+        raise InputError(f"no weights at {named}: there is no such file; write it with save_weights") from None
+    except (OSError, SafetensorError, ValueError, MemoryError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot read {named} as safetensors: {reason}; write it with save_weights") from error
+
+
+def _dtype(found: Any) -> str:
+    name = str(found.get_dtype())
+    return _DTYPES.get(name, name)
+
+
+def _check_header(path: Path, spec: ModelSpec) -> None:
+    """Refuse a file that would be waited for for ever, or whose table of contents alone would fill the memory."""
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe waits for its writer
+        raise ValueError("it is no regular file")
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    most = 2**20 + 2**10 * len(weight_shapes(spec))  # bytes for what else it says, and for each tensor
+    if size > most:
+        raise ValueError(f"it gives its header {size} bytes, and this network needs no more than {most}")
 
 
 def cast_weights(weights: Mapping[str, Array], dtype: str) -> Weights:

@@ -1,12 +1,12 @@
 """The files that a command is to write: looked at before the work, so that none is lost and none is stale."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from parity.errors import InputError
-from parity.files import replace_file
 
 
 @contextmanager
@@ -70,12 +70,10 @@ def _problem(path: Path) -> str:
             return "it is no regular file"
         if not path.parent.is_dir():
             return f"there is no folder {str(path.parent)!r}"
-        trial = path.parent / f".{path.name}.{os.getpid()}.trial"
-        replace_file(trial, b"")
-        trial.unlink()
-    except (OSError, ValueError) as error:  # InputError is a ValueError
-        cause = error.__cause__ or error
-        return getattr(cause, "strerror", None) or str(cause)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
     return ""
 
 
@@ -85,6 +83,7 @@ def _move_aside(option: str, path: Path, aside: dict[Path, Path]) -> None:
         path.rename(kept)
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise InputError(f"cannot replace {option} {str(path)!r}: {error.strerror}; choose another place") from error
+    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot replace {option} {str(path)!r}: {reason}; choose another place") from error
     aside[path] = kept

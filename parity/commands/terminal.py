@@ -7,10 +7,12 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from parity.errors import one_line
+
 
 def print_error(message: str) -> None:
     """Say in one line what is wrong."""
-    print(f"bnparity: {' '.join(message.split())}", file=sys.stderr)
+    print(f"bnparity: {one_line(message)}", file=sys.stderr)
 
 
 @contextmanager

@@ -151,7 +151,7 @@ def _candidates(folder: Path, spec: FileSpec) -> tuple[Path, Path]:
 def _exists(path: Path) -> bool:
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no file can have such a name
         return False
     except OSError:
         return True  # something is there, and reading it will say what is wrong

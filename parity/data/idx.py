@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from parity.errors import InputError
 
 _UNSIGNED_BYTE = 0x08  # IDX's code of the element type, the third byte of a file
+_SLACK = 1 << 20  # bytes by which a compressed file may be larger than twice its content: headers, padding
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,24 @@ def read_idx(path: Path, spec: FileSpec) -> NDArray[np.uint8]:
 
 def _read_at_most(path: Path, limit: int) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for ever
             raise InputError(f"{str(path)!r} is not a regular file, as a data file must be; put the file in its place")
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        compressed = path.suffix == ".gz"
+        # Empty members and padding unpack to nothing, so the limit never ends the reading of a file full of them.
+        if compressed and found.st_size > 2 * limit + _SLACK:
+            raise InputError(
+                f"{str(path)!r} has {found.st_size} bytes, too many for the {limit - 1} that must be compressed in it; "
+                "replace it with an intact copy"
+            )
+        with gzip.open(path) if compressed else path.open("rb") as file:
             return file.read(limit)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{str(path)!r} is a damaged gzip file ({error}); replace it with an intact copy") from None
-    except OSError as error:
-        reason = error.strerror or error
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+        reason = getattr(error, "strerror", None) or error
         raise InputError(f"{str(path)!r} cannot be read ({reason}); make it readable or replace it") from None
 
 

@@ -64,8 +64,9 @@ def render_section(section: Section, dpi: int = DPI) -> str:
 
 
 def to_html(markdown: str) -> Markup:
-    """Markdown as HTML, in which HTML of the text's own is text."""
-    return Markup(MarkdownIt("commonmark", {"html": False}).render(markdown))
+    """Markdown as HTML, in which HTML of the text's own is text and nothing leads or reaches outside the page."""
+    parser = MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "autolink", "reference"])
+    return Markup(parser.render(markdown))
 
 
 def _pictures(blocks: Iterable[Block], dpi: int) -> dict[str, Picture]:

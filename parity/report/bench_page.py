@@ -15,7 +15,7 @@ from parity.files import replace_file
 from parity.report.canvas import open_sheet
 from parity.report.heading import Heading
 from parity.report.markup import DPI, Picture, configuration, render, take_picture
-from parity.report.style import REFERENCE_COLOR, log_ticks, page_style, plain
+from parity.report.style import REFERENCE_COLOR, log_ticks, page_style, plain, short
 
 _COLORS = ("#0072B2", "#56B4E9", "#009E73", "#000000", "#D55E00", "#E69F00", "#CC79A7", "#7F3C66", "#6B6B6B")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
@@ -100,7 +100,7 @@ def _draw(report: BenchReport, axis: str, rows: list[Row]) -> Figure:
         models = "" if axis == "population" or row.population == 1 else f", {row.population} models"
         series.setdefault(f"{row.framework} {row.mode.replace('_', ' ')}{models}", []).append(row)
     looks = {name: (_COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)]) for i, name in enumerate(series)}
-    handles = [Line2D([], [], color=c, marker=m, label=plain(name)) for name, (c, m) in looks.items()]
+    handles = [Line2D([], [], color=c, marker=m, label=plain(short(name))) for name, (c, m) in looks.items()]
     handles.append(Line2D([], [], color=REFERENCE_COLOR, linestyle="dashed", label="floor"))
     fixed = "" if axis == "population" else "; models as in the legend"
     heading = Heading(f"standard normal noise for data; {_fixed(rows[0], axis)}{fixed}", report.command)

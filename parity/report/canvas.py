@@ -13,12 +13,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from parity.report.heading import Heading
-from parity.report.style import WARNING_COLOR, plain
+from parity.report.style import WARNING_COLOR, plain, short
 
 _LINE = 0.21  # inches for a line of text
 _SMALL_PRINT = 0.13
 _EDGE = 0.15
 _AXIS_LABEL = 0.55  # below the panels
+# Characters of text on a figure, whose size and time to draw grow with it; the page has all of it.
+_LONGEST_TITLE, _LONGEST_TEXT = 120, 2000
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,10 @@ def open_sheet(
     """
     width, panels = size
     columns, rows = _legend_shape([str(handle.get_label()) for handle in handles], width)
-    setting = [plain(line) for line in textwrap.wrap(heading.setting, int(width * 14.5))]
-    command = [plain(line) for line in textwrap.wrap(f"made by: {heading.command}", int(width * 18))]
+    setting = [plain(line) for line in textwrap.wrap(short(heading.setting, _LONGEST_TEXT), int(width * 14.5))]
+    command = [
+        plain(line) for line in textwrap.wrap(short(f"made by: {heading.command}", _LONGEST_TEXT), int(width * 18))
+    ]
     head = 0.32 + _LINE * (len(setting) + 1.35 * len(heading.notices) + 0.8 * rows) + (0.25 if rows else 0.15)
     foot = _AXIS_LABEL + _SMALL_PRINT * len(command) + _EDGE
     height = head + panels + foot
@@ -70,7 +74,7 @@ def open_sheet(
     def write(inches_from_top: float, text: str, **options: Any) -> None:
         figure.text(_EDGE / width, 1 - inches_from_top / height, text, va="top", **options)
 
-    write(_EDGE, plain(title), fontsize=12.5, fontweight="bold")
+    write(_EDGE, plain(short(title, _LONGEST_TITLE)), fontsize=12.5, fontweight="bold")
     write(_EDGE + 0.26, "\n".join(setting), fontsize=9, color="#333333", linespacing=1.3)
     top = _EDGE + 0.26 + _LINE * len(setting)
     for warning in heading.notices:

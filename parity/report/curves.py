@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from parity.report.canvas import Sheet, message_sheet, open_sheet
 from parity.report.heading import sweep_heading
 from parity.report.panels import PanelGrid, depth_words
-from parity.report.style import REFERENCE_COLOR, batch_norm_words, log_ticks, page_style, plain
+from parity.report.style import REFERENCE_COLOR, batch_norm_words, log_ticks, page_style, plain, short
 from parity.sweep.records import Status, SweepReport, Trial
 
 TITLE = "Training loss against the update (seed 0)"
@@ -140,7 +140,7 @@ def _draw_bar(sheet: Sheet, colors: ScalarMappable, rates: Sequence[float]) -> N
 
 def _handles(report: SweepReport, frameworks: Sequence[str]) -> list[Line2D]:
     handles = [
-        Line2D([], [], color="#444444", label=plain(name), **_look(index, len(frameworks)))
+        Line2D([], [], color="#444444", label=plain(short(name)), **_look(index, len(frameworks)))
         for index, name in enumerate(frameworks)
     ]
     cross: dict[str, Any] = {"linestyle": "none", "marker": "x", "color": "#444444", "markeredgewidth": 1.6}

@@ -56,7 +56,7 @@ def series_styles(frameworks: Iterable[str], batch_norm: Iterable[bool]) -> dict
     settings = sorted(set(batch_norm))
     return {
         (name, on): SeriesStyle(
-            label=f"{plain(name)}, {batch_norm_words(on)}",
+            label=f"{plain(short(name))}, {batch_norm_words(on)}",
             color=_PAIRS[index % len(_PAIRS)][on],
             marker=_MARKERS[index % len(_MARKERS)],
             dash=_DASHES[index % len(_DASHES)][on],

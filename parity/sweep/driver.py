@@ -13,7 +13,7 @@ from typing import Any
 from parity.backend import Backend, load_backend
 from parity.data import Dataset, StandardizedData, load_dataset, standardize, updates_per_pass
 from parity.errors import InputError
-from parity.files import make_folder
+from parity.files import make_folder, remove_leftovers
 from parity.sweep.blocks import Block
 from parity.sweep.classify import find_threshold
 from parity.sweep.executors import Execution, open_executor
@@ -100,6 +100,8 @@ def sweep(
     done: dict[Group, Sequence[Trial]] = {}
     write = partial(_write, folder=folder, parquet=parquet)
     with locked(folder), Store(folder and folder / STORE, prepared.identity, extend=extend) as store:
+        for place in [] if folder is None else [folder, folder / "figures"]:
+            remove_leftovers(place)
         try:
             for found in _run(prepared, execution, store, progress, fail_fast):
                 done |= found

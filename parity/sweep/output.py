@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from parity.errors import InputError
@@ -34,12 +36,13 @@ THRESHOLD_COLUMNS = (
     "best_learning_rate",
     "best_test_accuracy",
 )
+_NO_TEXT = re.compile("[\ud800-\udfff]")  # bytes of a path that are no UTF-8; they are written as their escapes
 
 
 def write_tables(report: SweepReport, folder: Path, parquet: bool = False) -> None:
     """Write `trials.csv`, `thresholds.csv` and `config.toml`, and the tables as Parquet too."""
-    replace_file(folder / "trials.csv", _csv(TRIAL_COLUMNS, report.trials).encode())
-    replace_file(folder / "thresholds.csv", _csv(THRESHOLD_COLUMNS, report.thresholds).encode())
+    replace_file(folder / "trials.csv", _utf8(_csv(TRIAL_COLUMNS, report.trials)))
+    replace_file(folder / "thresholds.csv", _utf8(_csv(THRESHOLD_COLUMNS, report.thresholds)))
     replace_file(folder / "config.toml", _toml(report).encode())
     if parquet:
         replace_file(folder / "trials.parquet", _parquet(TRIAL_COLUMNS, report.trials))
@@ -61,11 +64,12 @@ def _parquet(columns: tuple[str, ...], records: Sequence[Trial] | Sequence[Thres
     import pyarrow as pa
     from pyarrow import parquet
 
+    words = {"framework", "batch_norm", "status", "message", "outcome"}
     rows = [dict(zip(GROUP_COLUMNS, _group_cells(record.group), strict=True)) for record in records]
     for row, record in zip(rows, records, strict=True):
         row |= {name: getattr(record, name) for name in columns}
+        row |= {name: _utf8(str(value)).decode() for name, value in row.items() if name in words}
     types = {"depth": pa.int64(), "seed": pa.int64(), "steps": pa.int64(), "survivors_above": pa.int64()}
-    words = {"framework", "batch_norm", "status", "message", "outcome"}
     schema = pa.schema(
         [(n, types.get(n, pa.string() if n in words else pa.float64())) for n in GROUP_COLUMNS + columns]
     )
@@ -74,13 +78,18 @@ def _parquet(columns: tuple[str, ...], records: Sequence[Trial] | Sequence[Thres
     return buffer.getvalue()
 
 
+def _utf8(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")
+
+
 def _csv(columns: tuple[str, ...], records: Iterable[Trial] | Iterable[Threshold]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    lines: list[str] = []
+    file: Any = SimpleNamespace(write=lines.append)
+    writer = csv.writer(file, lineterminator="\r\n")  # it quotes what its lines end in: so either, and not "\n" alone
     writer.writerow(GROUP_COLUMNS + columns)
     for record in records:
         writer.writerow([*_group_cells(record.group), *(_cell(getattr(record, name)) for name in columns)])
-    return text.getvalue()
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
 def _group_cells(group: Group) -> tuple[str, int, str, int]:
@@ -122,10 +131,11 @@ def _toml(report: SweepReport) -> str:
     }
     lines = []
     for table, fields in tables.items():
-        # JSON's strings, numbers, booleans and lists are TOML's too; non-ASCII is left as it is.
-        lines += [
-            f"[{table}]",
-            *(f"{json.dumps(k)} = {json.dumps(v, ensure_ascii=False)}" for k, v in fields.items()),
-            "",
-        ]
+        lines += [f"[{table}]", *(f"{_toml_value(name)} = {_toml_value(value)}" for name, value in fields.items()), ""]
     return "\n".join(lines)
+
+
+def _toml_value(value: Any) -> str:
+    """JSON's strings, numbers, booleans and lists are TOML's too but for DEL; non-ASCII is left as it is."""
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return _NO_TEXT.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from parity.backend import Backend, Population
 from parity.data import IndexStream, Masks, MaskStream, StandardizedData, mask_arguments
+from parity.errors import one_line
 from parity.spec import DType
 from parity.sweep.classify import classify, final_loss, first_offense
 from parity.sweep.grid import Group, SweepConfig
@@ -73,7 +74,7 @@ def _train_together(
                 group: _train_together(backend, config, {group: wanted[group]}, data, tick, evaluated_on)[group]
                 for group in wanted
             }
-        message = " ".join(f"{type(error).__name__}: {error}".split())
+        message = one_line(f"{type(error).__name__}: {error}")
         return {
             group: {r: Trial(group=group, learning_rate=r, status=Status.ERROR, message=message) for r in rates}
             for group, rates in wanted.items()

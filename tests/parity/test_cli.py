@@ -1,6 +1,7 @@
 """The command line: bad input is one line and exit status 2, Ctrl-C is 130, and a crash is 1."""
 
 import csv
+import io
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +19,7 @@ from parity.cli import main, parse
 from parity.commands.data import Data
 from parity.commands.sweep import PRESETS, Sweep
 from parity.errors import InputError
+from parity.files import make_folder
 from parity.sweep.identity import Identity
 from parity.sweep.store import Store
 
@@ -71,6 +73,7 @@ def refused(arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixtur
         (("sweep", "--batch-norm", "maybe"), ("--batch-norm", "maybe", "on", "off", "both")),
         (("sweep", "--preset", "nope"), ("--preset", "nope", "quick", "lab")),
         (("sweep", "--preset"), ("--preset",)),
+        (("sweep", "--preset=--"), ("--preset", "quick", "lab")),
         (("sweep", "--framework", "nope"), ("nope", "jax", "numpy", "torch", "both")),
         (("sweep", "--framework"), ("--framework",)),
         (("sweep", "--learning-rates", "1:0.1:5"), ("1:0.1:5", "LOW below HIGH")),
@@ -139,6 +142,23 @@ def test_data_folder_that_is_not_there_is_one_line(
 ) -> None:
     complaint = refused(("data", "--data-dir", str(tmp_path / "nowhere")), empty_folder, capsys)
     assert "nowhere' is not a folder" in complaint
+
+
+def test_a_file_of_someone_else_stays_when_a_folder_is_tried(tmp_path: Path) -> None:
+    (tmp_path / ".trial").write_text("kept")
+    make_folder(tmp_path, option="--out")
+    assert (tmp_path / ".trial").read_text() == "kept"
+
+
+@pytest.mark.parametrize("arguments", [(), ("sweep", "--x"), ("sweep", "--seeds", "two")])
+def test_a_terminal_without_lines_to_draw_gets_the_same_complaint(
+    arguments: tuple[str, ...], empty_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaint = refused(arguments, empty_folder, capsys)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == complaint
+    assert "---" not in complaint
 
 
 def test_store_of_another_sweep_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

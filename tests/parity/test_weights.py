@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
@@ -252,7 +253,7 @@ def test_weights_that_do_not_fit_are_not_written(tmp_path: Path) -> None:
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     save_weights(tmp_path / "w", draw_weights(SPEC, seed=0), SPEC)
     message = refusal(load_weights, tmp_path / "w", ModelSpec())
-    assert message.startswith(f"weights in {tmp_path / 'w'} do not fit the network: ")
+    assert message.startswith(f"weights in '{tmp_path / 'w'}' do not fit the network: ")
     assert "missing hidden.2.kernel" in message
 
 
@@ -277,14 +278,23 @@ def whole_file() -> bytes:
 def test_a_file_that_is_not_safetensors_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w").write_bytes(content)
     message = refusal(load_weights, tmp_path / "w", SPEC)
-    assert message.startswith(f"cannot read {tmp_path / 'w'} as safetensors: ")
+    assert message.startswith(f"cannot read '{tmp_path / 'w'}' as safetensors: ")
     assert message.endswith("; write it with save_weights")
 
 
 def test_a_folder_or_nothing_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     assert str(tmp_path) in refusal(load_weights, tmp_path, SPEC)
     missing = tmp_path / "missing"
-    assert refusal(load_weights, missing, SPEC) == f"no weights at {missing}: there is no such file"
+    assert (
+        refusal(load_weights, missing, SPEC)
+        == f"no weights at '{missing}': there is no such file; write it with save_weights"
+    )
+
+
+@pytest.mark.timeout(10)
+def test_a_named_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "w")
+    assert "it is no regular file" in refusal(load_weights, tmp_path / "w", SPEC)
 
 
 def one_tensor_file(dtype: str, shape: list[int], size: int) -> bytes:

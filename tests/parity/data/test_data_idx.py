@@ -99,6 +99,17 @@ def test_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
     assert peak < 1 << 22
 
 
+def test_padding_without_end_is_not_read(tmp_path: Path) -> None:
+    path = write(tmp_path, f"{SPEC.name}.gz", gzip.compress(CONTENT))
+    os.truncate(path, 1 << 40)  # a hole, which takes no room on the disk; gzip would skip its zeros one by one
+    assert f"has {1 << 40} bytes, too many" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_name_that_no_file_can_have_is_refused(name: str) -> None:
+    assert "cannot be read" in refusal(Path(name))
+
+
 def test_directory_is_refused(tmp_path: Path) -> None:
     assert "is not a regular file" in refusal(tmp_path)
 

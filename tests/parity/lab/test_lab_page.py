@@ -234,3 +234,12 @@ def test_a_folder_that_holds_a_sweep_or_a_users_file_keeps_it(
         assert main((*arguments, str(tmp_path / name))) == 2
         assert message in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "sweep").iterdir()] == ["sweep.sqlite"]
+
+
+@pytest.mark.parametrize(
+    "text", ["![i](//a.example/i.png)", "[l](//a.example)", "<http://a.example>", "![i][r]\n\n[r]: //a.example"]
+)
+def test_text_leads_nowhere(text: str) -> None:
+    page = Page(str(to_html(text)))
+    assert {tag for tag, _ in page.tags} == {"p"}
+    assert page.text.split() == text.split()

@@ -311,3 +311,10 @@ def test_absurd_losses_leave_the_scale_sane_and_stand_at_its_edge(frameworks: tu
     drawn = [float(value) for line in lines(figure, "stuck") for value in np.asarray(line.get_ydata())]
     assert len([value for value in drawn if 10 * ENTROPY < value < high]) == 2
     assert not any(math.isnan(value) for value in drawn)
+
+
+def test_text_without_end_makes_no_figure_without_end() -> None:
+    long = "x " * 50_000
+    report = fake_report(depths=(1,), frameworks=(long, "b"), command=long, dataset=long)
+    for entry in SWEEP_FIGURES:
+        assert max(entry.draw(report).get_size_inches()) < 15  # inches; as drawn for short ones: below 10
