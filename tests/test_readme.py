@@ -1,8 +1,15 @@
 """The README shows what is there."""
 
+import contextlib
+import os
 import re
+import signal
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,3 +45,31 @@ def test_every_extra_that_it_names_is_declared() -> None:
     named = set(re.findall(r"'\.\[(\w+)\]'", README))
     assert named
     assert named <= set(project["optional-dependencies"])
+
+
+@pytest.mark.fashion_mnist
+def test_every_command_on_long_sweeps_runs_as_written(tmp_path: Path) -> None:
+    section = README.split("### Long and distributed sweeps")[1].split("### ")[0]
+    (block,) = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
+    commands = re.sub(r"^\$ ", "", block, flags=re.MULTILINE)
+    assert len(re.findall(r"^bnparity", commands, re.MULTILINE)) == 6
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    output = (tmp_path / "output").open("wb")
+    with output, subprocess.Popen(
+        ["bash", "-ec", commands], cwd=tmp_path, env=os.environ | {"PATH": path}, stdout=output,
+        stderr=subprocess.STDOUT, start_new_session=True,
+    ) as shell:  # fmt: skip
+        try:
+            status = shell.wait(500)
+        finally:  # the scheduler and its workers go on
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+    shown = (tmp_path / "output").read_text().splitlines()
+    assert status == 0, shown
+    reports = [line for line in shown if line.startswith("report: ")]
+    assert [line.split()[1] for line in reports] == ["runs/long/report.html"] * 4 + ["runs/dask/report.html"]
+    (dry,) = (line for line in shown if line.startswith("0 trials done"))
+    assert "36 to run" in dry
+    rows = (tmp_path / "runs" / "long" / "trials.csv").read_text().splitlines()
+    assert len(rows) == len(set(rows)) > 2 * 3 * 2 * 9
+    assert (tmp_path / "runs" / "dask" / "trials.parquet").exists()
