@@ -180,7 +180,10 @@ def _connect(path: Path | None, read_only: bool) -> sqlite3.Connection:
         return sqlite3.connect(":memory:")
     if not read_only:
         return sqlite3.connect(path, timeout=1.0)
-    return sqlite3.connect(f"file:{quote(str(path.absolute()).encode(errors='surrogateescape'))}?mode=ro", uri=True)
+    # A file without a log beside it is whole; looking at it as such leaves no log, and needs no writable folder.
+    whole = not path.with_name(f"{path.name}-wal").exists()
+    name = quote(str(path.absolute()).encode(errors="surrogateescape"))
+    return sqlite3.connect(f"file:{name}?mode=ro{'&immutable=1' if whole else ''}", uri=True)
 
 
 def _refuse_others(connection: sqlite3.Connection, found: Mapping[str, str]) -> None:
