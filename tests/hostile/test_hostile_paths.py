@@ -96,6 +96,12 @@ def test_files_that_are_cleared_come_back_or_are_written(
     assert all(not path.exists() if crashed else path.read_bytes() == b"new" for path in outputs.values())
 
 
+@pytest.mark.parametrize("name", ["a\0b", "\ud800"])
+def test_a_name_that_no_file_can_have(name: str) -> None:
+    with pytest.raises(InputError, match="--json"), cleared({"--json": Path(name)}):
+        raise AssertionError("the work began")
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are saved without being drawn."""
