@@ -28,7 +28,7 @@ def output_may_close() -> Iterator[None]:
 
 def show(draw: Callable[[Console], None]) -> None:
     """Print what `draw` draws on a console."""
-    console = Console()
+    console = Console(markup=False)  # a framework may have a name like markup
     with console.capture() as captured:
         draw(console)
     with output_may_close():  # a console by itself would exit with status 1

@@ -1,6 +1,7 @@
 """The report of a sweep as one HTML file that needs nothing beside it."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def write_report(report: SweepReport, folder: Path, dpi: int = DPI) -> Path:
             pictures.append(picture)
             replace_file(path, picture.png)
         else:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder in its place, which is none of ours
+                path.unlink(missing_ok=True)
     page = folder / "report.html"
     replace_file(page, render_page(report, pictures).encode())
     return page
