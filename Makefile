@@ -67,14 +67,17 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
-# The main suite comes last, so that its summary closes the output.
-test: data lint test-torchvision test-main
+# Set up side by side, since most of it is waiting. The main suite comes last, so that its summary closes the output.
+test:
+	@$(MAKE) --no-print-directory --jobs 3 lint browser $(TORCHVISION_VENV)/.installed
+	@$(MAKE) --no-print-directory test-torchvision
+	@$(MAKE) --no-print-directory test-main
 
 # The tests open every page in it.
-browser:
+browser: data
 	@sh scripts/get_browser.sh
 
-test-main: data browser
+test-main: browser
 	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 -m "not torchvision"
 
 test-torchvision: data $(TORCHVISION_VENV)/.installed
