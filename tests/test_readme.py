@@ -1,6 +1,7 @@
 """The README shows what is there."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -45,6 +46,18 @@ def test_every_extra_that_it_names_is_declared() -> None:
     named = set(re.findall(r"'\.\[(\w+)\]'", README))
     assert named
     assert named <= set(project["optional-dependencies"])
+
+
+def test_its_figures_on_survival_are_those_of_the_benchmarks() -> None:
+    for framework in ("jax", "torch"):
+        counts = json.loads((ROOT / "benchmarks" / f"survive_kills_{framework}.json").read_text())
+        assert f"{counts['looked_at']:,} in " in README
+        assert counts["kills"] == 100
+        names = ("lost", "repeated", "altered", "tables_that_differ", "lines_of_traceback")
+        assert [counts[name] for name in names] == [0] * len(names)
+    fuzzed = json.loads((ROOT / "benchmarks" / "fuzz.json").read_text())
+    assert f"{fuzzed['cases']:,} cases, {fuzzed['failures']} failures" in README
+    assert fuzzed["cases"] >= 100_000
 
 
 @pytest.mark.fashion_mnist
