@@ -8,6 +8,7 @@ from typing import Any
 from parity.data import StandardizedData
 from parity.errors import InputError
 from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.identity import common_versions
 from parity.sweep.records import Status, Trial
 from parity.sweep.train import Trained, Wanted, train
 
@@ -20,7 +21,7 @@ class Block:
         config: of the sweep.
         wanted: learning rates by group; the groups differ in their seeds only.
         digest: of the data.
-        versions: that the framework must have where the block is trained.
+        versions: that there must be where the block is trained.
         time_limit: seconds that it may take; None for no limit.
     """
 
@@ -57,7 +58,7 @@ def train_block(
     Raises:
         InputError: the framework here is another version, or a group does not fit into memory.
     """
-    here = backend.versions()
+    here = backend.versions() | common_versions()
     if different := [name for name, version in block.versions.items() if here.get(name) != version]:
         name = different[0]
         raise InputError(

@@ -1,6 +1,7 @@
 """Processes that train blocks: each thread of a worker has its own, and data is sent to each once."""
 
 import os
+from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any
 
@@ -11,6 +12,7 @@ from parity.errors import InputError
 from parity.machine import CORES_VARIABLE
 from parity.sweep.blocks import Block, Done, crashed, train_block
 
+DRIVER = Path("/proc/driver/nvidia/gpus")  # a folder for each GPU
 RETRIES = 2  # of a block whose process died
 _held: dict[str, StandardizedData] = {}  # in a child: the data by digest
 
@@ -89,7 +91,8 @@ class Children:
         settings = [(CORES_VARIABLE, str(self._cores))]
         if self._gpus:
             gpu = self._gpus[self._threads.index(thread) % len(self._gpus)]
-            settings.append(("CUDA_VISIBLE_DEVICES", str(gpu)))
+            # JAX would take most of a GPU's memory for itself, and the other framework may have a process there too.
+            settings += [("CUDA_VISIBLE_DEVICES", str(gpu)), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false")]
         return SideSpec(
             target=framework, device=device, time_limit=None, threads=self._cores, settings=tuple(settings),
             whole_machine=True,
@@ -97,10 +100,11 @@ class Children:
 
 
 def visible_gpus() -> tuple[int, ...]:
-    """Numbers of the GPUs that `CUDA_VISIBLE_DEVICES` lists; none where it says nothing."""
-    return tuple(
-        int(word) for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip().isdecimal()
-    )
+    """Numbers of the GPUs that `CUDA_VISIBLE_DEVICES` lists, or else that NVIDIA's driver knows."""
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if told is None:
+        return tuple(range(len(list(DRIVER.iterdir())))) if DRIVER.is_dir() else ()
+    return tuple(int(word) for word in told.split(",") if word.strip().isdecimal())
 
 
 def _hold(backend: Any, digest: str, data: StandardizedData) -> None:

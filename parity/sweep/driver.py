@@ -6,7 +6,6 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from parity.sweep.blocks import Block
 from parity.sweep.classify import find_threshold
 from parity.sweep.executors import Execution, open_executor
 from parity.sweep.grid import Group, SweepConfig, extended
-from parity.sweep.identity import Identity
+from parity.sweep.identity import Identity, common_versions
 from parity.sweep.lock import locked
 from parity.sweep.memory import fitting, in_words, needed_bytes
 from parity.sweep.output import check_parquet, config_fields, write_tables
@@ -184,7 +183,7 @@ def _run(
         return f"about {in_words(needed_bytes(backend, config, groups, samples))}"
 
     def block(wanted: Wanted) -> Block:
-        versions = prepared.identity.versions[next(iter(wanted)).framework]
+        versions = common_versions() | dict(prepared.identity.versions[next(iter(wanted)).framework])
         return Block(config, wanted, f"{prepared.digest}-{config.fraction}", versions, execution.time_limit)
 
     families = config.families()
@@ -228,10 +227,7 @@ def _report(
 
 
 def _environment(dataset: Dataset) -> dict[str, str]:
-    return {
-        "bnparity": version("bnparity"),
-        "python": platform.python_version(),
-        "numpy": version("numpy"),
+    return common_versions() | {
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "data digest": dataset.digest,
     }

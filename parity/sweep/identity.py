@@ -2,14 +2,21 @@
 
 import hashlib
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 from parity.errors import InputError
 from parity.sweep.grid import Group
 
 GRID = ("framework", "depths", "batch_norm", "learning_rates", "seeds")
+
+
+def common_versions() -> dict[str, str]:
+    """What decides the numbers here beside the framework itself."""
+    return {"bnparity": version("bnparity"), "python": platform.python_version(), "numpy": version("numpy")}
 
 
 @dataclass(frozen=True)

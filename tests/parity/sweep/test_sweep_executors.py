@@ -19,10 +19,16 @@ from fake_backend import small_config
 
 import parity
 from parity import InputError
+from parity.check.sides import ProcessSide
+from parity.data import StandardizedData
 from parity.sweep import Execution, LearningRates, SweepConfig, SweepInterrupted
+from parity.sweep.blocks import Block
+from parity.sweep.children import Children, visible_gpus
+from parity.sweep.identity import common_versions
 from parity.sweep.progress import SilentProgress
 
-dask_workers = import_module("parity.sweep.dask_workers")  # `parity.sweep` is the function
+# `parity.sweep` is the function
+dask_workers, children_module = (import_module(f"parity.sweep.{name}") for name in ("dask_workers", "children"))
 
 TABLES = ("trials.csv", "thresholds.csv")
 RATES = LearningRates(0.01, 100, 3)
@@ -181,6 +187,51 @@ def wait_until(happened: Callable[[], Any], seconds: float = 60.0) -> Any:
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.02)
     return found
+
+
+def test_data_is_sent_to_a_process_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    call = ProcessSide.call
+
+    def watched(self: ProcessSide, task: Callable[..., Any], *arguments: Any) -> Any:
+        sent.append(task.__name__)
+        return call(self, task, *arguments)
+
+    monkeypatch.setattr(ProcessSide, "call", watched)
+    parity.sweep(config("numpy", depths=(1, 2, 3)), execution=Execution(executor="processes", workers=1))
+    assert sent.count("_hold") == 1
+    assert sent.count("_train") >= 3
+
+
+def test_a_worker_of_another_version_is_one_line(small_data: StandardizedData) -> None:
+    sweep = config("numpy")
+    versions = common_versions() | {"numpy": "0.1"}
+    block = Block(sweep, {sweep.groups()[0]: (0.1,)}, "digest", versions)
+    own = Children()
+    try:
+        with pytest.raises(
+            InputError, match=r"a worker has numpy .* where the sweep has 0.1; .* same versions everywhere"
+        ):
+            own.train(block, small_data)
+    finally:
+        own.kill()
+        own.close()
+
+
+def test_threads_share_out_the_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = Children(cores=2, gpus=(3, 5))
+    own._threads[:] = [10, 11, 12]
+    settings = [dict(own._spec((thread, "jax", "gpu")).settings) for thread in own._threads]
+    assert [found["CUDA_VISIBLE_DEVICES"] for found in settings] == ["3", "5", "3"]
+    assert {found["BNPARITY_CORES"] for found in settings} == {"2"}
+    for number in range(2):
+        (tmp_path / f"000{number}").mkdir()
+    monkeypatch.setattr(children_module, "DRIVER", tmp_path)
+    for told, expected in (("0,2", (0, 2)), ("", ()), (None, (0, 1))):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if told is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
+        assert visible_gpus() == expected
 
 
 # Dask
