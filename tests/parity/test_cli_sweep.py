@@ -184,6 +184,28 @@ def test_ctrl_c_twice_ends_at_once_and_loses_nothing(tmp_path: Path, executor: s
     assert tables(tmp_path / "out") == tables(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
+@pytest.mark.timeout(120)
+def test_the_second_ctrl_c_does_not_wait_for_what_the_first_began() -> None:
+    writing = """
+import time
+from parity.sweep.progress import SilentProgress, attentive
+with attentive(SilentProgress()):
+    try:
+        print("running", flush=True)
+        time.sleep(600)
+    except KeyboardInterrupt:
+        print("writing", flush=True)
+        time.sleep(600)
+"""
+    with subprocess.Popen([sys.executable, "-c", writing], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for expected in ("running\n", "writing\n"):
+            assert process.stdout.readline() == expected
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+
+
 @pytest.mark.parametrize("framework", ["jax", "torch"])
 def test_killed_at_random_moments_nothing_is_lost(framework: str, tmp_path: Path) -> None:
     """A sample of `make survive-kills`."""

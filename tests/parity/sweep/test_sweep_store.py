@@ -273,6 +273,16 @@ def test_extend_adds_to_the_grid_and_keeps_what_is_there(
         parity.sweep(grid(), out=tmp_path)
 
 
+def test_extend_takes_nothing_away(tmp_path: Path, use_backend: Callable[[Backend], None]) -> None:
+    use_backend(FakeBackend())
+    whole = parity.sweep(grid(depths=(1, 2), batch_norm=(False, True), num_seeds=2), out=tmp_path)
+    backend = FakeBackend()
+    use_backend(backend)
+    fewer = grid(depths=(2,), learning_rates=LearningRates(0.01, 1, 2))
+    assert parity.sweep(fewer, out=tmp_path, extend=True).trials == whole.trials
+    assert backend.asked == []
+
+
 def test_extend_takes_a_finer_or_wider_grid_of_rates_that_holds_the_old(
     tmp_path: Path, use_backend: Callable[[Backend], None]
 ) -> None:
@@ -321,12 +331,13 @@ def test_what_only_looks_like_a_lock_is_left_alone(
     use_backend(FakeBackend())
     mine = tmp_path / ("mine" if kind == "link" else "out/.sweep.lock")
     (tmp_path / "out").mkdir()
-    mine.write_text("my own words")
+    words = "" if kind == "link" else "my own words"
+    mine.write_text(words)
     if kind == "link":
         (tmp_path / "out/.sweep.lock").symlink_to(mine)
     with pytest.raises(InputError, match="cannot lock --out"):
         parity.sweep(small_config(), out=tmp_path / "out")
-    assert mine.read_text() == "my own words"
+    assert mine.read_text() == words
 
 
 # disks
