@@ -40,6 +40,9 @@ class DaskWorkers:
         """Twice the threads of all workers, so that none waits for the driver."""
         return max(2 * sum(self._client.nthreads().values()), 1)
 
+    def expect(self, families: Any) -> None:
+        """See `Executor.expect`: a worker compiles what it must."""
+
     def submit(self, block: Block, tick: Any) -> Future[Done]:
         """See `Executor.submit`."""
         done: Future[Done] = Future()

@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from parity.errors import InputError
 from parity.files import make_folder, remove_leftovers
 from parity.sweep.blocks import Block
 from parity.sweep.classify import find_threshold
-from parity.sweep.executors import Execution, open_executor
+from parity.sweep.executors import Execution, Executor, open_executor
 from parity.sweep.grid import Group, SweepConfig, extended
 from parity.sweep.identity import Identity, common_versions
 from parity.sweep.lock import locked
@@ -95,14 +95,19 @@ def sweep(
         # A path may hold bytes that are no text.
         "command": (command or f"parity.sweep({config})").encode(errors="backslashreplace").decode(),
     }
-    folder = _make_folder(out)
     done: dict[Group, Sequence[Trial]] = {}
-    write = partial(_write, folder=folder, parquet=parquet)
-    with locked(folder), Store(folder and folder / STORE, prepared.identity, extend=extend) as store:
+    with ExitStack() as until:  # an executor that cannot be had leaves no folder behind
+        executor = until.enter_context(
+            open_executor(execution, config, prepared.backends, prepared.data, prepared.digest)
+        )
+        folder = _make_folder(out)
+        until.enter_context(locked(folder))
+        write = partial(_write, folder=folder, parquet=parquet)
+        store = until.enter_context(Store(folder and folder / STORE, prepared.identity, extend=extend))
         for place in [] if folder is None else [folder, folder / "figures"]:
             remove_leftovers(place)
         try:
-            for found in _run(prepared, execution, store, progress, fail_fast):
+            for found in _run(prepared, executor, execution.time_limit, store, progress, fail_fast):
                 done |= found
         except KeyboardInterrupt:
             interruption = SweepInterrupted(_report(about, done, _started(config, store, done)))
@@ -173,7 +178,12 @@ def _check_memory(prepared: Prepared) -> None:
 
 
 def _run(
-    prepared: Prepared, execution: Execution, store: Store, progress: Progress, fail_fast: bool
+    prepared: Prepared,
+    executor: Executor,
+    time_limit: float | None,
+    store: Store,
+    progress: Progress,
+    fail_fast: bool,
 ) -> Iterator[Found]:
     """Every group with its trials, as it ends. What the store holds is not run again."""
     config, samples = prepared.config, len(prepared.data.train_labels)
@@ -184,20 +194,19 @@ def _run(
 
     def block(wanted: Wanted) -> Block:
         versions = common_versions() | dict(prepared.identity.versions[next(iter(wanted)).framework])
-        return Block(config, wanted, f"{prepared.digest}-{config.fraction}", versions, execution.time_limit)
+        return Block(config, wanted, f"{prepared.digest}-{config.fraction}", versions, time_limit)
 
     families = config.families()
     left = [family for family in families if any(make_unit(config, [group], store).found is None for group in family)]
     with progress:
         if (state := plan(config, store)).done:
             progress.say(f"{state.done} trials done, {state.to_run} to run{state.more}")
-        opening = open_executor(execution, config, prepared.backends, prepared.data, prepared.digest, left)
-        with opening as executor:
-            grouped = families if executor.pools_seeds else [(group,) for family in families for group in family]
-            units = [make_unit(config, groups, store) for groups in grouped]
-            to_train = [group for unit in units if unit.found is None for group in unit.groups]
-            meter = Meter(config, progress, to_train, note)
-            yield from run_units(config, units, executor, store, meter, block, fail_fast)
+        executor.expect(left)
+        grouped = families if executor.pools_seeds else [(group,) for family in families for group in family]
+        units = [make_unit(config, groups, store) for groups in grouped]
+        to_train = [group for unit in units if unit.found is None for group in unit.groups]
+        meter = Meter(config, progress, to_train, note)
+        yield from run_units(config, units, executor, store, meter, block, fail_fast)
         if not to_train:
             progress.update(1.0, "done")
 

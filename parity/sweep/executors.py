@@ -5,7 +5,7 @@ All have one small interface, shaped like that of `concurrent.futures`.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, get_args
@@ -72,6 +72,10 @@ class Executor(Protocol):
         """How many blocks are worth having under way."""
         ...
 
+    def expect(self, families: Sequence[Sequence[Group]]) -> None:
+        """These groups will come, in this order."""
+        ...
+
     def submit(self, block: Block, tick: Tick) -> Future[Done]:
         """Begin a block; `tick` may be told the share that is done."""
         ...
@@ -83,13 +87,25 @@ class InProcess:
     pools_seeds, width = True, 1
 
     def __init__(
-        self, backends: Mapping[str, Backend], data: StandardizedData, wait_for: Callable[[Group], None]
+        self, config: SweepConfig, backends: Mapping[str, Backend], data: StandardizedData, until: ExitStack
     ) -> None:
-        self._backends, self._data, self._wait_for = backends, data, wait_for
+        self._config, self._backends, self._data, self._until = config, backends, data, until
+        self._first: dict[Group, Group] = {}
+        self._wait_for: Callable[[Group], None] = lambda group: None
+
+    def expect(self, families: Sequence[Sequence[Group]]) -> None:
+        """See `Executor.expect`: what they run is compiled ahead."""
+        lowerings: dict[Any, Any] = {
+            family[0]: partial(lower_family, self._backends[family[0].framework], self._config, family, self._data)
+            for family in families
+        }
+        self._first = {group: family[0] for family in families for group in family}
+        self._wait_for = self._until.enter_context(compiling_ahead(lowerings))
 
     def submit(self, block: Block, tick: Tick) -> Future[Done]:
         """See `Executor.submit`."""
-        self._wait_for(next(iter(block.wanted)))
+        group = next(iter(block.wanted))
+        self._wait_for(self._first.get(group, group))
         future: Future[Done] = Future()
         try:
             future.set_result(train_block(self._backends[block.framework], block, self._data, tick))
@@ -106,6 +122,9 @@ class LocalProcesses:
     def __init__(self, workers: int, children: Children, data: StandardizedData) -> None:
         self.width = workers
         self._pool, self._children, self._data = ThreadPoolExecutor(workers), children, data
+
+    def expect(self, families: Sequence[Sequence[Group]]) -> None:
+        """See `Executor.expect`: a process compiles what it must."""
 
     def submit(self, block: Block, tick: Tick) -> Future[Done]:
         """See `Executor.submit`."""
@@ -126,7 +145,6 @@ def open_executor(
     backends: Mapping[str, Backend],
     data: StandardizedData,
     digest: str,
-    to_train: Sequence[Sequence[Group]],
 ) -> Iterator[Executor]:
     """Start an executor, and end it afterwards together with what it has started.
 
@@ -136,18 +154,13 @@ def open_executor(
         backends: by name.
         data: that is trained on.
         digest: of the data.
-        to_train: families of groups that are not done yet.
 
     Raises:
         InputError: it cannot be started.
     """
     if execution.executor == "in-process":
-        lowerings: dict[Any, Any] = {
-            family[0]: partial(lower_family, backends[family[0].framework], config, family, data) for family in to_train
-        }
-        first = {group: family[0] for family in to_train for group in family}
-        with compiling_ahead(lowerings) as wait_for:
-            yield InProcess(backends, data, lambda group: wait_for(first.get(group, group)))
+        with ExitStack() as until:
+            yield InProcess(config, backends, data, until)
         return
     cores, gpus = usable_cores(), visible_gpus() if config.device == "gpu" else ()
     workers = execution.workers or len(gpus) or cores

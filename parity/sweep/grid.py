@@ -26,6 +26,8 @@ from parity.spec import (
 MOST_RATES = 1000
 MOST_LAYERS = 10_000
 MOST_SEEDS = 10_000
+MOST_PASSES = 1_000_000
+MOST_MEMBERS = 100_000
 # On two cores or more, two take about the time of one: a bisection of four halvings is then one round.
 LANES_OF_A_BISECTION = 2
 
@@ -125,8 +127,8 @@ class SweepConfig:
         for depth in self.depths:
             check_count("depths", depth, 1, "a depth counts hidden layers", MOST_LAYERS)
         check_count("seeds", self.num_seeds, 1, "it is the number of seeds", MOST_SEEDS)
-        check_count("passes", self.num_passes, 1, "training needs a pass")
-        check_count("population_size", self.population_size, 1, "a population needs a member")
+        check_count("passes", self.num_passes, 1, "training needs a pass", MOST_PASSES)
+        check_count("population_size", self.population_size, 1, "a population needs a member", MOST_MEMBERS)
         check_fraction(self.fraction)
         self.train_spec(0)
         for depth, batch_norm in itertools.product(self.depths, self.batch_norm):
