@@ -154,6 +154,10 @@ LONGEST_WAIT = 2e6  # seconds: what the system can wait for at once
 LONGEST_WORDS = 1000
 
 
+class StartError(InputError):
+    """The process of a side ended before it could answer."""
+
+
 class ProcessSide:
     """A side in a process of its own, which it ends together with the processes that it has started.
 
@@ -180,7 +184,8 @@ class ProcessSide:
             self._answer()
         except SideError as error:
             self.close()
-            raise InputError(f"{self.name} cannot be started: it {error}") from None
+            kind = StartError if isinstance(error, SideEndedError) else InputError
+            raise kind(f"{self.name} cannot be started: it {error}") from None
         except BaseException:
             self.close()
             raise

@@ -119,7 +119,7 @@ class Sweep:
                 own_process(name)
         places: Any = {"out": self.out, "data_dir": self.data_dir or None}
         if self.dry_run:
-            forecast = forecast_sweep(config, **places, execution=execution, extend=self.extend)
+            forecast = forecast_sweep(config, **places, extend=self.extend)
             show(lambda console: print_forecast(forecast, console))
             return None
         return sweep(

@@ -6,7 +6,7 @@ from threading import Lock, get_ident
 from typing import Any
 
 from parity.check.episode import SideEndedError, SideError
-from parity.check.sides import ProcessSide, SideSpec
+from parity.check.sides import ProcessSide, SideSpec, StartError
 from parity.data import StandardizedData
 from parity.errors import InputError
 from parity.machine import CORES_VARIABLE
@@ -25,10 +25,10 @@ class Children:
 
     Args:
         cores: that each may use.
-        gpus: numbers of the GPUs that the threads share out; none to leave that to the frameworks.
+        gpus: numbers or names of the GPUs that the threads share out; none to leave that to the frameworks.
     """
 
-    def __init__(self, cores: int = 1, gpus: tuple[int, ...] = ()) -> None:
+    def __init__(self, cores: int = 1, gpus: tuple[str, ...] = ()) -> None:
         self._cores, self._gpus, self._closed = cores, gpus, False
         self._sides: dict[tuple[int, str, str], tuple[ProcessSide, set[str]]] = {}
         self._threads: list[int] = []
@@ -42,7 +42,12 @@ class Children:
         """
         place = get_ident(), block.framework, block.config.device
         for attempt in range(RETRIES + 1):
-            side, held = self._side(place)
+            try:
+                side, held = self._side(place)
+            except StartError as error:
+                if self._closed or attempt == RETRIES:
+                    return crashed(block, str(error))
+                continue
             side.time_limit = block.time_limit
             try:
                 if block.digest not in held:
@@ -91,24 +96,27 @@ class Children:
         settings = [(CORES_VARIABLE, str(self._cores))]
         if self._gpus:
             gpu = self._gpus[self._threads.index(thread) % len(self._gpus)]
-            # JAX would take most of a GPU's memory for itself, and the other framework may have a process there too.
-            settings += [("CUDA_VISIBLE_DEVICES", str(gpu)), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false")]
+            settings.append(("CUDA_VISIBLE_DEVICES", gpu))
+        if device == "gpu":
+            # JAX would take most of its memory for itself, and the other framework may have a process there too.
+            settings.append(("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
         return SideSpec(
             target=framework, device=device, time_limit=None, threads=self._cores, settings=tuple(settings),
             whole_machine=True,
         )  # fmt: skip
 
 
-def visible_gpus() -> tuple[int, ...]:
-    """Numbers of the GPUs that `CUDA_VISIBLE_DEVICES` lists, or else that NVIDIA's driver knows."""
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that `CUDA_VISIBLE_DEVICES` lists, or else that NVIDIA's driver knows."""
     told = os.environ.get("CUDA_VISIBLE_DEVICES")
     if told is None:
-        return tuple(range(len(list(DRIVER.iterdir())))) if DRIVER.is_dir() else ()
-    return tuple(int(word) for word in told.split(",") if word.strip().isdecimal())
+        return tuple(map(str, range(len(list(DRIVER.iterdir()))))) if DRIVER.is_dir() else ()
+    return tuple(word.strip() for word in told.split(",") if word.strip() not in ("", "-1"))
 
 
 def _hold(backend: Any, digest: str, data: StandardizedData) -> None:
     del backend
+    _held.clear()  # of one sweep at a time
     _held[digest] = data
 
 

@@ -78,7 +78,7 @@ def _same(data: StandardizedData) -> StandardizedData:
 
 @contextmanager
 def open_dask(
-    address: str, workers: int, gpus: Sequence[int], config: SweepConfig, data: StandardizedData, digest: str
+    address: str, workers: int, gpus: Sequence[str], config: SweepConfig, data: StandardizedData, digest: str
 ) -> Iterator[DaskWorkers]:
     """Connect to a scheduler, or start one with workers on this machine.
 
@@ -108,7 +108,7 @@ def open_dask(
             cluster.close(timeout=PATIENCE)
 
 
-def _local_cluster(make: Any, workers: int, gpus: Sequence[int]) -> Any:
+def _local_cluster(make: Any, workers: int, gpus: Sequence[str]) -> Any:
     resources = {"resources": {"GPU": 1}} if gpus else {}
     if len(gpus) > 1:  # the workers of a local cluster share one environment
         raise InputError("a local Dask cluster has one GPU; start the workers yourself and name their --scheduler")

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,15 @@ from parity.sweep.store import Store, stored_words
 from parity.sweep.train import Wanted
 
 STORE = "sweep.sqlite"
-OUTPUTS = ("trials.csv", "thresholds.csv", "config.toml", "report.html", "figures")
+OUTPUTS = (
+    "trials.csv",
+    "thresholds.csv",
+    "trials.parquet",
+    "thresholds.parquet",
+    "config.toml",
+    "report.html",
+    "figures",
+)
 
 
 class SweepInterrupted(KeyboardInterrupt):
@@ -82,10 +90,10 @@ def sweep(
     execution, progress = execution or Execution(), progress or SilentProgress()
     if parquet:
         check_parquet()
-    if extend and out is not None:
-        config = extended(config, stored_words(Path(out) / STORE))
+    before = stored_words(Path(out) / STORE) if extend and out is not None else {}
+    config = extended(config, before)
     prepared = prepare(config, data_dir)
-    if execution.executor == "in-process":
+    if execution.executor != "dask":
         _check_memory(prepared)
     about: dict[str, Any] = {
         "config": config,
@@ -102,6 +110,8 @@ def sweep(
         )
         folder = _make_folder(out)
         until.enter_context(locked(folder))
+        if folder is not None and extend and stored_words(folder / STORE) != before:
+            raise InputError(f"another sweep has just changed {folder / STORE}; run the same command again")
         write = partial(_write, folder=folder, parquet=parquet)
         store = until.enter_context(Store(folder and folder / STORE, prepared.identity, extend=extend))
         for place in [] if folder is None else [folder, folder / "figures"]:
@@ -110,19 +120,19 @@ def sweep(
             for found in _run(prepared, executor, execution.time_limit, store, progress, fail_fast):
                 done |= found
         except KeyboardInterrupt:
-            interruption = SweepInterrupted(_report(about, done, _started(config, store, done)))
+            interruption = SweepInterrupted(_partial_report(about, config, store, done))
             try:
                 write(interruption.report)
             finally:
                 raise interruption from None
         except TrialError as failure:
-            report = _report(about, done, _started(config, store, done, Status.ERROR))
+            report = _partial_report(about, config, store, done)
             write(report)
             progress.say(f"stopped at the first trial that crashed ({failure}); the same command goes on from there")
             return report
         except InputError:  # the store can be kept no longer, a full disk say, or a worker is not what it should be
             with suppress(InputError):  # the first is what is to be known
-                write(_report(about, done, {}))
+                write(_partial_report(about, config, store, done))
             raise
         report = _report(about, done)
         write(report)
@@ -138,7 +148,7 @@ class Prepared:
         backends: by name.
         dataset: the data set's name.
         data: that is trained on.
-        digest: of the data set.
+        digest: of the data that is trained on: the set's, and the share of it.
         environment: versions and machine.
         identity: what decides the numbers.
     """
@@ -167,7 +177,8 @@ def prepare(config: SweepConfig, data_dir: str | Path | None = None) -> Prepared
     ours = _environment(dataset)
     identity = Identity(config_fields(config), ours, versions)
     environment = {package: version for own in versions.values() for package, version in own.items()} | ours
-    return Prepared(config, backends, dataset.name, data, dataset.digest, environment, identity)
+    digest = f"{dataset.digest}-{config.fraction}"
+    return Prepared(config, backends, dataset.name, data, digest, environment, identity)
 
 
 def _check_memory(prepared: Prepared) -> None:
@@ -194,7 +205,7 @@ def _run(
 
     def block(wanted: Wanted) -> Block:
         versions = common_versions() | dict(prepared.identity.versions[next(iter(wanted)).framework])
-        return Block(config, wanted, f"{prepared.digest}-{config.fraction}", versions, time_limit)
+        return Block(config, wanted, prepared.digest, versions, time_limit)
 
     families = config.families()
     left = [family for family in families if any(make_unit(config, [group], store).found is None for group in family)]
@@ -211,12 +222,24 @@ def _run(
             progress.update(1.0, "done")
 
 
-def _started(config: SweepConfig, store: Store, done: Container[Group], *more: Status) -> dict[Group, Sequence[Trial]]:
-    """The grid's trials of groups that an interruption left unfinished; of crashed ones too, if `more` says so."""
-    grid = set(config.learning_rates.values())
-    groups = (group for group in config.groups() if group not in done)
-    trials = {group: [t for rate, t in store.find(group, *more).items() if rate in grid] for group in groups}
-    return {group: found for group, found in trials.items() if found}
+def _partial_report(
+    about: Mapping[str, Any], config: SweepConfig, store: Store, done: Mapping[Group, Sequence[Trial]]
+) -> SweepReport:
+    """All that is kept of a sweep that did not come to its end: its finished groups, and of the others the trials of
+    the grid, and those that crashed.
+    """
+    finished, started, grid = dict(done), {}, set(config.learning_rates.values())
+    for group in config.groups():
+        if group in finished:
+            continue
+        unit = make_unit(config, [group], store)
+        if unit.found is not None:
+            finished |= unit.found
+            continue
+        trials = store.find(group, Status.ERROR).values()
+        if kept := [t for t in trials if t.learning_rate in grid or t.status is Status.ERROR]:
+            started[group] = kept
+    return _report(about, finished, started)
 
 
 def _report(

@@ -9,7 +9,6 @@ from rich.table import Table
 
 from parity.sweep.blocks import Block, train_block
 from parity.sweep.driver import STORE, Prepared, prepare
-from parity.sweep.executors import Execution
 from parity.sweep.grid import SweepConfig, extended
 from parity.sweep.plan import Plan, plan
 from parity.sweep.progress import block_cost
@@ -25,7 +24,8 @@ class Forecast:
     Args:
         config: the sweep.
         plan: what is done, and what is not.
-        seconds: by framework, that the rest takes with all cores at it; nothing for one that is done.
+        seconds: by framework, that the rest takes at the speed so far, or of a moment in this process; nothing for one
+            that is done.
         measured: the frameworks whose speed the store tells; that of others is of a moment's training.
     """
 
@@ -40,32 +40,29 @@ def forecast_sweep(
     *,
     out: str | Path,
     data_dir: str | Path | None = None,
-    execution: Execution | None = None,
     extend: bool = False,
 ) -> Forecast:
     """Look at what a sweep would do. Nothing is written, and nothing trained but for a moment where no speed is known.
 
     Args:
-        config, out, data_dir, execution, extend: as those of `sweep`.
+        config, out, data_dir, extend: as those of `sweep`.
 
     Raises:
         InputError: what `sweep` would raise before it runs.
     """
-    path, execution = Path(out) / STORE, execution or Execution()
+    path = Path(out) / STORE
+    stored = stored_words(path)
     if extend:
-        config = extended(config, stored_words(path))
+        config = extended(config, stored)
     prepared = prepare(config, data_dir)
-    there = path if path.exists() else None
+    there = path if stored else None
     with Store(there, prepared.identity, extend=extend, read_only=there is not None) as store:
         left = plan(config, store)
         speeds = {name: store.seconds_for(name) for name in config.frameworks}
     costs = {name: left.cost(name) for name in config.frameworks}
     known = {name: speed for name, speed in speeds.items() if speed is not None}
-    at_once = execution.workers or 1
     seconds = {
-        name: cost * (known[name] if name in known else _moment(prepared, name)) / at_once
-        for name, cost in costs.items()
-        if cost
+        name: cost * (known[name] if name in known else _moment(prepared, name)) for name, cost in costs.items() if cost
     }
     return Forecast(config, left, seconds, frozenset(known))
 

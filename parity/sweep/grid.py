@@ -185,8 +185,18 @@ def extended(config: SweepConfig, found: Mapping[str, str]) -> SweepConfig:
     """
     if not found:
         return config
-    stored = {name: json.loads(value) for name, value in found.items()}
-    theirs, ours = LearningRates.parse(stored["learning_rates"]), config.learning_rates
+    try:
+        stored = {
+            name: json.loads(found[name]) for name in ("learning_rates", "framework", "depths", "batch_norm", "seeds")
+        }
+        theirs, ours = LearningRates.parse(stored["learning_rates"]), config.learning_rates
+        seeds = max(stored["seeds"], config.num_seeds)
+        norms = [word == "on" for word in stored["batch_norm"]]
+        frameworks, depths = (tuple(stored[name]) for name in ("framework", "depths"))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"the store to extend is damaged ({error}); restore a copy of it, or choose another --out"
+        ) from None
     values, own = set(theirs.values()), set(ours.values())
     if not (values <= own or own <= values):
         raise InputError(
@@ -195,11 +205,11 @@ def extended(config: SweepConfig, found: Mapping[str, str]) -> SweepConfig:
         )
     return replace(
         config,
-        frameworks=(*stored["framework"], *config.frameworks),
-        depths=(*stored["depths"], *config.depths),
-        batch_norm=(*(word == "on" for word in stored["batch_norm"]), *config.batch_norm),
+        frameworks=(*frameworks, *config.frameworks),
+        depths=(*depths, *config.depths),
+        batch_norm=(*norms, *config.batch_norm),
         learning_rates=ours if values <= own else theirs,
-        num_seeds=max(stored["seeds"], config.num_seeds),
+        num_seeds=seeds,
     )
 
 

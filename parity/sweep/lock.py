@@ -32,9 +32,11 @@ def locked(folder: Path | None) -> Iterator[None]:
     try:
         descriptor = _lock(path)
     except OSError as error:
-        raise InputError(
-            f"cannot lock --out {str(folder)!r}: {error.strerror}; choose a folder of your own on a local disk"
-        ) from error
+        full = error.errno == errno.ENOSPC
+        remedy = (
+            "free some space, and the same command goes on" if full else "choose a folder of your own on a local disk"
+        )
+        raise InputError(f"cannot lock --out {str(folder)!r}: {error.strerror}; {remedy}") from error
     try:
         yield
     finally:

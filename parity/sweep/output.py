@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,7 +45,11 @@ def write_tables(report: SweepReport, folder: Path, parquet: bool = False) -> No
     replace_file(folder / "trials.csv", _utf8(_csv(TRIAL_COLUMNS, report.trials)))
     replace_file(folder / "thresholds.csv", _utf8(_csv(THRESHOLD_COLUMNS, report.thresholds)))
     replace_file(folder / "config.toml", _toml(report).encode())
-    if parquet:
+    if not parquet:  # older ones would not be of these trials
+        for name in ("trials.parquet", "thresholds.parquet"):
+            with suppress(OSError):
+                (folder / name).unlink()
+    else:
         replace_file(folder / "trials.parquet", _parquet(TRIAL_COLUMNS, report.trials))
         replace_file(folder / "thresholds.parquet", _parquet(THRESHOLD_COLUMNS, report.thresholds))
 

@@ -56,8 +56,9 @@ def missing(unit: Unit, store: Store) -> Wanted:
 
 def _take_known(unit: Unit, store: Store) -> None:
     """Go on as far as the store's trials lead."""
-    while unit.found is None and not missing(unit, store):
-        unit.take({g: {r: store.find(g)[r] for r in rates} for g, rates in unit.wanted.items()})
+    known = {group: store.find(group) for group in unit.groups}
+    while unit.found is None and all(rate in known[g] for g, rates in unit.wanted.items() for rate in rates):
+        unit.take({g: {rate: known[g][rate] for rate in rates} for g, rates in unit.wanted.items()})
 
 
 class TrialError(Exception):

@@ -161,7 +161,10 @@ def stored_words(path: Path) -> dict[str, str]:
     Raises:
         InputError: it cannot be read, or is none.
     """
-    if not path.exists():
+    try:
+        if not path.exists():
+            return {}
+    except (OSError, ValueError):  # a name that no file can have; whoever makes the folder will tell
         return {}
     with _readable(path):
         connection = _connect(path, read_only=True)

@@ -431,3 +431,46 @@ def test_an_interruption_that_a_callback_swallowed_is_raised_at_the_next_block()
         with pytest.raises(KeyboardInterrupt):
             progress.update(0.2, "after")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interruption_takes_nothing_out_of_the_tables(
+    tmp_path: Path, use_backend: Callable[[Backend], None]
+) -> None:
+    """What an earlier run has finished is there, though this one has not come to it, or trains beside it."""
+    use_backend(FakeBackend())
+    whole = parity.sweep(small_config(depths=(1, 2)), out=tmp_path)
+    before = {(t.group, t.learning_rate) for t in whole.trials}
+    with pytest.raises(SweepInterrupted) as caught:
+        parity.sweep(small_config(depths=(1, 2), num_seeds=2), out=tmp_path, extend=True, progress=Recorder(0))
+    assert {(t.group, t.learning_rate) for t in caught.value.report.trials} == before
+    assert caught.value.report.thresholds == whole.thresholds
+
+
+def test_a_crash_in_a_bisection_is_reported_when_it_ends_the_sweep(tmp_path: Path, use_backend) -> None:
+    class Crashing(FakeBackend):
+        def population(self, *arguments: Any, **named: Any) -> Any:
+            if len(self.asked) == 2:  # the grid's are made
+                raise RuntimeError("out of ink")
+            return super().population(*arguments, **named)
+
+    use_backend(Crashing())
+    report = parity.sweep(small_config(), out=tmp_path, fail_fast=True)
+    assert report.has_errors
+    assert "error" in {row["status"] for row in read(tmp_path / "trials.csv")}
+
+
+@pytest.mark.parametrize("name", ["trials.parquet", "thresholds.parquet"])
+def test_a_users_parquet_is_left_alone(tmp_path: Path, use_backend, name: str) -> None:
+    use_backend(FakeBackend())
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(InputError, match=f"holds {name} but no sweep.sqlite"):
+        parity.sweep(small_config(), out=tmp_path, parquet=True)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_parquet_of_other_trials_does_not_stay(tmp_path: Path, use_backend) -> None:
+    use_backend(FakeBackend())
+    parity.sweep(small_config(), out=tmp_path, parquet=True)
+    assert (tmp_path / "trials.parquet").exists()
+    parity.sweep(small_config(depths=(2,)), out=tmp_path, extend=True)
+    assert not (tmp_path / "trials.parquet").exists()

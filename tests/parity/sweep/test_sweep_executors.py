@@ -24,6 +24,7 @@ from parity.data import StandardizedData
 from parity.sweep import Execution, LearningRates, SweepConfig, SweepInterrupted
 from parity.sweep.blocks import Block
 from parity.sweep.children import Children, visible_gpus
+from parity.sweep.driver import prepare
 from parity.sweep.identity import common_versions
 from parity.sweep.progress import SilentProgress
 
@@ -139,6 +140,17 @@ def test_a_hung_block_is_ended_by_its_time_limit(tmp_path: Path) -> None:
     assert found["2"][0] != "error"
 
 
+@pytest.mark.usefixtures("no_report")
+def test_a_process_that_dies_at_its_start_is_started_again_and_then_an_error_row(tmp_path: Path) -> None:
+    execution = Execution(executor="processes", workers=1)
+    with strange(tmp_path, "dies at its start"):
+        report = parity.sweep(config("strange"), out=tmp_path / "out", execution=execution)
+    assert report.has_errors
+    (message,) = {row["message"] for row in rows(tmp_path / "out")}
+    assert "strange cannot be started: it was ended by SIGKILL" in message
+    assert len((tmp_path / "site" / "starts").read_text()) == 3
+
+
 @contextmanager
 def strange(folder: Path, what: str) -> Iterator[None]:
     """A backend of the name "strange", here and in every process that is started: depth 1 misbehaves."""
@@ -147,8 +159,10 @@ def strange(folder: Path, what: str) -> Iterator[None]:
     package.mkdir(parents=True)
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: strange-backend\nVersion: 1\n")
     (package / "entry_points.txt").write_text("[parity.backends]\nstrange = strange_backend:Strange\n")
+    start = f"open({str(site / 'starts')!r}, 'a').write('.'); os.kill(os.getpid(), signal.SIGKILL)"
     (site / "strange_backend.py").write_text(f"""
 import os, signal, time
+if {what == "dies at its start"} and os.getpid() != {os.getpid()}: {start}
 from parity.reference import NumpyBackend
 
 class Strange(NumpyBackend):
@@ -219,15 +233,15 @@ def test_a_worker_of_another_version_is_one_line(small_data: StandardizedData) -
 
 
 def test_threads_share_out_the_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    own = Children(cores=2, gpus=(3, 5))
+    own = Children(cores=2, gpus=("3", "GPU-5"))
     own._threads[:] = [10, 11, 12]
     settings = [dict(own._spec((thread, "jax", "gpu")).settings) for thread in own._threads]
-    assert [found["CUDA_VISIBLE_DEVICES"] for found in settings] == ["3", "5", "3"]
+    assert [found["CUDA_VISIBLE_DEVICES"] for found in settings] == ["3", "GPU-5", "3"]
     assert {found["BNPARITY_CORES"] for found in settings} == {"2"}
     for number in range(2):
         (tmp_path / f"000{number}").mkdir()
     monkeypatch.setattr(children_module, "DRIVER", tmp_path)
-    for told, expected in (("0,2", (0, 2)), ("", ()), (None, (0, 1))):
+    for told, expected in (("0,GPU-2", ("0", "GPU-2")), ("", ()), ("-1", ()), (None, ("0", "1"))):
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if told is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
@@ -235,6 +249,22 @@ def test_threads_share_out_the_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 # Dask
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.timeout(120)
+def test_another_share_of_the_data_is_other_data(tmp_path: Path) -> None:
+    """Though a worker still holds that of another sweep."""
+    with cluster(tmp_path, workers=1) as (address, _):
+        execution = Execution(executor="dask", scheduler=address)
+        with dask_workers.open_dask(address, 1, (), *_prepared(0.05)):
+            report = parity.sweep(config("numpy", fraction=0.1), execution=execution)
+    assert report.trials == parity.sweep(config("numpy", fraction=0.1)).trials
+
+
+def _prepared(fraction: float) -> tuple[Any, Any, str]:
+    prepared = prepare(config("numpy", fraction=fraction))
+    return prepared.config, prepared.data, prepared.digest
 
 
 @contextmanager

@@ -16,11 +16,12 @@ import parity
 from parity import InputError
 from parity.backend import Backend
 from parity.sweep import driver
+from parity.sweep.forecast import forecast_sweep
 from parity.sweep.grid import Group, LearningRates, SweepConfig
 from parity.sweep.identity import Identity
 from parity.sweep.lock import locked
 from parity.sweep.records import Status, Trial
-from parity.sweep.store import Store
+from parity.sweep.store import Store, stored_words
 
 GROUP = Group("numpy", 2, True, 3)
 TRAINED = Trial(
@@ -412,3 +413,42 @@ def test_a_flipped_byte_is_told_or_changes_nothing(tmp_path: Path) -> None:
             left.unlink()
     assert len(told) > 30
     assert [words for words in told if "\n" in words] == []
+
+
+def test_a_damaged_grid_is_told_when_it_is_extended(tmp_path: Path, use_backend: Callable[[Backend], None]) -> None:
+    use_backend(FakeBackend())
+    parity.sweep(grid(), out=tmp_path)
+    connection = sqlite3.connect(tmp_path / "sweep.sqlite")
+    with connection:
+        connection.execute("DELETE FROM sweep WHERE name = 'depths'")
+    connection.close()
+    with pytest.raises(InputError, match="the store to extend is damaged"):
+        parity.sweep(grid(depths=(2,)), out=tmp_path, extend=True)
+
+
+def test_a_start_that_was_killed_leaves_an_empty_store_that_is_no_obstacle(tmp_path: Path, use_backend) -> None:
+    use_backend(FakeBackend())
+    (tmp_path / "sweep.sqlite").touch()
+    assert forecast_sweep(grid(), out=tmp_path).plan.done == 0
+    parity.sweep(grid(), out=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b"])
+def test_a_name_that_no_folder_can_have_is_one_line(tmp_path: Path, use_backend, name: str) -> None:
+    use_backend(FakeBackend())
+    options: Any
+    for options in ({}, {"extend": True}):
+        with pytest.raises(InputError, match="cannot write to --out"):
+            parity.sweep(grid(), out=tmp_path / name, **options)
+    assert forecast_sweep(grid(), out=tmp_path / name).plan.done == 0
+
+
+def test_two_that_extend_do_not_undo_each_other(tmp_path: Path, use_backend, monkeypatch) -> None:
+    use_backend(FakeBackend())
+    parity.sweep(grid(), out=tmp_path)
+    before = stored_words(tmp_path / "sweep.sqlite")
+    parity.sweep(grid(depths=(2,)), out=tmp_path, extend=True)
+    answers = iter([before, stored_words(tmp_path / "sweep.sqlite")])
+    monkeypatch.setattr(driver, "stored_words", lambda path: next(answers))
+    with pytest.raises(InputError, match=r"another sweep has just changed .*; run the same command again"):
+        parity.sweep(grid(depths=(3,)), out=tmp_path, extend=True)
