@@ -1,6 +1,9 @@
 """Dask's workers: blocks are its tasks, and data travels to each worker once, under its digest."""
 
+import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
@@ -89,6 +92,7 @@ def open_dask(
         from distributed import Client, LocalCluster
     except ImportError:
         raise InputError("--executor dask needs Dask; install it with: pip install 'bnparity[dask]'") from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is to be known is said in one line, here
     cluster = None if address else _local_cluster(LocalCluster, workers, gpus)
     try:
         try:
@@ -112,10 +116,24 @@ def _local_cluster(make: Any, workers: int, gpus: Sequence[str]) -> Any:
     resources = {"resources": {"GPU": 1}} if gpus else {}
     if len(gpus) > 1:  # the workers of a local cluster share one environment
         raise InputError("a local Dask cluster has one GPU; start the workers yourself and name their --scheduler")
-    return make(
-        n_workers=1 if gpus else workers, threads_per_worker=1, processes=True, host="127.0.0.1",
-        dashboard_address=None, silence_logs=50, **resources,
-    )  # fmt: skip
+    with _deaf_to_ctrl_c():
+        return make(
+            n_workers=1 if gpus else workers, threads_per_worker=1, processes=True, host="127.0.0.1",
+            dashboard_address=None, silence_logs=50, **resources,
+        )  # fmt: skip
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """What is started meanwhile leaves a terminal's Ctrl-C, which goes to every process, to this one."""
+    if threading.current_thread() is not threading.main_thread():  # no other may handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _wait_for_a_worker(client: Any, config: SweepConfig) -> None:

@@ -186,6 +186,21 @@ def test_ctrl_c_twice_ends_at_once_and_loses_nothing(tmp_path: Path, executor: s
 
 @pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.timeout(120)
+def test_ctrl_c_at_a_terminal_which_goes_to_dasks_workers_too_is_one_line(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with start("--depths", "1", "2", "3", "--seeds", "6", "--executor", "dask", "--out", str(out)) as sweep:
+        assert sweep.stderr is not None
+        sweep.stderr.readline()
+        wait_for(out / "sweep.sqlite")
+        os.killpg(sweep.pid, signal.SIGINT)
+        _, told = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    assert "Traceback" not in told
+    assert told.splitlines()[-1].startswith("bnparity: interrupted; what is done lies in")
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
+@pytest.mark.timeout(120)
 def test_the_second_ctrl_c_does_not_wait_for_what_the_first_began() -> None:
     writing = """
 import time
