@@ -119,7 +119,7 @@ def _local_cluster(make: Any, workers: int, gpus: Sequence[str]) -> Any:
     with _deaf_to_ctrl_c():
         return make(
             n_workers=1 if gpus else workers, threads_per_worker=1, processes=True, host="127.0.0.1",
-            dashboard_address=None, silence_logs=50, **resources,
+            dashboard_address="127.0.0.1:0", silence_logs=50, **resources,
         )  # fmt: skip
 
 
