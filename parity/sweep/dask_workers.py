@@ -17,7 +17,7 @@ from parity.sweep.children import Children
 from parity.sweep.grid import SweepConfig
 
 PATIENCE = 30.0  # seconds that a scheduler, or a first worker, may take to answer
-_here: Children | None = None  # in a worker: its processes
+_here = Children()  # in a worker: its processes, of which none is started before it is needed
 
 
 class DaskWorkers:
@@ -56,9 +56,6 @@ class DaskWorkers:
 
 def train_in_worker(block: Block, data: StandardizedData) -> Done:
     """What a worker does: its thread's own process trains the block."""
-    global _here  # noqa: PLW0603 - one for each worker process
-    if _here is None:
-        _here = Children()
     return _here.train(block, data)
 
 

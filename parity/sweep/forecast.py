@@ -48,7 +48,8 @@ def forecast_sweep(
         config, out, data_dir, extend: as those of `sweep`.
 
     Raises:
-        InputError: what `sweep` would raise before it runs.
+        InputError: there is no such framework or data, or the store is damaged or another sweep's. Whether the
+            folder can be written, and whether memory suffices, `sweep` alone tells.
     """
     path = Path(out) / STORE
     stored = stored_words(path)
