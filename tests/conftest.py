@@ -1,6 +1,8 @@
 """Fixtures that every test may use: one backend after the other, and the rule for tests on real data."""
 
 import os
+import signal
+from collections.abc import Iterator
 
 import pytest
 
@@ -32,3 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("fashion_mnist"):
             item.add_marker(skip)
+
+
+@pytest.fixture
+def heeds_interrupts() -> Iterator[None]:
+    """A child inherits an ignored Ctrl-C, as a test run in the background has it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

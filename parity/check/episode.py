@@ -83,6 +83,10 @@ class SideEndedError(SideError):
     """The process of a side ended by itself."""
 
 
+class SideHungError(SideError):
+    """A side gave no answer in time, and its process was ended."""
+
+
 WORDS = {
     "running_mean": "running mean",
     "running_var": "running variance",

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from parity.backend import Backend, backend_names, load_backend, own_process
-from parity.check.episode import SideEndedError, SideError
+from parity.check.episode import SideEndedError, SideError, SideHungError
 from parity.errors import InputError
 
 
@@ -121,6 +121,7 @@ def open_side(spec: SideSpec) -> Iterator[Side]:
         return
     side = ProcessSide(spec)
     try:
+        side.wait_until_ready()
         yield side
     finally:
         side.close()
@@ -155,7 +156,7 @@ LONGEST_WORDS = 1000
 
 
 class StartError(InputError):
-    """The process of a side ended before it could answer."""
+    """The process of a side ended, or hung, before it could answer."""
 
 
 class ProcessSide:
@@ -166,9 +167,8 @@ class ProcessSide:
     """
 
     def __init__(self, spec: SideSpec) -> None:
-        self.name = spec.name
-        self._turn = Lock()
-        self.time_limit = spec.time_limit
+        self.name, self.time_limit = spec.name, spec.time_limit
+        self._spec, self._turn = spec, Lock()
         self._connection, theirs = Pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-c", START, str(theirs.fileno()), *sys.path, ""],
@@ -179,16 +179,19 @@ class ProcessSide:
             process_group=0,  # Ctrl-C is the check's, which then ends this one
         )
         theirs.close()
+
+    def wait_until_ready(self) -> None:
+        """Have it load its backend.
+
+        Raises:
+            InputError: it cannot: `StartError` if its process ended or hung.
+        """
         try:
-            self._send(spec)
+            self._send(self._spec)
             self._answer()
         except SideError as error:
-            self.close()
-            kind = StartError if isinstance(error, SideEndedError) else InputError
-            raise kind(f"{self.name} cannot be started: it {error}") from None
-        except BaseException:
-            self.close()
-            raise
+            kind = StartError if isinstance(error, SideEndedError | SideHungError) else InputError
+            raise kind(f"{self.name} cannot be started: it {error}") from error
 
     def call(self, task: Callable[..., Any], *arguments: Any) -> Any:
         """See `Side.call`. Threads that ask at once take turns, and each gets its own answer."""
@@ -205,7 +208,7 @@ class ProcessSide:
             limit = None if self.time_limit is None else min(self.time_limit, LONGEST_WAIT)
             if not self._connection.poll(limit):
                 self.close()
-                raise SideError(f"gave no answer within the time limit of {limit:g} s, and was ended")
+                raise SideHungError(f"gave no answer within the time limit of {limit:g} s, and was ended")
             kind, value = self._connection.recv()
         except (EOFError, OSError):
             raise SideEndedError(_ending(self._process.wait())) from None

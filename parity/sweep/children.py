@@ -14,6 +14,8 @@ from parity.sweep.blocks import Block, Done, crashed, train_block
 
 DRIVER = Path("/proc/driver/nvidia/gpus")  # a folder for each GPU
 RETRIES = 2  # of a block whose process died
+START_PATIENCE = 120.0  # seconds, at least, that a process may take to start where blocks have a time limit
+Place = tuple[int, str, str]  # of a process: thread, framework, device
 _held: dict[str, StandardizedData] = {}  # in a child: the data by digest
 
 
@@ -30,41 +32,49 @@ class Children:
 
     def __init__(self, cores: int = 1, gpus: tuple[str, ...] = ()) -> None:
         self._cores, self._gpus, self._closed = cores, gpus, False
-        self._sides: dict[tuple[int, str, str], tuple[ProcessSide, set[str]]] = {}
+        self._sides: dict[Place, tuple[ProcessSide, set[str]]] = {}
+        self._under_way: dict[object, Place] = {}
         self._threads: list[int] = []
         self._lock = Lock()
 
-    def train(self, block: Block, data: StandardizedData) -> Done:
+    def train(self, block: Block, data: StandardizedData, name: object = None) -> Done:
         """Train a block in the process of the calling thread.
+
+        Args:
+            block: to be trained.
+            data: that it is trained on.
+            name: for `give_up`.
 
         Raises:
             InputError: the framework cannot be started there, is another version, or a group does not fit into memory.
         """
-        place = get_ident(), block.framework, block.config.device
-        for attempt in range(RETRIES + 1):
-            try:
-                side, held = self._side(place)
-            except StartError as error:
-                if self._closed or attempt == RETRIES:
-                    return crashed(block, str(error))
-                continue
-            side.time_limit = block.time_limit
-            try:
-                if block.digest not in held:
-                    side.call(_hold, block.digest, data)
-                    held.add(block.digest)
-                answer = side.call(_train, block)
-            except SideError as error:
-                side.close()
-                with self._lock:
-                    self._sides.pop(place, None)
-                if self._closed or attempt == RETRIES or not isinstance(error, SideEndedError):
-                    return crashed(block, f"the process that trained it {error}")
-                continue
-            if isinstance(answer, InputError):
-                raise answer
-            return answer
-        raise AssertionError("every attempt returns or goes on")
+        place, name = (get_ident(), block.framework, block.config.device), name or object()
+        with self._lock:
+            self._under_way[name] = place
+        try:
+            answer = self._try(block, data, name, place)
+        finally:
+            with self._lock:
+                self._under_way.pop(name, None)
+        if isinstance(answer, InputError):
+            raise answer
+        return answer
+
+    def give_up(self, name: object) -> None:
+        """End the process that trains the block of this name, if one does; it is not tried again."""
+        with self._lock:
+            place = self._under_way.pop(name, None)
+            if place in self._sides:
+                self._sides[place][0].kill()
+
+    def let_go(self, digest: str) -> None:
+        """End the processes that have nothing to do and hold this data."""
+        with self._lock:
+            busy = set(self._under_way.values())
+            idle = [place for place, (_, held) in self._sides.items() if digest in held and place not in busy]
+            sides = [self._sides.pop(place)[0] for place in idle]
+        for side in sides:
+            side.close()
 
     def kill(self) -> None:
         """End all processes, and start no more; whoever waits for one is told so."""
@@ -78,20 +88,51 @@ class Children:
         for side, _ in self._sides.values():
             side.close()
 
-    def _side(self, place: tuple[int, str, str]) -> tuple[ProcessSide, set[str]]:
+    def _try(self, block: Block, data: StandardizedData, name: object, place: Place) -> Done | InputError:
+        for attempt in range(RETRIES + 1):
+            try:
+                side, held = self._side(place, name, block.time_limit)
+                side.time_limit = block.time_limit
+                if block.digest not in held:
+                    side.call(_hold, block.digest, data)
+                    held.clear()
+                    held.add(block.digest)
+                return side.call(_train, block)
+            except (StartError, SideError) as error:
+                self._drop(place)
+                at_start = isinstance(error, StartError)
+                died = isinstance(error.__cause__ if at_start else error, SideEndedError)
+                if attempt == RETRIES or not died or not self._is_wanted(name):
+                    return crashed(block, str(error) if at_start else f"the process that trained it {error}")
+        raise AssertionError("every attempt returns or goes on")
+
+    def _is_wanted(self, name: object) -> bool:
+        return not self._closed and name in self._under_way
+
+    def _side(self, place: Place, name: object, time_limit: float | None) -> tuple[ProcessSide, set[str]]:
         with self._lock:
             if place in self._sides:
                 return self._sides[place]
+            if not self._is_wanted(name):
+                raise StartError("nobody wants it any more")
             if place[0] not in self._threads:
                 self._threads.append(place[0])
-        started = ProcessSide(self._spec(place)), set[str]()
-        with self._lock:
-            self._sides[place] = started
-            if self._closed:
-                started[0].kill()
+            # Known before it is ready, so that it can be ended meanwhile.
+            started = self._sides[place] = ProcessSide(self._spec(place, time_limit)), set[str]()
+        try:
+            started[0].wait_until_ready()
+        except BaseException:
+            self._drop(place)
+            raise
         return started
 
-    def _spec(self, place: tuple[int, str, str]) -> SideSpec:
+    def _drop(self, place: Place) -> None:
+        with self._lock:
+            side, _ = self._sides.pop(place, (None, None))
+        if side is not None:
+            side.close()
+
+    def _spec(self, place: Place, time_limit: float | None) -> SideSpec:
         thread, framework, device = place
         settings = [(CORES_VARIABLE, str(self._cores))]
         if self._gpus:
@@ -101,8 +142,8 @@ class Children:
             # JAX would take most of its memory for itself, and the other framework may have a process there too.
             settings.append(("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
         return SideSpec(
-            target=framework, device=device, time_limit=None, threads=self._cores, settings=tuple(settings),
-            whole_machine=True,
+            target=framework, device=device, threads=self._cores, settings=tuple(settings), whole_machine=True,
+            time_limit=None if time_limit is None else max(time_limit, START_PATIENCE),
         )  # fmt: skip
 
 

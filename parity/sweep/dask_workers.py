@@ -4,11 +4,14 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from typing import Any
 from warnings import catch_warnings, simplefilter
+
+from distributed import Client, KilledWorker, Nanny, Scheduler, SpecCluster, WorkerPlugin, get_worker
+from distributed.utils import sync
 
 from parity.data import StandardizedData
 from parity.errors import InputError
@@ -17,31 +20,42 @@ from parity.sweep.children import Children
 from parity.sweep.grid import SweepConfig
 
 PATIENCE = 30.0  # seconds that a scheduler, or a first worker, may take to answer
+GONE = "Dask's scheduler is gone, and its workers with it; start it, and the same command goes on"
+DATA = "bnparity-data-"  # and the digest: the key of the task that gives the data
 _here = Children()  # in a worker: its processes, of which none is started before it is needed
 
 
 class DaskWorkers:
     """Trains wherever a scheduler's workers are, each block in a process that a thread of a worker has.
 
-    A task is given up when as many workers have died of it as the scheduler allows
-    (`distributed.scheduler.allowed-failures`, three); its trials are of status `error` then.
+    A block with which more workers have died than the scheduler allows (`distributed.scheduler.allowed-failures`,
+    three) is tried again when no other such block is; if they die again, its trials are of status `error`.
     """
 
     pools_seeds = False
 
     def __init__(self, client: Any, config: SweepConfig, data: StandardizedData, digest: str) -> None:
-        self._client = client
         options = {"resources": {"GPU": 1}} if config.device == "gpu" else {}
-        self._executor = client.get_executor(pure=False, **options)
+        self._client, self._executor, self._width = client, client.get_executor(pure=False, **options), 1
+        self._suspects = ThreadPoolExecutor(1)
         # A task, not scattered: when the workers that hold it have died, the scheduler has it made again.
         with catch_warnings():
             simplefilter("ignore", UserWarning)  # that it is large
-            self._data = client.submit(_same, data, key=f"bnparity-data-{digest}", pure=True)
+            self._data = client.submit(_same, data, key=f"{DATA}{digest}", pure=True)
 
     @property
     def width(self) -> int:
         """Twice the threads of all workers, so that none waits for the driver."""
-        return max(2 * sum(self._client.nthreads().values()), 1)
+        with suppress(OSError):  # the scheduler is gone, as every task will tell
+            self._width = max(2 * sum(self._client.nthreads().values()), 1)
+        return self._width
+
+    @property
+    def trouble(self) -> str:
+        """See `Executor.trouble`."""
+        with suppress(OSError):
+            return "" if self._client.nthreads() else "Dask has no worker left; the sweep goes on when one joins"
+        return "Dask's scheduler does not answer"
 
     def expect(self, families: Any) -> None:
         """See `Executor.expect`: a worker compiles what it must."""
@@ -50,26 +64,69 @@ class DaskWorkers:
         """See `Executor.submit`."""
         done: Future[Done] = Future()
         task = self._executor.submit(train_in_worker, block, self._data)
-        task.add_done_callback(lambda ended: _hand_over(ended, done, block))
+        task.add_done_callback(lambda ended: self._hand_over(ended, block, done, self._suspect))
         return done
+
+    def close(self) -> None:
+        """Try nothing again."""
+        self._suspects.shutdown(wait=False, cancel_futures=True)
+
+    def _hand_over(
+        self,
+        ended: Any,
+        block: Block,
+        done: Future[Done],
+        after_death: Callable[[Block, Future[Done], KilledWorker], None],
+    ) -> None:
+        try:
+            done.set_result(ended.result())
+        except InputError as error:
+            done.set_exception(error)
+        except CancelledError:
+            done.set_exception(InputError(GONE))
+        except KilledWorker as error:
+            after_death(block, done, error)
+        except Exception as error:  # a worker has no bnparity, say
+            done.set_result(crashed(block, f"{type(error).__name__}: {error}"))
+
+    def _suspect(self, block: Block, done: Future[Done], death: KilledWorker) -> None:
+        """Workers died, of this block or of one that was beside it: it is tried again, one suspect after the other."""
+        del death
+        with suppress(RuntimeError):  # nothing is tried any more
+            self._suspects.submit(self._try_again, block, done)
+
+    def _try_again(self, block: Block, done: Future[Done]) -> None:
+        try:
+            task = self._executor.submit(train_in_worker, block, self._data)
+        except Exception:  # the client has no scheduler any more
+            done.set_exception(InputError(GONE))
+            return
+        wait([task])
+        self._hand_over(task, block, done, lambda block, done, death: done.set_result(crashed(block, str(death))))
 
 
 def train_in_worker(block: Block, data: StandardizedData) -> Done:
     """What a worker does: its thread's own process trains the block."""
-    return _here.train(block, data)
+    worker = get_worker()
+    if EndsWhatNobodyWants.name not in worker.plugins:
+        sync(worker.loop, worker.plugin_add, EndsWhatNobodyWants())
+    return _here.train(block, data, worker.get_current_task())
 
 
-def _hand_over(ended: Any, done: Future[Done], block: Block) -> None:
-    try:
-        done.set_result(ended.result())
-    except InputError as error:
-        done.set_exception(error)
-    except CancelledError:
-        done.set_exception(
-            InputError("Dask's scheduler is gone, and its workers with it; start it, and the same command goes on")
-        )
-    except Exception as error:  # a worker died of it, or has no bnparity
-        done.set_result(crashed(block, f"{type(error).__name__}: {error}"))
+class EndsWhatNobodyWants(WorkerPlugin):
+    """Ends a worker's process when its driver is gone, with which the scheduler lets go of its tasks and data."""
+
+    name = "bnparity"
+
+    def transition(self, key: Any, start: str, finish: str, **others: Any) -> None:
+        """A task of the worker passes from one state to another."""
+        del others
+        if finish not in ("released", "forgotten"):
+            return
+        if start in ("executing", "long-running"):
+            _here.give_up(key)
+        elif start == "memory" and str(key).startswith(DATA):
+            _here.let_go(str(key).removeprefix(DATA))
 
 
 def _same(data: StandardizedData) -> StandardizedData:
@@ -83,14 +140,10 @@ def open_dask(
     """Connect to a scheduler, or start one with workers on this machine.
 
     Raises:
-        InputError: Dask is not installed, nobody answers, or there is no worker that can train.
+        InputError: nobody answers, or there is no worker that can train.
     """
-    try:
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise InputError("--executor dask needs Dask; install it with: pip install 'bnparity[dask]'") from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is to be known is said in one line, here
-    cluster = None if address else _local_cluster(LocalCluster, workers, gpus)
+    cluster = None if address else _local_cluster(workers, gpus)
     try:
         try:
             client = Client(cluster or address, timeout=PATIENCE, set_as_default=False)
@@ -101,7 +154,11 @@ def open_dask(
             ) from None
         try:
             _wait_for_a_worker(client, config)
-            yield DaskWorkers(client, config, data, digest)
+            executor = DaskWorkers(client, config, data, digest)
+            try:
+                yield executor
+            finally:
+                executor.close()
         finally:
             client.close(timeout=PATIENCE)
     finally:
@@ -109,15 +166,19 @@ def open_dask(
             cluster.close(timeout=PATIENCE)
 
 
-def _local_cluster(make: Any, workers: int, gpus: Sequence[str]) -> Any:
-    resources = {"resources": {"GPU": 1}} if gpus else {}
-    if len(gpus) > 1:  # the workers of a local cluster share one environment
-        raise InputError("a local Dask cluster has one GPU; start the workers yourself and name their --scheduler")
+def _local_cluster(workers: int, gpus: Sequence[str]) -> SpecCluster:
+    here: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    own: list[dict[str, Any]] = [
+        {"resources": {"GPU": 1}, "env": {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}} if gpus else {}
+        for number in range(workers)
+    ]
+    quiet: Any = logging.CRITICAL  # declared as a bool
     with _deaf_to_ctrl_c():
-        return make(
-            n_workers=1 if gpus else workers, threads_per_worker=1, processes=True, host="127.0.0.1",
-            dashboard_address="127.0.0.1:0", silence_logs=50, **resources,
-        )  # fmt: skip
+        return SpecCluster(
+            scheduler={"cls": Scheduler, "options": here},
+            workers={n: {"cls": Nanny, "options": here | {"nthreads": 1} | more} for n, more in enumerate(own)},
+            silence_logs=quiet,
+        )
 
 
 @contextmanager

@@ -72,6 +72,11 @@ class Executor(Protocol):
         """How many blocks are worth having under way."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing is trained at present, for people; "" where something is."""
+        ...
+
     def expect(self, families: Sequence[Sequence[Group]]) -> None:
         """These groups will come, in this order."""
         ...
@@ -84,7 +89,7 @@ class Executor(Protocol):
 class InProcess:
     """Trains in this process, at once: the future that it gives is done."""
 
-    pools_seeds, width = True, 1
+    pools_seeds, width, trouble = True, 1, ""
 
     def __init__(
         self, config: SweepConfig, backends: Mapping[str, Backend], data: StandardizedData, until: ExitStack
@@ -117,7 +122,7 @@ class InProcess:
 class LocalProcesses:
     """Trains in processes of this machine, each block in one of them."""
 
-    pools_seeds = False
+    pools_seeds, trouble = False, ""
 
     def __init__(self, workers: int, children: Children, data: StandardizedData) -> None:
         self.width = workers
@@ -165,8 +170,10 @@ def open_executor(
     cores, gpus = usable_cores(), visible_gpus() if config.device == "gpu" else ()
     workers = execution.workers or len(gpus) or cores
     if execution.executor == "dask":
-        from parity.sweep.dask_workers import open_dask  # Dask is an extra, and slow to import
-
+        try:
+            from parity.sweep.dask_workers import open_dask  # Dask is an extra, and slow to import
+        except ImportError:
+            raise InputError("--executor dask needs Dask; install it with: pip install 'bnparity[dask]'") from None
         with open_dask(execution.scheduler, workers, gpus, config, data, digest) as executor:
             yield executor
         return

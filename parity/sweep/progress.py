@@ -59,6 +59,7 @@ class Meter:
         self._total = sum(_layers(group) for group in to_train)
         self._most_blocks = most_blocks(config)
         self._under_way: dict[Sequence[Group], tuple[int, float]] = {}  # blocks begun, share of the last
+        self._trouble = ""
 
     def start(self, groups: Sequence[Group], wanted: Iterable[Group]) -> Callable[[float], None]:
         """A block of some of these groups is about to be trained; gives what is to be told the share that is done."""
@@ -80,6 +81,12 @@ class Meter:
         self._finished += sum(map(_layers, groups))
         if self._finished == self._total:
             self._progress.update(1.0, "done")
+
+    def tell_trouble(self, trouble: str) -> None:
+        """Why nothing goes on, "" where it does; it is said once."""
+        if trouble and trouble != self._trouble:
+            self._progress.say(trouble)
+        self._trouble = trouble
 
     def _tell(self, description: str) -> None:
         done = float(self._finished)

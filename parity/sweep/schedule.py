@@ -14,6 +14,7 @@ from parity.sweep.store import Store
 from parity.sweep.train import Wanted
 
 Found = Mapping[Group, Sequence[Trial]]
+LOOK_AROUND = 5.0  # seconds without an end of anything after which it is asked why
 
 
 @dataclass(eq=False)
@@ -95,19 +96,21 @@ def run_units(
         TrialError: with `fail_fast`, after the block of the trial has been kept.
     """
     waiting, under_way = iter(units), dict[Future[Done], tuple[Unit, Block]]()
-    ended = False
+    all_begun = False
     while True:
-        while not ended and len(under_way) < executor.width:
+        while not all_begun and len(under_way) < executor.width:
             unit = next(waiting, None)
             if unit is None:
-                ended = True
+                all_begun = True
             elif unit.found is not None:
                 yield unit.found
             else:
                 _submit(config, unit, executor, store, meter, block, under_way)
         if not under_way:
             return
-        for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+        while not (ended := wait(under_way, LOOK_AROUND, FIRST_COMPLETED).done):
+            meter.tell_trouble(executor.trouble)
+        for future in ended:
             unit, sent = under_way.pop(future)
             done = future.result()
             trials = [trial for own in done.trained.values() for trial in own.values()]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -349,14 +349,6 @@ def test_help_names_the_commands_and_imports_no_framework(tmp_path: Path) -> Non
     assert "sweep" in shown.stdout
     asked = "import sys; from parity.cli import parse; parse(['sweep']); print({'jax', 'torch'} & sys.modules.keys())"
     assert run(sys.executable, "-c", asked, cwd=tmp_path).stdout == "set()\n"
-
-
-@pytest.fixture
-def heeds_interrupts() -> Iterator[None]:
-    """A child inherits an ignored Ctrl-C, as a test run in the background has it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("heeds_interrupts")

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -126,14 +125,6 @@ def test_fail_fast_ends_with_the_first_crash_and_keeps_it(
 
 
 # real processes
-
-
-@pytest.fixture
-def heeds_interrupts() -> Iterator[None]:
-    """A child inherits an ignored Ctrl-C, as a test run in the background has it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":

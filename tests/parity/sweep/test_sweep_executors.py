@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -101,8 +102,8 @@ class Killing(SilentProgress):
                 os.kill(pid, signal.SIGKILL)
 
 
-def children() -> set[int]:
-    found = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+def children(of: int | None = None) -> set[int]:
+    found = Path(f"/proc/{of or os.getpid()}/task").glob("*/children")
     return {int(pid) for path in found for pid in path.read_text().split()}
 
 
@@ -151,6 +152,38 @@ def test_a_process_that_dies_at_its_start_is_started_again_and_then_an_error_row
     assert len((tmp_path / "site" / "starts").read_text()) == 3
 
 
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.timeout(120)
+def test_a_process_that_hangs_at_its_start_is_ended_by_the_time_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children_module, "START_PATIENCE", 3.0)
+    execution, before = Execution(executor="processes", workers=1, time_limit=1.0), children()
+    with strange(tmp_path, "hangs at its start"):
+        report = parity.sweep(config("strange"), out=tmp_path / "out", execution=execution)
+    assert report.has_errors
+    (message,) = {row["message"] for row in rows(tmp_path / "out")}
+    assert "strange cannot be started: it gave no answer within the time limit of 3 s, and was ended" in message
+    assert children() <= before
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.timeout(120)
+def test_ctrl_c_does_not_wait_for_a_process_that_is_starting(tmp_path: Path, heeds_interrupts: None) -> None:
+    del heeds_interrupts
+    before = children()
+
+    def interrupt() -> None:
+        wait_until(lambda: children() - before)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with strange(tmp_path, "hangs at its start"), ThreadPoolExecutor(1) as beside:
+        beside.submit(interrupt)
+        with pytest.raises(SweepInterrupted):
+            parity.sweep(config("strange"), execution=Execution(executor="processes", workers=1))
+    assert children() <= before
+
+
 @contextmanager
 def strange(folder: Path, what: str) -> Iterator[None]:
     """A backend of the name "strange", here and in every process that is started: depth 1 misbehaves."""
@@ -159,16 +192,24 @@ def strange(folder: Path, what: str) -> Iterator[None]:
     package.mkdir(parents=True)
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: strange-backend\nVersion: 1\n")
     (package / "entry_points.txt").write_text("[parity.backends]\nstrange = strange_backend:Strange\n")
-    start = f"open({str(site / 'starts')!r}, 'a').write('.'); os.kill(os.getpid(), signal.SIGKILL)"
+    start = {
+        "dies at its start": f"open({str(site / 'starts')!r}, 'a').write('.'); os.kill(os.getpid(), signal.SIGKILL)",
+        "hangs at its start": "time.sleep(600)",
+    }.get(what, "pass")
+    train = {
+        "dies": "os.kill(os.getpid(), signal.SIGKILL)",
+        "takes its worker along": "os.kill(os.getppid(), signal.SIGKILL)",
+        "hangs": "time.sleep(600)",
+    }.get(what, "pass")
     (site / "strange_backend.py").write_text(f"""
 import os, signal, time
-if {what == "dies at its start"} and os.getpid() != {os.getpid()}: {start}
+if os.getpid() != {os.getpid()}: {start}
 from parity.reference import NumpyBackend
 
 class Strange(NumpyBackend):
     def population(self, spec, *arguments, **named):
         if spec.num_hidden_layers == 1:
-            {"os.kill(os.getpid(), signal.SIGKILL)" if what == "dies" else "time.sleep(600)"}
+            {train}
         return super().population(spec, *arguments, **named)
 """)
     sys.path.insert(0, str(site))
@@ -235,7 +276,7 @@ def test_a_worker_of_another_version_is_one_line(small_data: StandardizedData) -
 def test_threads_share_out_the_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = Children(cores=2, gpus=("3", "GPU-5"))
     own._threads[:] = [10, 11, 12]
-    settings = [dict(own._spec((thread, "jax", "gpu")).settings) for thread in own._threads]
+    settings = [dict(own._spec((thread, "jax", "gpu"), None).settings) for thread in own._threads]
     assert [found["CUDA_VISIBLE_DEVICES"] for found in settings] == ["3", "GPU-5", "3"]
     assert {found["BNPARITY_CORES"] for found in settings} == {"2"}
     for number in range(2):
@@ -270,25 +311,31 @@ def _prepared(fraction: float) -> tuple[Any, Any, str]:
 @contextmanager
 def cluster(folder: Path, workers: int = 2) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A real scheduler and real workers on loopback, as a user starts them."""
-    dask, address = [sys.executable, "-m", "distributed.cli.dask_scheduler"], folder / "scheduler.json"
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
-    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-    environment = os.environ | {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error"}
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(*command: str) -> None:
-        started.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-
+    address, started = folder / "scheduler.json", list[subprocess.Popen[bytes]]()
     try:
-        start(*dask, *options, "--scheduler-file", str(address))
+        options = ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(address)]
+        started.append(start_dask("scheduler", *options))
         wait_until(address.exists)
-        for _ in range(workers):
-            start(*worker, "--scheduler-file", str(address), "--local-directory", str(folder))
+        started.extend(start_worker(folder) for _ in range(workers))
         yield json.loads(address.read_text())["address"], started[1:]
     finally:
         for process in reversed(started):
             process.kill()
             process.wait()
+
+
+def start_worker(folder: Path, nanny: str = "--no-nanny") -> "subprocess.Popen[bytes]":
+    file = str(folder / "scheduler.json")
+    return start_dask("worker", "--nthreads", "1", nanny, "--scheduler-file", file, "--local-directory", str(folder))
+
+
+def start_dask(what: str, *options: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", f"distributed.cli.dask_{what}", *options, "--no-dashboard"],
+        env=os.environ | {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "error"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 @pytest.mark.usefixtures("no_report")
@@ -326,6 +373,120 @@ def test_a_dask_worker_that_is_killed_loses_and_repeats_nothing(framework: Any, 
     assert tables(tmp_path / "here") == tables(tmp_path / "there")
 
 
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.timeout(200)
+def test_a_block_of_which_workers_die_is_an_error_row_and_its_neighbours_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One worker, which is started again: the scheduler blames its deaths on what waits there, too."""
+    monkeypatch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "0")
+    with strange(tmp_path, "takes its worker along"):
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+        with cluster(tmp_path, workers=0) as (address, started):
+            started.append(start_worker(tmp_path, "--nanny"))
+            execution = Execution(executor="dask", scheduler=address)
+            report = parity.sweep(config("strange", depths=(1, 2)), out=tmp_path / "out", execution=execution)
+            started[0].terminate()  # takes along what it has started
+            started[0].wait()
+    assert report.has_errors
+    found = {row["depth"]: (row["status"], row["message"]) for row in rows(tmp_path / "out")}
+    assert found["1"][0] == "error"
+    assert "all those workers died while running it" in found["1"][1]
+    assert found["2"][0] != "error"
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.timeout(120)
+def test_workers_end_their_processes_when_the_driver_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs, because its driver was killed; one with nothing to do, because its sweep is done."""
+    sweep = config("strange", depths=(2,))
+    with strange(tmp_path, "hangs"):
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+        with cluster(tmp_path, workers=1) as (address, (worker,)):
+            command = [sys.executable, "-m", "parity", "sweep", "--framework", "strange", "--dataset", "synthetic"]
+            command += [
+                "--depths",
+                "1",
+                "--executor",
+                "dask",
+                "--scheduler",
+                address,
+                "--out",
+                str(tmp_path / "killed"),
+            ]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
+                wait_until(lambda: children(worker.pid))
+                time.sleep(2)  # until it trains, which nobody tells
+                assert children(worker.pid)
+                driver.kill()
+            wait_until(lambda: not children(worker.pid))
+            parity.sweep(sweep, out=tmp_path / "out", execution=Execution(executor="dask", scheduler=address))
+            wait_until(lambda: not children(worker.pid))
+            assert worker.poll() is None
+    assert "error" not in {row["status"] for row in rows(tmp_path / "out")}
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.timeout(120)
+def test_without_workers_it_is_told_and_a_new_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("parity.sweep.schedule"), "LOOK_AROUND", 0.2)
+    sweep, told = config("numpy", depths=(1, 2, 3)), []
+    with cluster(tmp_path, workers=1) as (address, workers):
+
+        class Ending(SilentProgress):
+            def update(self, share: float, description: str) -> None:
+                if share > 0.2 and len(workers) == 1:
+                    workers[0].kill()
+                    workers.append(workers[0])
+
+            def say(self, text: str) -> None:
+                told.append(text)
+                workers.append(start_worker(tmp_path))
+
+        execution = Execution(executor="dask", scheduler=address)
+        parity.sweep(sweep, out=tmp_path / "there", execution=execution, progress=Ending())
+        workers[-1].kill()
+        workers[-1].wait()
+    assert told == ["Dask has no worker left; the sweep goes on when one joins"]
+    parity.sweep(sweep, out=tmp_path / "here")
+    assert tables(tmp_path / "here") == tables(tmp_path / "there")
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.timeout(120)
+def test_a_scheduler_that_dies_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    sweep = config("numpy", depths=(1, 2, 3))
+    with cluster(tmp_path, workers=1) as (address, _):
+        (scheduler,) = (pid for pid in children() if b"dask_scheduler" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+        class Ending(SilentProgress):
+            def update(self, share: float, description: str) -> None:
+                if share > 0.2:
+                    os.kill(scheduler, signal.SIGKILL)
+
+        execution = Execution(executor="dask", scheduler=address)
+        with pytest.raises(InputError, match=r"Dask's scheduler is gone, .* the same command goes on"):
+            parity.sweep(sweep, out=tmp_path / "out", execution=execution, progress=Ending())
+    kept = rows(tmp_path / "out")
+    assert kept
+    parity.sweep(sweep, out=tmp_path / "out")
+    parity.sweep(sweep, out=tmp_path / "here")
+    assert tables(tmp_path / "out") == tables(tmp_path / "here")
+    assert all(row in rows(tmp_path / "here") for row in kept)
+
+
+def test_workers_of_a_local_cluster_have_a_gpu_each() -> None:
+    with (
+        dask_workers._local_cluster(2, ("3", "GPU-5")) as own,
+        dask_workers.Client(own, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(2)
+        found = client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
+        offered = [info["resources"] for info in client.scheduler_info()["workers"].values()]
+    assert sorted(found.values()) == ["3", "GPU-5"]
+    assert offered == [{"GPU": 1}] * 2
+
+
 def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(dask_workers, "PATIENCE", 1.0)
     execution = Execution(executor="dask", scheduler="tcp://127.0.0.1:9")
@@ -345,6 +506,7 @@ def test_a_scheduler_without_workers_is_one_line(monkeypatch: pytest.MonkeyPatch
 
 def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "parity.sweep.dask_workers")
     with pytest.raises(InputError, match=r"pip install 'bnparity\[dask\]'"):
         parity.sweep(config("numpy"), execution=Execution(executor="dask"))
 
