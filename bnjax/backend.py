@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnjax.curvature import network_objective, regression_objective
-from bnjax.device import check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
+from bnjax.device import accelerator, check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bnjax.faults import FAULTS
 from bnjax.layers import NormLayer, convolve_arrays
 from bnjax.learner import Learner
@@ -58,6 +58,11 @@ class JaxBackend:
     def lanes(self) -> int:
         """How many lanes of a population it trains side by side in about the time of one."""
         return count_lanes(self.device)
+
+    @property
+    def accelerator(self) -> str:
+        """The GPU or TPU on which it computes, where lanes decide each other's last digits; "" for a CPU."""
+        return accelerator(self.device)
 
     def pad_lanes(self, lanes: int, most: int) -> int:
         """How many lanes a population of `lanes` had better have; see `bnjax.device.pad_lanes`."""

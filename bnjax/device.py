@@ -45,6 +45,12 @@ def count_lanes(name: str = "") -> int:
     return sum(1 if device.platform == "cpu" else GPU_LANES for device in devices)
 
 
+def accelerator(name: str = "") -> str:
+    """What a device is called that is no CPU; "" for a CPU."""
+    device = find_device(name)
+    return "" if device.platform == "cpu" else device.device_kind
+
+
 def pad_lanes(device: Any, lanes: int, most: int) -> int:
     """How many lanes a population of `lanes` had better have, where others like it have `most` at the most.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bntorch.curvature import network_objective, regression_objective
-from bntorch.device import check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
+from bntorch.device import accelerator, check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bntorch.faults import FAULTS
 from bntorch.layers import NormLayer, convolve_arrays
 from bntorch.learner import Learner
@@ -59,6 +59,11 @@ class TorchBackend:
     def lanes(self) -> int:
         """How many lanes of a population it trains side by side in about the time of one."""
         return count_lanes(self.device)
+
+    @property
+    def accelerator(self) -> str:
+        """The GPU or TPU on which it computes, where lanes decide each other's last digits; "" for a CPU."""
+        return accelerator(self.device)
 
     def pad_lanes(self, lanes: int, most: int) -> int:
         """How many lanes a population of `lanes` had better have; see `bntorch.device.pad_lanes`."""

@@ -36,6 +36,14 @@ def count_lanes(name: str = "") -> int:
     return torch.get_num_threads() if find_device(name).type == "cpu" else GPU_LANES
 
 
+def accelerator(name: str = "") -> str:
+    """What a device is called that is no CPU; "" for a CPU."""
+    device = find_device(name)
+    if device.type == "cpu":
+        return ""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def pad_lanes(device: torch.device, lanes: int, most: int) -> int:
     """How many lanes a population of `lanes` had better have, where others like it have `most` at the most.
 

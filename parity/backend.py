@@ -143,6 +143,8 @@ class Backend(Protocol):
 
     If it has `lanes: int`, how many lanes of a population it trains side by side in about the time of one, then its
     `population` also takes any number of `lanes`, and as `weights` a sequence of states, one for each member.
+    `accelerator: str` names the GPU or TPU on which it computes, where a lane's last digits depend on what is trained
+    beside it; it is "" on a CPU.
     `pad_lanes(lanes, most) -> int` is how many lanes a population of `lanes` had better have, where others like it have
     `most` at the most: another number may be another program to compile. `own_process()` sets up a process that is the
     program's own, before the framework starts in it. `modes() -> Modes` is what a benchmark times. `free_bytes() -> int

@@ -40,7 +40,11 @@ PARTS: tuple[Part, ...] = (
 )
 """The parts in order, each with about how many seconds it takes."""
 TIME_LIMIT = 3600.0  # seconds that a part may take in a framework
-SPIN = (("GOMP_SPINCOUNT", "10000"),)  # threads that wait by spinning take the cores from the other framework
+SETTINGS = (
+    ("GOMP_SPINCOUNT", "10000"),  # threads that wait by spinning take the cores from the other framework
+    ("JAX_PLATFORMS", "cpu"),  # networks this small are slower on a GPU
+    ("CUDA_VISIBLE_DEVICES", ""),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +165,7 @@ def _open(config: LabConfig) -> Iterator[dict[str, Side]]:
         yield {
             name: stack.enter_context(
                 open_side(
-                    SideSpec(target=name, threads=threads, time_limit=TIME_LIMIT, settings=SPIN, whole_machine=True)
+                    SideSpec(target=name, threads=threads, time_limit=TIME_LIMIT, settings=SETTINGS, whole_machine=True)
                 )
             )
             for name in config.frameworks

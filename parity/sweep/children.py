@@ -134,13 +134,11 @@ class Children:
 
     def _spec(self, place: Place, time_limit: float | None) -> SideSpec:
         thread, framework, device = place
-        settings = [(CORES_VARIABLE, str(self._cores))]
+        # JAX would take most of a GPU's memory for itself, and the other framework may have a process there too.
+        settings = [(CORES_VARIABLE, str(self._cores)), ("XLA_PYTHON_CLIENT_PREALLOCATE", "false")]
         if self._gpus:
             gpu = self._gpus[self._threads.index(thread) % len(self._gpus)]
             settings.append(("CUDA_VISIBLE_DEVICES", gpu))
-        if device == "gpu":
-            # JAX would take most of its memory for itself, and the other framework may have a process there too.
-            settings.append(("XLA_PYTHON_CLIENT_PREALLOCATE", "false"))
         return SideSpec(
             target=framework, device=device, threads=self._cores, settings=tuple(settings), whole_machine=True,
             time_limit=None if time_limit is None else max(time_limit, START_PATIENCE),

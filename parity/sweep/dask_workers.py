@@ -167,16 +167,19 @@ def open_dask(
 
 
 def _local_cluster(workers: int, gpus: Sequence[str]) -> SpecCluster:
+    quiet: Any = logging.CRITICAL  # declared as a bool
     here: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     own: list[dict[str, Any]] = [
         {"resources": {"GPU": 1}, "env": {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}} if gpus else {}
         for number in range(workers)
     ]
-    quiet: Any = logging.CRITICAL  # declared as a bool
     with _deaf_to_ctrl_c():
         return SpecCluster(
             scheduler={"cls": Scheduler, "options": here},
-            workers={n: {"cls": Nanny, "options": here | {"nthreads": 1} | more} for n, more in enumerate(own)},
+            workers={
+                n: {"cls": Nanny, "options": here | {"nthreads": 1, "silence_logs": quiet} | more}
+                for n, more in enumerate(own)
+            },
             silence_logs=quiet,
         )
 

@@ -18,6 +18,7 @@ from parity.sweep.classify import find_threshold
 from parity.sweep.executors import Execution, Executor, open_executor
 from parity.sweep.grid import Group, SweepConfig, extended
 from parity.sweep.identity import Identity, common_versions
+from parity.sweep.lanes import accelerated
 from parity.sweep.lock import locked
 from parity.sweep.memory import fitting, in_words, needed_bytes
 from parity.sweep.output import check_parquet, config_fields, write_tables
@@ -173,12 +174,20 @@ def prepare(config: SweepConfig, data_dir: str | Path | None = None) -> Prepared
     dataset = load_dataset(config.dataset, data_dir)
     data = standardize(dataset, config.fraction)
     updates_per_pass(len(data.train_labels), config.batch_size)  # refuses a batch size that leaves no update
-    versions = {name: backend.versions() for name, backend in backends.items()}
+    versions = {name: backend.versions() | _accelerator(name, backend, config) for name, backend in backends.items()}
     ours = _environment(dataset)
     identity = Identity(config_fields(config), ours, versions)
     environment = {package: version for own in versions.values() for package, version in own.items()} | ours
     digest = f"{dataset.digest}-{config.fraction}"
     return Prepared(config, backends, dataset.name, data, digest, environment, identity)
+
+
+def _accelerator(name: str, backend: Backend, config: SweepConfig) -> dict[str, str]:
+    """Where rounding depends on how many members are trained together, what decides the numbers too."""
+    if not (kind := accelerated(backend)):
+        return {}
+    members = config.lanes_of(config.num_seeds) * config.population_size
+    return {f"{name} accelerator": kind, f"{name} members together": str(members)}
 
 
 def _check_memory(prepared: Prepared) -> None:
@@ -204,7 +213,7 @@ def _run(
         return f"about {in_words(needed_bytes(backend, config, groups, samples))}"
 
     def block(wanted: Wanted) -> Block:
-        versions = common_versions() | dict(prepared.identity.versions[next(iter(wanted)).framework])
+        versions = common_versions() | prepared.backends[next(iter(wanted)).framework].versions()
         return Block(config, wanted, prepared.digest, versions, time_limit)
 
     families = config.families()
@@ -213,13 +222,19 @@ def _run(
         if (state := plan(config, store)).done:
             progress.say(f"{state.done} trials done, {state.to_run} to run{state.more}")
         executor.expect(left)
-        grouped = families if executor.pools_seeds else [(group,) for family in families for group in family]
+        grouped = [unit for family in families for unit in _split(family, executor, prepared)]
         units = [make_unit(config, groups, store) for groups in grouped]
         to_train = [group for unit in units if unit.found is None for group in unit.groups]
         meter = Meter(config, progress, to_train, note)
         yield from run_units(config, units, executor, store, meter, block, fail_fast)
         if not to_train:
             progress.update(1.0, "done")
+
+
+def _split(family: Sequence[Group], executor: Executor, prepared: Prepared) -> Sequence[Sequence[Group]]:
+    """The units in which a family is trained: whole where its groups decide each other's last digits."""
+    whole = executor.pools_seeds or accelerated(prepared.backends[family[0].framework])
+    return [family] if whole else [(group,) for group in family]
 
 
 def _partial_report(

@@ -19,6 +19,7 @@ from parity.sweep.ahead import compiling_ahead, lower_family
 from parity.sweep.blocks import Block, Done, train_block
 from parity.sweep.children import Children, visible_gpus
 from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.lanes import accelerated
 
 Kind = Literal["in-process", "processes", "dask"]
 Tick = Callable[[float], None]
@@ -167,7 +168,7 @@ def open_executor(
         with ExitStack() as until:
             yield InProcess(config, backends, data, until)
         return
-    cores, gpus = usable_cores(), visible_gpus() if config.device == "gpu" else ()
+    cores, gpus = usable_cores(), visible_gpus() if any(map(accelerated, backends.values())) else ()
     workers = execution.workers or len(gpus) or cores
     if execution.executor == "dask":
         try:

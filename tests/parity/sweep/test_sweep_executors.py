@@ -30,7 +30,9 @@ from parity.sweep.identity import common_versions
 from parity.sweep.progress import SilentProgress
 
 # `parity.sweep` is the function
-dask_workers, children_module = (import_module(f"parity.sweep.{name}") for name in ("dask_workers", "children"))
+dask_workers, children_module, executors = (
+    import_module(f"parity.sweep.{name}") for name in ("dask_workers", "children", "executors")
+)
 
 TABLES = ("trials.csv", "thresholds.csv")
 RATES = LearningRates(0.01, 100, 3)
@@ -84,6 +86,34 @@ def test_order_and_neighbours_change_no_row(framework: Any, tmp_path: Path) -> N
     ):
         parity.sweep(more, out=tmp_path / "grown", extend=True)
     assert tables(tmp_path / "whole") == tables(tmp_path / "grown")
+
+
+@pytest.mark.usefixtures("no_report")
+def test_on_an_accelerator_what_is_trained_together_is_part_of_the_sweep(
+    framework: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the executor, a family is trained whole there, and a grid that would make it larger is another sweep."""
+    kind = type(framework)
+    monkeypatch.setattr(kind, "accelerator", "Abacus 3000", raising=False)
+    sent: list[int] = []
+    submit = executors.LocalProcesses.submit
+
+    def watched(self: Any, block: Block, tick: Any) -> Any:
+        sent.append(len(block.wanted))
+        return submit(self, block, tick)
+
+    monkeypatch.setattr(executors.LocalProcesses, "submit", watched)
+    sweep = config(framework.name, num_seeds=2, batch_norm=(True,))
+    parity.sweep(sweep, out=tmp_path / "here", command="c")
+    parity.sweep(sweep, out=tmp_path / "there", command="c", execution=Execution(executor="processes", workers=2))
+    assert sent[0] == 2
+    assert tables(tmp_path / "here") == tables(tmp_path / "there")
+    larger = config(framework.name, num_seeds=3, batch_norm=(True,))
+    with pytest.raises(InputError, match=r"members together is .* there, .* here"):
+        parity.sweep(larger, out=tmp_path / "here", extend=True)
+    monkeypatch.setattr(kind, "accelerator", "Abacus 4000", raising=False)
+    with pytest.raises(InputError, match=r'accelerator is "Abacus 3000" there, "Abacus 4000" here'):
+        parity.sweep(sweep, out=tmp_path / "here")
 
 
 # processes
