@@ -18,7 +18,7 @@ from parity.commands.check import Check
 from parity.commands.data import Data
 from parity.commands.lab import Lab
 from parity.commands.sweep import Sweep
-from parity.commands.terminal import output_may_close, print_error
+from parity.commands.terminal import exit_status, output_may_close, print_error
 from parity.errors import InputError
 
 DESCRIPTION = "One batch-norm experiment, written in JAX/Flax and in PyTorch."
@@ -85,7 +85,7 @@ def _one_line(complaint: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command `bnparity`: 0 done, 1 the answer is no or a trial crashed, 2 bad input, 130 Ctrl-C."""
+    """The command `bnparity`: 0 done, 1 the answer is no or a trial crashed, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     # OpenMP threads that wait by spinning make Torch ten times slower where another process wants a core. This is our
     # own process, and no framework has started yet.
@@ -102,6 +102,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print_error(str(error))
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print_error("interrupted")
-        return 130
+        return exit_status(interruption)

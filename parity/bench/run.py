@@ -50,8 +50,8 @@ class _Timed:
 class BenchInterrupted(KeyboardInterrupt):
     """Ctrl-C during a benchmark. `report` holds the cases that were done."""
 
-    def __init__(self, report: BenchReport) -> None:
-        super().__init__()
+    def __init__(self, report: BenchReport, *signal_number: int) -> None:
+        super().__init__(*signal_number)
         self.report = report
 
 
@@ -99,8 +99,8 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
             tell(len(config.cases) / (len(config.cases) + 1), "profiles")
             profiles |= {name: found for name, side in sides.items() if (found := _profile(config, side, modes[name]))}
             tell(1.0, "done")
-        except KeyboardInterrupt:
-            raise BenchInterrupted(report(complete=False)) from None
+        except KeyboardInterrupt as interruption:
+            raise BenchInterrupted(report(complete=False), *interruption.args) from None
     return report(complete=True)
 
 

@@ -14,7 +14,7 @@ from parity.commands.check import BATCH_NORM, NOTHING, OutputFile
 from parity.commands.options import Device, Framework
 from parity.commands.result_files import cleared
 from parity.commands.sweep import choose_frameworks
-from parity.commands.terminal import print_error, show
+from parity.commands.terminal import exit_status, print_error, show
 from parity.errors import InputError
 from parity.sweep.progress import attentive, console_progress
 
@@ -66,10 +66,11 @@ class Bench:
         # Where no case is done there is nothing to write in the place of what an earlier run has left.
         kept = InputError, BenchInterrupted
         with cleared(paths, kept), attentive(console_progress(Console(stderr=True))) as progress:
+            status = 0
             try:
                 report = bench(config, progress=progress, command=command)
             except BenchInterrupted as interruption:
-                report = interruption.report
+                report, status = interruption.report, exit_status(interruption)
                 if not report.rows:
                     raise
         show(lambda console: print_report(report, console))
@@ -78,7 +79,7 @@ class Bench:
             writers[option](report, path)
         if not report.complete:
             print_error(f"interrupted; {report.cases_done} of {len(config.cases)} cases are done")
-        return 0 if report.complete else 130
+        return status
 
     def config(self) -> BenchConfig:
         """What is measured.

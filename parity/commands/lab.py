@@ -13,7 +13,7 @@ from parity.commands.sweep import choose_frameworks
 from parity.commands.terminal import print_error, show
 from parity.errors import InputError
 from parity.files import make_folder
-from parity.sweep.driver import STORE
+from parity.sweep.prepare import STORE
 from parity.sweep.progress import attentive, console_progress
 
 

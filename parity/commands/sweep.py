@@ -9,7 +9,7 @@ from rich.console import Console
 
 from parity.backend import backend_names, installed_siblings, own_process, sibling_names
 from parity.commands.options import DataDir, DatasetName, Device, Framework
-from parity.commands.terminal import print_error, show
+from parity.commands.terminal import exit_status, print_error, show
 from parity.errors import InputError
 from parity.spec import BlockOrder, Initialization
 from parity.sweep import Execution, LearningRates, SweepConfig, SweepInterrupted, SweepReport, sweep
@@ -79,9 +79,9 @@ class Sweep:
         try:
             with attentive(console_progress(Console(stderr=True))) as progress:  # Ctrl-C may come while JAX is imported
                 report = self._sweep(command, progress)
-        except SweepInterrupted:
+        except SweepInterrupted as interruption:
             print_error(f"interrupted; what is done lies in {self.out}, and the same command goes on from there")
-            return 130
+            return exit_status(interruption)
         if report is None:
             return 0
         from parity.report import print_thresholds  # imports Matplotlib, which other commands do not need
@@ -118,14 +118,12 @@ class Sweep:
             for name in config.frameworks:
                 own_process(name)
         places: Any = {"out": self.out, "data_dir": self.data_dir or None}
+        how: Any = {"execution": execution, "extend": self.extend, "parquet": self.parquet}
         if self.dry_run:
-            forecast = forecast_sweep(config, **places, extend=self.extend)
+            forecast = forecast_sweep(config, **places, **how)
             show(lambda console: print_forecast(forecast, console))
             return None
-        return sweep(
-            config, **places, progress=progress, command=command, execution=execution, extend=self.extend,
-            fail_fast=self.fail_fast, parquet=self.parquet,
-        )  # fmt: skip
+        return sweep(config, **places, **how, progress=progress, command=command, fail_fast=self.fail_fast)
 
 
 PRESETS = {

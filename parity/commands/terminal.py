@@ -1,6 +1,7 @@
 """What a command says on the terminal, and what becomes of it when nobody reads."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,11 @@ from parity.errors import one_line
 def print_error(message: str) -> None:
     """Say in one line what is wrong."""
     print(f"bnparity: {one_line(message)}", file=sys.stderr)
+
+
+def exit_status(interruption: KeyboardInterrupt) -> int:
+    """What a shell expects of a command that a signal ended: 130 for Ctrl-C, 143 for SIGTERM."""
+    return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)
 
 
 @contextmanager

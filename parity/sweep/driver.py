@@ -1,51 +1,35 @@
 """A sweep from its configuration to its report."""
 
-import os
-import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from functools import partial
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from parity.backend import Backend, load_backend
-from parity.data import Dataset, StandardizedData, load_dataset, standardize, updates_per_pass
 from parity.errors import InputError
 from parity.files import make_folder, remove_leftovers
 from parity.sweep.blocks import Block
 from parity.sweep.classify import find_threshold
 from parity.sweep.executors import Execution, Executor, open_executor
-from parity.sweep.grid import Group, SweepConfig, extended
-from parity.sweep.identity import Identity, common_versions
+from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.identity import common_versions
 from parity.sweep.lanes import accelerated
-from parity.sweep.lock import locked
-from parity.sweep.memory import fitting, in_words, needed_bytes
-from parity.sweep.output import check_parquet, config_fields, write_tables
+from parity.sweep.lock import locked, refuse_second
+from parity.sweep.memory import in_words, needed_bytes
+from parity.sweep.output import write_tables
 from parity.sweep.plan import plan
+from parity.sweep.prepare import OUTPUTS, STORE, Prepared, prepare
 from parity.sweep.progress import Meter, Progress, SilentProgress
 from parity.sweep.records import Status, SweepReport, Trial
 from parity.sweep.schedule import Found, TrialError, make_unit, run_units
 from parity.sweep.store import Store, stored_words
 from parity.sweep.train import Wanted
 
-STORE = "sweep.sqlite"
-OUTPUTS = (
-    "trials.csv",
-    "thresholds.csv",
-    "trials.parquet",
-    "thresholds.parquet",
-    "config.toml",
-    "report.html",
-    "figures",
-)
-
 
 class SweepInterrupted(KeyboardInterrupt):
-    """Ctrl-C during a sweep. `report` holds what was done, which has been written."""
+    """Ctrl-C during a sweep, or SIGTERM. `report` holds what was done, which has been written."""
 
-    def __init__(self, report: SweepReport) -> None:
-        super().__init__()
+    def __init__(self, report: SweepReport, *signal_number: int) -> None:
+        super().__init__(*signal_number)
         self.report = report
 
 
@@ -89,112 +73,115 @@ def sweep(
             print(threshold.group, threshold.smallest_divergent)
     """
     execution, progress = execution or Execution(), progress or SilentProgress()
-    if parquet:
-        check_parquet()
-    before = stored_words(Path(out) / STORE) if extend and out is not None else {}
-    config = extended(config, before)
-    prepared = prepare(config, data_dir)
-    if execution.executor != "dask":
-        _check_memory(prepared)
-    about: dict[str, Any] = {
-        "config": config,
-        "dataset": prepared.dataset,
-        "label_entropy": prepared.data.label_entropy,
-        "environment": prepared.environment,
-        # A path may hold bytes that are no text.
-        "command": (command or f"parity.sweep({config})").encode(errors="backslashreplace").decode(),
-    }
-    done: dict[Group, Sequence[Trial]] = {}
-    with ExitStack() as until:  # an executor that cannot be had leaves no folder behind
-        executor = until.enter_context(
-            open_executor(execution, config, prepared.backends, prepared.data, prepared.digest)
-        )
-        folder = _make_folder(out)
-        until.enter_context(locked(folder))
-        if folder is not None and extend and stored_words(folder / STORE) != before:
-            raise InputError(f"another sweep has just changed {folder / STORE}; run the same command again")
-        write = partial(_write, folder=folder, parquet=parquet)
-        store = until.enter_context(Store(folder and folder / STORE, prepared.identity, extend=extend))
-        for place in [] if folder is None else [folder, folder / "figures"]:
-            remove_leftovers(place)
+    prepared = prepare(config, out, data_dir, execution=execution, extend=extend, parquet=parquet)
+    config = prepared.config
+    refuse_second(prepared.folder)
+    with (  # in this order, so that an executor that cannot be had leaves no folder behind
+        open_executor(execution, config, prepared.backends, prepared.data, prepared.digest) as executor,
+        _open_store(prepared, extend) as store,
+    ):
+        # A path in the command may hold bytes that are no text.
+        words = (command or f"parity.sweep({config})").encode(errors="backslashreplace").decode()
+        outcome = _Outcome(prepared, store, words, parquet)
         try:
             for found in _run(prepared, executor, execution.time_limit, store, progress, fail_fast):
-                done |= found
-        except KeyboardInterrupt:
-            interruption = SweepInterrupted(_partial_report(about, config, store, done))
+                outcome.done |= found
+        except KeyboardInterrupt as interruption:
+            report = outcome.so_far()
             try:
-                write(interruption.report)
+                outcome.write(report)
             finally:
-                raise interruption from None
+                raise SweepInterrupted(report, *interruption.args) from None
         except TrialError as failure:
-            report = _partial_report(about, config, store, done)
-            write(report)
+            report = outcome.so_far()
+            outcome.write(report)
             progress.say(f"stopped at the first trial that crashed ({failure}); the same command goes on from there")
             return report
         except InputError:  # the store can be kept no longer, a full disk say, or a worker is not what it should be
             with suppress(InputError):  # the first is what is to be known
-                write(_partial_report(about, config, store, done))
+                outcome.write(outcome.so_far())
             raise
-        report = _report(about, done)
-        write(report)
+        report = outcome.report()
+        outcome.write(report)
     return report
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A sweep that could begin.
+@contextmanager
+def _open_store(prepared: Prepared, extend: bool) -> Iterator[Store]:
+    """The store, in a folder that is made for it and that no other sweep gets meanwhile."""
+    if (folder := prepared.folder) is None:
+        with Store(None, prepared.identity) as store:
+            yield store
+        return
+    make_folder(folder, [name for name in OUTPUTS if name != "figures"], option="--out")
+    with locked(folder):
+        if extend and stored_words(folder / STORE) != prepared.stored:
+            raise InputError(f"another sweep has just changed {folder / STORE}; run the same command again")
+        with Store(folder / STORE, prepared.identity, extend=extend) as store:
+            for place in (folder, folder / "figures"):
+                remove_leftovers(place)
+            yield store
+
+
+@dataclass
+class _Outcome:
+    """What has become of a sweep, and where it is written.
 
     Args:
-        config: what to run.
-        backends: by name.
-        dataset: the data set's name.
-        data: that is trained on.
-        digest: of the data that is trained on: the set's, and the share of it.
-        environment: versions and machine.
-        identity: what decides the numbers.
+        prepared: the sweep.
+        store: of it.
+        command: what made it.
+        parquet: whether the tables are written as Parquet too.
+        done: the trials of finished groups.
     """
 
-    config: SweepConfig
-    backends: Mapping[str, Backend]
-    dataset: str
-    data: StandardizedData
-    digest: str
-    environment: dict[str, str]
-    identity: Identity
+    prepared: Prepared
+    store: Store
+    command: str
+    parquet: bool
+    done: dict[Group, Sequence[Trial]] = field(default_factory=dict)
 
+    def so_far(self) -> SweepReport:
+        """All that is kept of a sweep that did not come to its end: its finished groups, and of the others the trials
+        of the grid, and those that crashed.
+        """
+        config = self.prepared.config
+        started, grid = {}, set(config.learning_rates.values())
+        for group in config.groups():
+            if group in self.done:
+                continue
+            unit = make_unit(config, [group], self.store)
+            if unit.found is not None:
+                self.done |= unit.found
+                continue
+            trials = self.store.find(group, Status.ERROR).values()
+            if kept := [t for t in trials if t.learning_rate in grid or t.status is Status.ERROR]:
+                started[group] = kept
+        return self.report(started)
 
-def prepare(config: SweepConfig, data_dir: str | Path | None = None) -> Prepared:
-    """Load what a sweep needs.
+    def report(self, started: Mapping[Group, Sequence[Trial]] | None = None) -> SweepReport:
+        """The report of finished groups and, where the sweep was interrupted, of those that it had started."""
+        thresholds = (find_threshold(group, self.done[group]) for group in sorted(self.done))
+        trials = {**self.done, **(started or {})}
+        return SweepReport(
+            config=self.prepared.config,
+            dataset=self.prepared.dataset,
+            label_entropy=self.prepared.data.label_entropy,
+            environment=self.prepared.environment,
+            command=self.command,
+            trials=tuple(trial for group in sorted(trials) for trial in trials[group]),
+            thresholds=tuple(threshold for threshold in thresholds if threshold is not None),
+            complete=started is None,
+        )
 
-    Raises:
-        InputError: there is no such framework, device or data, or no update could be made.
-    """
-    device = {"device": config.device} if config.device else {}
-    backends = {name: load_backend(name, **device) for name in config.frameworks}
-    dataset = load_dataset(config.dataset, data_dir)
-    data = standardize(dataset, config.fraction)
-    updates_per_pass(len(data.train_labels), config.batch_size)  # refuses a batch size that leaves no update
-    versions = {name: backend.versions() | _accelerator(name, backend, config) for name, backend in backends.items()}
-    ours = _environment(dataset)
-    identity = Identity(config_fields(config), ours, versions)
-    environment = {package: version for own in versions.values() for package, version in own.items()} | ours
-    digest = f"{dataset.digest}-{config.fraction}"
-    return Prepared(config, backends, dataset.name, data, digest, environment, identity)
+    def write(self, report: SweepReport) -> None:
+        """Write tables, figures and page, where there is a folder."""
+        if self.prepared.folder is None:
+            return
+        write_tables(report, self.prepared.folder, self.parquet)
+        from parity.report import write_report  # Matplotlib is slow to import, and whoever writes nothing needs none
 
-
-def _accelerator(name: str, backend: Backend, config: SweepConfig) -> dict[str, str]:
-    """Where rounding depends on how many members are trained together, what decides the numbers too."""
-    if not (kind := accelerated(backend)):
-        return {}
-    members = config.lanes_of(config.num_seeds) * config.population_size
-    return {f"{name} accelerator": kind, f"{name} members together": str(members)}
-
-
-def _check_memory(prepared: Prepared) -> None:
-    """Refuse a group that does not fit into memory before any is run."""
-    for groups in prepared.config.families():
-        backend = prepared.backends[groups[0].framework]
-        list(fitting(backend, prepared.config, groups, len(prepared.data.train_labels)))
+        write_report(report, self.prepared.folder)
 
 
 def _run(
@@ -235,76 +222,3 @@ def _split(family: Sequence[Group], executor: Executor, prepared: Prepared) -> S
     """The units in which a family is trained: whole where its groups decide each other's last digits."""
     whole = executor.pools_seeds or accelerated(prepared.backends[family[0].framework])
     return [family] if whole else [(group,) for group in family]
-
-
-def _partial_report(
-    about: Mapping[str, Any], config: SweepConfig, store: Store, done: Mapping[Group, Sequence[Trial]]
-) -> SweepReport:
-    """All that is kept of a sweep that did not come to its end: its finished groups, and of the others the trials of
-    the grid, and those that crashed.
-    """
-    finished, started, grid = dict(done), {}, set(config.learning_rates.values())
-    for group in config.groups():
-        if group in finished:
-            continue
-        unit = make_unit(config, [group], store)
-        if unit.found is not None:
-            finished |= unit.found
-            continue
-        trials = store.find(group, Status.ERROR).values()
-        if kept := [t for t in trials if t.learning_rate in grid or t.status is Status.ERROR]:
-            started[group] = kept
-    return _report(about, finished, started)
-
-
-def _report(
-    about: Mapping[str, Any],
-    done: Mapping[Group, Sequence[Trial]],
-    started: Mapping[Group, Sequence[Trial]] | None = None,
-) -> SweepReport:
-    """The report of finished groups and, where the sweep was interrupted, of those that it had started."""
-    thresholds = (find_threshold(group, done[group]) for group in sorted(done))
-    trials = {**done, **(started or {})}
-    return SweepReport(
-        trials=tuple(trial for group in sorted(trials) for trial in trials[group]),
-        thresholds=tuple(threshold for threshold in thresholds if threshold is not None),
-        complete=started is None,
-        **about,
-    )
-
-
-def _environment(dataset: Dataset) -> dict[str, str]:
-    return common_versions() | {
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "data digest": dataset.digest,
-    }
-
-
-def _make_folder(out: str | Path | None) -> Path | None:
-    if out is None:
-        return None
-    folder = Path(out)
-    taken = [name for name in OUTPUTS if _holds_something(folder / name)]
-    if taken and not (folder / STORE).is_file():
-        raise InputError(
-            f"--out {str(out)!r} holds {', '.join(taken)} but no {STORE}, so no sweep made them; choose another folder"
-        )
-    make_folder(folder, [name for name in OUTPUTS if name != "figures"], option="--out")
-    return folder
-
-
-def _holds_something(path: Path) -> bool:
-    """Whether a file, or a folder that is not empty, is there: a start that was cut off leaves an empty one."""
-    try:
-        return any(path.iterdir()) if path.is_dir() else path.exists()
-    except (OSError, ValueError):  # which making the folder will meet again, and tell
-        return False
-
-
-def _write(report: SweepReport, folder: Path | None, parquet: bool) -> None:
-    if folder is None:
-        return
-    write_tables(report, folder, parquet)
-    from parity.report import write_report  # Matplotlib is slow to import, and whoever writes nothing needs none
-
-    write_report(report, folder)

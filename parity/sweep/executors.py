@@ -3,7 +3,7 @@
 All have one small interface, shaped like that of `concurrent.futures`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -168,8 +168,8 @@ def open_executor(
         with ExitStack() as until:
             yield InProcess(config, backends, data, until)
         return
-    cores, gpus = usable_cores(), visible_gpus() if any(map(accelerated, backends.values())) else ()
-    workers = execution.workers or len(gpus) or cores
+    gpus = _gpus(backends.values())
+    workers = _workers(execution, gpus)
     if execution.executor == "dask":
         try:
             from parity.sweep.dask_workers import open_dask  # Dask is an extra, and slow to import
@@ -178,8 +178,24 @@ def open_executor(
         with open_dask(execution.scheduler, workers, gpus, config, data, digest) as executor:
             yield executor
         return
-    local = LocalProcesses(workers, Children(max(1, cores // workers), gpus), data)
+    local = LocalProcesses(workers, Children(max(1, usable_cores() // workers), gpus), data)
     try:
         yield local
     finally:
         local.close()
+
+
+def workers_here(execution: Execution, backend: Backend) -> int:
+    """How many blocks share this machine's memory, or that of a GPU of it; 0 where they are trained elsewhere."""
+    if execution.executor == "in-process":
+        return 1
+    gpus = _gpus([backend])
+    return 0 if execution.scheduler else -(-_workers(execution, gpus) // max(len(gpus), 1))
+
+
+def _gpus(backends: Iterable[Backend]) -> tuple[str, ...]:
+    return visible_gpus() if any(map(accelerated, backends)) else ()
+
+
+def _workers(execution: Execution, gpus: Sequence[str]) -> int:
+    return execution.workers or len(gpus) or usable_cores()

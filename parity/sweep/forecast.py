@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 from parity.sweep.blocks import Block, train_block
-from parity.sweep.driver import STORE, Prepared, prepare
-from parity.sweep.grid import SweepConfig, extended
+from parity.sweep.executors import Execution
+from parity.sweep.grid import SweepConfig
 from parity.sweep.plan import Plan, plan
+from parity.sweep.prepare import STORE, Prepared, prepare
 from parity.sweep.progress import block_cost
-from parity.sweep.store import Store, stored_words
+from parity.sweep.store import Store
 
 PROBE_SAMPLES = 2048  # of which a moment's training is a pass
 
@@ -40,23 +41,21 @@ def forecast_sweep(
     *,
     out: str | Path,
     data_dir: str | Path | None = None,
+    execution: Execution | None = None,
     extend: bool = False,
+    parquet: bool = False,
 ) -> Forecast:
     """Look at what a sweep would do. Nothing is written, and nothing trained but for a moment where no speed is known.
 
     Args:
-        config, out, data_dir, extend: as those of `sweep`.
+        config, out, data_dir, execution, extend, parquet: as those of `sweep`.
 
     Raises:
-        InputError: there is no such framework or data, or the store is damaged or another sweep's. Whether the
-            folder can be written, and whether memory suffices, `sweep` alone tells.
+        InputError: what `sweep` would refuse before it begins; that its executor cannot be had, or another sweep is
+            at work there, it alone tells.
     """
-    path = Path(out) / STORE
-    stored = stored_words(path)
-    if extend:
-        config = extended(config, stored)
-    prepared = prepare(config, data_dir)
-    there = path if stored else None
+    prepared = prepare(config, out, data_dir, execution=execution, extend=extend, parquet=parquet)
+    config, there = prepared.config, Path(out) / STORE if prepared.stored else None
     with Store(there, prepared.identity, extend=extend, read_only=there is not None) as store:
         left = plan(config, store)
         speeds = {name: store.seconds_for(name) for name in config.frameworks}

@@ -19,13 +19,13 @@ MARK = b"bnparity sweep, process "
 
 
 @contextmanager
-def locked(folder: Path | None) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Keep every other sweep out of a folder. The system opens the lock when this process ends, however it does.
 
     Raises:
         InputError: another sweep has it, or it cannot be made.
     """
-    if folder is None or fcntl is None:
+    if fcntl is None:
         yield
         return
     path = folder / LOCK
@@ -43,6 +43,20 @@ def locked(folder: Path | None) -> Iterator[None]:
         with suppress(OSError):  # before it is opened, so that nobody holds what is no longer there
             path.unlink()
         os.close(descriptor)
+
+
+def refuse_second(folder: Path | None) -> None:
+    """Refuse a folder that another sweep has, without making anything.
+
+    Raises:
+        InputError: another sweep has it, or its lock cannot be had.
+    """
+    there = None
+    with suppress(OSError, ValueError):  # whoever makes the folder will meet it again, and tell
+        there = folder if folder is not None and (folder / LOCK).exists() else None
+    if there is not None:
+        with locked(there):
+            pass
 
 
 def _lock(path: Path) -> int:

@@ -73,14 +73,39 @@ def fitting(backend: Any, config: SweepConfig, groups: Sequence[Group], samples:
     most, free = len(groups), free_bytes(backend)
     while most > 1 and free is not None and needed_bytes(backend, config, groups[:most], samples) > SHARE * free:
         most -= 1
-    need = needed_bytes(backend, config, groups[:1], samples)
-    if free is not None and need > SHARE * free:
-        raise InputError(
-            f"{groups[0]} needs about {in_words(need)} of memory, and of {in_words(free)} that are free a sweep takes "
-            f"{SHARE:.0%}; use fewer hidden layers or learning rates"
-        )
+    _check_fit(str(groups[0]), needed_bytes(backend, config, groups[:1], samples), free)
     for start in range(0, len(groups), most):
         yield groups[start : start + most]
+
+
+def check_memory(name: str, backend: Any, config: SweepConfig, samples: int, workers: int) -> None:
+    """Refuse what does not fit into memory before any is run.
+
+    Args:
+        name: of the backend.
+        backend: that is to train.
+        config: the sweep.
+        samples: in the training set.
+        workers: that share its memory; 0 if that is not to be known here.
+
+    Raises:
+        InputError: its largest groups, one for each worker, do not fit.
+    """
+    free = free_bytes(backend)
+    own = [group for group in config.groups() if group.framework == name]
+    needs = sorted(((needed_bytes(backend, config, [group], samples), group) for group in own), reverse=True)[:workers]
+    if not needs:
+        return
+    beside = f" with {len(needs) - 1} more beside it, on as many --workers," if len(needs) > 1 else ""
+    _check_fit(f"{needs[0][1]}{beside}", sum(need for need, _ in needs), free)
+
+
+def _check_fit(what: str, need: int, free: int | None) -> None:
+    if free is not None and need > SHARE * free:
+        raise InputError(
+            f"{what} needs about {in_words(need)} of memory, and of {in_words(free)} that are free a sweep takes "
+            f"{SHARE:.0%}; use fewer hidden layers or learning rates"
+        )
 
 
 def in_words(count: int) -> str:

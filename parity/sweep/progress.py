@@ -20,6 +20,7 @@ from parity.sweep.run import LANES_OF_A_BISECTION
 
 ALMOST = 0.99  # the whole is said once, when all is done
 PLAIN_INTERVAL = 10.0  # seconds between two lines
+USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}  # what Python does about a signal
 
 
 class Progress(Protocol):
@@ -123,34 +124,35 @@ def most_blocks(config: SweepConfig) -> int:
 
 @contextmanager
 def attentive(progress: Progress) -> Iterator[Progress]:
-    """A progress that passes on to another, and raises a Ctrl-C that was swallowed.
+    """A progress that passes on to another, and raises a Ctrl-C that was swallowed. SIGTERM is taken for one.
 
     Python cannot raise out of a callback that a framework registered (with the garbage collector, say), and only
-    prints what was raised there. So Ctrl-C is noted here, and raised again before the next block.
+    prints what was raised there. So Ctrl-C is noted here, and raised again before the next block. What is raised has
+    the signal's number as its argument.
     """
     watching = _Attentive(progress)
     main_thread = threading.current_thread() is threading.main_thread()  # no other may handle signals
-    if not main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield watching  # ignored on purpose (nohup), or somebody else's to handle
-        return
-    signal.signal(signal.SIGINT, watching.note)
+    # What is not Python's own is ignored on purpose (nohup), or somebody else's to handle.
+    ours = {number: own for number, own in USUAL.items() if main_thread and signal.getsignal(number) == own}
+    for number in ours:
+        signal.signal(number, watching.note)
     try:
         yield watching
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, own in ours.items():
+            signal.signal(number, own)
 
 
 class _Attentive:
     def __init__(self, progress: Progress) -> None:
-        self._progress, self._interrupted = progress, False
+        self._progress, self._signal = progress, 0
 
     def note(self, signum: int, frame: FrameType | None) -> None:
-        if (
-            self._interrupted
-        ):  # the second ends at once, whatever is being done; files are replaced whole, so none is half
-            os._exit(130)
-        self._interrupted = True
-        signal.default_int_handler(signum, frame)
+        del frame
+        if self._signal:  # the second ends at once, whatever is being done; files are replaced whole, so none is half
+            os._exit(128 + signum)
+        self._signal = signum
+        raise KeyboardInterrupt(signum)
 
     def __enter__(self) -> Self:
         self._progress.__enter__()
@@ -160,8 +162,8 @@ class _Attentive:
         self._progress.__exit__(*exception)
 
     def update(self, share: float, description: str) -> None:
-        if self._interrupted:
-            raise KeyboardInterrupt
+        if self._signal:
+            raise KeyboardInterrupt(self._signal)
         self._progress.update(share, description)
 
     def say(self, text: str) -> None:

@@ -175,6 +175,20 @@ def test_ctrl_c_twice_ends_at_once_and_loses_nothing(tmp_path: Path, executor: s
     assert tables(tmp_path / "out") == tables(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("executor", ["in-process", "processes"])
+def test_sigterm_which_a_cluster_sends_is_taken_for_ctrl_c(tmp_path: Path, executor: str) -> None:
+    arguments = ("--depths", "1", "2", "--seeds", "20", "--executor", executor, "--out", str(tmp_path / "out"))
+    with start(*arguments) as sweep:
+        assert sweep.stderr is not None
+        sweep.stderr.readline()
+        wait_for(tmp_path / "out" / "sweep.sqlite")
+        sweep.terminate()
+        _, told = sweep.communicate(timeout=60)
+    assert sweep.returncode == 128 + signal.SIGTERM
+    assert told.splitlines()[-1].startswith("bnparity: interrupted; what is done lies in")
+    assert (tmp_path / "out" / "trials.csv").exists()
+
+
 @pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.timeout(120)
 def test_ctrl_c_at_a_terminal_which_goes_to_dasks_workers_too_is_one_line(tmp_path: Path) -> None:

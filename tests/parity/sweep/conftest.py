@@ -6,7 +6,7 @@ import pytest
 
 from parity.backend import Backend
 from parity.data import Dataset, StandardizedData, load_dataset, standardize
-from parity.sweep import driver
+from parity.sweep import prepare
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +26,8 @@ def use_backend(synthetic: Dataset, monkeypatch: pytest.MonkeyPatch, no_figures:
     """Makes every framework of a sweep the given backend. The data is drawn once, and no figure."""
 
     def use(backend: Backend) -> None:
-        monkeypatch.setattr(driver, "load_backend", lambda name: backend)
-        monkeypatch.setattr(driver, "load_dataset", lambda name, data_dir: synthetic)
+        monkeypatch.setattr(prepare, "load_backend", lambda name: backend)
+        monkeypatch.setattr(prepare, "load_dataset", lambda name, data_dir: synthetic)
 
     return use
 

@@ -20,8 +20,11 @@ from rich.console import Console
 import parity
 from parity import InputError
 from parity.backend import Backend, backend_names
-from parity.sweep import LearningRates, SweepInterrupted, SweepReport
+from parity.sweep import Execution, LearningRates, SweepInterrupted, SweepReport
 from parity.sweep.classify import find_threshold
+from parity.sweep.forecast import forecast_sweep
+from parity.sweep.lock import locked
+from parity.sweep.memory import SHARE, check_memory, needed_bytes
 from parity.sweep.progress import BarProgress, PlainProgress, SilentProgress, attentive, console_progress
 from parity.sweep.store import Store
 
@@ -421,6 +424,54 @@ def test_the_order_in_which_things_were_asked_for_is_no_other_sweep(tmp_path: Pa
     asked = len(backend.asked)
     parity.sweep(small_config(depths=(2, 1)), out=tmp_path)
     assert len(backend.asked) == asked
+
+
+@pytest.mark.parametrize("what", ["another sweep", "a second driver", "a foreign file", "no permission", "memory"])
+def test_what_could_not_end_is_refused_before_anything_is_started(
+    what: str, tmp_path: Path, use_backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An executor may be slow to start, and a dry run says the same without it."""
+    use_backend(FakeBackend())
+    out, execution = tmp_path / "new" / "out", Execution(executor="dask", workers=2)
+    message = {
+        "another sweep": "depths is",
+        "a second driver": "another sweep .* is writing",
+        "a foreign file": "holds report.html but no sweep.sqlite",
+        "no permission": "is not writable; choose another folder",
+        "memory": r"with 1 more beside it, on as many --workers, needs about .* of 1 MiB",
+    }[what]
+    if what in ("another sweep", "a second driver"):
+        parity.sweep(small_config(depths=(1,)), out=out)
+    if what == "a foreign file":
+        out.mkdir(parents=True)
+        (out / "report.html").write_text("mine")
+    if what == "no permission":  # root has every one
+        monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    if what == "memory":
+        monkeypatch.setattr(FakeBackend, "free_bytes", lambda self: 2**20, raising=False)
+    depths = (2,) if what == "another sweep" else (1,)
+    config = small_config(depths=depths, num_seeds=1 + (what == "memory"))
+    before = sorted(path for path in tmp_path.rglob("*"))
+    with locked(out) if what == "a second driver" else contextlib.nullcontext():
+        with pytest.raises(InputError, match=message):
+            parity.sweep(config, out=out, execution=execution)
+        if what != "a second driver":  # looking is allowed
+            with pytest.raises(InputError, match=message):
+                forecast_sweep(config, out=out, execution=execution)
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_a_group_for_each_worker_is_what_must_fit_into_memory(monkeypatch: pytest.MonkeyPatch, use_backend) -> None:
+    config = small_config(depths=(1, 2), num_seeds=2)
+    samples = 480
+    needs = sorted(needed_bytes(FakeBackend(), config, [group], samples) for group in config.groups())
+    free = int(sum(needs[-2:]) / SHARE) + 1
+    backend = FakeBackend()
+    monkeypatch.setattr(FakeBackend, "free_bytes", lambda self: free, raising=False)
+    check_memory("numpy", backend, config, samples, 2)
+    check_memory("numpy", backend, config, samples, 0)
+    with pytest.raises(InputError, match="with 2 more beside it"):
+        check_memory("numpy", backend, config, samples, 3)
 
 
 def test_an_interruption_that_a_callback_swallowed_is_raised_at_the_next_block() -> None:

@@ -25,8 +25,8 @@ from parity.data import StandardizedData
 from parity.sweep import Execution, LearningRates, SweepConfig, SweepInterrupted
 from parity.sweep.blocks import Block
 from parity.sweep.children import Children, visible_gpus
-from parity.sweep.driver import prepare
 from parity.sweep.identity import common_versions
+from parity.sweep.prepare import prepare
 from parity.sweep.progress import SilentProgress
 
 # `parity.sweep` is the function

@@ -101,7 +101,7 @@ def test_a_group_that_does_not_fit_is_refused_before_anything_is_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     backend = Small(2**20)
-    monkeypatch.setattr(import_module("parity.sweep.driver"), "load_backend", lambda name: backend)
+    monkeypatch.setattr(import_module("parity.sweep.prepare"), "load_backend", lambda name: backend)
     with pytest.raises(InputError, match=r"depth 1.* needs about \d+ MiB of memory, and of 1 MiB that are free"):
         parity.sweep(small_config(), out=tmp_path / "out")
     assert backend.asked == []
