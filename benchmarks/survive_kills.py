@@ -3,8 +3,8 @@
     python benchmarks/survive_kills.py --framework jax --kills 100 --out benchmarks/survive_kills_jax.json
 
 A sweep is run once without harm. Then the same command is started again and again, and killed after a random share of
-the time that it takes from its first line on; when it does end, it starts anew in another folder. After each kill the
-store is looked at:
+the time that it takes from its first line on, one time in four from its very start on; when it does end, it starts anew
+in another folder. After each kill the store is looked at:
 
 - lost: a trial that was there before, and is not now;
 - repeated: a trial that is there twice, or was trained again although it was there (its row was written anew);
@@ -35,6 +35,7 @@ class Counts:
     """What became of the trials, over all kills."""
 
     kills: int = 0
+    kills_from_the_start: int = 0
     sweeps: int = 0
     looked_at: int = 0
     lost: int = 0
@@ -75,26 +76,28 @@ def read(out: Path) -> dict[tuple, tuple]:
     return found
 
 
-def run_whole(framework: str, executor: str, out: Path) -> float:
-    """Run it to its end; seconds from its first line to its end."""
+def run_whole(framework: str, executor: str, out: Path) -> tuple[float, float]:
+    """Run it to its end; seconds from its start, and from its first line, to its end."""
+    start = time.monotonic()
     with subprocess.Popen(
         command(framework, executor, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as sweep:
         assert sweep.stderr is not None
         sweep.stderr.readline()
-        start = time.monotonic()
+        first_line = time.monotonic()
         sweep.stderr.read()
     assert sweep.returncode == 0, sweep.returncode
-    return time.monotonic() - start
+    end = time.monotonic()
+    return end - start, end - first_line
 
 
-def kill_once(framework: str, executor: str, out: Path, after: float) -> tuple[bool, bytes]:
-    """Run it, and kill it so many seconds after its first line; whether it was killed, and what it said."""
+def kill_once(framework: str, executor: str, out: Path, after: float, at_start: bool) -> tuple[bool, bytes]:
+    """Run it, and kill it so many seconds after its start, or its first line; whether it was, and what it said."""
     with subprocess.Popen(
         command(framework, executor, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as sweep:
         assert sweep.stderr is not None
-        first = sweep.stderr.readline()
+        first = b"" if at_start else sweep.stderr.readline()
         try:
             sweep.wait(after)
         except subprocess.TimeoutExpired:
@@ -106,15 +109,18 @@ def kill_once(framework: str, executor: str, out: Path, after: float) -> tuple[b
 
 def survive(framework: str, kills: int, seed: int, executor: str, folder: Path) -> Counts:
     """Kill and resume; see the top of this file."""
-    seconds, rng, counts = run_whole(framework, executor, folder / "whole"), random.Random(seed), Counts()
+    rng, counts = random.Random(seed), Counts()
+    from_start, from_line = run_whole(framework, executor, folder / "whole")
     expected = read(folder / "whole")
     out, before = folder / "0", {}
     while counts.kills < kills or before:
-        limit = rng.uniform(0, seconds) if counts.kills < kills else float("inf")
-        killed, said = kill_once(framework, executor, out, min(limit, 3600.0))
+        at_start = rng.random() < 0.25
+        limit = rng.uniform(0, from_start if at_start else from_line) if counts.kills < kills else 3600.0
+        killed, said = kill_once(framework, executor, out, limit, at_start)
         counts.lines_of_traceback += said.count(b"Traceback")
         now = read(out)
         counts.kills += killed
+        counts.kills_from_the_start += killed and at_start
         counts.looked_at += len(now)
         counts.lost += len(before.keys() - now.keys())
         counts.repeated += sum(now[key][-1] != row[-1] for key, row in before.items() if key in now)
