@@ -45,9 +45,9 @@ class Initialization(StrEnum):
 def check_count(name: str, value: int, minimum: int, why: str, most: int | None = None) -> None:
     """Raise `InputError` unless `value` is an integer of at least `minimum`, and at most `most`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < minimum:
-        raise InputError(f"{name} must be an integer of at least {minimum} ({why}), got {value!r}")
+        raise InputError(f"{name} must be an integer of at least {minimum} ({why}), got {_shown(value)}")
     if most is not None and value > most:
-        raise InputError(f"{name} must be at most {most}, got {value!r}")
+        raise InputError(f"{name} must be at most {most}, got {_shown(value)}")
 
 
 def check_values(name: str, values: object) -> tuple[Any, ...]:
@@ -62,7 +62,15 @@ def check_values(name: str, values: object) -> tuple[Any, ...]:
 def check_fraction(fraction: float) -> None:
     """Raise `InputError` unless `fraction` is a share of a training set."""
     if not _is_real(fraction) or not 0 < fraction <= 1:
-        raise InputError(f"fraction must be above 0 and at most 1, got {fraction!r}")
+        raise InputError(f"fraction must be above 0 and at most 1, got {_shown(fraction)}")
+
+
+def _shown(value: object) -> str:
+    """The value as Python writes it, which it does not for an integer of thousands of digits."""
+    try:
+        return repr(value)
+    except ValueError:
+        return "an integer that is too long to be shown"
 
 
 def _is_real(value: object) -> bool:
@@ -72,7 +80,7 @@ def _is_real(value: object) -> bool:
 def check_real(name: str, value: float, *, above: float, why: str) -> None:
     """Raise `InputError` unless `value` is a finite number greater than `above`."""
     if not _is_real(value) or not above < value < np.inf:
-        raise InputError(f"{name} must be a finite number above {above:g} ({why}), got {value!r}")
+        raise InputError(f"{name} must be a finite number above {above:g} ({why}), got {_shown(value)}")
 
 
 def _choice(name: str, value: str, kind: type[StrEnum]) -> StrEnum:

@@ -1,6 +1,6 @@
 """The files that a command is to write: looked at before the work, so that none is lost and none is stale."""
 
-import os
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -78,7 +78,7 @@ def _problem(path: Path) -> str:
 
 
 def _move_aside(option: str, path: Path, aside: dict[Path, Path]) -> None:
-    kept = path.parent / f".{path.name}.{os.getpid()}.previous"
+    kept = path.parent / f".{secrets.token_hex(8)}.previous"  # nobody has a file of that name
     try:
         path.rename(kept)
     except FileNotFoundError:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from parity.data.fashion_mnist import read_fashion_mnist
 from parity.data.synthetic import make_synthetic
-from parity.errors import InputError
+from parity.errors import InputError, one_line
 
 DATASETS = ("fashion-mnist", "synthetic")
 
@@ -81,7 +81,7 @@ def load_dataset(name: str, data_dir: Path | str | None = None) -> Dataset:
 
 def describe(dataset: Dataset) -> str:
     """A few lines for people: name, where from, sizes, images of each class, and why to trust it."""
-    lines = [f"data set: {dataset.name}", f"where: {dataset.source}"]
+    lines = [f"data set: {dataset.name}", one_line(f"where: {dataset.source}")]
     for part, images, labels in (
         ("train", dataset.train_images, dataset.train_labels),
         ("test", dataset.test_images, dataset.test_labels),

@@ -14,6 +14,8 @@ from parity.spec import (
     RunningVariance,
     TrainSpec,
     check_count,
+    check_fraction,
+    check_real,
     check_training_batch,
     child_seeds,
 )
@@ -169,3 +171,15 @@ def test_the_children_are_uncorrelated() -> None:
 
 def test_an_integer_from_numpy_counts_as_an_integer() -> None:
     check_count("depth", np.uint8(1), 1, "why")  # pyright: ignore[reportArgumentType]
+
+
+def test_an_integer_of_more_digits_than_python_writes_is_one_line() -> None:
+    huge = 10**5000
+    for refuse in (
+        lambda: check_count("depth", -huge, 1, "why"),
+        lambda: check_count("depth", huge, 1, "why", 10),
+        lambda: check_real("eps", -huge, above=0, why="why"),
+        lambda: check_fraction(huge),
+    ):
+        with pytest.raises(InputError, match="got an integer that is too long to be shown"):
+            refuse()

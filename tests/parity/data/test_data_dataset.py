@@ -67,6 +67,11 @@ def test_description() -> None:
     ]
 
 
+def test_a_place_with_a_line_break_is_described_in_one_line() -> None:
+    odd = dataclasses.replace(tiny(), source="a\nfolder\a")
+    assert describe(odd).splitlines()[1] == "where: a folder\\x07"
+
+
 def test_description_says_why_to_trust_the_data() -> None:
     assert "made by NumPy from a fixed seed" in describe(load_dataset("synthetic"))
     real = dataclasses.replace(tiny(), name="fashion-mnist")
