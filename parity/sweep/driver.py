@@ -20,7 +20,7 @@ from parity.sweep.plan import plan
 from parity.sweep.prepare import OUTPUTS, STORE, Prepared, prepare
 from parity.sweep.progress import Meter, Progress, SilentProgress
 from parity.sweep.records import Status, SweepReport, Trial
-from parity.sweep.schedule import Found, TrialError, make_unit, run_units
+from parity.sweep.schedule import Found, Schedule, TrialError, make_unit
 from parity.sweep.store import Store, stored_words
 from parity.sweep.train import Wanted
 
@@ -213,7 +213,7 @@ def _run(
         units = [make_unit(config, groups, store) for groups in grouped]
         to_train = [group for unit in units if unit.found is None for group in unit.groups]
         meter = Meter(config, progress, to_train, note)
-        yield from run_units(config, units, executor, store, meter, block, fail_fast)
+        yield from Schedule(config, executor, store, meter, block).run(units, fail_fast)
         if not to_train:
             progress.update(1.0, "done")
 

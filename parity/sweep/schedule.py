@@ -69,79 +69,82 @@ class TrialError(Exception):
         super().__init__(f"{trial.group}, learning rate {trial.learning_rate:g}: {trial.message}")
 
 
-def run_units(
-    config: SweepConfig,
-    units: Sequence[Unit],
-    executor: Executor,
-    store: Store,
-    meter: Meter,
-    block: Callable[[Wanted], Block],
-    fail_fast: bool,
-) -> Iterator[Found]:
-    """Train every unit to its end; what is done is in the store before anything else happens.
+@dataclass(frozen=True)
+class Schedule:
+    """Trains units to their end; what is done is in the store before anything else happens.
 
     Args:
         config: the sweep.
-        units: in the order in which they begin.
         executor: trains blocks.
         store: keeps them.
         meter: is told how far it is.
         block: makes a block of what is wanted.
-        fail_fast: whether a trial that crashes ends it.
-
-    Yields:
-        The trials of a unit's groups, as it ends.
-
-    Raises:
-        TrialError: with `fail_fast`, after the block of the trial has been kept.
     """
-    waiting, under_way = iter(units), dict[Future[Done], tuple[Unit, Block]]()
-    all_begun = False
-    while True:
-        while not all_begun and len(under_way) < executor.width:
-            unit = next(waiting, None)
-            if unit is None:
-                all_begun = True
-            elif unit.found is not None:
-                yield unit.found
-            else:
-                _submit(config, unit, executor, store, meter, block, under_way)
-        if not under_way:
-            return
-        while not (ended := wait(under_way, LOOK_AROUND, FIRST_COMPLETED).done):
-            meter.tell_trouble(executor.trouble)
-        for future in ended:
-            unit, sent = under_way.pop(future)
-            done = future.result()
-            trials = [trial for own in done.trained.values() for trial in own.values()]
-            store.record(trials, block_cost(config, sent.wanted), done.seconds)
-            if fail_fast and (crash := next((trial for trial in trials if trial.status is Status.ERROR), None)):
-                raise TrialError(crash)
-            unit.take({group: _of(group, rates, done, store) for group, rates in unit.wanted.items()})
-            _take_known(unit, store)
-            if unit.found is None:
-                _submit(config, unit, executor, store, meter, block, under_way)
-            else:
-                meter.finish(unit.groups)
-                yield unit.found
+
+    config: SweepConfig
+    executor: Executor
+    store: Store
+    meter: Meter
+    block: Callable[[Wanted], Block]
+    _under_way: dict[Future[Done], tuple[Unit, Block]] = field(default_factory=dict, init=False)
+
+    def run(self, units: Sequence[Unit], fail_fast: bool) -> Iterator[Found]:
+        """Train every unit.
+
+        Args:
+            units: in the order in which they begin.
+            fail_fast: whether a trial that crashes ends it.
+
+        Yields:
+            The trials of a unit's groups, as it ends.
+
+        Raises:
+            TrialError: with `fail_fast`, after the block of the trial has been kept.
+        """
+        waiting, all_begun = iter(units), False
+        while True:
+            while not all_begun and len(self._under_way) < self.executor.width:
+                unit = next(waiting, None)
+                if unit is None:
+                    all_begun = True
+                elif unit.found is not None:
+                    yield unit.found
+                else:
+                    self._submit(unit)
+            if not self._under_way:
+                return
+            for future in self._wait():
+                unit, trials = self._keep(future)
+                if fail_fast and (crash := next((trial for trial in trials if trial.status is Status.ERROR), None)):
+                    raise TrialError(crash)
+                if unit.found is None:
+                    self._submit(unit)
+                else:
+                    self.meter.finish(unit.groups)
+                    yield unit.found
+
+    def _submit(self, unit: Unit) -> None:
+        block = self.block(missing(unit, self.store))
+        tick = self.meter.start(unit.groups, block.wanted)
+        self._under_way[self.executor.submit(block, tick)] = unit, block
+
+    def _wait(self) -> set[Future[Done]]:
+        while not (ended := wait(self._under_way, LOOK_AROUND, FIRST_COMPLETED).done):
+            self.meter.tell_trouble(self.executor.trouble)
+        return ended
+
+    def _keep(self, future: Future[Done]) -> tuple[Unit, Sequence[Trial]]:
+        """Record a block that has ended, and let its unit go on as far as the store leads."""
+        unit, block = self._under_way.pop(future)
+        done = future.result()
+        trials = [trial for own in done.trained.values() for trial in own.values()]
+        self.store.record(trials, block_cost(self.config, block.wanted), done.seconds)
+        unit.take({group: _of(group, rates, done, self.store) for group, rates in unit.wanted.items()})
+        _take_known(unit, self.store)
+        return unit, trials
 
 
 def _of(group: Group, rates: Sequence[float], done: Done, store: Store) -> dict[float, Trial]:
     """The trials at these learning rates, as they were first recorded."""
     trials = dict(done.trained.get(group, {})) | store.find(group)
     return {rate: trials[rate] for rate in rates}
-
-
-def _submit(
-    config: SweepConfig,
-    unit: Unit,
-    executor: Executor,
-    store: Store,
-    meter: Meter,
-    block: Callable[[Wanted], Block],
-    under_way: dict[Future[Done], tuple[Unit, Block]],
-) -> None:
-    wanted = missing(unit, store)
-    made = block(wanted)
-    tick = meter.start(unit.groups, wanted)
-    under_way[executor.submit(made, tick)] = unit, made
