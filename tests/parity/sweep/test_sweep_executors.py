@@ -303,6 +303,18 @@ def test_a_worker_of_another_version_is_one_line(small_data: StandardizedData) -
         own.close()
 
 
+def test_no_process_is_started_for_what_nobody_wants(
+    small_data: StandardizedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, own, started = config("numpy"), Children(), list[Any]()
+    monkeypatch.setattr(children_module, "ProcessSide", started.append)
+    block = Block(sweep, {sweep.groups()[0]: (0.1,)}, "digest", {})
+    own.kill()
+    (trial,) = own.train(block, small_data).trained[sweep.groups()[0]].values()
+    assert (trial.status, trial.message) == ("error", "nobody wants it any more")
+    assert not started
+
+
 def test_threads_share_out_the_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = Children(cores=2, gpus=("3", "GPU-5"))
     own._threads[:] = [10, 11, 12]
