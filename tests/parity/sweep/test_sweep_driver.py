@@ -20,8 +20,9 @@ from rich.console import Console
 import parity
 from parity import InputError
 from parity.backend import Backend, backend_names
-from parity.sweep import Execution, LearningRates, SweepInterrupted, SweepReport
+from parity.sweep import Execution, LearningRates, SweepInterrupted, SweepReport, driver
 from parity.sweep.classify import find_threshold
+from parity.sweep.executors import workers_here
 from parity.sweep.forecast import forecast_sweep
 from parity.sweep.lock import locked
 from parity.sweep.memory import SHARE, check_memory, needed_bytes
@@ -452,6 +453,7 @@ def test_what_could_not_end_is_refused_before_anything_is_started(
     depths = (2,) if what == "another sweep" else (1,)
     config = small_config(depths=depths, num_seeds=1 + (what == "memory"))
     before = sorted(path for path in tmp_path.rglob("*"))
+    monkeypatch.setattr(driver, "open_executor", lambda *arguments: pytest.fail("an executor was started"))
     with locked(out) if what == "a second driver" else contextlib.nullcontext():
         with pytest.raises(InputError, match=message):
             parity.sweep(config, out=out, execution=execution)
@@ -472,6 +474,21 @@ def test_a_group_for_each_worker_is_what_must_fit_into_memory(monkeypatch: pytes
     check_memory("numpy", backend, config, samples, 0)
     with pytest.raises(InputError, match="with 2 more beside it"):
         check_memory("numpy", backend, config, samples, 3)
+
+
+def test_workers_that_share_this_machines_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    cpu, gpu = FakeBackend(), FakeBackend()
+    gpu.accelerator = "Abacus 3000"  # pyright: ignore[reportAttributeAccessIssue]
+    for backend, execution, expected in (
+        (cpu, Execution(), 1),
+        (cpu, Execution(executor="processes", workers=3), 3),
+        (cpu, Execution(executor="dask", workers=3), 3),
+        (cpu, Execution(executor="dask", scheduler="tcp://a"), 0),
+        (gpu, Execution(executor="processes", workers=3), 2),  # on one of the two
+        (gpu, Execution(executor="processes"), 1),
+    ):
+        assert workers_here(execution, backend) == expected
 
 
 def test_an_interruption_that_a_callback_swallowed_is_raised_at_the_next_block() -> None:
