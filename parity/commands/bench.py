@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
 
 from parity.bench.config import PRESETS as CASES
 from parity.bench.config import BenchConfig, Case
@@ -14,7 +13,7 @@ from parity.commands.check import BATCH_NORM, NOTHING, OutputFile
 from parity.commands.options import Device, Framework
 from parity.commands.result_files import cleared
 from parity.commands.sweep import choose_frameworks
-from parity.commands.terminal import exit_status, print_error, show
+from parity.commands.terminal import ErrorConsole, exit_status, print_error, show
 from parity.errors import InputError
 from parity.sweep.progress import attentive, console_progress
 
@@ -65,7 +64,7 @@ class Bench:
         config, paths = self.config(), self._paths()
         # Where no case is done there is nothing to write in the place of what an earlier run has left.
         kept = InputError, BenchInterrupted
-        with cleared(paths, kept), attentive(console_progress(Console(stderr=True))) as progress:
+        with cleared(paths, kept), attentive(console_progress(ErrorConsole())) as progress:
             status = 0
             try:
                 report = bench(config, progress=progress, command=command)

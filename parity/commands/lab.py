@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from parity.backend import sibling_names
 from parity.commands.options import DataDir, DatasetName, Sibling
 from parity.commands.sweep import choose_frameworks
-from parity.commands.terminal import print_error, show
+from parity.commands.terminal import ErrorConsole, print_error, show
 from parity.errors import InputError
 from parity.files import make_folder
 from parity.sweep.prepare import STORE
@@ -41,7 +40,7 @@ class Lab:
 
     def run(self, command: str) -> int:
         """Write the page; 1 if a part failed."""
-        with attentive(console_progress(Console(stderr=True))) as progress:  # Ctrl-C may come while JAX is imported
+        with attentive(console_progress(ErrorConsole())) as progress:  # Ctrl-C may come while JAX is imported
             from parity.lab import LabConfig, run_lab, write_lab  # imports Matplotlib, which other commands do not need
             from parity.lab.config import lab_data
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from parity.backend import backend_names, installed_siblings, own_process, sibling_names
 from parity.commands.options import DataDir, DatasetName, Device, Framework
-from parity.commands.terminal import exit_status, print_error, show
+from parity.commands.terminal import ErrorConsole, exit_status, print_error, show
 from parity.errors import InputError
 from parity.spec import BlockOrder, Initialization
 from parity.sweep import Execution, LearningRates, SweepConfig, SweepInterrupted, SweepReport, sweep
@@ -77,7 +77,7 @@ class Sweep:
     def run(self, command: str) -> int:
         """Run the sweep; 1 if a trial crashed."""
         try:
-            with attentive(console_progress(Console(stderr=True))) as progress:  # Ctrl-C may come while JAX is imported
+            with attentive(console_progress(ErrorConsole())) as progress:  # Ctrl-C may come while JAX is imported
                 report = self._sweep(command, progress)
         except SweepInterrupted as interruption:
             print_error(f"interrupted; what is done lies in {self.out}, and the same command goes on from there")

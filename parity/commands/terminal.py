@@ -4,16 +4,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from rich.console import Console
 
-from parity.errors import one_line
+from parity.errors import InputError, one_line
 
 
 def print_error(message: str) -> None:
     """Say in one line what is wrong."""
-    print(f"bnparity: {one_line(message)}", file=sys.stderr)
+    with suppress(OSError):  # nobody reads it
+        print(f"bnparity: {one_line(message)}", file=sys.stderr, flush=True)
 
 
 def exit_status(interruption: KeyboardInterrupt) -> int:
@@ -21,15 +23,33 @@ def exit_status(interruption: KeyboardInterrupt) -> int:
     return 128 + (interruption.args[0] if interruption.args else signal.SIGINT)
 
 
+class ErrorConsole(Console):
+    """Standard error. Whoever reads it may stop: then nothing is said any more, and the work goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing any more."""
+        self.quiet = True
+        _drop(sys.stderr)
+
+
 @contextmanager
 def output_may_close() -> Iterator[None]:
     """Whoever reads our output may stop (`| head`): the rest is dropped, and the exit status stays what it is."""
     try:
         yield
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it may have been closed from the beginning
+            sys.stdout.flush()
     except BrokenPipeError:
-        # Who has gone must not be written to when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop(sys.stdout)
+
+
+def _drop(stream: TextIO | None) -> None:
+    """Who has gone must not be written to when the interpreter ends."""
+    assert stream is not None
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def show(draw: Callable[[Console], None]) -> None:
@@ -38,4 +58,10 @@ def show(draw: Callable[[Console], None]) -> None:
     with console.capture() as captured:
         draw(console)
     with output_may_close():  # a console by itself would exit with status 1
-        print(captured.get(), end="")
+        try:
+            print(captured.get(), end="", flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a full disk, say
+            _drop(sys.stdout)
+            raise InputError(f"standard output cannot be written: {error.strerror}; send it elsewhere") from error

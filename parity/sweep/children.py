@@ -67,6 +67,13 @@ class Children:
             if place in self._sides:
                 self._sides[place][0].kill()
 
+    def give_up_all(self) -> None:
+        """End all processes; what they train is not tried again."""
+        with self._lock:
+            self._under_way.clear()
+            for side, _ in self._sides.values():
+                side.kill()
+
     def let_go(self, digest: str) -> None:
         """End the processes that have nothing to do and hold this data."""
         with self._lock:
@@ -117,10 +124,13 @@ class Children:
                 raise StartError("nobody wants it any more")
             if place[0] not in self._threads:
                 self._threads.append(place[0])
-            # Known before it is ready, so that it can be ended meanwhile.
-            started = self._sides[place] = ProcessSide(self._spec(place, time_limit)), set[str]()
+            try:
+                side = ProcessSide(self._spec(place, time_limit))
+            except OSError as error:
+                raise InputError(f"no process can be started: {error.strerror}; use fewer --workers") from error
+            started = self._sides[place] = side, set[str]()  # before it is ready, so that it can be ended meanwhile
         try:
-            started[0].wait_until_ready()
+            side.wait_until_ready()
         except BaseException:
             self._drop(place)
             raise

@@ -6,10 +6,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import resource_tracker
+from threading import Lock
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
+import dask.config
 from distributed import Client, KilledWorker, Nanny, Scheduler, SpecCluster, WorkerPlugin, get_worker
 from distributed.utils import sync
 
@@ -22,6 +25,7 @@ from parity.sweep.grid import SweepConfig
 PATIENCE = 30.0  # seconds that a scheduler, or a first worker, may take to answer
 GONE = "Dask's scheduler is gone, and its workers with it; start it, and the same command goes on"
 DATA = "bnparity-data-"  # and the digest: the key of the task that gives the data
+_adding = Lock()
 _here = Children()  # in a worker: its processes, of which none is started before it is needed
 
 
@@ -108,13 +112,14 @@ class DaskWorkers:
 def train_in_worker(block: Block, data: StandardizedData) -> Done:
     """What a worker does: its thread's own process trains the block."""
     worker = get_worker()
-    if EndsWhatNobodyWants.name not in worker.plugins:
-        sync(worker.loop, worker.plugin_add, EndsWhatNobodyWants())
+    with _adding:
+        if EndsWhatNobodyWants.name not in worker.plugins:
+            sync(worker.loop, worker.plugin_add, EndsWhatNobodyWants())
     return _here.train(block, data, worker.get_current_task())
 
 
 class EndsWhatNobodyWants(WorkerPlugin):
-    """Ends a worker's process when its driver is gone, with which the scheduler lets go of its tasks and data."""
+    """Ends a worker's process when its driver is gone, with whom its tasks and data go, or the worker itself ends."""
 
     name = "bnparity"
 
@@ -128,6 +133,11 @@ class EndsWhatNobodyWants(WorkerPlugin):
         elif start == "memory" and str(key).startswith(DATA):
             _here.let_go(str(key).removeprefix(DATA))
 
+    def teardown(self, worker: Any) -> None:
+        """The worker ends, which else waits for what it has begun."""
+        del worker
+        _here.give_up_all()
+
 
 def _same(data: StandardizedData) -> StandardizedData:
     return data
@@ -140,61 +150,91 @@ def open_dask(
     """Connect to a scheduler, or start one with workers on this machine.
 
     Raises:
-        InputError: nobody answers, or there is no worker that can train.
+        InputError: nobody answers, no cluster can be started, or there is no worker that can train.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is to be known is said in one line, here
-    cluster = None if address else _local_cluster(workers, gpus)
-    try:
+    if address.startswith("tls:") and not dask.config.get("distributed.comm.tls.ca-file"):
+        raise InputError(f"{address!r} needs certificates; name them in Dask's configuration, distributed.comm.tls")
+    with _quiet(), ExitStack() as until:
+        cluster = None
+        if not address:
+            with _undisturbed():
+                cluster = _local_cluster(workers, gpus)
+                until.callback(cluster.close, timeout=PATIENCE)
         try:
             client = Client(cluster or address, timeout=PATIENCE, set_as_default=False)
-        except (OSError, TimeoutError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError) as error:
             words = " ".join(str(error).split())
             raise InputError(
                 f"no Dask scheduler answers at {address!r} ({words}); start one with: dask scheduler"
             ) from None
+        until.callback(client.close, timeout=PATIENCE)
         try:
             _wait_for_a_worker(client, config)
             executor = DaskWorkers(client, config, data, digest)
-            try:
-                yield executor
-            finally:
-                executor.close()
-        finally:
-            client.close(timeout=PATIENCE)
-    finally:
-        if cluster is not None:
-            cluster.close(timeout=PATIENCE)
+        except OSError:
+            raise InputError(GONE) from None
+        until.callback(executor.close)
+        yield executor
 
 
 def _local_cluster(workers: int, gpus: Sequence[str]) -> SpecCluster:
     quiet: Any = logging.CRITICAL  # declared as a bool
     here: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    nanny = here | {"nthreads": 1, "silence_logs": quiet}
     own: list[dict[str, Any]] = [
         {"resources": {"GPU": 1}, "env": {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}} if gpus else {}
         for number in range(workers)
     ]
-    with _deaf_to_ctrl_c():
+    try:
         return SpecCluster(
             scheduler={"cls": Scheduler, "options": here},
-            workers={
-                n: {"cls": Nanny, "options": here | {"nthreads": 1, "silence_logs": quiet} | more}
-                for n, more in enumerate(own)
-            },
+            workers={number: {"cls": Nanny, "options": nanny | more} for number, more in enumerate(own)},
             silence_logs=quiet,
         )
+    except (OSError, RuntimeError) as error:
+        words = " ".join(str(error).split())
+        raise InputError(
+            f"no Dask cluster of {workers} workers can be started here ({words}); use fewer --workers"
+        ) from None
 
 
 @contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """What is started meanwhile leaves a terminal's Ctrl-C, which goes to every process, to this one."""
-    if threading.current_thread() is not threading.main_thread():  # no other may handle signals
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _quiet() -> Iterator[None]:
+    """Dask's own log says nothing: what is to be known is said in one line, here."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of it.
+
+    What is started meanwhile, and what that will start, leaves a terminal's Ctrl-C, which goes to every process, to
+    this one: it inherits that the signal is blocked. A thread of a framework may still get it, so it is noted too.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other may handle signals
+        yield
+        return
+    noted: list[int] = []
+    resource_tracker.ensure_running()  # which would unblock the signal when it is started
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = {number: signal.signal(number, lambda signum, frame: noted.append(signum)) for number in numbers}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in noted:
+            signal.raise_signal(number)
 
 
 def _wait_for_a_worker(client: Any, config: SweepConfig) -> None:

@@ -86,10 +86,14 @@ def sweep(
         try:
             for found in _run(prepared, executor, execution.time_limit, store, progress, fail_fast):
                 outcome.done |= found
+            report = outcome.report()
+            outcome.write(report)
         except KeyboardInterrupt as interruption:
             report = outcome.so_far()
             try:
                 outcome.write(report)
+            except InputError as error:
+                progress.say(str(error))
             finally:
                 raise SweepInterrupted(report, *interruption.args) from None
         except TrialError as failure:
@@ -101,8 +105,6 @@ def sweep(
             with suppress(InputError):  # the first is what is to be known
                 outcome.write(outcome.so_far())
             raise
-        report = outcome.report()
-        outcome.write(report)
     return report
 
 
@@ -145,8 +147,8 @@ class _Outcome:
         """All that is kept of a sweep that did not come to its end: its finished groups, and of the others the trials
         of the grid, and those that crashed.
         """
-        config = self.prepared.config
-        started, grid = {}, set(config.learning_rates.values())
+        config, started = self.prepared.config, {}
+        grid = set(config.learning_rates.values())
         for group in config.groups():
             if group in self.done:
                 continue
@@ -157,7 +159,7 @@ class _Outcome:
             trials = self.store.find(group, Status.ERROR).values()
             if kept := [t for t in trials if t.learning_rate in grid or t.status is Status.ERROR]:
                 started[group] = kept
-        return self.report(started)
+        return self.report(started if len(self.done) < len(config.groups()) else None)
 
     def report(self, started: Mapping[Group, Sequence[Trial]] | None = None) -> SweepReport:
         """The report of finished groups and, where the sweep was interrupted, of those that it had started."""

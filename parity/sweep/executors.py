@@ -3,9 +3,10 @@
 All have one small interface, shaped like that of `concurrent.futures`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, get_args
@@ -51,6 +52,8 @@ class Execution:
         check_count("workers", self.workers, 0, "0 is one for each core", MOST_WORKERS)
         if self.scheduler and self.executor != "dask":
             raise InputError(f"a scheduler is Dask's: use it with --executor dask, not {self.executor}")
+        if self.scheduler:
+            _check_address(self.scheduler)
         if self.scheduler and self.workers:
             raise InputError("workers are those that the scheduler has; leave out --workers, or --scheduler")
         if self.time_limit is not None:
@@ -58,6 +61,19 @@ class Execution:
         if self.executor == "in-process" and (self.time_limit is not None or self.workers):
             option = "--workers" if self.workers else "--time-limit"
             raise InputError(f"{option} needs processes that can be ended: use --executor processes")
+
+
+def _check_address(address: str) -> None:
+    """Refuse what Dask would first wait for."""
+    found = re.fullmatch(r"(?:(?:tcp|tls)://)?(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):([0-9]{1,5})", address)
+    host, port = found.groups() if found else ("", "0")
+    with suppress(UnicodeError):
+        if found and host.encode("idna") and 0 < int(port) < 2**16:
+            return
+    raise InputError(
+        f"a scheduler must be an address and a port, such as tcp://10.0.0.1:8786, got {address!r}; "
+        "`dask scheduler` says its own"
+    )
 
 
 class Executor(Protocol):

@@ -41,7 +41,8 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):  # before it is opened, so that nobody holds what is no longer there
-            path.unlink()
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:  # or the folder was removed, and another is there
+                path.unlink()
         os.close(descriptor)
 
 

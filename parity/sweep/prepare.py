@@ -123,13 +123,24 @@ def _check_folder(folder: Path) -> None:
             f"--out {str(folder)!r} holds {', '.join(taken)} but no {STORE}, so no sweep made them; "
             "choose another folder"
         )
-    there = None
+    problem = ""
     with suppress(OSError, ValueError):  # which making the folder will meet again, and tell
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if there is not None and there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(
-            f"cannot write to --out {str(folder)!r}: {str(there)!r} is not writable; choose another folder"
-        )
+        problem = _problem(folder)
+    if problem:
+        raise InputError(f"cannot write to --out {str(folder)!r}: {problem}; choose a writable folder")
+
+
+def _problem(folder: Path) -> str:
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists() or place.is_symlink())
+    if not there.is_dir():
+        return f"{str(there)!r} is no folder"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"{str(there)!r} is not writable"
+    figures = folder / "figures"
+    if figures.exists() and not figures.is_dir():
+        return "figures is no folder there"
+    taken = [name for name in OUTPUTS if (folder / name).is_dir() and name != figures.name]
+    return f"{taken[0]} is a folder there" if taken else ""
 
 
 def _holds_something(path: Path) -> bool:

@@ -87,6 +87,7 @@ class Store:
                     self._connection.execute(sql)
             words = self._identity.words()
             self._connection.executemany("INSERT OR REPLACE INTO sweep VALUES (?, ?)", words.items())
+        self._file = None if self._path is None else _file_number(self._path)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
@@ -108,6 +109,8 @@ class Store:
             seconds: that it took.
         """
         rows = [self._row(trial) for trial in trials]
+        if self._path is not None and _file_number(self._path) != self._file:
+            raise InputError(f"{self._path} was removed or replaced while a sweep was at work on it; leave it alone")
         with self._readable(), self._connection:
             self._connection.executemany(RECORD, rows)
             if seconds and rows:
@@ -223,6 +226,13 @@ def _readable(path: Path | None) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) or 0
         remedy = REMEDIES.get(code & 0xFF, "restore a copy of it, choose another --out, or remove that file")
         raise InputError(f"cannot use {path} as the store of a sweep: {error}; {remedy}") from error
+
+
+def _file_number(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _place(group: Group) -> tuple[str, int, int, int]:

@@ -25,8 +25,9 @@ from parity.errors import InputError
 COMMANDS: dict[str, Any] = {"sweep": Sweep, "check": Check, "bench": Bench, "lab": Lab, "data": Data}
 OPTIONS = {name: [f"--{f.name.replace('_', '-')}" for f in fields(command)] for name, command in COMMANDS.items()}
 WORK = (
-    ("parity.commands.sweep", "sweep"), ("parity.check.run", "check"), ("parity.check.self_test", "self_test"),
-    ("parity.bench.run", "bench"), ("parity.lab", "run_lab"), ("parity.commands.data", "load_dataset"),
+    ("parity.commands.sweep", "sweep"), ("parity.commands.sweep", "forecast_sweep"), ("parity.check.run", "check"),
+    ("parity.check.self_test", "self_test"), ("parity.bench.run", "bench"), ("parity.lab", "run_lab"),
+    ("parity.commands.data", "load_dataset"),
 )  # fmt: skip
 values = st.one_of(
     texts,

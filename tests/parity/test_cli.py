@@ -95,7 +95,7 @@ def refused(arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixtur
         (("sweep", "--population-size", "9" * 30), ("population_size must be at most 100000",)),
         (("sweep", "--workers", "2"), ("--workers needs processes", "--executor processes")),
         (("sweep", "--executor", "cloud"), ("--executor", "cloud", "processes", "dask")),
-        (("sweep", "--executor", "dask", "--scheduler", "nowhere"), ("no Dask scheduler answers at 'nowhere'",)),
+        (("sweep", "--executor", "dask", "--scheduler", "nowhere"), ("address and a port", "got 'nowhere'")),
         (("sweep", "--time-limit", "soon", "--executor", "processes"), ("--time-limit", "soon")),
         (("sweep", "--passes", "-1"), ("-1",)),
         (("sweep", "--dataset", "nosuch"), ("nosuch", "fashion-mnist", "synthetic")),

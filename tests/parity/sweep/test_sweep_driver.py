@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import re
+import shutil
 import signal
 import tomllib
 from collections.abc import Callable
@@ -282,9 +283,10 @@ def test_interrupted_anywhere_the_sweep_goes_on_to_the_same_bytes(
         with pytest.raises(SweepInterrupted) as caught:
             parity.sweep(config, out=folder, progress=recorder, command="c")
         assert recorder.exited
-        assert not caught.value.report.complete
-        assert len(read(folder / "trials.csv")) == len(caught.value.report.trials)
-        assert not tomllib.loads((folder / "config.toml").read_text())["sweep"]["complete"]
+        report = caught.value.report
+        assert report.complete == (len(report.thresholds) == len(config.groups()))
+        assert len(read(folder / "trials.csv")) == len(report.trials)
+        assert tomllib.loads((folder / "config.toml").read_text())["sweep"]["complete"] is report.complete
         assert parity.sweep(config, out=folder, command="c").complete
         assert tables(folder) == tables(tmp_path / "whole")
 
@@ -427,7 +429,11 @@ def test_the_order_in_which_things_were_asked_for_is_no_other_sweep(tmp_path: Pa
     assert len(backend.asked) == asked
 
 
-@pytest.mark.parametrize("what", ["another sweep", "a second driver", "a foreign file", "no permission", "memory"])
+@pytest.mark.parametrize(
+    "what",
+    ["another sweep", "a second driver", "a foreign file", "no permission", "memory", "a file", "a link to nowhere",
+     "a folder for the page", "a file for the figures"],
+)  # fmt: skip
 def test_what_could_not_end_is_refused_before_anything_is_started(
     what: str, tmp_path: Path, use_backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,14 +444,29 @@ def test_what_could_not_end_is_refused_before_anything_is_started(
         "another sweep": "depths is",
         "a second driver": "another sweep .* is writing",
         "a foreign file": "holds report.html but no sweep.sqlite",
-        "no permission": "is not writable; choose another folder",
+        "no permission": "is not writable; choose a writable folder",
+        "a file": r"out' is no folder",
+        "a link to nowhere": r"out' is no folder",
+        "a folder for the page": r"report.html is a folder there",
+        "a file for the figures": "figures is no folder there",
         "memory": r"with 1 more beside it, on as many --workers, needs about .* of 1 MiB",
     }[what]
-    if what in ("another sweep", "a second driver"):
+    if what in ("another sweep", "a second driver", "a folder for the page", "a file for the figures"):
         parity.sweep(small_config(depths=(1,)), out=out)
     if what == "a foreign file":
         out.mkdir(parents=True)
         (out / "report.html").write_text("mine")
+    if what == "a file":
+        out.parent.mkdir()
+        out.touch()
+    if what == "a link to nowhere":
+        out.parent.mkdir()
+        out.symlink_to(tmp_path / "nowhere")
+    if what == "a folder for the page":
+        (out / "report.html").mkdir()
+    if what == "a file for the figures":
+        shutil.rmtree(out / "figures")
+        (out / "figures").touch()
     if what == "no permission":  # root has every one
         monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
     if what == "memory":
@@ -484,7 +505,7 @@ def test_workers_that_share_this_machines_memory(monkeypatch: pytest.MonkeyPatch
         (cpu, Execution(), 1),
         (cpu, Execution(executor="processes", workers=3), 3),
         (cpu, Execution(executor="dask", workers=3), 3),
-        (cpu, Execution(executor="dask", scheduler="tcp://a"), 0),
+        (cpu, Execution(executor="dask", scheduler="tcp://a:1"), 0),
         (gpu, Execution(executor="processes", workers=3), 2),  # on one of the two
         (gpu, Execution(executor="processes"), 1),
     ):

@@ -546,6 +546,11 @@ def test_a_scheduler_without_workers_is_one_line(monkeypatch: pytest.MonkeyPatch
         parity.sweep(config("numpy"), out=tmp_path / "out", execution=Execution(executor="dask", scheduler=address))
 
 
+@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "a.example:1", "tls://a:65535", "tcp://[::1]:8786"])
+def test_addresses_that_dask_takes(address: str) -> None:
+    assert Execution(executor="dask", scheduler=address).scheduler == address
+
+
 def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     monkeypatch.delitem(sys.modules, "parity.sweep.dask_workers")
@@ -562,8 +567,24 @@ def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch
         ({"workers": 2}, "--workers needs processes that can be ended: use --executor processes"),
         ({"time_limit": 2.0}, "--time-limit needs processes that can be ended"),
         ({"executor": "dask", "time_limit": 0.0}, "time_limit must be a finite number above 0"),
-        ({"executor": "processes", "scheduler": "tcp://a"}, "a scheduler is Dask's"),
-        ({"executor": "dask", "scheduler": "tcp://a", "workers": 2}, "workers are those that the scheduler has"),
+        ({"executor": "processes", "scheduler": "tcp://a:1"}, "a scheduler is Dask's"),
+        ({"executor": "dask", "scheduler": "tcp://a:1", "workers": 2}, "workers are those that the scheduler has"),
+        *(
+            ({"executor": "dask", "scheduler": address}, "a scheduler must be an address and a port, such as")
+            for address in (
+                "foo",
+                "127.0.0.1",
+                "tcp://",
+                ":",
+                " ",
+                "127.0.0.1:x",
+                "http://a:1",
+                "tcp://a:99999",
+                "a:0",
+                f"{'a' * 70}:1",
+                "tcp://a b:1",
+            )
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(fields: dict[str, Any], message: str) -> None:
