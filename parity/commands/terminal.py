@@ -55,10 +55,10 @@ def _drop(stream: TextIO | None) -> None:
 def show(draw: Callable[[Console], None]) -> None:
     """Print what `draw` draws on a console."""
     console = Console(markup=False)  # a framework may have a name like markup
-    with console.capture() as captured:
-        draw(console)
     with output_may_close():  # a console by itself would exit with status 1
         try:
+            with console.capture() as captured:
+                draw(console)
             print(captured.get(), end="", flush=True)
         except BrokenPipeError:
             raise

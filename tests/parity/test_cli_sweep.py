@@ -206,6 +206,48 @@ def test_ctrl_c_at_a_terminal_which_goes_to_dasks_workers_too_is_one_line(tmp_pa
 
 @pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_hits_a_cluster_that_is_starting_ends_it(tmp_path: Path, number: signal.Signals) -> None:
+    with start("--executor", "dask", "--workers", "2", "--out", str(tmp_path / "out")) as sweep:
+        deadline = time.monotonic() + 60
+        while len(children(sweep.pid)) < 2:  # Python's own resource tracker, and a worker
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        sweep.send_signal(number)
+        _, told = sweep.communicate(timeout=60)
+    assert (sweep.returncode, told) == (128 + number, "bnparity: interrupted\n")
+    assert not (tmp_path / "out").exists()
+
+
+def children(of: int) -> list[str]:
+    return [pid for path in Path(f"/proc/{of}/task").glob("*/children") for pid in path.read_text().split()]
+
+
+def test_a_reader_of_standard_error_that_goes_away_ends_nothing(tmp_path: Path) -> None:
+    with start("--depths", "1", "2", "--seeds", "40", "--out", str(tmp_path)) as sweep:
+        assert sweep.stderr is not None
+        sweep.stderr.readline()
+        sweep.stderr.close()
+        assert sweep.stdout is not None
+        shown = sweep.stdout.read()
+    assert sweep.returncode == 0
+    assert "report: " in shown
+    assert len(rows(tmp_path / "trials.csv")) >= 240
+
+
+@pytest.mark.parametrize(("where", "status"), [("/dev/full", 2), ("closed", 0)])
+def test_standard_output_that_takes_nothing(tmp_path: Path, where: str, status: int) -> None:
+    command = [sys.executable, "-m", "parity", *SMALL, "--out", str(tmp_path)]
+    shell = 'exec "$@" >&-' if where == "closed" else f'exec "$@" >{where}'
+    done = subprocess.run(["/bin/sh", "-c", shell, "sh", *command], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+    assert ("standard output cannot be written: No space left on device" in done.stderr) is (status == 2)
+    assert (tmp_path / "trials.csv").exists()
+
+
+@pytest.mark.usefixtures("heeds_interrupts")
+@pytest.mark.timeout(120)
 def test_the_second_ctrl_c_does_not_wait_for_what_the_first_began() -> None:
     writing = """
 import time

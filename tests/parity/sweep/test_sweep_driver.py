@@ -420,6 +420,65 @@ def test_a_store_that_fails_midway_leaves_the_tables_of_what_is_done(tmp_path: P
     assert {row["depth"] for row in read(tmp_path / "trials.csv")} == {"1"}
 
 
+def test_an_interruption_of_the_last_writing_writes_again(tmp_path: Path, use_backend, monkeypatch) -> None:
+    use_backend(FakeBackend())
+    written: list[SweepReport] = []
+
+    def interrupted(report: SweepReport, folder: Path) -> None:
+        written.append(report)
+        if len(written) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("parity.report.write_report", interrupted)
+    with pytest.raises(SweepInterrupted) as caught:
+        parity.sweep(small_config(), out=tmp_path)
+    assert written[1] is caught.value.report
+    assert written[1].complete
+
+
+def test_what_cannot_be_written_after_an_interruption_is_said(tmp_path: Path, use_backend, monkeypatch) -> None:
+    class Interrupting(FakeBackend):
+        def population(self, *arguments: Any, **named: Any) -> Any:
+            raise KeyboardInterrupt
+
+    class Told(SilentProgress):
+        def say(self, text: str) -> None:
+            told.append(text)
+
+    told: list[str] = []
+    use_backend(Interrupting())
+
+    def full(*arguments: Any) -> None:
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(driver, "write_tables", full)
+    with pytest.raises(SweepInterrupted):
+        parity.sweep(small_config(), out=tmp_path, progress=Told())
+    assert told == ["the disk is full"]
+
+
+def test_a_folder_that_vanishes_is_told_at_the_next_block(tmp_path: Path, use_backend) -> None:
+    class Vanishing(FakeBackend):
+        def population(self, spec: Any, *arguments: Any, **named: Any) -> Any:
+            trained.add(spec.num_hidden_layers)
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+            return super().population(spec, *arguments, **named)
+
+    trained = set[int]()
+    use_backend(Vanishing())
+    with pytest.raises(InputError, match=r"sweep.sqlite was removed or replaced while a sweep was at work on it"):
+        parity.sweep(small_config(depths=(1, 2, 3)), out=tmp_path / "out")
+    assert trained == {1}
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_lock_of_a_folder_that_was_replaced_is_left_alone(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        (tmp_path / ".sweep.lock").unlink()
+        (tmp_path / ".sweep.lock").write_text("another's")
+    assert (tmp_path / ".sweep.lock").exists()
+
+
 def test_the_order_in_which_things_were_asked_for_is_no_other_sweep(tmp_path: Path, use_backend) -> None:
     backend = FakeBackend()
     use_backend(backend)

@@ -315,6 +315,20 @@ def test_no_process_is_started_for_what_nobody_wants(
     assert not started
 
 
+@pytest.mark.usefixtures("no_report")
+def test_processes_that_cannot_be_started_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*arguments: Any) -> None:
+        raise OSError(24, "Too many open files")
+
+    parity.sweep(config("numpy"), out=tmp_path)
+    monkeypatch.setattr(children_module, "ProcessSide", none_left)
+    with pytest.raises(InputError, match="no process can be started: Too many open files; use fewer --workers"):
+        parity.sweep(
+            config("numpy", depths=(1, 2)), out=tmp_path, extend=True, execution=Execution(executor="processes")
+        )
+    assert {row["depth"] for row in rows(tmp_path)} == {"1"}
+
+
 def test_threads_share_out_the_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     own = Children(cores=2, gpus=("3", "GPU-5"))
     own._threads[:] = [10, 11, 12]
@@ -496,7 +510,7 @@ def test_without_workers_it_is_told_and_a_new_one_goes_on(tmp_path: Path, monkey
 
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.timeout(120)
-def test_a_scheduler_that_dies_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_scheduler_that_dies_is_one_line_and_loses_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     sweep = config("numpy", depths=(1, 2, 3))
     with cluster(tmp_path, workers=1) as (address, _):
         (scheduler,) = (pid for pid in children() if b"dask_scheduler" in Path(f"/proc/{pid}/cmdline").read_bytes())
@@ -509,6 +523,7 @@ def test_a_scheduler_that_dies_is_one_line_and_loses_nothing(tmp_path: Path) -> 
         execution = Execution(executor="dask", scheduler=address)
         with pytest.raises(InputError, match=r"Dask's scheduler is gone, .* the same command goes on"):
             parity.sweep(sweep, out=tmp_path / "out", execution=execution, progress=Ending())
+    assert capfd.readouterr() == ("", "")  # what Dask's own log would say
     kept = rows(tmp_path / "out")
     assert kept
     parity.sweep(sweep, out=tmp_path / "out")
@@ -549,6 +564,47 @@ def test_a_scheduler_without_workers_is_one_line(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "a.example:1", "tls://a:65535", "tcp://[::1]:8786"])
 def test_addresses_that_dask_takes(address: str) -> None:
     assert Execution(executor="dask", scheduler=address).scheduler == address
+
+
+@pytest.mark.timeout(120)
+def test_a_scheduler_that_dies_before_it_has_a_worker_is_one_line(tmp_path: Path) -> None:
+    with cluster(tmp_path, workers=0) as (address, _), ThreadPoolExecutor(1) as beside:
+        (scheduler,) = (pid for pid in children() if b"dask_scheduler" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        wait_for_workers = dask_workers.Client.wait_for_workers
+
+        def kill_first(self: Any, *arguments: Any, **named: Any) -> None:
+            os.kill(scheduler, signal.SIGKILL)
+            wait_for_workers(self, *arguments, **named)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dask_workers.Client, "wait_for_workers", kill_first)
+            sweeping = beside.submit(
+                parity.sweep, config("numpy"), execution=Execution(executor="dask", scheduler=address)
+            )
+            with pytest.raises(InputError, match="Dask's scheduler is gone"):
+                sweeping.result()
+
+
+@pytest.mark.timeout(120)
+def test_workers_end_their_processes_when_the_scheduler_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, though a worker waits half a minute for what its threads do."""
+    with strange(tmp_path, "hangs"):
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+        with cluster(tmp_path, workers=1) as (address, (worker,)):
+            (scheduler,) = (pid for pid in children() if b"dask_scheduler" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+            def end() -> None:
+                wait_until(lambda: children(worker.pid))
+                time.sleep(2)  # until it trains, which nobody tells
+                os.kill(scheduler, signal.SIGKILL)
+
+            with ThreadPoolExecutor(1) as beside:
+                beside.submit(end)
+                with pytest.raises(InputError, match="Dask's scheduler is gone"):
+                    parity.sweep(config("strange"), execution=Execution(executor="dask", scheduler=address))
+            wait_until(lambda: not children(worker.pid), seconds=15)
 
 
 def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
