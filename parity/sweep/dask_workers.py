@@ -23,6 +23,7 @@ from parity.sweep.children import Children
 from parity.sweep.grid import SweepConfig
 
 PATIENCE = 30.0  # seconds that a scheduler, or a first worker, may take to answer
+ANSWER = 5.0  # seconds that a scheduler may take to say what workers it has
 GONE = "Dask's scheduler is gone, and its workers with it; start it, and the same command goes on"
 DATA = "bnparity-data-"  # and the digest: the key of the task that gives the data
 _adding = Lock()
@@ -50,16 +51,22 @@ class DaskWorkers:
     @property
     def width(self) -> int:
         """Twice the threads of all workers, so that none waits for the driver."""
-        with suppress(OSError):  # the scheduler is gone, as every task will tell
-            self._width = max(2 * sum(self._client.nthreads().values()), 1)
+        if (threads := self._threads()) is not None:  # or the scheduler is gone, as every task will tell
+            self._width = max(2 * threads, 1)
         return self._width
 
     @property
     def trouble(self) -> str:
         """See `Executor.trouble`."""
+        if (threads := self._threads()) is None:
+            return "Dask's scheduler does not answer"
+        return "" if threads else "Dask has no worker left; the sweep goes on when one joins"
+
+    def _threads(self) -> int | None:
+        """Of all workers; None if the scheduler does not tell."""
         with suppress(OSError):
-            return "" if self._client.nthreads() else "Dask has no worker left; the sweep goes on when one joins"
-        return "Dask's scheduler does not answer"
+            return sum(self._client.sync(self._client.scheduler.ncores, callback_timeout=ANSWER).values())
+        return None
 
     def expect(self, families: Any) -> None:
         """See `Executor.expect`: a worker compiles what it must."""

@@ -566,6 +566,31 @@ def test_addresses_that_dask_takes(address: str) -> None:
     assert Execution(executor="dask", scheduler=address).scheduler == address
 
 
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.timeout(120)
+def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_module("parity.sweep.schedule"), "LOOK_AROUND", 0.2)
+    monkeypatch.setattr(dask_workers, "ANSWER", 0.5)
+    told: list[str] = []
+    with cluster(tmp_path, workers=1) as (address, _):
+        (scheduler,) = (pid for pid in children() if b"dask_scheduler" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
+        class Freezing(SilentProgress):
+            def update(self, share: float, description: str) -> None:
+                if share > 0.2 and not told:
+                    os.kill(scheduler, signal.SIGSTOP)
+
+            def say(self, text: str) -> None:
+                told.append(text)
+                os.kill(scheduler, signal.SIGCONT)
+
+        execution = Execution(executor="dask", scheduler=address)
+        report = parity.sweep(config("numpy", depths=(1, 2, 3)), execution=execution, progress=Freezing())
+    assert told == ["Dask's scheduler does not answer"]
+    assert report.complete
+    assert not report.has_errors
+
+
 @pytest.mark.timeout(120)
 def test_a_scheduler_that_dies_before_it_has_a_worker_is_one_line(tmp_path: Path) -> None:
     with cluster(tmp_path, workers=0) as (address, _), ThreadPoolExecutor(1) as beside:
