@@ -16,7 +16,7 @@ from parity.errors import InputError
 def main(descriptor: int) -> None:
     """Serve the check that holds the other end of a connection."""
     Thread(target=_end_with_check, args=[descriptor], daemon=True).start()
-    with suppress(EOFError, ConnectionError):  # the check is gone
+    with suppress(EOFError, OSError):  # the check is gone, in the middle of a message perhaps
         serve(Connection(descriptor))
 
 
@@ -43,7 +43,7 @@ def serve(connection: Connection) -> None:
     while True:
         try:
             task, arguments = connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # the check is gone, in the middle of a message perhaps
             return
         try:
             answer: tuple[Any, Any] = None, task(backend, *arguments)

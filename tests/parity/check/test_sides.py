@@ -2,12 +2,15 @@
 
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
 
 import misbehaving
@@ -17,6 +20,7 @@ import pytest
 from parity import CheckConfig, InputError, ModelSpec, check
 from parity.check.episode import SideError
 from parity.check.sides import SideSpec, open_side
+from parity.check.worker import serve
 from parity.cli import main
 from parity.reference import NumpyBackend
 
@@ -294,6 +298,7 @@ def interrupt_check(process: subprocess.Popen) -> None:
     process.send_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
 @pytest.mark.parametrize(
     ("end", "status"), [(interrupt_group, 130), (interrupt_check, 130), (subprocess.Popen.kill, -signal.SIGKILL)]
 )
@@ -308,6 +313,17 @@ def test_nothing_outlives_the_check(end: Callable[[subprocess.Popen], None], sta
     assert process.returncode == status
     assert "Traceback" not in errors
     assert all(has_ended(pid) for pid in pids)
+
+
+def test_a_check_that_is_killed_while_it_sends_is_gone() -> None:
+    ours, theirs = Pipe()
+    theirs.send(SideSpec(target="numpy"))
+    os.write(theirs.fileno(), struct.pack("!i", 100) + b"half of it")
+    with socket.socket(fileno=os.dup(theirs.fileno())) as half:
+        half.shutdown(socket.SHUT_WR)
+    with ours, theirs:
+        serve(ours)
+        assert theirs.recv() == (None, None)
 
 
 def test_nothing_outlives_a_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

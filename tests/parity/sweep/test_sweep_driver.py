@@ -571,6 +571,7 @@ def test_workers_that_share_this_machines_memory(monkeypatch: pytest.MonkeyPatch
         assert workers_here(execution, backend) == expected
 
 
+@pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interruption_that_a_callback_swallowed_is_raised_at_the_next_block() -> None:
     with attentive(SilentProgress()) as progress:
         progress.update(0.1, "before")
