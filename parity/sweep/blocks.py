@@ -9,6 +9,7 @@ from parity.data import StandardizedData
 from parity.errors import InputError
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.identity import common_versions
+from parity.sweep.lanes import accelerated
 from parity.sweep.records import Status, Trial
 from parity.sweep.train import Trained, Wanted, train
 
@@ -21,7 +22,7 @@ class Block:
         config: of the sweep.
         wanted: learning rates by group; the groups differ in their seeds only.
         digest: of the data.
-        versions: that there must be where the block is trained.
+        versions: and what else there must be where the block is trained, see `what_decides`.
         time_limit: seconds that it may take; None for no limit.
     """
 
@@ -50,6 +51,12 @@ class Done:
     seconds: float
 
 
+def what_decides(backend: Any) -> dict[str, str]:
+    """What must be the same wherever blocks are trained, for the same numbers: versions, and the kind of GPU."""
+    kind = accelerated(backend)
+    return common_versions() | backend.versions() | ({"accelerator": kind} if kind else {})
+
+
 def train_block(
     backend: Any, block: Block, data: StandardizedData, tick: Callable[[float], None] = lambda share: None
 ) -> Done:
@@ -58,12 +65,12 @@ def train_block(
     Raises:
         InputError: the framework here is another version, or a group does not fit into memory.
     """
-    here = backend.versions() | common_versions()
+    here = what_decides(backend)
     if different := [name for name, version in block.versions.items() if here.get(name) != version]:
         name = different[0]
         raise InputError(
             f"a worker has {name} {here.get(name)} where the sweep has {block.versions[name]}; "
-            "numbers depend on it, so install the same versions everywhere"
+            "numbers depend on it, so have the same everywhere"
         )
     start = time.perf_counter()
     return Done(train(backend, block.config, block.wanted, data, tick), time.perf_counter() - start)

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from parity.errors import InputError
 from parity.files import make_folder, remove_leftovers
-from parity.sweep.blocks import Block
+from parity.sweep.blocks import Block, what_decides
 from parity.sweep.classify import find_threshold
 from parity.sweep.executors import Execution, Executor, open_executor
 from parity.sweep.grid import Group, SweepConfig
-from parity.sweep.identity import common_versions
 from parity.sweep.lanes import accelerated
 from parity.sweep.lock import locked, refuse_second
 from parity.sweep.memory import in_words, needed_bytes
@@ -202,8 +201,8 @@ def _run(
         return f"about {in_words(needed_bytes(backend, config, groups, samples))}"
 
     def block(wanted: Wanted) -> Block:
-        versions = common_versions() | prepared.backends[next(iter(wanted)).framework].versions()
-        return Block(config, wanted, prepared.digest, versions, time_limit)
+        there = what_decides(prepared.backends[next(iter(wanted)).framework])
+        return Block(config, wanted, prepared.digest, there, time_limit)
 
     families = config.families()
     left = [family for family in families if any(make_unit(config, [group], store).found is None for group in family)]

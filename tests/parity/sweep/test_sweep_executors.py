@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,10 +21,11 @@ from fake_backend import small_config
 
 import parity
 from parity import InputError
+from parity.backend import load_backend
 from parity.check.sides import ProcessSide
 from parity.data import StandardizedData
 from parity.sweep import Execution, LearningRates, SweepConfig, SweepInterrupted
-from parity.sweep.blocks import Block
+from parity.sweep.blocks import Block, train_block, what_decides
 from parity.sweep.children import Children, visible_gpus
 from parity.sweep.identity import common_versions
 from parity.sweep.prepare import prepare
@@ -95,6 +97,7 @@ def test_on_an_accelerator_what_is_trained_together_is_part_of_the_sweep(
     """Whatever the executor, a family is trained whole there, and a grid that would make it larger is another sweep."""
     kind = type(framework)
     monkeypatch.setattr(kind, "accelerator", "Abacus 3000", raising=False)
+    monkeypatch.setattr(import_module("parity.sweep.driver"), "what_decides", lambda backend: {})  # children have none
     sent: list[int] = []
     submit = executors.LocalProcesses.submit
 
@@ -295,12 +298,20 @@ def test_a_worker_of_another_version_is_one_line(small_data: StandardizedData) -
     own = Children()
     try:
         with pytest.raises(
-            InputError, match=r"a worker has numpy .* where the sweep has 0.1; .* same versions everywhere"
+            InputError, match=r"a worker has numpy .* where the sweep has 0.1; .* have the same everywhere"
         ):
             own.train(block, small_data)
     finally:
         own.kill()
         own.close()
+
+
+def test_a_worker_with_another_gpu_is_one_line(small_data: StandardizedData) -> None:
+    sweep, backend = config("numpy"), load_backend("numpy")
+    driver, worker = (SimpleNamespace(versions=backend.versions, accelerator=kind) for kind in ("A", ""))
+    block = Block(sweep, {sweep.groups()[0]: (0.1,)}, "digest", what_decides(driver))
+    with pytest.raises(InputError, match="a worker has accelerator None where the sweep has A; numbers depend on it"):
+        train_block(worker, block, small_data)
 
 
 def test_no_process_is_started_for_what_nobody_wants(
