@@ -382,7 +382,7 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[tuple[str, list[subproce
     try:
         options = ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(address)]
         started.append(start_dask("scheduler", *options))
-        wait_until(address.exists)
+        wait_until(lambda: address.exists() and address.read_text().endswith("}"))  # it is written in place
         started.extend(start_worker(folder) for _ in range(workers))
         yield json.loads(address.read_text())["address"], started[1:]
     finally:
