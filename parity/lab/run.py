@@ -42,7 +42,7 @@ PARTS: tuple[Part, ...] = (
 TIME_LIMIT = 3600.0  # seconds that a part may take in a framework
 SETTINGS = (
     ("GOMP_SPINCOUNT", "10000"),  # threads that wait by spinning take the cores from the other framework
-    ("JAX_PLATFORMS", "cpu"),  # networks this small are slower on a GPU
+    ("JAX_PLATFORMS", "cpu"),  # a GPU waits for networks this small
     ("CUDA_VISIBLE_DEVICES", ""),
 )
 

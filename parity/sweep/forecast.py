@@ -55,7 +55,7 @@ def forecast_sweep(
             at work there, it alone tells.
     """
     prepared = prepare(config, out, data_dir, execution=execution, extend=extend, parquet=parquet)
-    config, there = prepared.config, Path(out) / STORE if prepared.stored else None
+    config, there = prepared.config, prepared.folder / STORE if prepared.folder and prepared.stored else None
     with Store(there, prepared.identity, extend=extend, read_only=there is not None) as store:
         left = plan(config, store)
         speeds = {name: store.seconds_for(name) for name in config.frameworks}

@@ -1,8 +1,11 @@
 """The whole gallery: run, page and command."""
 
 import ast
+import os
 import re
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from html_page import Page
@@ -243,3 +246,15 @@ def test_text_leads_nowhere(text: str) -> None:
     page = Page(str(to_html(text)))
     assert {tag for tag, _ in page.tags} == {"p"}
     assert page.text.split() == text.split()
+
+
+def devices(backend: Any) -> dict[str, str | None]:
+    """What a side sees; it is called there."""
+    del backend
+    return {name: os.environ.get(name) for name in ("JAX_PLATFORMS", "CUDA_VISIBLE_DEVICES")}
+
+
+def test_the_gallery_stays_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with import_module("parity.lab.run")._open(LabConfig(frameworks=("torch",))) as sides:
+        assert sides["torch"].call(devices) == {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
