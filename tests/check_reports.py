@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from places import in_words
 
 from parity.check.config import CheckConfig
 from parity.check.records import (
@@ -33,8 +34,7 @@ def measurement(times_noise: float, **fields) -> Measurement:
         "setting": setting(),
         "pair": ("candidate", "reference"),
         "step": 0,
-        "layer": 2,
-        "tensor": "running variance",
+        "key": in_words(2, "running variance"),
         "order": 7,
         "distance": times_noise * 2.0**-50,
         "floor": 2.0**-50,
@@ -47,7 +47,7 @@ def measurement(times_noise: float, **fields) -> Measurement:
 def agreeing(**fields) -> CheckReport:
     """Two settings of two questions, all within the limit."""
     measurements = [
-        measurement(times, setting=setting(depth, dtype=dtype), question=question, tensor=tensor)
+        measurement(times, setting=setting(depth, dtype=dtype), question=question, key=in_words(2, tensor))
         for question, dtype in ((Question.SEMANTIC, "float64"), (Question.PRECISION, "float32"))
         for depth in (1, 25)
         for times, tensor in ((0.5, "activation"), (3.25, "gradient of kernel"))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from places import in_words
 
 from parity.check.config import CheckConfig
 from parity.check.records import (
@@ -55,7 +56,7 @@ def measurements(question: Question, setting: Setting, pair: tuple[str, str]) ->
             after = tensor.endswith("after evaluation")
             ratio = 0.0 if after else float(rng.lognormal(-0.2, 0.7))
             yield Measurement(
-                question=question, setting=setting, pair=pair, step=step, layer=layer, tensor=tensor, order=order,
+                question=question, setting=setting, pair=pair, step=step, key=in_words(layer, tensor), order=order,
                 distance=ratio * floor, floor=floor, size=0.0 if after else float(rng.uniform(0.2, 3)),
                 times_noise=ratio,
             )  # fmt: skip

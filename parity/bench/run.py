@@ -21,8 +21,7 @@ from parity.bench.records import BenchReport, Operation, Row
 from parity.bench.statistics import median_interval
 from parity.bench.trust import choose_batch, judge
 from parity.bench.worker import Key
-from parity.check.episode import SideError
-from parity.check.sides import Side, SideSpec, open_side
+from parity.check.sides import Side, SideError, SideSpec, open_side
 from parity.machine import usable_cores
 from parity.modes import Mode
 from parity.sweep.progress import Progress, SilentProgress

@@ -1,21 +1,21 @@
 """Whether a mode's steps are those of the reference: only then does its time count."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from parity.bench.worker import Key, Sample
-from parity.check.compare import SAFETY, compare, drowned_tensors, first_beyond
-from parity.check.episode import Episode, Recording, place
-from parity.check.episode import Key as Tensor
-from parity.check.lockstep import unknown_pattern
-from parity.check.noise import Witness, unit_of, witness
-from parity.check.records import Question, Setting
-from parity.reference import NumpyBackend
+from parity.reference import NumpyBackend, NumpyLearner
+from parity.reference.rounding import RoundingBackend, RoundingLearner
 from parity.spec import Precision
-from parity.weights import Array, Weights, cast_weights, is_statistic
+from parity.verdict import trace
+from parity.verdict.active_units import can_switch
+from parity.verdict.compare import SAFETY, compare, drowned_tensors, first_beyond
+from parity.verdict.noise import DRAWS, Witness, measure_floors, unit_of
+from parity.verdict.trace import Kind, Mode, Trace
+from parity.weights import Array, Weights, is_statistic
 
 TRIES = 4  # minibatches that are looked at for one at which rounding can switch no ReLU
 
@@ -36,15 +36,14 @@ class Judgement:
 def choose_batch(
     key: Key, precision: Precision, weights: Weights, draw: Callable[[], NDArray[np.integer]], data: tuple
 ) -> NDArray[np.integer]:
-    """A minibatch at which rounding alone can switch no ReLU of the reference, if one of a few is such.
+    """Return a minibatch at which rounding alone can switch no ReLU of the reference, if one of a few is such.
 
     Nothing of the mode's enters but its state before the step.
     """
     batch = draw()
     for _ in range(TRIES):
-        episode = _episode(key, weights, (data[0][batch], data[1][batch]), 1.0)
-        seen = witness(NumpyBackend(), episode, unit_of(key.dtype, precision), draws=2)
-        if unknown_pattern(episode, Recording(), seen) is None:
+        seen = _witness(key, precision, weights, (data[0][batch], data[1][batch], 1.0), draws=2)
+        if not _can_switch(seen):
             break
         batch = draw()
     return batch
@@ -58,57 +57,43 @@ def judge(key: Key, precision: Precision, sample: Sample) -> Judgement:
     side only, which moves gradients by far more than rounding: where that can be, loss and statistics are compared,
     which are continuous there, and the updated weights are held to be finite.
     """
-    episode = _episode(key, sample.before, (sample.inputs, sample.labels), sample.learning_rate)
-    unit = unit_of(key.dtype, precision)
     with np.errstate(all="ignore"):
-        seen = witness(NumpyBackend(), episode, unit)
-        unsure = key.dtype != "float64" and unknown_pattern(episode, Recording(), seen) is not None
-        shown = _recording(sample, continuous=unsure)
-        drowned = drowned_tensors(episode, seen)
-        found = list(
-            compare(
-                Question.PRECISION, _setting(key), episode, ("mode", "reference"), shown, seen.recording,
-                _of(seen, shown), drowned,
-            )
-        )  # fmt: skip
+        seen = _witness(key, precision, sample.before, (sample.inputs, sample.labels, sample.learning_rate))
+        unsure = key.dtype != "float64" and _can_switch(seen)
+        shown = _trace(sample.loss, sample.after, {})
+        left_out = {k for k in seen.floors if unsure and k.kind is Kind.UPDATED} | drowned_tensors(seen)
+        found = list(compare(shown, seen.trace, seen.floors, left_out=frozenset(left_out)))
     spoiled = [name for name, array in sample.after.items() if not np.isfinite(array).all()]
     if spoiled or not np.isfinite(sample.loss):
         return Judgement(f"not finite: {', '.join(spoiled) or 'the loss'}", len(found))
     worst = first_beyond(found)
-    if worst is not None:
-        where = "" if worst.layer is None else f" of layer {worst.layer}"
-        return Judgement(
-            f"{worst.tensor}{where} is off by {worst.times_noise:.3g} times the noise floor ({SAFETY:g} allowed)",
-            len(found),
-        )
-    return Judgement("", len(found))
+    if worst is None:
+        return Judgement("", len(found))
+    times = f"{worst.times_noise:.3g} times the noise floor ({SAFETY:g} allowed)"
+    return Judgement(f"{worst.key.kind} {worst.key.path} is off by {times}", len(found))
 
 
-def _of(seen: Witness, shown: Recording) -> dict:
-    return {tensor: seen.floors[tensor] for tensor in seen.floors if tensor in shown.tensors}
+def _witness(key: Key, precision: Precision, weights: Weights, step: tuple, draws: int = DRAWS) -> Witness:
+    """What the reference shows of one update on `(inputs, labels, learning rate)`, and how far rounding moves it."""
+    reference, unit = NumpyBackend(), unit_of(key.dtype, precision)
+
+    def take(backend: NumpyBackend | RoundingBackend) -> Trace:
+        learner: NumpyLearner | RoundingLearner = backend.learner(key.case.spec, weights, "float64")
+        shown = learner.train_step(*step)
+        return _trace(shown.loss, learner.weights(), shown.activations or {})
+
+    moved = (RoundingBackend(reference, unit, np.random.default_rng([seed, 1])) for seed in range(draws))
+    return measure_floors(take(reference), map(take, moved), unit.bits)
 
 
-def _episode(key: Key, weights: Weights, batch: tuple, learning_rate: float) -> Episode:
-    inputs, labels = batch
-    return Episode(
-        step=0,
-        spec=key.case.spec,
-        weights=cast_weights(weights, "float64"),
-        batches=((np.asarray(inputs, np.float64), labels),),
-        learning_rate=learning_rate,
-    )
+def _trace(loss: float, after: Weights, activations: Mapping[str, Array]) -> Trace:
+    """One update in causal order."""
+    tensors = {(Kind.ACTIVATION, path): array for path, array in activations.items()}
+    tensors |= {(Kind.STATISTIC, path): array for path, array in after.items() if is_statistic(path)}
+    tensors[Kind.LOSS, "loss"] = np.asarray(loss)
+    tensors |= {(Kind.UPDATED, path): array for path, array in after.items() if not is_statistic(path)}
+    return Trace({trace.Key(0, Mode.TRAIN, *at): np.array(array, np.float64) for at, array in tensors.items()})
 
 
-def _setting(key: Key) -> Setting:
-    return Setting(depth=key.case.depth, batch_norm=key.case.batch_norm, seed=0, dtype=key.dtype)
-
-
-def _recording(sample: Sample, continuous: bool) -> Recording:
-    tensors: dict[Tensor, Array] = {Tensor(0, None, "loss"): np.array(sample.loss, np.float64)}
-    for name, array in sample.after.items():
-        layer, word = place(name)
-        if is_statistic(name):
-            tensors[Tensor(0, layer, word)] = np.array(array, np.float64)
-        elif not continuous:
-            tensors[Tensor(0, layer, f"updated {word}")] = np.array(array, np.float64)
-    return Recording(tensors)
+def _can_switch(seen: Witness) -> bool:
+    return can_switch(seen, (key for key in seen.floors if key.path.endswith(".linear")))

@@ -11,17 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from parity.check.catalogue import CATALOGUE, FaultEntry
-from parity.check.compare import SAFETY, compare, drowned_tensors
-from parity.check.episode import Recording, SideError, play
 from parity.check.evidence import DRAWN, EVIDENCE, Evidence
 from parity.check.hypotheses import FITS, Case, Values
-from parity.check.lockstep import WITNESS, Comparison
-from parity.check.noise import Unit, Witness, rms, witness
+from parity.check.lockstep import WITNESS, Comparison, measure
+from parity.check.play import play
 from parity.check.records import UNEXPLAINED, Cause, Measurement, Question
+from parity.check.sides import SideError
+from parity.check.witness import witness
 from parity.errors import InputError
 from parity.faults import NEUTRAL_FAULTS
 from parity.reference import NumpyBackend
 from parity.reference.faults import FAULTS
+from parity.verdict.compare import SAFETY, compare, drowned_tensors
+from parity.verdict.noise import Unit, Witness, rms
+from parity.verdict.trace import Trace
 
 MOST_CAUSES = 4
 # Before its own noise is measured a hypothesis may miss by this factor more: a fault that scales a tensor, by the
@@ -65,9 +68,9 @@ class _Search:
     def __init__(self, honest: NumpyBackend, comparison: Comparison, role: str, unit: Unit) -> None:
         self._honest, self._comparison, self._role, self._unit = honest, comparison, role, unit
         self._episodes = comparison.episodes
-        self._recordings = comparison.recordings[role]
+        self._traces = comparison.traces[role]
         self._spec = self._episodes[0].spec
-        self._case = Case(self._episodes[0], self._recordings[0], comparison.witnesses[role][0].recording)
+        self._case = Case(self._episodes[0], self._traces[0], comparison.witnesses[role][0].trace)
 
     def causes(self) -> tuple[Cause, ...]:
         """Causes one after the other, as far as the reference with them all reproduces whole episodes."""
@@ -104,21 +107,14 @@ class _Search:
             return witness(reference, self._episodes[index], self._unit, self._patterns(index))
 
     def _patterns(self, index: int):
-        return self._recordings[index].patterns if self._comparison.question is Question.PRECISION else None
+        return self._traces[index].patterns if self._comparison.question is Question.PRECISION else None
 
     def _compare(self, index: int, seen: Witness) -> Iterator[Measurement]:
         episode = self._episodes[index]
-        return compare(
-            self._comparison.question,
-            self._comparison.setting,
-            episode,
-            (self._role, WITNESS),
-            self._recordings[index],
-            seen.recording,
-            seen.floors,
-            drowned_tensors(episode, seen),
-            nan_matches=True,
+        found = compare(
+            self._traces[index], seen.trace, seen.floors, episode.per_channel, drowned_tensors(seen), nan_matches=True
         )
+        return measure(self._comparison.question, self._comparison.setting, episode, (self._role, WITNESS), found)
 
     def _best(self, reference: NumpyBackend, position: _Position, used: set[str]) -> _Explanation | None:
         """The hypothesis that explains the longest stretch; the first of the catalogue among equals."""
@@ -161,7 +157,7 @@ class _Search:
         # It must help at all: a fault that has nothing to do with it leaves the distance as it was.
         return found is not None and found.times_noise <= min(SCREEN * SAFETY, position.measurement.times_noise / 2)
 
-    def _play(self, faulty: NumpyBackend, index: int) -> Recording | None:
+    def _play(self, faulty: NumpyBackend, index: int) -> Trace | None:
         try:
             with np.errstate(all="ignore"):
                 return play(faulty, self._episodes[index], "float64", self._patterns(index))
@@ -171,8 +167,8 @@ class _Search:
     def _is_of_its_size(self, faulty: NumpyBackend, position: _Position) -> bool:
         """Whether what diverges is as large as the fault's own rounding makes it, and not far below."""
         honest = self._comparison.witnesses[self._role][position.episode]
-        key = list(honest.floors)[position.measurement.order]
-        difference = self._recordings[position.episode].tensors[key] - honest.recording.tensors[key]
+        key = position.measurement.key
+        difference = self._traces[position.episode].tensors[key] - honest.trace.tensors[key]
         distance = rms(difference, self._episodes[position.episode].per_channel)
         beyond = distance > SAFETY * honest.floors[key]
         own = self._witness(faulty, position.episode).floors[key]
@@ -201,9 +197,8 @@ class _Search:
 
     def _drawing(self, position: _Position, sentence: str) -> Evidence:
         m = position.measurement
-        key = list(self._comparison.witnesses[self._role][position.episode].floors)[m.order]
-        honest = self._comparison.witnesses[self._role][position.episode].recording.tensors[key]
-        observed = self._recordings[position.episode].tensors[key]
+        honest = self._comparison.witnesses[self._role][position.episode].trace.tensors[m.key]
+        observed = self._traces[position.episode].tensors[m.key]
         step = max(1, honest.size // DRAWN)
         return Evidence(sentence, honest.ravel()[::step], observed.ravel()[::step], m.tensor)
 

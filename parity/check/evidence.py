@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from parity.check.hypotheses import Case, Values, as_fraction, slope, solved_decay
-from parity.weights import Array
+from parity.verdict.trace import Array, Key, Kind, Mode
 
 DRAWN = 1024  # points of a drawing at most
 
@@ -89,8 +89,8 @@ def _normalizer_scale(case: Case, values: Values) -> Evidence:
     del values
     n = len(case.episode.batches[0][0])
     beta = case.weight("hidden.0.beta", 0)
-    honest = case.seen.tensors[next(k for k in case.seen.tensors if k.tensor == "norm output")] - beta
-    observed = case.shown(0, "norm output") - beta
+    honest = case.seen.tensors[Key(0, Mode.TRAIN, Kind.ACTIVATION, "hidden.0.norm")] - beta
+    observed = case.shown(Kind.ACTIVATION, "hidden.0.norm") - beta
     ratio = slope(observed, honest)
     return Evidence(
         f"the first norm's output is scaled by {ratio:.6g}; sqrt((n-1)/n) is {np.sqrt((n - 1) / n):.6g}",

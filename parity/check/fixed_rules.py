@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from parity.check.episode import Recording
-from parity.weights import Array
+from parity.verdict.trace import Array, Trace
 
 Rule = Callable[[Array, Array, Array], bool]  # (actual, expected, the same in float64) -> whether it objects
 
@@ -37,9 +36,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def objections(
-    actual: Iterable[Recording], expected: Iterable[Recording], exact: Iterable[Recording]
-) -> dict[str, bool]:
+def objections(actual: Iterable[Trace], expected: Iterable[Trace], exact: Iterable[Trace]) -> dict[str, bool]:
     """Which rules object to at least one tensor.
 
     Args:

@@ -27,16 +27,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backend import Backend, Learner
-from parity.check.compare import rms_or_inf
 from parity.check.config import CheckConfig
-from parity.check.episode import SideError
-from parity.check.noise import Unit, move_state, rms, unit_of
 from parity.check.probes import Samples
 from parity.check.records import FreeRun, Setting
-from parity.check.sides import Side
+from parity.check.sides import Side, SideError
 from parity.data import mask_arguments
 from parity.reference import NumpyLearner
+from parity.reference.rounding import move_state
 from parity.spec import DType, ModelSpec
+from parity.verdict.compare import rms_or_inf
+from parity.verdict.noise import Unit, rms, unit_of
 from parity.weights import Array, Weights, cast_weights, weight_shapes
 
 TWINS = 5
@@ -178,7 +178,7 @@ def _sizes(states: Array, spec: ModelSpec) -> Array:
 def _apart(states: Array, others: Array, scale: Array) -> Array:
     """RMS distance after each update, shape (updates,); infinite where a number is not finite."""
     with np.errstate(all="ignore"):
-        return np.array([rms_or_inf((a - b) / scale, False) for a, b in zip(states[1:], others[1:], strict=True)])
+        return np.array([rms_or_inf((a - b) / scale) for a, b in zip(states[1:], others[1:], strict=True)])
 
 
 def measure(

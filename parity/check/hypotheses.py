@@ -9,9 +9,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from parity.check.episode import Episode, Key, Recording, place
+from parity.check.episode import Episode
 from parity.reference.parts import log_softmax
 from parity.spec import BlockOrder, ModelSpec
+from parity.verdict.trace import Key, Kind, Mode, Trace
 from parity.weights import STATISTICS, Array, is_statistic, weight_shapes
 
 Values = Mapping[str, float]
@@ -29,35 +30,33 @@ class Case:
     """
 
     episode: Episode
-    side: Recording
-    seen: Recording
+    side: Trace
+    seen: Trace
 
     @property
     def spec(self) -> ModelSpec:
         """The network."""
         return self.episode.spec
 
-    def shown(self, layer: int | str | None, tensor: str, update: int = 0) -> Array:
-        """A tensor of the side; the witness's where the side does not show it."""
-        key = Key(update, layer, tensor)
+    def shown(self, kind: Kind, path: str, update: int = 0) -> Array:
+        """Return a tensor of an update as the side showed it; the witness's where the side does not show it."""
+        key = Key(update, Mode.TRAIN, kind, path)
         return self.side.tensors.get(key, self.seen.tensors.get(key, np.zeros(0)))
 
     def weight(self, name: str, after: int) -> Array:
         """A weight or statistic after so many updates; 0 is as loaded."""
-        layer, word = place(name)
         if after == 0:
-            return self.shown(layer, f"loaded {word}")
-        return self.shown(layer, word if is_statistic(name) else f"updated {word}", after - 1)
+            return self.shown(Kind.LOADED, name)
+        return self.shown(Kind.STATISTIC if is_statistic(name) else Kind.UPDATED, name, after - 1)
 
     def gradient(self, name: str, update: int = 0) -> Array:
         """The gradient of a weight in an update."""
-        layer, word = place(name)
-        return self.shown(layer, f"gradient of {word}", update)
+        return self.shown(Kind.GRADIENT, name, update)
 
     def given_to_norm(self, layer: int, update: int = 0) -> Array:
         """What a hidden layer's norm was given."""
         first = self.spec.block_order is BlockOrder.ACTIVATION_FIRST
-        return self.shown(layer, "activation" if first else "pre-activation", update)
+        return self.shown(Kind.ACTIVATION, f"hidden.{layer}.{'relu' if first else 'linear'}", update)
 
     def trained(self) -> list[str]:
         """The names of everything that is trained."""
@@ -122,7 +121,7 @@ def fit_epsilon(case: Case) -> Iterator[Values]:
     centered = gamma * (x - x.mean(axis=0))
     square = np.sum(centered**2, axis=0)
     with np.errstate(all="ignore"):
-        s = np.sum((case.shown(0, "norm output") - beta) * centered, axis=0) / square
+        s = np.sum((case.shown(Kind.ACTIVATION, "hidden.0.norm") - beta) * centered, axis=0) / square
         eps, weight = 1 / s**2 - x.var(axis=0), 1 / (1 / s**2) ** 2
     good = np.isfinite(eps) & (square > 0) & (s > 0)
     if good.any():
@@ -134,13 +133,13 @@ def fit_factor(case: Case) -> Iterator[Values]:
     """`new - old = -f lr gradient`, solved for `f` over every weight."""
     steps = np.concatenate([(case.weight(n, 1) - case.weight(n, 0)).ravel() for n in case.trained()])
     gradients = np.concatenate([case.gradient(n).ravel() for n in case.trained()])
-    factor = slope(steps, -case.episode.learning_rate * gradients)
+    factor = slope(steps, -case.episode.learning_rates[0] * gradients)
     yield from ({"factor": value} for value in near(factor))
 
 
 def fit_coefficient(case: Case) -> Iterator[Values]:
     """`-(new - old) / lr - gradient = c old`, solved for `c` over every weight."""
-    lr = case.episode.learning_rate
+    lr = case.episode.learning_rates[0]
     residue = [(-(case.weight(n, 1) - case.weight(n, 0)) / lr - case.gradient(n)).ravel() for n in case.trained()]
     old = [case.weight(n, 0).ravel() for n in case.trained()]
     coefficient = tidy(slope(np.concatenate(residue), np.concatenate(old)))
@@ -152,7 +151,7 @@ def fit_momentum(case: Case) -> Iterator[Values]:
     """In the second update `-(new - old) / lr - gradient = m (the first gradient)`, solved for `m`."""
     if len(case.episode.batches) < 2:
         return
-    lr = case.episode.learning_rate
+    lr = case.episode.learning_rates[0]
     residue = [(-(case.weight(n, 2) - case.weight(n, 1)) / lr - case.gradient(n, 1)).ravel() for n in case.trained()]
     first = [case.gradient(n).ravel() for n in case.trained()]
     momentum = tidy(slope(np.concatenate(residue), np.concatenate(first)))
@@ -162,10 +161,10 @@ def fit_momentum(case: Case) -> Iterator[Values]:
 
 def fit_smoothing(case: Case) -> Iterator[Values]:
     """`loss = (1 - s) nll + s mean(-log p)`, solved for `s`."""
-    log_p = log_softmax(case.shown("head", "logits"))
+    log_p = log_softmax(case.shown(Kind.ACTIVATION, "head.logits"))
     labels = case.episode.batches[0][1]
     nll, uniform = -log_p[np.arange(len(labels)), labels].mean(), -log_p.mean()
-    smoothing = tidy(float((case.shown(None, "loss") - nll) / (uniform - nll)))
+    smoothing = tidy(float((case.shown(Kind.LOSS, "loss") - nll) / (uniform - nll)))
     if 0 < smoothing <= 1:
         yield {"smoothing": smoothing}
 

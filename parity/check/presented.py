@@ -7,25 +7,21 @@ import numpy as np
 
 from parity.backend import Backend, Inputs
 from parity.check.catalogue import CATALOGUE
-from parity.check.compare import SAFETY, compare
-from parity.check.episode import Episode, Key, Recording, SideError, place
-from parity.check.noise import MANTISSA_BITS, rms, ulp
 from parity.check.records import UNEXPLAINED, Cause, Measurement, Question, Setting
+from parity.check.sides import SideError
+from parity.check.words import tensor_words
 from parity.data import Dataset
 from parity.reference import NumpyBackend
 from parity.spec import ModelSpec, TrainSpec
-from parity.weights import Array, weight_shapes
+from parity.verdict.compare import SAFETY, compare
+from parity.verdict.noise import MANTISSA_BITS, rms, ulp
+from parity.verdict.trace import Array, Key, Kind, Mode, Trace
+from parity.weights import weight_shapes
 
-WORDS = {
-    "train_inputs": "standardized training inputs",
-    "train_labels": "training labels",
-    "test_inputs": "standardized test inputs",
-    "test_labels": "test labels",
-    "batches": "index stream",
-}
+DATA = ("train_inputs", "train_labels", "test_inputs", "test_labels", "batches")
 
 
-def present(backend: Backend, dataset: Dataset, spec: ModelSpec, training: TrainSpec) -> Recording | None:
+def present(backend: Backend, dataset: Dataset, spec: ModelSpec, training: TrainSpec) -> Trace | None:
     """What a backend presents as its own inputs; None if it presents none.
 
     Raises:
@@ -39,7 +35,7 @@ def present(backend: Backend, dataset: Dataset, spec: ModelSpec, training: Train
 
 
 def _check_inputs(inputs: Any, spec: ModelSpec) -> None:
-    for name in (*WORDS, "weights"):
+    for name in (*DATA, "weights"):
         if not hasattr(inputs, name):
             raise SideError(f"inputs returned {type(inputs).__name__} without {name!r}; it must be a parity.Inputs")
     if not isinstance(inputs.weights, Mapping):
@@ -47,7 +43,7 @@ def _check_inputs(inputs: Any, spec: ModelSpec) -> None:
     expected = weight_shapes(spec)
     problems = [f"missing {name}" for name in expected if name not in inputs.weights]
     problems += [f"unexpected {name}" for name in inputs.weights if name not in expected]
-    arrays = {word: getattr(inputs, name) for name, word in WORDS.items()} | dict(inputs.weights)
+    arrays = {name: getattr(inputs, name) for name in DATA} | dict(inputs.weights)
     for name, array in arrays.items():
         if (dtype := np.asarray(array).dtype).kind not in "fiu":
             problems.append(f"{name} has dtype {dtype}, which is no real number")
@@ -55,40 +51,33 @@ def _check_inputs(inputs: Any, spec: ModelSpec) -> None:
         raise SideError(f"its inputs do not fit the network: {'; '.join(sorted(problems))}")
 
 
-def record_inputs(inputs: Inputs) -> Recording:
-    """Inputs as a recording: the data, the index stream, the initial state."""
-    tensors = {Key(0, "input", word): np.asarray(getattr(inputs, name)) for name, word in WORDS.items()}
-    for name, array in inputs.weights.items():
-        layer, word = place(name)
-        tensors[Key(0, layer, f"initial {word}")] = np.asarray(array)
-    return Recording(tensors)
+def record_inputs(inputs: Inputs) -> Trace:
+    """Inputs as a trace: the data, the index stream, the initial state."""
+    presented = {f"input.{name}": getattr(inputs, name) for name in DATA} | dict(inputs.weights)
+    return Trace({Key(0, Mode.TRAIN, Kind.PRESENTED, path): np.asarray(array) for path, array in presented.items()})
 
 
-def compare_inputs(
-    setting: Setting, spec: ModelSpec, pair: tuple[str, str], actual: Recording, expected: Recording
-) -> Iterator[Measurement]:
+def compare_inputs(setting: Setting, pair: tuple[str, str], actual: Trace, expected: Trace) -> Iterator[Measurement]:
     """Every array that is presented. Whole numbers must be equal; the others may be off by roundings to float32.
 
     Raises:
         SideError: names or shapes differ.
     """
-    problems = [f"missing {key.tensor}" for key in expected.tensors if key not in actual.tensors]
-    problems += [f"unexpected {key.tensor}" for key in actual.tensors if key not in expected.tensors]
+    problems = [f"missing {tensor_words(key)}" for key in expected.tensors if key not in actual.tensors]
+    problems += [f"unexpected {tensor_words(key)}" for key in actual.tensors if key not in expected.tensors]
     for key in expected.tensors.keys() & actual.tensors.keys():
         shapes = actual.tensors[key].shape, expected.tensors[key].shape
         if shapes[0] != shapes[1]:
-            problems.append(f"{key.tensor} has shape {shapes[0]} instead of {shapes[1]}")
+            problems.append(f"{tensor_words(key)} has shape {shapes[0]} instead of {shapes[1]}")
     if problems:
         raise SideError(f"presents inputs that do not fit: {'; '.join(sorted(problems))}")
     floors = {key: _floor(array) for key, array in expected.tensors.items()}
-    episode = Episode(step=0, spec=spec, weights={})
-    yield from compare(
-        Question.INPUTS, setting, episode, pair, actual=_as_float(actual), expected=_as_float(expected), floors=floors
-    )
+    for distance in compare(_as_float(actual), _as_float(expected), floors):
+        yield Measurement(**vars(distance), question=Question.INPUTS, setting=setting, pair=pair, step=0)
 
 
-def _as_float(recording: Recording) -> Recording:
-    return Recording({key: np.asarray(array, np.float64) for key, array in recording.tensors.items()})
+def _as_float(trace: Trace) -> Trace:
+    return Trace({key: np.asarray(array, np.float64) for key, array in trace.tensors.items()})
 
 
 def _floor(array: Array) -> Array:
@@ -98,12 +87,12 @@ def _floor(array: Array) -> Array:
 
 
 def explain_inputs(
-    setting: Setting, dataset: Dataset, training: TrainSpec, spec: ModelSpec, role: str, shown: Recording
+    setting: Setting, dataset: Dataset, training: TrainSpec, spec: ModelSpec, role: str, shown: Trace
 ) -> tuple[Cause, ...]:
     """The fault with which the reference presents what the side presented."""
     honest = record_inputs(NumpyBackend().inputs(dataset, spec, training))
     pair = role, "witness"
-    first = next(m for m in compare_inputs(setting, spec, pair, shown, honest) if not m.times_noise <= SAFETY)
+    first = next(m for m in compare_inputs(setting, pair, shown, honest) if not m.times_noise <= SAFETY)
     key = list(honest.tensors)[first.order]
     observed, predicted = (np.ravel(r.tensors[key]).astype(np.float64) for r in (shown, honest))
     step = max(1, len(observed) // 1024)
@@ -112,7 +101,7 @@ def explain_inputs(
         if entry.shows_in != "inputs" or not entry.applies(spec):
             continue
         faulty = record_inputs(NumpyBackend().with_fault(entry.name).inputs(dataset, spec, training))
-        if all(m.times_noise <= SAFETY for m in compare_inputs(setting, spec, pair, shown, faulty)):
+        if all(m.times_noise <= SAFETY for m in compare_inputs(setting, pair, shown, faulty)):
             ratio = float(np.vdot(observed, predicted) / max(np.vdot(predicted, predicted), np.finfo(float).tiny))
             scale = f"; {first.tensor} are {ratio:.8g} times the reference's" if "pixel" in entry.name else ""
             return (Cause(name=entry.name, evidence=f"{entry.what}: {entry.signature}{scale}", side=role, **drawn),)

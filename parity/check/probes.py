@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backend import Inputs
-from parity.check.episode import Episode
-from parity.check.noise import MANTISSA_BITS
+from parity.check.episode import Episode, Evaluation
 from parity.data import Masks, draw_masks
 from parity.reference import State, sgd_step
 from parity.spec import ModelSpec
+from parity.verdict.noise import MANTISSA_BITS
 from parity.weights import Array, Weights, cast_weights, is_statistic
 
 WINDOW = 5  # updates of a carried window: the shared one and four that each side carries on by itself
@@ -79,8 +79,8 @@ def natural_episodes(
                 weights=state.weights,
                 batches=tuple(samples.batch(update + k) for k in range(length)),
                 masks=tuple(samples.masks(spec, update + k) for k in range(length)),
-                learning_rate=learning_rate,
-                evaluations=(samples.test_inputs[:EVALUATED].astype(np.float64),),
+                learning_rates=(learning_rate,) * length,
+                evaluations=(Evaluation(samples.test_inputs[:EVALUATED].astype(np.float64)),),
             )
         with np.errstate(all="ignore"):  # a trajectory that blows up is a result
             state, _ = sgd_step(state, *samples.batch(update), learning_rate, masks=samples.masks(spec, update))
@@ -102,7 +102,7 @@ def probe_episodes(
     rng = np.random.default_rng([seed, spec.num_hidden_layers])
     state = _stir(weights, rng)
     batch_size = samples.batches.shape[1]
-    evaluations = (samples.test_inputs[:EVALUATED].astype(np.float64),)
+    evaluated = samples.test_inputs[:EVALUATED].astype(np.float64)
 
     def probe(name: str, size: int = batch_size, weights: Weights = state, **options) -> Episode:
         return Episode(
@@ -111,8 +111,8 @@ def probe_episodes(
             weights=weights,
             batches=(samples.batch(1, size),),
             masks=(samples.masks(spec, 1, size),),
-            learning_rate=learning_rate,
-            evaluations=evaluations,
+            learning_rates=(learning_rate,),
+            evaluations=(Evaluation(evaluated),),
             per_channel=True,
             **options,
         )
@@ -126,12 +126,12 @@ def probe_episodes(
         yield probe("dead_channel", weights=_plant(state, kernel=1.0, bias=-large_mean))
     if spec.hidden_width not in (batch_size, 1):
         yield probe("batch_equals_width", spec.hidden_width)
-    first, others = evaluations[0][:1], samples.batch(2)[0][: EVALUATED - 1]
+    first, others = evaluated[:1], samples.batch(2)[0][: EVALUATED - 1]
     yield Episode(
         step="probe:batch_mate_swap",
         spec=spec,
         weights=state,
-        evaluations=(evaluations[0], np.concatenate([first, others])),
+        evaluations=(Evaluation(evaluated, 0), Evaluation(np.concatenate([first, others]), 0)),
         per_channel=True,
     )
     yield Episode(
@@ -140,7 +140,8 @@ def probe_episodes(
         weights=cast_weights(weights, "float64"),
         batches=tuple(samples.batch(update) for update in range(2)),
         masks=tuple(samples.masks(spec, update) for update in range(2)),
-        members=(learning_rate / 4, learning_rate, learning_rate / 2),
+        learning_rates=(learning_rate / 4, learning_rate, learning_rate / 2),
+        is_population=True,
     )
     if spec.use_batch_norm:
         yield Episode(
@@ -149,7 +150,7 @@ def probe_episodes(
             weights=state,
             batches=(samples.batch(1, 1),),
             masks=(samples.masks(spec, 1, 1),),
-            learning_rate=learning_rate,
+            learning_rates=(learning_rate,),
             expects_refusal=True,
         )
 

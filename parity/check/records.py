@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from parity.check.config import CheckConfig
-from parity.check.episode import Layer
-from parity.weights import Array
+from parity.check.words import Layer, layer_of, tensor_words
+from parity.verdict.compare import Distance
+from parity.verdict.trace import Array
 
 SCHEMA = 1
 UNEXPLAINED = "unexplained"
@@ -49,7 +50,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurement:
+class Measurement(Distance):
     """The distance of one tensor between two of the three.
 
     Args:
@@ -57,28 +58,22 @@ class Measurement:
         setting: the configuration.
         pair: who is held against whom: (candidate or reference, reference or witness).
         step: the update of the trajectory, or "probe:NAME".
-        layer: 0 to depth-1, "head", "input" or None.
-        tensor: in words.
-        order: its place in causal order within the step.
-        distance: RMS of the difference; of the worst channel where channels are measured apart.
-        floor: the noise floor.
-        size: RMS of the tensor itself.
-        times_noise: distance over floor; infinite where either is not finite.
-        shared: whether both sides were handed the same state: these decide the sensitivity.
     """
 
     question: Question
     setting: Setting
     pair: tuple[str, str]
     step: int | str
-    layer: Layer
-    tensor: str
-    order: int
-    distance: float
-    floor: float
-    size: float
-    times_noise: float
-    shared: bool = True
+
+    @property
+    def layer(self) -> Layer:
+        """The layer: 0 to depth-1, "head", "input" or None."""
+        return layer_of(self.key.path)
+
+    @property
+    def tensor(self) -> str:
+        """The tensor, in words."""
+        return tensor_words(self.key)
 
 
 @dataclass(frozen=True, kw_only=True)

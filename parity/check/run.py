@@ -14,10 +14,9 @@ from typing import Any
 
 from parity.backend import Backend, sibling_names
 from parity.check import free_run, statistical
-from parity.check.compare import SAFETY, first_beyond
 from parity.check.config import CheckConfig
 from parity.check.diagnose import explain_role
-from parity.check.episode import Episode, Recording, SideError
+from parity.check.episode import Episode
 from parity.check.lockstep import (
     CANDIDATE,
     REFERENCE,
@@ -28,7 +27,6 @@ from parity.check.lockstep import (
     precision,
     semantic,
 )
-from parity.check.noise import MANTISSA_BITS, unit_of
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
 from parity.check.probes import Samples, draw_samples, natural_episodes, precise, probe_episodes, samples_of
 from parity.check.records import (
@@ -42,12 +40,15 @@ from parity.check.records import (
     Setting,
     Verdict,
 )
-from parity.check.sides import THREAD_SETTINGS, Side, SideSpec, open_side
+from parity.check.sides import THREAD_SETTINGS, Side, SideError, SideSpec, open_side
 from parity.data import Dataset, load_dataset
 from parity.errors import InputError
 from parity.reference import NumpyBackend
 from parity.spec import ModelSpec, TrainSpec
 from parity.sweep.progress import Progress, SilentProgress
+from parity.verdict.compare import SAFETY, first_beyond
+from parity.verdict.noise import MANTISSA_BITS, unit_of
+from parity.verdict.trace import Trace
 from parity.weights import Weights, draw_weights
 
 NOT_REPEATABLE, VANISHED = "not_repeatable", "vanished_signal"
@@ -248,12 +249,12 @@ class _Check:
         training = self._training(setting)
         expected = record_inputs(NumpyBackend().inputs(self.dataset, spec, training))
         for role in self.sides:
-            shown: Recording | None = self._call(role, present, self.dataset, spec, training)
+            shown: Trace | None = self._call(role, present, self.dataset, spec, training)
             if shown is None:
                 self.missing[f"{role} {self.sides[role].name} does not present its own inputs"] = None
                 continue
             try:
-                found = list(compare_inputs(setting, spec, (role, WITNESS), shown, expected))
+                found = list(compare_inputs(setting, (role, WITNESS), shown, expected))
             except SideError as error:
                 raise RoleError(role, f"the {role} {self.sides[role].name} {error}") from error
             if self._note(Question.INPUTS, found):
@@ -295,7 +296,7 @@ class _Check:
             self.fail(found.question, words, CANDIDATE, VANISHED)
         if self._note(found.question, list(found.measurements)) and fresh:
             unit = unit_of(dtype, self.config.precision)
-            for role in found.recordings:
+            for role in found.traces:
                 self._explain(self.third.call(explain_role, found, role, unit))
 
     def _explain(self, causes: tuple[Cause, ...]) -> None:

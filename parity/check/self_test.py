@@ -9,22 +9,25 @@ from typing import Any
 
 from parity.backend import Backend, sibling_names
 from parity.check.catalogue import CATALOGUE, FaultEntry
-from parity.check.compare import SAFETY
 from parity.check.config import CheckConfig
 from parity.check.diagnose import explain_role
-from parity.check.episode import Episode, Recording, SideError, play_all
+from parity.check.episode import Episode
 from parity.check.fixed_rules import RULES, objections
 from parity.check.lockstep import CANDIDATE, Comparison, compare_precision, compare_semantic
-from parity.check.noise import Witness, unit_of, witness_all
+from parity.check.play import play_all
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
 from parity.check.probes import Samples, natural_episodes, precise, probe_episodes, samples_of
 from parity.check.records import SCHEMA, Setting
-from parity.check.sides import SideSpec, open_side
+from parity.check.sides import SideError, SideSpec, open_side
 from parity.check.variants import TWO_THREADS, VARIANTS, with_variant
+from parity.check.witness import witness_all
 from parity.data import Dataset, load_dataset
 from parity.reference import NumpyBackend
 from parity.spec import ModelSpec, TrainSpec
 from parity.sweep.progress import Progress, SilentProgress
+from parity.verdict.compare import SAFETY
+from parity.verdict.noise import Witness, unit_of
+from parity.verdict.trace import Trace
 from parity.weights import Weights
 
 DEPTHS = (1, 3, 8)
@@ -118,17 +121,17 @@ class SelfTestReport:
         }
 
 
-def play_fault(backend: Any, name: str | None, episodes: Sequence[Episode], dtype: Any) -> list[Recording]:
+def play_fault(backend: Any, name: str | None, episodes: Sequence[Episode], dtype: Any) -> list[Trace]:
     """Play episodes with a fault."""
     return play_all(backend.with_fault(name) if name else backend, episodes, dtype)
 
 
-def play_variant(backend: Backend, name: str, episodes: Sequence[Episode], dtype: Any) -> list[Recording]:
+def play_variant(backend: Backend, name: str, episodes: Sequence[Episode], dtype: Any) -> list[Trace]:
     """Play episodes with an honest variant."""
     return play_all(with_variant(backend, name), episodes, dtype)
 
 
-def present_fault(backend: Any, name: str, dataset: Dataset, spec: ModelSpec, training: TrainSpec) -> Recording | None:
+def present_fault(backend: Any, name: str, dataset: Dataset, spec: ModelSpec, training: TrainSpec) -> Trace | None:
     """What a backend with a fault presents as its inputs."""
     return present(backend.with_fault(name), dataset, spec, training)
 
@@ -144,8 +147,8 @@ class _Depth:
     semantic: list[Episode]
     precise: list[Episode]
     witnesses: list[Witness]
-    exact: list[Recording]
-    honest: list[Recording]  # of the candidate's own framework, in float32
+    exact: list[Trace]
+    honest: list[Trace]  # of the candidate's own framework, in float32
 
 
 def self_test(
@@ -284,7 +287,7 @@ class _Run:
             played = side.call(task, name, shared.semantic, "float64")
             return compare_semantic(shared.setting, shared.semantic, {CANDIDATE: played}, shared.witnesses)
         played = side.call(task, name, shared.precise, "float32")
-        patterns = [recording.patterns for recording in played]
+        patterns = [shown.patterns for shown in played]
         seen = self.third.call(witness_all, shared.precise, unit_of("float32"), patterns)
         setting = replace(shared.setting, dtype="float32")
         return compare_precision(setting, shared.precise, {CANDIDATE: played}, {CANDIDATE: seen})
@@ -303,7 +306,7 @@ class _Run:
         shown = self.side.call(present_fault, case.name, self.dataset, shared.spec, training)
         honest = record_inputs(NumpyBackend().inputs(self.dataset, shared.spec, training))
         pair = CANDIDATE, "witness"
-        found = list(compare_inputs(shared.setting, shared.spec, pair, shown, honest))
+        found = list(compare_inputs(shared.setting, pair, shown, honest))
         first = next((m for m in found if not m.times_noise <= SAFETY), None)
         rules = objections([shown], [honest], [honest])
         if first is None:

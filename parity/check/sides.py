@@ -16,8 +16,19 @@ from threading import Lock
 from typing import Any, Protocol
 
 from parity.backend import Backend, backend_names, load_backend, own_process
-from parity.check.episode import SideEndedError, SideError, SideHungError
 from parity.errors import InputError
+
+
+class SideError(Exception):
+    """A side raised, hung, or answered what is no answer; the message says which."""
+
+
+class SideEndedError(SideError):
+    """The process of a side ended by itself."""
+
+
+class SideHungError(SideError):
+    """A side gave no answer in time, and its process was ended."""
 
 
 @dataclass(frozen=True, kw_only=True)

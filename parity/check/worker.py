@@ -8,8 +8,7 @@ from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any
 
-from parity.check.episode import SideError
-from parity.check.sides import load_target, words_of
+from parity.check.sides import SideError, load_target, words_of
 from parity.errors import InputError
 
 

@@ -11,8 +11,7 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
-from parity.check.episode import SideError
-from parity.check.sides import Side, SideSpec, open_side, words_of
+from parity.check.sides import Side, SideError, SideSpec, open_side, words_of
 from parity.errors import InputError
 from parity.lab import (
     batch_norm,

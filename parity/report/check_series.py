@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from parity.check.records import CheckReport, Measurement, Question, Setting
+from parity.verdict import trace as tensor
 
 H = TypeVar("H", bound=Hashable)
 MOST_PANELS = 12
@@ -23,20 +24,24 @@ class Kind(StrEnum):
     STATE = "inputs, loaded state, other"
 
 
+KINDS = {
+    tensor.Kind.PRESENTED: Kind.STATE,
+    tensor.Kind.LOADED: Kind.STATE,
+    tensor.Kind.STATISTIC: Kind.STATISTICS,
+    tensor.Kind.GRADIENT: Kind.GRADIENTS,
+    tensor.Kind.UPDATED: Kind.UPDATES,
+    tensor.Kind.INCREMENT: Kind.UPDATES,
+    tensor.Kind.SIDE_EFFECT: Kind.EVALUATION,
+    tensor.Kind.OUTCOME: Kind.STATE,
+    tensor.Kind.REFUSAL: Kind.STATE,
+}
+
+
 def kind_of(m: Measurement) -> Kind:
-    """The kind of a measured tensor, from its name in words."""
-    name = m.tensor
-    if m.question is Question.INPUTS or name.startswith("loaded "):
-        return Kind.STATE
-    if name.startswith("evaluated ") or name.endswith(" after evaluation"):
+    """Return what a measured tensor is in the legend."""
+    if m.key.mode is tensor.Mode.EVALUATION:
         return Kind.EVALUATION
-    if name.startswith("gradient"):
-        return Kind.GRADIENTS
-    if "running " in name:
-        return Kind.STATISTICS
-    if name.startswith(("updated ", "increment ")):
-        return Kind.UPDATES
-    return Kind.FORWARD if m.layer is not None or name == "loss" else Kind.STATE
+    return KINDS.get(m.key.kind, Kind.FORWARD)
 
 
 def excess(m: Measurement) -> float:

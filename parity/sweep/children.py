@@ -5,8 +5,7 @@ from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any
 
-from parity.check.episode import SideEndedError, SideError
-from parity.check.sides import ProcessSide, SideSpec, StartError
+from parity.check.sides import ProcessSide, SideEndedError, SideError, SideSpec, StartError
 from parity.data import StandardizedData
 from parity.errors import InputError
 from parity.machine import CORES_VARIABLE

@@ -90,11 +90,11 @@ def test_an_honest_step_passes_with_all_that_it_has(framework: Any) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        ("wrong_decay", "running mean of layer 0"),
-        ("biased_running_variance", "running variance of layer 0"),
+        ("wrong_decay", "statistic hidden.0.running_mean"),
+        ("biased_running_variance", "statistic hidden.0.running_var"),
         ("scaled_learning_rate", "updated"),
-        ("weight_decay", "updated kernel"),
-        ("missing_bias", "running mean of layer 0"),
+        ("weight_decay", "updated hidden.0.kernel"),
+        ("missing_bias", "statistic hidden.0.running_mean"),
     ],
 )
 def test_a_faulty_step_is_told(fault: str, words: str) -> None:

@@ -7,25 +7,32 @@ from typing import Any
 
 import numpy as np
 import pytest
+from places import at
 
-from parity.check import compare as module
-from parity.check.compare import SAFETY, compare, drowned_tensors, first_beyond
-from parity.check.episode import Episode, Key, Recording, play, play_all
+import parity
+from parity.check import lockstep
+from parity.check.episode import Episode
 from parity.check.lockstep import CANDIDATE, compare_semantic
-from parity.check.noise import Witness, rms, unit_of, witness
+from parity.check.play import play, play_all
 from parity.check.probes import draw_samples, natural_episodes, probe_episodes
 from parity.check.records import Measurement, Question, Setting
+from parity.check.witness import witness
+from parity.check.words import layer_of
 from parity.reference import NumpyBackend
 from parity.spec import ModelSpec
+from parity.verdict import compare as module
+from parity.verdict.compare import SAFETY, compare, drowned_tensors, first_beyond
+from parity.verdict.noise import Witness, rms, unit_of
+from parity.verdict.trace import Key, Kind, Mode, Trace
 from parity.weights import draw_weights
 
 NUMPY = NumpyBackend()
 SPEC = ModelSpec(input_dim=12, output_dim=5, num_hidden_layers=2, hidden_width=8)
 SETTING = Setting(depth=2, batch_norm=True, seed=0)
 EXACT = unit_of("float64")
-FOLDER = Path(module.__file__).parent
+MODULES = [path for room in ("check", "verdict") for path in sorted((Path(parity.__file__).parent / room).glob("*.py"))]
 EPISODE = Episode(step=3, spec=SPEC, weights={})
-KEY = Key(0, 1, "norm output")
+KEY = at("hidden.1.norm")
 
 
 def episodes(depth: int, use_batch_norm: bool = True, seed: int = 0) -> list[Episode]:
@@ -39,10 +46,10 @@ def episodes(depth: int, use_batch_norm: bool = True, seed: int = 0) -> list[Epi
 
 def measure(actual: Any, expected: Any, floor: Any = 1.0, per_channel: bool = False, **options: Any) -> Measurement:
     """One tensor, held against another."""
-    a, b = (Recording({KEY: np.array(array, float)}) for array in (actual, expected))
+    a, b = (Trace({KEY: np.array(array, float)}) for array in (actual, expected))
     floors = {KEY: np.array(floor, float)}
-    episode = replace(EPISODE, per_channel=per_channel)
-    return next(compare(Question.SEMANTIC, SETTING, episode, ("a", "b"), a, b, floors, **options))
+    found = compare(a, b, floors, per_channel, **options)
+    return next(lockstep.measure(Question.SEMANTIC, SETTING, EPISODE, ("a", "b"), found))
 
 
 # the limit
@@ -104,13 +111,10 @@ def test_nan_is_agreement_only_where_that_is_asked_for_and_in_the_same_places() 
 
 
 def test_what_one_side_does_not_show_is_not_measured() -> None:
-    shown, empty = Recording({KEY: np.ones(2)}), Recording()
+    shown, empty = Trace({KEY: np.ones(2)}), Trace()
     for pair in ((shown, empty), (empty, shown)):
-        assert not list(compare(Question.SEMANTIC, SETTING, EPISODE, ("a", "b"), *pair, {KEY: np.array(1.0)}))
-    drowned = frozenset([KEY])
-    assert not list(
-        compare(Question.SEMANTIC, SETTING, EPISODE, ("a", "b"), shown, shown, {KEY: np.array(1.0)}, drowned)
-    )
+        assert not list(compare(*pair, {KEY: np.array(1.0)}))
+    assert not list(compare(shown, shown, {KEY: np.array(1.0)}, left_out=frozenset([KEY])))
 
 
 # drowned tensors
@@ -120,34 +124,34 @@ def test_a_drowned_activation_takes_all_that_follows_with_it() -> None:
     episode = episodes(3)[0]
     seen = witness(NUMPY, episode, EXACT, draws=1)
     keys = list(seen.floors)
-    size = rms(seen.recording.tensors[KEY])
+    size = rms(seen.trace.tensors[KEY])
     for floor, expected in ((size / SAFETY, keys[keys.index(KEY) :]), (0.99 * size / SAFETY, [])):
-        found = drowned_tensors(episode, Witness(seen.recording, {**seen.floors, KEY: floor}))
+        found = drowned_tensors(Witness(seen.trace, {**seen.floors, KEY: floor}))
         # A residue is as small as rounding by its nature.
-        assert found == {key for key in expected if key not in seen.recording.scales}
-    assert drowned_tensors(episode, Witness(seen.recording, {**seen.floors, KEY: np.array(np.nan)}))
-    gradient = Key(0, 1, "gradient of kernel")
-    assert not drowned_tensors(episode, Witness(seen.recording, {**seen.floors, gradient: np.array(1e9)}))
+        assert found == {key for key in expected if key not in seen.trace.scales}
+    assert drowned_tensors(Witness(seen.trace, {**seen.floors, KEY: np.array(np.nan)}))
+    gradient = at("hidden.1.kernel", Kind.GRADIENT)
+    assert not drowned_tensors(Witness(seen.trace, {**seen.floors, gradient: np.array(1e9)}))
 
 
 def test_a_batch_of_2_at_depth_50_drowns_and_is_named() -> None:
     # Which batches of 2 do is chance: two samples that come close in one unit part again at any size.
     episode = episodes(50, seed=2)[1]
     seen = witness(NUMPY, episode, EXACT, draws=3)
-    drowned = drowned_tensors(episode, seen)
+    drowned = drowned_tensors(seen)
     compared = [key for key in seen.floors if key not in drowned]
     assert drowned
-    assert Key(0, 0, "norm output") in compared
+    assert at("hidden.0.norm") in compared
     played = play_all(NUMPY, [episode], "float64")
     found = compare_semantic(SETTING, [episode], {CANDIDATE: played}, [seen])
-    assert [(m.layer, m.tensor) for m in found.measurements] == [(key.layer, key.tensor) for key in compared]
-    words = f"{SETTING}, probe:batch_of_2: {len(drowned)} tensors, of which rounding alone can make anything"
+    assert [m.key for m in found.measurements] == compared
+    words = f"{SETTING}, probe:batch_of_2: {len(drowned)} tensors are pure rounding noise and are not compared"
     assert found.not_compared == {words}
 
 
 def test_natural_steps_do_not_drown_even_at_depth_50() -> None:
     natural = episodes(50)[0]
-    assert not drowned_tensors(natural, witness(NUMPY, natural, EXACT, draws=3))
+    assert not drowned_tensors(witness(NUMPY, natural, EXACT, draws=3))
 
 
 @pytest.mark.parametrize("use_batch_norm", [True, False])
@@ -155,7 +159,7 @@ def test_natural_steps_do_not_drown_even_at_depth_50() -> None:
 def test_nothing_drowns_in_networks_that_are_not_deep(depth: int, use_batch_norm: bool) -> None:
     natural, batch_of_2 = episodes(depth, use_batch_norm)
     for episode in (natural, batch_of_2) if depth < 8 else (natural,):
-        assert not drowned_tensors(episode, witness(NUMPY, episode, EXACT, draws=3))
+        assert not drowned_tensors(witness(NUMPY, episode, EXACT, draws=3))
 
 
 def test_a_gradient_below_its_own_noise_is_not_drowned() -> None:
@@ -163,9 +167,9 @@ def test_a_gradient_below_its_own_noise_is_not_drowned() -> None:
     episode = episodes(1)[0]
     episode = replace(episode, spec=replace(episode.spec, block_order="norm_first"))
     seen = witness(NUMPY, episode, EXACT)
-    key = Key(0, 0, "gradient of bias")
-    assert SAFETY * seen.floors[key] > np.abs(seen.recording.tensors[key]).max()
-    assert not drowned_tensors(episode, seen)
+    key = at("hidden.0.bias", Kind.GRADIENT)
+    assert SAFETY * seen.floors[key] > np.abs(seen.trace.tensors[key]).max()
+    assert not drowned_tensors(seen)
 
 
 # causal order
@@ -173,14 +177,8 @@ def test_a_gradient_below_its_own_noise_is_not_drowned() -> None:
 
 def place(key: Key) -> int:
     """Where a tensor of an update stands."""
-    word = key.tensor
-    if word.startswith("loaded"):
-        return 0
-    starts = {"gradient of": 3, "updated": 4, "increment of": 4, "evaluated": 5}
-    for start, found in starts.items():
-        if word.startswith(start):
-            return found
-    return {"loss": 2}.get(word, 6 if word.endswith("after evaluation") else 1)
+    later = {Kind.LOADED: 0, Kind.LOSS: 2, Kind.GRADIENT: 3, Kind.UPDATED: 4, Kind.INCREMENT: 4, Kind.SIDE_EFFECT: 6}
+    return later.get(key.kind, 5 if key.mode is Mode.EVALUATION else 1)
 
 
 @pytest.mark.parametrize("block_order", ["activation_first", "norm_first"])
@@ -189,16 +187,16 @@ def test_measurements_stand_in_causal_order(block_order: Any) -> None:
     samples = draw_samples(spec, 16, 0)
     episode = next(natural_episodes(spec, draw_weights(spec, 0), samples, 0.1, (0,), windows=1))
     keys = list(play(NUMPY, episode, "float64").tensors)
-    first = [key for key in keys if key.update == 0]
+    first = [key for key in keys if key.step == 0]
     assert keys[: len(first)] == first
     places = [place(key) for key in first]
     assert places == sorted(places)
     assert set(places) == set(range(7))
-    inner = ("activation", "norm output") if block_order == "activation_first" else ("norm output", "activation")
-    block = ("pre-activation", *inner, "running mean", "running variance")
-    forward = [(key.layer, key.tensor) for key in first if place(key) == 1]
-    assert forward == [*((0, word) for word in block), *((1, word) for word in block), ("head", "logits")]
-    backward = [key.layer for key in first if place(key) == 3]
+    inner = ("relu", "norm") if block_order == "activation_first" else ("norm", "relu")
+    block = ("linear", *inner, "running_mean", "running_var")
+    forward = [key.path for key in first if place(key) == 1]
+    assert forward == [*(f"hidden.{i}.{leaf}" for i in (0, 1) for leaf in block), "head.logits"]
+    backward = [layer_of(key.path) for key in first if place(key) == 3]
     assert backward == sorted(backward, key=["head", 1, 0].index)
     seen = witness(NUMPY, episode, EXACT, draws=1)
     found = compare_semantic(SETTING, [episode], {CANDIDATE: play_all(NUMPY, [episode], "float64")}, [seen])
@@ -235,7 +233,7 @@ def literals(path: Path) -> set[float]:
     return {value for value in found if 0 < abs(value) < 1}
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_no_tolerance_is_a_bare_literal(path: Path) -> None:
     assert literals(path) <= ALLOWED.get(path.name, {}).keys()
 

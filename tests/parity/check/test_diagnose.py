@@ -10,18 +10,20 @@ import pytest
 
 from parity.backend import Step
 from parity.check.catalogue import CATALOGUE
-from parity.check.compare import SAFETY
 from parity.check.diagnose import explain_role
-from parity.check.episode import Episode, play_all
+from parity.check.episode import Episode
 from parity.check.hypotheses import FITS, Case, as_fraction, slope, tidy
 from parity.check.lockstep import CANDIDATE, Comparison, compare_semantic
-from parity.check.noise import Witness, unit_of, witness_all
+from parity.check.play import play_all
 from parity.check.probes import draw_samples, natural_episodes, probe_episodes
 from parity.check.records import UNEXPLAINED, Cause, Setting
+from parity.check.witness import witness_all
 from parity.data import Masks
 from parity.reference import NumpyBackend, NumpyLearner
 from parity.reference.parts import Forward, Pass, plain_sgd, update_statistics
 from parity.spec import ModelSpec
+from parity.verdict.compare import SAFETY
+from parity.verdict.noise import Witness, unit_of
 from parity.weights import Array, Weights, draw_weights
 
 NUMPY = NumpyBackend()
@@ -300,7 +302,7 @@ def test_a_candidate_without_activations_is_diagnosed_all_the_same(fault: str) -
 
 def case_of(fault: str, **values: float) -> Case:
     found = compare(NUMPY.with_fault(fault, **values))
-    return Case(found.episodes[0], found.recordings[CANDIDATE][0], found.witnesses[CANDIDATE][0].recording)
+    return Case(found.episodes[0], found.traces[CANDIDATE][0], found.witnesses[CANDIDATE][0].trace)
 
 
 @pytest.mark.parametrize(("fault", "name", "value"), [row for row in VALUES if row[0] != "padded_batch"])
@@ -311,7 +313,7 @@ def test_fits_recover_the_value(fault: str, name: str, value: float) -> None:
 
 def test_fits_of_an_honest_side_propose_what_it_has() -> None:
     found = compare(NUMPY)
-    case = Case(found.episodes[0], found.recordings[CANDIDATE][0], found.witnesses[CANDIDATE][0].recording)
+    case = Case(found.episodes[0], found.traces[CANDIDATE][0], found.witnesses[CANDIDATE][0].trace)
     assert next(iter(FITS["wrong_decay"](case)))["decay"] == pytest.approx(0.9, rel=1e-12)
     assert next(iter(FITS["scaled_learning_rate"](case)))["factor"] == pytest.approx(1, rel=1e-12)
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from places import at, loss
 
-from parity.check.episode import Key, Recording
 from parity.check.fixed_rules import RULES, objections
-from parity.weights import Array
+from parity.verdict.trace import Array, Key, Kind, Trace
 
 TENSORS = np.array([1e-3, 1.0, -50.0, 3e4])
 TORCH, CHEX, NUMPY, LOOSE, DYNAMO = RULES
@@ -98,14 +98,14 @@ def test_every_rule_objects_to_what_is_not_finite(rule: str) -> None:
 
 
 def test_one_tensor_that_all_show_is_enough_to_object() -> None:
-    near, far = Key(0, 0, "norm output"), Key(0, None, "loss")
-    residue = Key(1, 0, "increment of bias")
+    near, far = at("hidden.0.norm"), loss()
+    residue = at("hidden.0.bias", Kind.INCREMENT, 1)
     base: dict[Key, Array] = {near: np.ones(3), far: np.ones(()), residue: np.zeros(3)}
-    exact = Recording(base, scales={residue: np.ones(3)})
-    assert objections([Recording(base)], [Recording(base)], [exact]) == dict.fromkeys(RULES, False)
-    wrong = Recording(base | {far: np.array(2.0)})
-    assert objections([Recording(base), wrong], [Recording(base)] * 2, [exact] * 2) == dict.fromkeys(RULES, True)
+    exact = Trace(base, scales={residue: np.ones(3)})
+    assert objections([Trace(base)], [Trace(base)], [exact]) == dict.fromkeys(RULES, False)
+    wrong = Trace(base | {far: np.array(2.0)})
+    assert objections([Trace(base), wrong], [Trace(base)] * 2, [exact] * 2) == dict.fromkeys(RULES, True)
     # A residue is rounding alone, which no rule is asked about; nor what one side does not show.
-    rest = Recording(base | {residue: np.ones(3)})
-    assert not any(objections([rest], [Recording(base)], [exact]).values())
-    assert not any(objections([Recording({near: np.ones(3)})], [Recording(base)], [exact]).values())
+    rest = Trace(base | {residue: np.ones(3)})
+    assert not any(objections([rest], [Trace(base)], [exact]).values())
+    assert not any(objections([Trace({near: np.ones(3)})], [Trace(base)], [exact]).values())

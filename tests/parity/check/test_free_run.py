@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 
 from parity.backend import Backend
-from parity.check.compare import SAFETY
 from parity.check.config import CheckConfig
-from parity.check.episode import SideError
 from parity.check.free_run import describe, fails, free_run, measure, run_freely, watch
 from parity.check.probes import draw_samples
 from parity.check.records import FreeRun, Setting
-from parity.check.sides import ObjectSide, SideSpec
+from parity.check.sides import ObjectSide, SideError, SideSpec
 from parity.reference import NumpyBackend
 from parity.reference.parts import linear, transpose
 from parity.spec import ModelSpec
+from parity.verdict.compare import SAFETY
 from parity.weights import Weights, draw_weights
 
 SETTINGS = [(depth, batch_norm) for depth in (1, 3, 8) for batch_norm in (True, False)]

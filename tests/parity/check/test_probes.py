@@ -4,11 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from places import at, loss
 
-from parity.check.episode import Episode, Key, play
+from parity.check.episode import Episode
+from parity.check.play import play
 from parity.check.probes import EVALUATED, WINDOW, Samples, draw_samples, natural_episodes, precise, probe_episodes
 from parity.reference import NumpyBackend, train_step
 from parity.spec import BlockOrder, ModelSpec
+from parity.verdict.trace import Key, Kind, Mode
 from parity.weights import Array, Weights, cast_weights, draw_weights, is_statistic
 
 NUMPY = NumpyBackend()
@@ -37,7 +40,7 @@ def probes() -> dict[str, Episode]:
 
 
 def given_to_first_norm(episode: Episode) -> Array:
-    return play(NUMPY, episode, "float64").tensors[Key(0, 0, "activation")]
+    return play(NUMPY, episode, "float64").tensors[at("hidden.0.relu")]
 
 
 def changed(left: Weights, right: Weights) -> dict[str, list[int]]:
@@ -134,13 +137,13 @@ def test_probes_are_planted_in_either_order(block_order: BlockOrder) -> None:
     spec = ModelSpec(input_dim=12, num_hidden_layers=1, hidden_width=8, block_order=block_order)
     for name, episode in make_probes(spec).items():
         if name in ("low_variance", "large_mean", "constant_channel", "dead_channel"):
-            z = play(NUMPY, episode, "float64").tensors[Key(0, 0, "pre-activation")][:, 0]
+            z = play(NUMPY, episode, "float64").tensors[at("hidden.0.linear")][:, 0]
             assert np.isfinite(z).all()
             assert (z.std() == 0) == (name == "constant_channel")
 
 
 def test_batch_mate_swap_shares_the_first_sample_and_no_other(probes: dict[str, Episode]) -> None:
-    first, second = probes["batch_mate_swap"].evaluations
+    first, second = (found.inputs for found in probes["batch_mate_swap"].evaluations)
     assert len(first) == len(second) == EVALUATED
     np.testing.assert_array_equal(first[0], second[0])
     both = {row.tobytes() for row in first} & {row.tobytes() for row in second}
@@ -150,7 +153,7 @@ def test_batch_mate_swap_shares_the_first_sample_and_no_other(probes: dict[str, 
 def test_batch_mate_swap_shows_who_looks_at_batch_mates(probes: dict[str, Episode]) -> None:
     def outputs(backend: NumpyBackend) -> tuple[Array, Array]:
         tensors = play(backend, probes["batch_mate_swap"], "float64").tensors
-        return tensors[Key(0, "head", "evaluated logits")][0], tensors[Key(0, "head", "evaluated logits 2")][0]
+        return tuple(tensors[at("head.logits", mode=Mode.EVALUATION, number=n)][0] for n in (0, 1))
 
     np.testing.assert_allclose(*outputs(NUMPY), rtol=1e-12)
     alone, swapped = outputs(NUMPY.with_fault("eval_uses_batch_statistics"))
@@ -159,16 +162,16 @@ def test_batch_mate_swap_shows_who_looks_at_batch_mates(probes: dict[str, Episod
 
 def test_population_has_three_members_of_different_rates(probes: dict[str, Episode], samples: Samples) -> None:
     episode = probes["population"]
-    assert sorted(episode.members) == [RATE / 4, RATE / 2, RATE]
+    assert sorted(episode.learning_rates) == [RATE / 4, RATE / 2, RATE]
     tensors = play(NUMPY, episode, "float64").tensors
-    losses = [tensors[Key(0, None, f"losses of member {member}")] for member in range(3)]
+    losses = [tensors[at("losses", Kind.OUTCOME, number=member)] for member in range(3)]
     assert losses[0][0] == losses[1][0] == losses[2][0]
     assert len({float(loss[1]) for loss in losses}) == 3
     assert not changed(episode.weights, cast_weights(draw_weights(SPEC, 0), "float64"))
 
 
 def test_one_sample_must_be_refused(probes: dict[str, Episode]) -> None:
-    episode, key = probes["batch_of_one"], Key(0, None, "refusal")
+    episode, key = probes["batch_of_one"], at("refusal", Kind.REFUSAL)
     assert episode.expects_refusal
     assert play(NUMPY, episode, "float64").tensors == {key: 1}
     assert play(NUMPY.with_fault("batch_of_one"), episode, "float64").tensors == {key: 0}
@@ -197,8 +200,8 @@ def test_natural_steps_lie_on_the_references_trajectory(samples: Samples) -> Non
     for episode in episodes:
         assert isinstance(episode.step, int)
         assert not changed(episode.weights, states[episode.step])
-        assert episode.learning_rate == RATE
-        assert len(episode.evaluations[0]) == EVALUATED
+        assert set(episode.learning_rates) == {RATE}
+        assert len(episode.evaluations[0].inputs) == EVALUATED
         for k, (inputs, labels) in enumerate(episode.batches):
             expected = samples.batch(episode.step + k)
             np.testing.assert_array_equal(inputs, expected[0])
@@ -209,22 +212,20 @@ def test_windows_are_carried_and_counted_along_the_trajectory(samples: Samples) 
     first, second, last = natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2, 5), windows=2)
     assert [len(episode.batches) for episode in (first, second, last)] == [WINDOW, WINDOW, 1]
     assert WINDOW >= 5  # the shared update and four more
-    assert second.label(Key(3, None, "loss")) == 5
+    assert second.label(loss(3)) == 5
     tensors = play(NUMPY, first, "float64").tensors
     # Each update goes on from the state that the one before has left.
-    np.testing.assert_array_equal(tensors[Key(1, 0, "updated kernel")], train_from(tensors, 1, samples))
-    kept = [array for key, array in tensors.items() if key.tensor.startswith("increment of")]
+    np.testing.assert_array_equal(tensors[at("hidden.0.kernel", Kind.UPDATED, 1)], train_from(tensors, 1, samples))
+    kept = [array for key, array in tensors.items() if key.kind is Kind.INCREMENT]
     assert len(kept) == 4 * len(first.weights)
     assert max(np.abs(array).max() for array in kept) < 1e-15
 
 
 def train_from(tensors: dict[Key, Array], update: int, samples: Samples) -> Array:
-    names = {"kernel": "updated kernel", "bias": "updated bias", "gamma": "updated gamma", "beta": "updated beta",
-             "running_mean": "running mean", "running_var": "running variance"}  # fmt: skip
-    weights: Weights = {}
-    for name in draw_weights(SPEC, 0):
-        layer, _, leaf = name.rpartition(".")
-        weights[name] = tensors[Key(update - 1, layer if layer == "head" else int(layer[-1]), names[leaf])]
+    weights: Weights = {
+        name: tensors[at(name, Kind.STATISTIC if is_statistic(name) else Kind.UPDATED, update - 1)]
+        for name in draw_weights(SPEC, 0)
+    }
     return train_step(SPEC, weights, *samples.batch(update), RATE)[0]["hidden.0.kernel"]
 
 

@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 
 from parity import CheckConfig, InputError, ModelSpec, check
-from parity.check.episode import SideError
-from parity.check.sides import SideSpec, open_side
+from parity.check.sides import SideError, SideSpec, open_side
 from parity.check.worker import serve
 from parity.cli import main
 from parity.reference import NumpyBackend

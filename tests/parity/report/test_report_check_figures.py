@@ -12,6 +12,7 @@ from fake_check_report import SAFETY, agreeing, change, crashed, disagreeing, eq
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from places import at
 
 from parity.check.records import Cause, CheckReport, Question, Setting
 from parity.report.check_absolute import relative_by_layer
@@ -21,7 +22,9 @@ from parity.report.check_figures import check_figures
 from parity.report.check_free_run import free_run_distances
 from parity.report.check_noise import noise_by_layer, noise_by_step
 from parity.report.check_series import Kind, chosen, groups_of, kind_of
+from parity.verdict import trace
 
+TEST_INPUTS = at("input.test_inputs", trace.Kind.PRESENTED)
 NOISE = {"layer": noise_by_layer, "step": noise_by_step}
 either = pytest.mark.parametrize("draw", NOISE.values(), ids=NOISE)
 
@@ -255,7 +258,9 @@ def test_only_figures_that_apply_are_drawn() -> None:
     assert names(disagreeing((1,))) == [*lockstep, "cause_1"]
     assert names(running_free()) == [*lockstep, "free_run", "statistical"]
     assert names(crashed()) == []
-    given = replace(agreeing((1,)).measurements[0], question=Question.INPUTS, layer="input", tensor="test inputs")
+    given = replace(
+        agreeing((1,)).measurements[0], question=Question.INPUTS, key=at("input.test_inputs", Kind.PRESENTED)
+    )
     assert names(replace(crashed(), measurements=(replace(given, times_noise=0.0),))) == []
     assert names(replace(crashed(), measurements=(replace(given, times_noise=0.1),))) == ["inputs_by_layer"]
     lone = Cause(name="x", evidence="", predicted=np.ones(3), observed=None)

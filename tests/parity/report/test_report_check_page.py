@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_check_report import agreeing, change, crashed, disagreeing, running_free
+from places import at
 
 from parity.check.records import Cause, CheckReport, Question
 from parity.errors import InputError
@@ -140,7 +141,7 @@ def test_active_text_comes_out_escaped(tmp_path: Path) -> None:
         other_causes=(cause,), command=ATTACK, environment={ATTACK: {f'" onload="{ATTACK}': ATTACK}},
     )  # fmt: skip
     page = write(
-        change(hostile, lambda m: m.order == 0, tensor=ATTACK, pair=(ATTACK, ATTACK), times_noise=1e9), tmp_path
+        change(hostile, lambda m: m.order == 0, key=at(ATTACK), pair=(ATTACK, ATTACK), times_noise=1e9), tmp_path
     )
     assert page.all("script") == []
     assert [found for _, found in page.tags if "onload" in found] == []

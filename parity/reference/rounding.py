@@ -1,0 +1,137 @@
+"""The reference with rounding simulated: what its noise floor is drawn from.
+
+Every weight, statistic and input is moved by one ulp of the working dtype at every update, and so is what every part of
+the network gives, forward and backward. Moving what goes in is not enough. Beside a large bias a sum is rounded at its
+own size and not at its operands' (and moving the bias would shift a whole batch, which batch norm takes out); and where
+gradients cancel, as they do before batch norm, what is left is the rounding of the terms.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity.backend import Step
+from parity.reference.backend import NumpyBackend, NumpyLearner, NumpyPopulation
+from parity.reference.parts import Parts
+from parity.spec import DType, ModelSpec
+from parity.verdict.noise import Unit, move_one_ulp
+from parity.weights import Array, Weights, is_statistic
+
+
+@dataclass(frozen=True)
+class RoundingBackend:
+    """The reference, with everything moved by one ulp of a unit at every update.
+
+    Args:
+        reference: honest, or with a fault.
+        unit: the rounding that is allowed.
+        rng: draws the signs.
+    """
+
+    reference: NumpyBackend
+    unit: Unit
+    rng: np.random.Generator
+
+    def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> "RoundingLearner":
+        """Return a learner that is moved before every update."""
+        del dtype
+        return RoundingLearner(NumpyLearner(spec, weights, self._parts()), self.unit, self.rng)
+
+    def population(
+        self,
+        spec: ModelSpec,
+        weights: Weights,
+        learning_rates: Sequence[float],
+        inputs: Array,
+        labels: NDArray[np.integer],
+        dtype: DType,
+    ) -> NumpyPopulation:
+        """Return a population that is moved at its start."""
+        del dtype
+        moved = move_state(weights, self.unit, self.rng), move_one_ulp(inputs, self.unit.bits, self.rng)
+        return NumpyPopulation(spec, moved[0], learning_rates, moved[1], labels, self._parts())
+
+    def _parts(self) -> Parts:
+        return _Rounding(self.unit, self.rng).of(self.reference.parts)
+
+
+@dataclass(frozen=True)
+class _Rounding:
+    unit: Unit
+    rng: np.random.Generator
+
+    def _move(self, array: Array, ulps: float = 1.0) -> Array:
+        return move_one_ulp(array, self.unit.bits, self.rng, ulps)
+
+    def _moving(self, part: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[Array, ...]]:
+        return lambda *arguments: tuple(self._move(array) for array in part(*arguments))
+
+    def of(self, parts: Parts) -> Parts:
+        """Return the parts, with what each of them gives moved."""
+
+        def linear(x: Array, kernel: Array, bias: Array) -> tuple[Array, Callable]:
+            z, pullback = parts.linear(x, kernel, bias)
+            return self._move(z, self.unit.ulps_of_sum(x.shape[-1])), lambda dz: pullback(self._move(dz))
+
+        def batch_moments(x: Array) -> tuple[Array, Array, Callable]:
+            mean, var, pullback = parts.batch_moments(x)
+            bits = self.unit.statistic_bits
+            return move_one_ulp(mean, bits, self.rng), move_one_ulp(var, bits, self.rng), pullback
+
+        def normalize(*arguments: Any) -> tuple[Array, Callable]:
+            y, pullback = parts.normalize(*arguments)
+            return self._move(y), self._moving(pullback)
+
+        def dropout(*arguments: Any) -> tuple[Array, Callable]:
+            y, pullback = parts.dropout(*arguments)
+            return self._move(y), lambda dy: self._move(pullback(dy))
+
+        def objective(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
+            loss, dlogits = parts.objective(logits, labels)
+            return loss, self._move(dlogits)
+
+        moved = {"linear": linear, "batch_moments": batch_moments, "normalize": normalize, "dropout": dropout}
+        return replace(parts, objective=objective, **moved)
+
+
+def move_state(weights: Mapping[str, Array], unit: Unit, rng: np.random.Generator) -> Weights:
+    """Move every weight and statistic by one ulp."""
+    return {
+        name: move_one_ulp(array, unit.statistic_bits if is_statistic(name) else unit.bits, rng)
+        for name, array in weights.items()
+    }
+
+
+class RoundingLearner:
+    """A `parity.backend.Learner` whose state and inputs are moved before every call."""
+
+    def __init__(self, learner: NumpyLearner, unit: Unit, rng: np.random.Generator) -> None:
+        self._learner, self._unit, self._rng = learner, unit, rng
+
+    def _move(self) -> None:
+        self._learner.move(lambda weights: move_state(weights, self._unit, self._rng))
+
+    def _moved(self, inputs: Array) -> Array:
+        return move_one_ulp(inputs, self._unit.bits, self._rng)
+
+    def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float, **imposed: Any) -> Step:
+        """Take one SGD update in train mode."""
+        self._move()
+        return self._learner.train_step(self._moved(inputs), labels, learning_rate, **imposed)
+
+    def evaluate(self, inputs: Array, **imposed: Any) -> Array:
+        """Return logits in evaluation mode."""
+        self._move()
+        return self._learner.evaluate(self._moved(inputs), **imposed)
+
+    def activations(self, inputs: Array, **imposed: Any) -> Weights:
+        """Return what each part of each hidden layer gives in evaluation mode."""
+        self._move()
+        return self._learner.activations(self._moved(inputs), **imposed)
+
+    def weights(self) -> Weights:
+        """Return a copy of the state."""
+        return self._learner.weights()
