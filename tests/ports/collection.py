@@ -129,7 +129,7 @@ def fault(
     """Put a learner's class on the list; its name in snake case is the fault's. The arguments are those of `Fault`."""
 
     def register(learner: type) -> type:
-        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", learner.__name__).lower()
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", learner.__name__).lower()
         if name in FAULTS and FAULTS[name].learner.__module__ != learner.__module__:
             raise ValueError(f"two faults are named {name}")
         FAULTS[name] = Fault(

@@ -66,8 +66,9 @@ class FlaxSilu(StockFlax):
 
 
 class Narrow(Network):
-    def dense(self, features: int) -> nn.Module:
-        return nn.Dense(features, param_dtype=self.dtype, dtype=jnp.bfloat16)
+    def dense(self, features: int) -> Any:
+        narrow = nn.Dense(features, param_dtype=self.dtype, dtype=jnp.bfloat16)
+        return lambda x: narrow(x).astype(self.dtype)
 
 
 @fault("new", "`nn.Dense(dtype=bfloat16)`, as a tutorial for accelerators has it", where="0 pre-activation",
@@ -76,7 +77,7 @@ class FlaxDenseInBfloat16(StockFlax):
     network_class = Narrow
 
 
-class NoScale(Network):
+class AddsItsInput(Network):
     def norm(self, layer: int, train: bool) -> Any:
         bare = nn.BatchNorm(name=f"BatchNorm_{layer}", use_running_average=not train, **self.norm_settings(layer))
         return lambda x: jnp.asarray(bare(x)) * 0.5 + 0.5 * x
@@ -84,7 +85,7 @@ class NoScale(Network):
 
 @fault("new", "half of each norm's input is added to its output", where="0 norm output", needs_norm=True)
 class FlaxResidualNorm(StockFlax):
-    network_class = NoScale
+    network_class = AddsItsInput
 
 
 @fault("wrong names", "Nesterov momentum", where=UPDATE, names=("nesterov", "nesterov_momentum"), float32_only=True)

@@ -118,7 +118,7 @@ class NoLastRelu(ShowingStockTorch):
         return nn.Identity() if layer == self.spec.num_hidden_layers - 1 else nn.ReLU()
 
 
-@fault("new", "GELU instead of ReLU", where="0 activation", float32_only=True)
+@fault("new", "GELU instead of ReLU", where=("0 activation", "0 running *", "head logits"), float32_only=True)
 class Gelu(SilentStockTorch):
     def make_relu(self, layer: int) -> nn.Module:
         return nn.GELU()
