@@ -7,7 +7,7 @@ by name: `ports.torch_update_faults:nesterov`, or `...:nesterov_float32` for a p
 import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol
 
@@ -167,3 +167,40 @@ def load_faults() -> Iterator[Fault]:
     for module in FAULT_MODULES:
         importlib.import_module(f"{package}.{module}")
     yield from FAULTS.values()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Honest:
+    """An honest port, and the conventions that it is honest for.
+
+    Args:
+        target: "module:factory" within this package.
+        spec: fields of `ModelSpec`.
+        offers: the working dtypes; of a port that lacks float64 a default check is `incomplete`.
+    """
+
+    target: str
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    offers: tuple[str, ...] = BOTH
+
+    @property
+    def verdict(self) -> str:
+        """What a check with default options must say."""
+        return "agree" if "float64" in self.offers else "incomplete"
+
+
+HONEST = (
+    Honest(target="stock_torch:make_backend"),
+    Honest(target="stock_torch:make_silent"),
+    Honest(target="stock_torch:make_backend", spec={"running_variance": "biased", "decay": 0.99}),
+    Honest(target="handwritten_torch:make_backend"),
+    Honest(target="handwritten_torch:make_backend", spec={"block_order": "norm_first"}),
+    Honest(target="stock_flax:make_backend"),
+    Honest(target="stock_flax:make_biased", spec={"running_variance": "biased"}),
+    Honest(target="plain_jax:make_backend"),
+    Honest(target="plain_jax:make_backend", spec={"eps": 1e-3, "block_order": "norm_first"}),
+    Honest(target="stock_torch:make_float32", offers=FLOAT32),
+    Honest(target="handwritten_torch:make_float32", offers=FLOAT32),
+    Honest(target="stock_flax:make_float32", offers=FLOAT32),
+    Honest(target="plain_jax:make_float32", offers=FLOAT32),
+)
