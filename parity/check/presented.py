@@ -9,7 +9,7 @@ from parity.backend import Backend, Inputs
 from parity.check.catalogue import CATALOGUE
 from parity.check.records import UNEXPLAINED, Cause, Measurement, Question, Setting
 from parity.check.sides import SideError
-from parity.check.words import tensor_words
+from parity.check.words import leaf_words, tensor_words
 from parity.data import Dataset
 from parity.reference import NumpyBackend
 from parity.spec import ModelSpec, TrainSpec
@@ -46,7 +46,7 @@ def _check_inputs(inputs: Any, spec: ModelSpec) -> None:
     arrays = {name: getattr(inputs, name) for name in DATA} | dict(inputs.weights)
     for name, array in arrays.items():
         if (dtype := np.asarray(array).dtype).kind not in "fiu":
-            problems.append(f"{name} has dtype {dtype}, which is no real number")
+            problems.append(f"{leaf_words(name) if name in DATA else name} has dtype {dtype}, which is no real number")
     if problems:
         raise SideError(f"its inputs do not fit the network: {'; '.join(sorted(problems))}")
 

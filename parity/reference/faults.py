@@ -12,7 +12,7 @@ from parity.data import Masks
 from parity.faults import Fault, cumulative_decay, debiased_decay
 from parity.reference import parts
 from parity.reference.network import State
-from parity.reference.parts import Forward, Pass, row, scale_and_shift
+from parity.reference.parts import Forward, Pass, exact, row, scale_and_shift
 from parity.spec import RunningVariance
 from parity.weights import AFFINE, Array, Weights, is_statistic
 
@@ -40,18 +40,18 @@ def reduced_matmul(x: Array, kernel: Array, bias: Array, bits: int) -> tuple[Arr
     return parts.linear(round_mantissa(x, bits), round_mantissa(kernel, bits), bias)
 
 
-def fast_variance(x: Array) -> tuple[Array, Array, Callable]:
-    """`E[x^2] - E[x]^2`, which cancels where the mean is large."""
-    mean, _, pullback = parts.batch_moments(x)
+def fast_variance(x: Array, rounded: Callable[[Array], Array] = exact) -> tuple[Array, Array, Callable]:
+    """Return `E[x^2] - E[x]^2` as variance, which cancels where the mean is large."""
+    mean, _, pullback = parts.batch_moments(x, rounded)
     return mean, np.maximum((x**2).mean(axis=-2) - mean**2, 0), pullback
 
 
-def population_leak(x: Array) -> tuple[Array, Array, Callable]:
-    """Moments over the members too."""
+def population_leak(x: Array, rounded: Callable[[Array], Array] = exact) -> tuple[Array, Array, Callable]:
+    """Return moments over the members too."""
     if x.ndim < 3:
-        return parts.batch_moments(x)
+        return parts.batch_moments(x, rounded)
     pooled = x.reshape(*x.shape[:-3], -1, x.shape[-1])
-    mean, var, pullback = parts.batch_moments(pooled)
+    mean, var, pullback = parts.batch_moments(pooled, rounded)
     members = x.shape[-3]
 
     def shared(dmean: Array, dvar: Array) -> Array:

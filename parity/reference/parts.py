@@ -39,9 +39,20 @@ def linear(x: Array, kernel: Array, bias: Array) -> tuple[Array, Callable]:
     return x @ kernel + row(bias), pullback
 
 
-def batch_moments(x: Array) -> tuple[Array, Array, Callable]:
-    """Mean and biased variance over the batch, two-pass; the pullback of (dmean, dvar) gives dx."""
-    mean = x.mean(axis=-2)
+def exact(value: Array) -> Array:
+    """Return a value as it is; a simulation of rounding moves it."""
+    return value
+
+
+def batch_moments(x: Array, rounded: Callable[[Array], Array] = exact) -> tuple[Array, Array, Callable]:
+    """Return mean and biased variance over the batch, two-pass; the pullback of (dmean, dvar) gives dx.
+
+    Args:
+        x: shape (..., batch, features).
+        rounded: what rounding makes of the mean. Variance and pullback are taken around that: beside a large mean its
+            rounding error matters in both.
+    """
+    mean = rounded(x.mean(axis=-2))
     centered = x - row(mean)
 
     def pullback(dmean: Array, dvar: Array) -> Array:

@@ -77,9 +77,11 @@ class _Rounding:
             return self._move(z, self.unit.ulps_of_sum(x.shape[-1])), lambda dz: pullback(self._move(dz))
 
         def batch_moments(x: Array) -> tuple[Array, Array, Callable]:
-            mean, var, pullback = parts.batch_moments(x)
-            bits = self.unit.statistic_bits
-            return move_one_ulp(mean, bits, self.rng), move_one_ulp(var, bits, self.rng), pullback
+            def move(statistic: Array) -> Array:
+                return move_one_ulp(statistic, self.unit.statistic_bits, self.rng)
+
+            mean, var, pullback = parts.batch_moments(x, move)
+            return mean, move(var), pullback
 
         def normalize(*arguments: Any) -> tuple[Array, Callable]:
             y, pullback = parts.normalize(*arguments)
