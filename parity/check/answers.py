@@ -1,4 +1,4 @@
-"""What a side may answer: everything that is asked for, in the right shapes, and nothing of ours written to."""
+"""A side's learner, held to its protocol: it answers in the right shapes, and writes to nothing of ours."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -6,9 +6,52 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.backend import Learner, Step
 from parity.check.sides import SideError
 from parity.spec import ModelSpec
-from parity.weights import activation_names, is_statistic, weight_shapes
+from parity.weights import Array, Weights, activation_names, is_statistic, weight_shapes
+
+
+class CheckedLearner:
+    """A `parity.backend.Learner` whose answers are checked, and whose inputs are copies.
+
+    Its methods raise `SideError` where an answer does not fit the network.
+    """
+
+    def __init__(self, learner: Learner, spec: ModelSpec) -> None:
+        self._learner, self._spec = learner, spec
+
+    def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float, **imposed: Any) -> Step:
+        """Take one SGD update in train mode."""
+        given = inputs.copy(), labels.copy()
+        step = self._learner.train_step(*given, learning_rate, **imposed)
+        check_unwritten(given, (inputs, labels))
+        check_step(step, self._spec, len(inputs))
+        return step
+
+    def evaluate(self, inputs: Array, **imposed: Any) -> Array:
+        """Return logits in evaluation mode."""
+        given = inputs.copy()
+        logits = self._learner.evaluate(given, **imposed)
+        check_unwritten([given], [inputs])
+        check_shapes("evaluate", {"logits": logits}, {"logits": (len(inputs), self._spec.output_dim)})
+        return logits
+
+    def activations(self, inputs: Array, **imposed: Any) -> Weights | None:
+        """Return what each part of each hidden layer gives in evaluation mode; None if the side does not show it."""
+        if not hasattr(self._learner, "activations"):
+            return None
+        given = inputs.copy()
+        activations = self._learner.activations(given, **imposed)  # pyright: ignore[reportAttributeAccessIssue]
+        check_unwritten([given], [inputs])
+        check_activations(activations, self._spec, len(inputs))
+        return activations
+
+    def weights(self) -> Weights:
+        """Return the state."""
+        weights = self._learner.weights()
+        check_shapes("weights", weights, weight_shapes(self._spec))
+        return weights
 
 
 def check_step(step: Any, spec: ModelSpec, batch: int) -> None:

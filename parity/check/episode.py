@@ -37,6 +37,7 @@ class Episode:
         learning_rates: of plain SGD, for each update; of a population, for each member.
         evaluations: in the order in which they are made.
         per_channel: whether each channel has a limit of its own: a planted channel must not hide in the others.
+        has_bystander: whether a second learner of the side is trained at the same time, on other batches.
         expects_refusal: whether training on the batch must be refused.
         is_population: whether many members are trained on the batches at once, in place of a lone network.
     """
@@ -49,6 +50,7 @@ class Episode:
     learning_rates: tuple[float, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     per_channel: bool = False
+    has_bystander: bool = False
     expects_refusal: bool = False
     is_population: bool = False
 

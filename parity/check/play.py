@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.backend import Backend, Learner, Step
-from parity.check.answers import check_activations, check_shapes, check_step, check_unwritten
+from parity.backend import Backend, Step
+from parity.check.answers import CheckedLearner, check_unwritten
 from parity.check.episode import Episode
 from parity.check.play_population import play_population
 from parity.check.sides import SideError
@@ -39,34 +39,49 @@ def play(backend: Backend, episode: Episode, dtype: DType, patterns: Patterns | 
         if episode.is_population:
             trace = play_population(backend, episode, given, dtype)
         else:
-            trace = _Player(backend, episode, given, dtype, patterns or {}).play()
+            learners = [CheckedLearner(backend.learner(episode.spec, given, dtype), episode.spec)]
+            if episode.has_bystander:
+                learners.append(CheckedLearner(backend.learner(episode.spec, given, dtype), episode.spec))
+            trace = record(learners[0], episode, patterns or {}, *learners[1:])
     if given.keys() != episode.weights.keys():
         raise SideError("it changed the dictionary of weights that it was given; a side must copy what it is given")
     check_unwritten(given.values(), episode.weights.values())
     return trace
 
 
-class _Player:
-    """An episode under way on one learner."""
+def record(learner: Any, episode: Episode, patterns: Patterns, bystander: Any = None) -> Trace:
+    """Have a learner compute an episode, and record what it shows.
 
-    def __init__(self, backend: Backend, episode: Episode, weights: Weights, dtype: DType, patterns: Patterns) -> None:
+    Args:
+        learner: at the episode's weights; of many states at once if its arrays have axes before their own.
+        episode: what to compute.
+        patterns: active units to impose.
+        bystander: another learner, to be trained beside it; what it shows is not recorded.
+    """
+    return _Recorder(learner, episode, patterns, bystander).record()
+
+
+class _Recorder:
+    def __init__(self, learner: Any, episode: Episode, patterns: Patterns, bystander: Any) -> None:
+        self._learner, self._bystander = learner, bystander
         self._episode, self._spec, self._patterns = episode, episode.spec, patterns
-        self._learner: Learner = backend.learner(episode.spec, weights, dtype)
         self._trace, self._absent = Trace(), set[str]()
-        self._state = read_state(self._learner, self._spec)
+        self._state = self._read_state()
 
-    def play(self) -> Trace:
+    def record(self) -> Trace:
         episode = self._episode
+        if episode.expects_refusal:
+            return Trace({Key(0, Mode.TRAIN, Kind.REFUSAL, "refusal"): np.array(float(self._refuses()))})
         self._record(Kind.LOADED, self._state)
         self._evaluate(0)
         for update in range(len(episode.batches)):
-            if not self._update(update):
-                break
+            self._update(update)
             self._evaluate(update + 1)
-        if episode.expects_refusal:
-            refusal = Key(0, Mode.TRAIN, Kind.REFUSAL, "refusal")
-            return Trace({refusal: self._trace.tensors.get(refusal, np.array(0.0))})
         return Trace(self._trace.tensors, self._trace.scales, frozenset(self._absent), self._trace.patterns)
+
+    def _read_state(self) -> Weights:
+        weights = self._learner.weights()
+        return {name: np.array(weights[name], np.float64) for name in weight_shapes(self._spec)}
 
     def _record(self, kind: Kind, tensors: Mapping[str, Array], **place: Any) -> None:
         for path, array in tensors.items():
@@ -75,33 +90,33 @@ class _Player:
     def _imposed(self, mode: Mode, number: int) -> dict[str, Any]:
         return {"pattern": self._patterns[mode, number]} if (mode, number) in self._patterns else {}
 
-    def _update(self, update: int) -> bool:
-        """Take one update; False if it was refused where that is what is asked."""
-        episode, (inputs, labels) = self._episode, self._episode.batches[update]
+    def _train(self, learner: Any, update: int) -> Step:
+        episode = self._episode
+        masks = mask_arguments(deepcopy(episode.masks[update]) if episode.masks else None)
         imposed = self._imposed(Mode.TRAIN, update)
-        imposed |= mask_arguments(deepcopy(episode.masks[update]) if episode.masks else None)
-        given, rate = (inputs.copy(), labels.copy()), episode.learning_rates[update]
+        return learner.train_step(*episode.batches[update], episode.learning_rates[update], **imposed, **masks)
+
+    def _refuses(self) -> bool:
         try:
-            step = self._learner.train_step(*given, rate, **imposed)
+            self._train(self._learner, 0)
         except ValueError:
-            if not episode.expects_refusal:
-                raise
-            self._trace.tensors[Key(update, Mode.TRAIN, Kind.REFUSAL, "refusal")] = np.array(1.0)
-            return False
-        check_unwritten(given, (inputs, labels))
-        if episode.expects_refusal:
             return True
-        check_step(step, self._spec, len(inputs))
-        before, self._state = self._state, read_state(self._learner, self._spec)
+        return False
+
+    def _update(self, update: int) -> None:
+        if self._bystander is not None:  # on another batch, so that whatever the two share shows
+            self._train(self._bystander, (update + 1) % len(self._episode.batches))
+        step = self._train(self._learner, update)
+        before, self._state = self._state, self._read_state()
         self._trace.tensors.update(_shown(update, step, self._state, self._spec))
         if (activations := getattr(step, "activations", None)) is None:
             self._absent.add(NO_ACTIVATIONS)
         else:
             self._trace.patterns[Mode.TRAIN, update] = _active(activations)
         if update > 0:
+            rate = self._episode.learning_rates[update]
             for key, residue, scale in residues(self._spec, rate, update, before, step, self._state):
                 self._trace.tensors[key], self._trace.scales[key] = residue, scale
-        return True
 
     def _evaluate(self, updates: int) -> None:
         """Make the evaluations that come after so many updates; the state must stay as it is."""
@@ -110,36 +125,19 @@ class _Player:
         for number, inputs in found:
             imposed = self._imposed(Mode.EVALUATION, number)
             # Before the activations: a call of these could put the network in the mode that this one forgets.
-            given = inputs.copy()
-            logits = self._learner.evaluate(given, **imposed)
-            check_unwritten([given], [inputs])
-            check_shapes("evaluate", {"logits": logits}, {"logits": (len(inputs), self._spec.output_dim)})
-            if hasattr(self._learner, "activations"):
-                given = inputs.copy()
-                activations = self._learner.activations(given, **imposed)  # pyright: ignore
-                check_unwritten([given], [inputs])
-                check_activations(activations, self._spec, len(inputs))
+            logits = np.array(self._learner.evaluate(inputs, **imposed), np.float64)
+            activations = self._learner.activations(inputs, **imposed)
+            if activations is None:
+                self._absent.add(f"{NO_ACTIVATIONS} in evaluation")
+            else:
                 self._trace.patterns[Mode.EVALUATION, number] = _active(activations)
                 ordered = {name: np.array(activations[name], np.float64) for name in activation_names(self._spec)}
                 self._record(Kind.ACTIVATION, ordered, **place, number=number)
-            else:
-                self._absent.add(f"{NO_ACTIVATIONS} in evaluation")
-            self._record(Kind.ACTIVATION, {"head.logits": np.array(logits, np.float64)}, **place, number=number)
+            self._record(Kind.ACTIVATION, {"head.logits": logits}, **place, number=number)
         if found:
-            for path, array in read_state(self._learner, self._spec).items():
+            for path, array in self._read_state().items():
                 key = Key(**place, kind=Kind.SIDE_EFFECT, path=path, number=found[0][0])
                 self._trace.tensors[key], self._trace.scales[key] = array - self._state[path], self._state[path]
-
-
-def read_state(learner: Learner, spec: ModelSpec) -> Weights:
-    """Return the learner's state in float64.
-
-    Raises:
-        SideError: it does not fit the network.
-    """
-    weights = learner.weights()
-    check_shapes("weights", weights, weight_shapes(spec))
-    return {name: np.array(weights[name], np.float64) for name in weight_shapes(spec)}
 
 
 def _active(activations: Mapping[str, Array]) -> dict[str, NDArray[np.bool_]]:
@@ -196,8 +194,8 @@ def batch_statistic(spec: ModelSpec, activations: Mapping[str, Array], name: str
     names = activation_names(spec)
     given = np.asarray(activations[names[names.index(f"{layer}.norm") - 1]], np.float64)
     if name.endswith("running_mean"):
-        return given.mean(axis=0)
-    return given.var(axis=0, ddof=1 if spec.running_variance == "unbiased" else 0)
+        return given.mean(axis=-2)
+    return given.var(axis=-2, ddof=1 if spec.running_variance == "unbiased" else 0)
 
 
 def play_all(backend: Backend, episodes: Sequence[Episode], dtype: DType) -> list[Trace]:

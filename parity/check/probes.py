@@ -15,7 +15,13 @@ from parity.verdict.noise import MANTISSA_BITS
 from parity.weights import Array, Weights, cast_weights, is_statistic
 
 WINDOW = 5  # updates of a carried window: the shared one and four that each side carries on by itself
-EVALUATED = 32  # samples
+LONG_WINDOW = 12  # of the first window in one configuration: what happens only now and then
+LARGE_LOGITS = 3000.0  # times the head's kernel: exp() of such logits overflows
+EVALUATED = 32  # samples of most evaluations
+MANY_EVALUATED = 67  # samples of one: no power of two, and more than any batch
+# Factors of the learning rate and of the batch size during a window: a value kept from an earlier update shows.
+RATE_FACTORS = (1.0, 0.5, 1.0, 2.0, 0.25)
+SIZE_FACTORS = (1.0, 1.0, 0.625, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,11 @@ class Samples:
         rows = stream[np.arange(start, start + (size or self.batches.shape[1])) % len(stream)]
         return self.train_inputs[rows].astype(np.float64), self.train_labels[rows]
 
+    def evaluated(self, count: int = EVALUATED) -> Array:
+        """Return test inputs, as many as are asked for."""
+        rows = np.arange(count) % len(self.test_inputs)
+        return self.test_inputs[rows].astype(np.float64)
+
     def masks(self, spec: ModelSpec, update: int, size: int | None = None) -> Masks | None:
         """Dropout's masks for `batch(update, size)`; None for a network without."""
         batch_size = size or self.batches.shape[1]
@@ -51,15 +62,20 @@ def draw_samples(spec: ModelSpec, batch_size: int, seed: int, count: int = 512) 
     return Samples(
         rng.standard_normal((count, spec.input_dim)).astype(np.float32),
         rng.integers(spec.output_dim, size=count),
-        rng.standard_normal((EVALUATED, spec.input_dim)).astype(np.float32),
+        rng.standard_normal((MANY_EVALUATED, spec.input_dim)).astype(np.float32),
         rng.integers(count, size=(count // batch_size + 1, batch_size)),
     )
 
 
 def natural_episodes(
-    spec: ModelSpec, weights: Weights, samples: Samples, learning_rate: float, steps: tuple[int, ...], windows: int
+    spec: ModelSpec,
+    weights: Weights,
+    samples: Samples,
+    learning_rate: float,
+    steps: tuple[int, ...],
+    windows: tuple[int, ...] = (),
 ) -> Iterator[Episode]:
-    """Episodes along the reference's own trajectory.
+    """Yield episodes along the reference's own trajectory.
 
     Args:
         spec: the network.
@@ -67,23 +83,43 @@ def natural_episodes(
         samples: where minibatches come from.
         learning_rate: of the trajectory.
         steps: the updates at which it is sampled, the first of them 0.
-        windows: how many of these, from the first on, are followed by a carried window.
+        windows: lengths of the carried windows of the first of these, in updates; the others have one update.
     """
     state = State(spec, cast_weights(weights, "float64"))
     for update in range(max(steps) + 1):
         if update in steps:
-            length = WINDOW if steps.index(update) < windows else 1
-            yield Episode(
-                step=update,
-                spec=spec,
-                weights=state.weights,
-                batches=tuple(samples.batch(update + k) for k in range(length)),
-                masks=tuple(samples.masks(spec, update + k) for k in range(length)),
-                learning_rates=(learning_rate,) * length,
-                evaluations=(Evaluation(samples.test_inputs[:EVALUATED].astype(np.float64)),),
-            )
+            number = steps.index(update)
+            length = windows[number] if number < len(windows) else 1
+            yield _natural(spec, state.weights, samples, learning_rate, update, length)
         with np.errstate(all="ignore"):  # a trajectory that blows up is a result
             state, _ = sgd_step(state, *samples.batch(update), learning_rate, masks=samples.masks(spec, update))
+
+
+def _natural(
+    spec: ModelSpec, weights: Weights, samples: Samples, learning_rate: float, update: int, length: int
+) -> Episode:
+    """An update and its carried window.
+
+    In a window the learning rate and the batch size change, and the same samples are evaluated before, between and
+    after updates; in a long one, other numbers of samples too.
+    """
+    batch_size = samples.batches.shape[1]
+    sizes = [max(2, int(batch_size * SIZE_FACTORS[k % len(SIZE_FACTORS)])) for k in range(length)]
+    evaluations = [Evaluation(samples.evaluated(), 1)]
+    if length > 1:
+        evaluations += [Evaluation(samples.evaluated(), after) for after in (0, 2, length)]
+    if length > WINDOW:
+        evaluations += [Evaluation(samples.evaluated(1), 2), Evaluation(samples.evaluated(MANY_EVALUATED), 3)]
+    return Episode(
+        step=update,
+        spec=spec,
+        weights=weights,
+        batches=tuple(samples.batch(update + k, size) for k, size in enumerate(sizes)),
+        masks=tuple(samples.masks(spec, update + k, size) for k, size in enumerate(sizes)),
+        learning_rates=tuple(learning_rate * RATE_FACTORS[k % len(RATE_FACTORS)] for k in range(length)),
+        evaluations=tuple(evaluations),
+        has_bystander=length > 1,
+    )
 
 
 def probe_episodes(
@@ -102,7 +138,7 @@ def probe_episodes(
     rng = np.random.default_rng([seed, spec.num_hidden_layers])
     state = _stir(weights, rng)
     batch_size = samples.batches.shape[1]
-    evaluated = samples.test_inputs[:EVALUATED].astype(np.float64)
+    evaluated = samples.evaluated()
 
     def probe(name: str, size: int = batch_size, weights: Weights = state, **options) -> Episode:
         return Episode(
@@ -124,6 +160,9 @@ def probe_episodes(
         yield probe("large_mean", weights=_plant(state, kernel=1.0, bias=large_mean))
         yield probe("constant_channel", weights=_plant(state, kernel=0.0, bias=1.0))
         yield probe("dead_channel", weights=_plant(state, kernel=1.0, bias=-large_mean))
+    yield probe("exact_zero", weights=_plant(state, kernel=0.0, bias=0.0, beta=0.0))
+    yield probe("large_activation", weights=_plant(state, kernel=1.0, bias=100.0))
+    yield probe("large_logits", weights=state | {"head.kernel": state["head.kernel"] * LARGE_LOGITS})
     if spec.hidden_width not in (batch_size, 1):
         yield probe("batch_equals_width", spec.hidden_width)
     first, others = evaluated[:1], samples.batch(2)[0][: EVALUATED - 1]
@@ -155,11 +194,58 @@ def probe_episodes(
         )
 
 
-def precise(episode: Episode, bits: int) -> Episode:
-    """The same episode from a state that the working dtype holds exactly, so that every dtype starts at one point."""
+def semantic_episodes(
+    spec: ModelSpec,
+    weights: Weights,
+    samples: Samples,
+    learning_rate: float,
+    steps: tuple[int, ...],
+    seed: int,
+    is_first: bool,
+) -> list[Episode]:
+    """Return what the semantic question asks of a network: natural steps with two carried windows, then every probe.
+
+    Args:
+        spec: the network.
+        weights: the initial state.
+        samples: where minibatches come from.
+        learning_rate: of the trajectory.
+        steps: the updates at which it is sampled.
+        seed: of what the probes' state is moved by.
+        is_first: whether it is the first network that is asked: its first window is a long one.
+    """
+    windows = LONG_WINDOW if is_first else WINDOW, WINDOW
+    natural = natural_episodes(spec, weights, samples, learning_rate, steps, windows)
+    return [*natural, *probe_episodes(spec, weights, samples, learning_rate, seed)]
+
+
+def precision_episodes(
+    spec: ModelSpec,
+    weights: Weights,
+    samples: Samples,
+    learning_rate: float,
+    steps: tuple[int, ...],
+    seed: int,
+    is_first: bool,
+    bits: int,
+) -> list[Episode]:
+    """Return what the precision question asks of a network, from states that the working dtype holds exactly.
+
+    Args:
+        spec, weights, samples, learning_rate, steps, seed, is_first: as `semantic_episodes` takes them.
+        bits: of the working dtype's mantissa. The mean of a channel is as large as its variance can still be held.
+    """
+    windows = (LONG_WINDOW if is_first else WINDOW,)
+    episodes = list(natural_episodes(spec, weights, samples, learning_rate, steps, windows))
+    probes = probe_episodes(spec, weights, samples, learning_rate, seed, large_mean=2.0 ** (bits // 2))
+    # Many members and a refusal are matters of semantics.
+    episodes += [probe for probe in probes if not (probe.is_population or probe.expects_refusal)]
+    return [replace(episode, weights=_rounded(episode.weights, bits)) for episode in episodes]
+
+
+def _rounded(weights: Weights, bits: int) -> Weights:
     held = "float32" if bits < MANTISSA_BITS["float64"] else "float64"
-    rounded = cast_weights(cast_weights(episode.weights, held), "float64")
-    return replace(episode, weights=rounded, batches=episode.batches[:1])
+    return cast_weights(cast_weights(weights, held), "float64")
 
 
 def _stir(weights: Weights, rng: np.random.Generator) -> Weights:
@@ -173,9 +259,11 @@ def _stir(weights: Weights, rng: np.random.Generator) -> Weights:
     }
 
 
-def _plant(weights: Weights, *, kernel: float, bias: float) -> Weights:
-    """The first unit of the first hidden layer with its kernel scaled and a bias of its own."""
+def _plant(weights: Weights, *, kernel: float, bias: float, beta: float | None = None) -> Weights:
+    """The first unit of the first hidden layer with its kernel scaled, a bias and perhaps a beta of its own."""
     planted = cast_weights(weights, "float64")
     planted["hidden.0.kernel"][:, 0] *= kernel
     planted["hidden.0.bias"][0] = bias
+    if beta is not None and "hidden.0.beta" in planted:
+        planted["hidden.0.beta"][0] = beta
     return planted

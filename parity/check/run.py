@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,6 @@ from parity.backend import Backend, sibling_names
 from parity.check import free_run, statistical
 from parity.check.config import CheckConfig
 from parity.check.diagnose import explain_role
-from parity.check.episode import Episode
 from parity.check.lockstep import (
     CANDIDATE,
     REFERENCE,
@@ -28,7 +27,7 @@ from parity.check.lockstep import (
     semantic,
 )
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
-from parity.check.probes import Samples, draw_samples, natural_episodes, precise, probe_episodes, samples_of
+from parity.check.probes import Samples, draw_samples, precision_episodes, samples_of, semantic_episodes
 from parity.check.records import (
     UNEXPLAINED,
     Cause,
@@ -47,7 +46,7 @@ from parity.reference import NumpyBackend
 from parity.spec import ModelSpec, TrainSpec
 from parity.sweep.progress import Progress, SilentProgress
 from parity.verdict.compare import SAFETY, first_beyond
-from parity.verdict.noise import MANTISSA_BITS, unit_of
+from parity.verdict.noise import unit_of
 from parity.verdict.trace import Trace
 from parity.weights import Weights, draw_weights
 
@@ -225,16 +224,17 @@ class _Check:
         return inputs.weights, samples_of(inputs)
 
     def _ask_semantic(self, setting: Setting, spec: ModelSpec) -> None:
-        weights, samples = self._start(setting, spec)
-        config = self.config
-        episodes = [
-            *natural_episodes(spec, weights, samples, config.learning_rate, config.sampled_steps, windows=2),
-            *probe_episodes(spec, weights, samples, config.learning_rate, setting.seed),
-        ]
         sides = {role: side for role, side in self.sides.items() if self._offers(role, setting.dtype)}
-        if not sides:
-            return
-        self._judge(semantic(sides, self.third, setting, episodes), "float64")
+        if sides:
+            episodes = semantic_episodes(*self._asked(setting, spec))
+            self._judge(semantic(sides, self.third, setting, episodes), "float64")
+
+    def _asked(self, setting: Setting, spec: ModelSpec) -> tuple[Any, ...]:
+        """What the episodes of a setting are made of."""
+        config = self.config
+        weights, samples = self._start(setting, spec)
+        is_first = (setting.depth, setting.seed) == (min(config.depths), config.seed)
+        return spec, weights, samples, config.learning_rate, config.sampled_steps, setting.seed, is_first
 
     def _offers(self, role: str, dtype: str) -> bool:
         if dtype in self.about[role].dtypes:
@@ -261,28 +261,13 @@ class _Check:
                 self._explain(explain_inputs(setting, self.dataset, training, spec, role, shown))
 
     def _ask_precision(self, setting: Setting, spec: ModelSpec) -> None:
-        config = self.config
-        weights, samples = self._start(setting, spec)
-        for dtype in config.dtypes:
+        for dtype in self.config.dtypes:
             sides = {role: side for role, side in self.sides.items() if self._offers(role, dtype)}
-            if not sides:
-                continue
-            bits = unit_of(dtype, config.precision).bits
-            natural = natural_episodes(spec, weights, samples, config.learning_rate, config.sampled_steps, windows=0)
-            episodes = [precise(episode, bits) for episode in (*natural, *self._precision_probes(setting, spec, bits))]
-            found = precision(sides, self.third, replace(setting, dtype=dtype), episodes, dtype, config.precision)
-            self._judge(found, dtype)
-
-    def _precision_probes(self, setting: Setting, spec: ModelSpec, bits: int) -> Iterator[Episode]:
-        """A channel whose mean is large, but not so large that the working dtype cannot hold its variance."""
-        if bits < MANTISSA_BITS["float32"]:
-            return
-        weights, samples = self._start(setting, spec)
-        for episode in probe_episodes(
-            spec, weights, samples, self.config.learning_rate, setting.seed, large_mean=2.0 ** (bits // 2)
-        ):
-            if episode.step == "probe:large_mean":
-                yield episode
+            if sides:
+                bits = unit_of(dtype, self.config.precision).bits
+                episodes = precision_episodes(*self._asked(setting, spec), bits)
+                asked = replace(setting, dtype=dtype), episodes, dtype, self.config.precision
+                self._judge(precision(sides, self.third, *asked), dtype)
 
     def _judge(self, found: Comparison, dtype: Any) -> None:
         """Take in what lockstep found; explain the first configuration of each question that fails."""

@@ -16,7 +16,7 @@ from parity.check.fixed_rules import RULES, objections
 from parity.check.lockstep import CANDIDATE, Comparison, compare_precision, compare_semantic
 from parity.check.play import play_all
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
-from parity.check.probes import Samples, natural_episodes, precise, probe_episodes, samples_of
+from parity.check.probes import precision_episodes, samples_of, semantic_episodes
 from parity.check.records import SCHEMA, Setting
 from parity.check.sides import SideError, SideSpec, open_side
 from parity.check.variants import TWO_THREADS, VARIANTS, with_variant
@@ -28,7 +28,6 @@ from parity.sweep.progress import Progress, SilentProgress
 from parity.verdict.compare import SAFETY
 from parity.verdict.noise import Witness, unit_of
 from parity.verdict.trace import Trace
-from parity.weights import Weights
 
 DEPTHS = (1, 3, 8)
 
@@ -142,8 +141,6 @@ class _Depth:
 
     spec: ModelSpec
     setting: Setting
-    weights: Weights
-    samples: Samples
     semantic: list[Episode]
     precise: list[Episode]
     witnesses: list[Witness]
@@ -242,15 +239,15 @@ class _Run:
         config = self.config
         spec = replace(config.spec, num_hidden_layers=depth, use_batch_norm=True)
         inputs = NumpyBackend().inputs(self.dataset, spec, self._training())
-        samples, rate = samples_of(inputs), config.learning_rate
-        natural = list(natural_episodes(spec, inputs.weights, samples, rate, config.sampled_steps, windows=2))
-        semantic = natural + list(probe_episodes(spec, inputs.weights, samples, rate, config.seed))
-        in_float32 = [precise(episode, unit_of("float32").bits) for episode in natural]
+        asked = (
+            spec, inputs.weights, samples_of(inputs), config.learning_rate, config.sampled_steps, config.seed,
+            depth == min(config.depths),
+        )  # fmt: skip
+        semantic = semantic_episodes(*asked)
+        in_float32 = precision_episodes(*asked, unit_of("float32").bits)
         return _Depth(
             spec=spec,
             setting=Setting(depth=depth, batch_norm=True, seed=config.seed),
-            weights=inputs.weights,
-            samples=samples,
             semantic=semantic,
             precise=in_float32,
             witnesses=self.third.call(witness_all, semantic, unit_of("float64")),

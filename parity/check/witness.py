@@ -1,14 +1,26 @@
 """What the NumPy reference shows of an episode, and how far rounding moves it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from parity.check.episode import Episode
-from parity.check.play import Patterns, play
+from parity.check.play import Patterns, play, record
+from parity.check.play_population import play_population
 from parity.reference import NumpyBackend
 from parity.reference.rounding import RoundingBackend
 from parity.verdict.noise import DRAWS, Unit, Witness, measure_floors
+from parity.verdict.trace import Trace
+
+
+def play_reference(reference: NumpyBackend, episode: Episode, patterns: Patterns | None = None) -> Trace:
+    """Play an episode on the reference, whose learners share nothing.
+
+    Raises:
+        SideError, InputError: as `play`; with a fault it may refuse.
+    """
+    return play(reference, replace(episode, has_bystander=False), "float64", patterns)
 
 
 def witness(
@@ -23,13 +35,17 @@ def witness(
         patterns: active units to impose on the reference and on its draws.
         draws: how many.
     """
-
-    def draw(seed: int):
-        rounding = RoundingBackend(reference, unit, np.random.default_rng([seed, len(episode.batches)]))
-        return play(rounding, episode, "float64", patterns)  # pyright: ignore[reportArgumentType]
-
-    trace = play(reference, episode, "float64", patterns)
-    return measure_floors(trace, map(draw, range(draws)), unit.bits, episode.per_channel)
+    trace = play_reference(reference, episode, patterns)
+    if episode.expects_refusal:
+        return Witness(trace, dict.fromkeys(trace.tensors, np.zeros(())))
+    rngs = [np.random.default_rng([seed, len(episode.batches)]) for seed in range(draws)]
+    backends = [RoundingBackend(reference, unit, rng) for rng in rngs]
+    if episode.is_population:
+        moved = [play_population(backend, episode, episode.weights, "float64") for backend in backends]
+    else:
+        learner = backends[0].learners(episode.spec, episode.weights, draws)
+        moved = [record(learner, episode, patterns or {})]
+    return measure_floors(trace, moved, unit.bits, episode.per_channel)
 
 
 def witness_all(

@@ -47,7 +47,8 @@ class NumpyLearner:
             )
         gradients = self._parts.weight_import.save(step.gradients)
         # Where a part passes an array through, what the step shows would be what the state holds.
-        return replace(step, loss=float(step.loss), gradients=cast_weights(gradients, "float64"))
+        loss: Any = np.asarray(step.loss)[()]  # a float, or an array of stacked networks' losses
+        return replace(step, loss=loss, gradients=cast_weights(gradients, "float64"))
 
     def evaluate(self, inputs: Array, pattern: Pattern | None = None) -> Array:
         """Logits in evaluation mode."""
@@ -68,6 +69,11 @@ class NumpyLearner:
     def move(self, change: Callable[[Weights], Weights]) -> None:
         """Replace the weights and statistics by what `change` makes of them; the optimizer's memory stays."""
         self._state = replace(self._state, weights=change(self._state.weights))
+
+    def stack(self, count: int) -> None:
+        """Become so many networks at once, each a population of one: arrays have the shape (count, 1, ...)."""
+        self.move(lambda weights: {n: np.repeat(array[None, None], count, axis=0) for n, array in weights.items()})
+        self._initial = self._state
 
 
 def load_state(spec: ModelSpec, weights: Mapping[str, Array], parts: Parts) -> State:

@@ -35,10 +35,11 @@ class RoundingBackend:
     unit: Unit
     rng: np.random.Generator
 
-    def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> "RoundingLearner":
-        """Return a learner that is moved before every update."""
-        del dtype
-        return RoundingLearner(NumpyLearner(spec, weights, self._parts()), self.unit, self.rng)
+    def learners(self, spec: ModelSpec, weights: Mapping[str, Array], draws: int) -> "RoundingLearner":
+        """Return many learners as one, each moved before every update; arrays have the shape (draws, 1, ...)."""
+        learner = NumpyLearner(spec, weights, self._parts())
+        learner.stack(draws)
+        return RoundingLearner(learner, self.unit, self.rng, draws)
 
     def population(
         self,
@@ -108,16 +109,17 @@ def move_state(weights: Mapping[str, Array], unit: Unit, rng: np.random.Generato
 
 
 class RoundingLearner:
-    """A `parity.backend.Learner` whose state and inputs are moved before every call."""
+    """Learners whose states and inputs are moved before every call."""
 
-    def __init__(self, learner: NumpyLearner, unit: Unit, rng: np.random.Generator) -> None:
-        self._learner, self._unit, self._rng = learner, unit, rng
+    def __init__(self, learner: NumpyLearner, unit: Unit, rng: np.random.Generator, draws: int) -> None:
+        self._learner, self._unit, self._rng, self._draws = learner, unit, rng, draws
 
     def _move(self) -> None:
         self._learner.move(lambda weights: move_state(weights, self._unit, self._rng))
 
     def _moved(self, inputs: Array) -> Array:
-        return move_one_ulp(inputs, self._unit.bits, self._rng)
+        stacked = np.broadcast_to(np.asarray(inputs, np.float64), (self._draws, 1, *np.shape(inputs)))
+        return move_one_ulp(stacked, self._unit.bits, self._rng)
 
     def train_step(self, inputs: Array, labels: NDArray[np.integer], learning_rate: float, **imposed: Any) -> Step:
         """Take one SGD update in train mode."""

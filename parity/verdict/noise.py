@@ -53,6 +53,8 @@ def rms(array: Array, per_channel: bool = False) -> Array:
 def _rms_of_extremes(rows: Array) -> Array:
     """By the largest element first: the square of a number near the largest float is infinite, of a tiny one 0."""
     largest = np.max(np.abs(rows), axis=0)
+    if not largest.any():
+        return largest
     with np.errstate(invalid="ignore"):
         scaled = np.divide(rows, largest, out=np.zeros(rows.shape), where=largest > 0)
     return largest * np.sqrt(np.mean(np.square(scaled), axis=0))
@@ -108,14 +110,29 @@ def measure_floors(trace: Trace, draws: Iterable[Trace], bits: int, per_channel:
 
     Args:
         trace: of the reference as it is.
-        draws: of the reference with simulated rounding. One at a time is held in memory.
+        draws: of the reference with simulated rounding. A tensor of these may hold many draws, along axes before its
+            own; changes are folded into the largest as they come.
         bits: of mantissa, of the rounding that is allowed.
         per_channel: whether each channel has a floor of its own.
     """
     spread: dict[Key, Array] = {}
     for draw in draws:
         for key, array in trace.tensors.items():
-            change = rms(draw.tensors[key] - array, per_channel)
+            changes = (draw.tensors[key] - array).reshape(-1, *array.shape)
+            change = _largest_rms(changes, per_channel)
             spread[key] = np.maximum(spread[key], change) if key in spread else change
     sizes = {key: rms(trace.scales.get(key, array), per_channel) for key, array in trace.tensors.items()}
     return Witness(trace, {key: spread[key] + ulp(size, bits) for key, size in sizes.items()})
+
+
+def _largest_rms(changes: Array, per_channel: bool) -> Array:
+    """The largest RMS of several arrays, shape (arrays, ...), or of each of their channels."""
+    if per_channel and changes.ndim < 3:
+        return np.abs(changes).max(axis=0)
+    rows = changes.reshape(len(changes), -1, changes.shape[-1] if per_channel else 1)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        squares = np.einsum("knc,knc->kc", rows, rows) / rows.shape[1]
+    largest = squares.max(axis=0)
+    if np.all((largest > 1e-300) & (largest < 1e300)):
+        return np.sqrt(largest) if per_channel else np.sqrt(largest[0])
+    return np.max([rms(change, per_channel) for change in changes], axis=0)
