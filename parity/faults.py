@@ -183,6 +183,8 @@ def replace_part(parts: Any, faults: Mapping[str, Fault], name: str, **values: f
     if name not in known:
         raise InputError(f"no fault is named {name!r}; choose one of {', '.join(sorted(known))}")
     part, faulty = known[name]
+    if part == "parts":  # more than one
+        return faulty(parts, **values)
     faulty = partial(faulty, **values) if values else faulty
     if part == "conventions" and parts.conventions is not read_conventions:
         faulty = partial(_read_twice, parts.conventions, faulty)

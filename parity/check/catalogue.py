@@ -51,6 +51,11 @@ class FaultEntry:
         applies: whether a network can have it.
         shows_in: the question that catches it.
         random: whether what it computes is itself rounding, so that it is reproduced in size and not in every digit.
+        is_exact: whether it rounds, and each time alike: then it must be reproduced as exactly as if it did not.
+        starts_at: the ends of the paths at which it must diverge; none for anywhere.
+        is_of_a_layer: whether a hidden layer can have it alone.
+        general: what it is a case of, together with others of which one is named first.
+        is_injected: whether the siblings can be given it. What they cannot be given is tried on other ports.
     """
 
     name: str
@@ -59,6 +64,16 @@ class FaultEntry:
     applies: Callable[[ModelSpec], bool] = _with_norm
     shows_in: str = "semantic"
     random: bool = False
+    is_exact: bool = False
+    starts_at: tuple[str, ...] = ()
+    is_of_a_layer: bool = False
+    general: str = ""
+    is_injected: bool = True
+
+    @property
+    def family(self) -> str:
+        """What it is a case of: itself, if nothing else."""
+        return self.general or self.name
 
 
 _ROWS = (
@@ -121,6 +136,7 @@ _ROWS = (
         what="a bias not applied",
         signature="a layer's output is off by the bias; its gradient is 0",
         applies=_always,
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="norm_before_activation",
@@ -142,27 +158,32 @@ _ROWS = (
         name="unbiased_normalizer",
         what="n/(n-1) also in the normalizer",
         signature="train output scaled by sqrt((n-1)/n)",
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="epsilon_outside_sqrt",
         what="x / (sqrt(v) + eps)",
         signature="ratio sqrt(v+eps)/(sqrt(v)+eps), large on channels of low variance",
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="wrong_epsilon",
         what="another epsilon, 1e-3 say",
         signature="per-channel ratio sqrt((v+e1)/(v+e2)) fits e2",
         applies=_but(eps=(1e-3,)),
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="wrong_axis",
         what="the normalizer's statistics over features instead of the batch",
         signature="the per-feature mean of the output is not beta",
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="scale_plus_one",
         what="gamma read as 1 + gamma",
         signature="the output of the first norm doubles at initialization",
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="padded_batch",
@@ -174,6 +195,7 @@ _ROWS = (
         what="variance as E[x^2] - E[x]^2",
         signature="error grows with mean^2/variance; in float64 only on the large-mean probe",
         random=True,
+        starts_at=(".norm", ".running_var"),
     ),
     # Running statistics.
     FaultEntry(
@@ -181,23 +203,28 @@ _ROWS = (
         what="running variance updated with the biased batch variance",
         signature="increment ratio (n-1)/n; train outputs, gradients and running mean agree",
         applies=_unbiased,
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="unbiased_running_variance",
         what="running variance updated with the unbiased batch variance where the spec says biased",
         signature="increment ratio n/(n-1); train outputs, gradients and running mean agree",
         applies=_biased,
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="frozen_running_statistics",
         what="statistics never written",
         signature="running mean and variance stay as they were",
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="last_batch_statistics",
         what="decay 0",
         signature="statistics equal the last batch's",
         applies=_but(decay=(0.0,)),
+        general="decay",
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="cumulative_average",
@@ -221,18 +248,23 @@ _ROWS = (
         what="decay taken for Torch's momentum, or the reverse",
         signature="decay solved from one step: 1 - decay (no fault at 0.5)",
         applies=_but(decay=(0.5, 0.0)),
+        general="decay",
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="default_momentum",
         what="Flax's default decay 0.99 left in place",
         signature="decay solved from one step: 0.99",
         applies=_but(decay=(0.99,)),
+        general="decay",
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="double_update",
         what="statistics written twice per step",
         signature="effective decay squared; outputs and gradients equal",
         applies=_but(decay=(0.0,)),
+        general="decay",
     ),
     FaultEntry(
         name="float32_statistics",
@@ -244,6 +276,8 @@ _ROWS = (
         what="a decay that no other row predicts, 0.95 say",
         signature="decay solved from one step",
         applies=_but(decay=(0.95,)),
+        general="decay",
+        is_of_a_layer=True,
     ),
     # Loss and backward.
     FaultEntry(
@@ -268,6 +302,7 @@ _ROWS = (
         name="detached_statistics",
         what="backward ignores mean and variance",
         signature="forward equal; column sums of the input gradient are not 0",
+        is_of_a_layer=True,
     ),
     # Update.
     FaultEntry(
@@ -280,12 +315,14 @@ _ROWS = (
         what="decay added to the update",
         signature="update minus lr*gradient is proportional to the weight",
         applies=_always,
+        general="momentum and decay",
     ),
     FaultEntry(
         name="heavy_ball",
         what="momentum in the optimizer",
         signature="step 1 agrees; from step 2 the update holds the previous one",
         applies=_always,
+        general="momentum and decay",
     ),
     FaultEntry(
         name="scaled_learning_rate",
@@ -293,11 +330,109 @@ _ROWS = (
         signature="update ratio constant over all tensors",
         applies=_always,
     ),
+    # In no catalogue of the siblings: what other ports have.
+    *(
+        FaultEntry(name=name, what=what, signature=signature, applies=applies, is_injected=False, **more)
+        for name, what, signature, applies, more in (
+            ("leaky_slope", "a leaky ReLU", "negative pre-activations are scaled", _always, {"is_of_a_layer": True}),
+            (
+                "clipped_activation",
+                "an activation with a ceiling, such as ReLU6",
+                "only where it is reached",
+                _always,
+                {"is_of_a_layer": True},
+            ),
+            (
+                "relu_at_zero",
+                "another derivative of ReLU at exactly 0",
+                "gradients, only where an input is exactly 0",
+                _always,
+                {},
+            ),
+            ("naive_softmax", "softmax without its maximum", "overflow at large logits", _always, {}),
+            (
+                "clipped_log",
+                "the logarithm of a share that is kept from 0",
+                "only where the loss is large",
+                _always,
+                {},
+            ),
+            (
+                "accumulated_gradients",
+                "gradients not set to zero",
+                "step 1 agrees; then each holds all before",
+                _always,
+                {},
+            ),
+            ("untrained_parameter", "a parameter without its gradient", "one gradient is 0", _always, {}),
+            ("tied_kernels", "hidden kernels that are one tensor", "loaded kernels are equal", _square_kernel, {}),
+            (
+                "gradients_after_update",
+                "gradients given after the update",
+                "they are those at the new weights",
+                _always,
+                {},
+            ),
+            (
+                "clipped_gradients",
+                "gradients clipped by their norm",
+                "updates scaled by one factor, step by step",
+                _always,
+                {},
+            ),
+            (
+                "clipped_gradient_values",
+                "gradients clipped element by element",
+                "no element's update is larger",
+                _always,
+                {},
+            ),
+            ("nesterov", "Nesterov's momentum", "the first update is 1 + momentum times the gradient's", _always, {}),
+            (
+                "warmup",
+                "a learning rate that rises over the first updates",
+                "the factor rises from step to step",
+                _always,
+                {},
+            ),
+            (
+                "momentum_and_decay",
+                "weight decay and momentum together",
+                "step 1 holds the decay, step 2 both",
+                _always,
+                {"general": "momentum and decay"},
+            ),
+            ("adam", "Adam in place of plain SGD", "the first update is the gradient's sign", _always, {}),
+            ("late_statistics", "running statistics a step late", "each takes in the batch before", _with_norm, {}),
+            (
+                "statistics_of_output",
+                "running statistics of the normalized input",
+                "a mean of 0, a variance near 1",
+                _with_norm,
+                {},
+            ),
+            (
+                "statistics_of_another_layer",
+                "one layer's running statistics of another's batch",
+                "its increments are the other's",
+                _with_norm,
+                {},
+            ),
+            (
+                "forgotten_eval",
+                "evaluation in training mode",
+                "it depends on batch-mates, and updates the statistics",
+                _with_norm,
+                {},
+            ),
+        )
+    ),
     # Evaluation.
     FaultEntry(
         name="epsilon_twice_in_eval",
         what="evaluation divides by sqrt(v + 2 eps)",
         signature="train and stored variance agree; eval output fits 2 eps",
+        is_of_a_layer=True,
     ),
     FaultEntry(
         name="eval_uses_batch_statistics",
@@ -326,7 +461,8 @@ _ROWS = (
         signature="relative error near 2^-8 at the first product",
         applies=_always,
         shows_in="precision",
-        random=True,
+        is_exact=True,
+        starts_at=(".linear", "head.logits"),
     ),
     FaultEntry(
         name="tf32_matmul",
@@ -334,7 +470,8 @@ _ROWS = (
         signature="relative error near 2^-11 at the first product",
         applies=_always,
         shows_in="precision",
-        random=True,
+        is_exact=True,
+        starts_at=(".linear", "head.logits"),
     ),
 )
 

@@ -1,59 +1,37 @@
 """Why two disagree: which fault, put into the reference, makes it compute what the side computed.
 
-A cause is named only if the reference with that fault reproduces the side within the limit, where the limit is
-measured on the faulty reference itself. The first cause explains the first divergence; what then still diverges,
-later on, is looked at again with the first cause in place.
+The reference is played on what the side showed (`replay`), so that every part is judged alone. A cause is named only if
+the reference with that fault reproduces the side within the limit, where the limit is measured on the faulty reference
+itself (`parity.verdict.search`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from parity.check.catalogue import CATALOGUE, FaultEntry
 from parity.check.evidence import DRAWN, EVIDENCE, Evidence
-from parity.check.hypotheses import FITS, Case, Values
-from parity.check.lockstep import WITNESS, Comparison, measure
-from parity.check.play import play
-from parity.check.records import UNEXPLAINED, Cause, Measurement, Question
+from parity.check.fits import FITS, Case, Values
+from parity.check.lockstep import Comparison, jumps, unsure_update
+from parity.check.records import UNEXPLAINED, Cause, Question
+from parity.check.replay import replay, replay_witness
 from parity.check.sides import SideError
-from parity.check.witness import witness
+from parity.check.words import layer_of, tensor_words
 from parity.errors import InputError
 from parity.faults import NEUTRAL_FAULTS
 from parity.reference import NumpyBackend
 from parity.reference.faults import FAULTS
-from parity.verdict.compare import SAFETY, compare, drowned_tensors
-from parity.verdict.noise import Unit, Witness, rms
-from parity.verdict.trace import Trace
+from parity.verdict.compare import SAFETY, Distance
+from parity.verdict.noise import MANTISSA_BITS, Unit, Witness
+from parity.verdict.search import Explanation, Hypothesis, Open, Search
+from parity.verdict.trace import Array, Key, Kind, Mode, Trace
 
-MOST_CAUSES = 4
-# Before its own noise is measured a hypothesis may miss by this factor more: a fault that scales a tensor, by the
-# batch's size say, scales its noise as well.
-SCREEN = 1024.0
-
-
-@dataclass(frozen=True)
-class _Position:
-    """Where a side first diverges: the episode, and the measurement."""
-
-    episode: int
-    measurement: Measurement
-
-    @property
-    def place(self) -> tuple[int, int]:
-        return self.episode, self.measurement.order
-
-
-@dataclass(frozen=True)
-class _Explanation:
-    entry: FaultEntry
-    values: Values
-    reference: NumpyBackend
-    position: _Position | None  # of what it leaves unexplained
+FLOAT32_THROUGHOUT = "float32_throughout"
 
 
 def explain_role(honest: NumpyBackend, comparison: Comparison, role: str, unit: Unit) -> tuple[Cause, ...]:
-    """The causes of a side's divergences, first things first; empty if it has none.
+    """Return the causes of a side's divergences, first things first; none if it has none.
 
     Args:
         honest: the reference.
@@ -61,185 +39,241 @@ def explain_role(honest: NumpyBackend, comparison: Comparison, role: str, unit: 
         role: the side.
         unit: the rounding that is allowed.
     """
-    return _Search(honest, comparison, role, unit).causes()
+    return _Diagnosis(honest, comparison, role, unit).causes()
 
 
-class _Search:
+@dataclass(frozen=True)
+class _Reference:
+    """A reference to be played.
+
+    Args:
+        backend: with the faults that were found.
+        judged_by: whose noise floors hold; None for its own.
+    """
+
+    backend: NumpyBackend
+    judged_by: "_Reference | None" = None
+
+
+@dataclass(frozen=True)
+class FaultHypothesis:
+    """A fault of the catalogue, with fitted values, in one hidden layer or everywhere."""
+
+    entry: FaultEntry
+    values: Values
+    layer: int | None
+    reference: _Reference
+
+    @property
+    def name(self) -> str:
+        """The fault's."""
+        return self.entry.name
+
+    def is_rival(self, other: Hypothesis) -> bool:
+        """Return whether the two are of different families."""
+        return isinstance(other, FaultHypothesis) and self.entry.family != other.entry.family
+
+    def has_own_evidence(self, opened: Open, own: Callable[[int], Witness]) -> bool:
+        """Return whether the part that it replaces diverges, and if it is itself rounding, by as much as it makes."""
+        starts = self.entry.starts_at
+        found = {at: d for at, d in opened.items() if at[1].mode is Mode.TRAIN and at[1].path.endswith(starts)}
+        if not starts or (found and not self.entry.random):
+            return True
+        # A single rounding error is by chance far smaller than usual, but hardly by the square of the safety factor.
+        return any(SAFETY**2 * d.distance >= np.max(own(index).floors[key]) for (index, key), d in found.items())
+
+
+class _Diagnosis:
     def __init__(self, honest: NumpyBackend, comparison: Comparison, role: str, unit: Unit) -> None:
-        self._honest, self._comparison, self._role, self._unit = honest, comparison, role, unit
-        self._episodes = comparison.episodes
-        self._traces = comparison.traces[role]
+        self._comparison, self._role, self._unit = comparison, role, unit
+        self._episodes, self._traces = comparison.episodes, list(comparison.traces[role])[: len(comparison.episodes)]
         self._spec = self._episodes[0].spec
-        self._case = Case(self._episodes[0], self._traces[0], comparison.witnesses[role][0].trace)
+        self._honest = _Reference(honest)
+        self._measured: dict[tuple[int, int], tuple[_Reference, Witness]] = {}
+        self._is_narrow = unit.bits < MANTISSA_BITS["float64"]
+        self._search: Search[FaultHypothesis] = Search(
+            self._traces,
+            [episode.per_channel for episode in self._episodes],
+            self._play,
+            self._measure,
+            self._left_out,
+            allows_rivals=not self._is_narrow,
+        )
 
     def causes(self) -> tuple[Cause, ...]:
-        """Causes one after the other, as far as the reference with them all reproduces whole episodes."""
-        found: list[Cause] = []
-        confirmed, open_at = 0, None
-        used: set[str] = set()
-        reference, position = self._honest, self._honest_position()
-        while position is not None and len(found) < MOST_CAUSES:
-            open_at = open_at or (reference, position)
-            best = self._best(reference, position, used)
-            if best is None:
-                break
-            used.add(_part(best.entry.name))
-            found.append(self._cause(best, position))
-            reference, position = best.reference, best.position
-            if position is None or position.episode > open_at[1].episode:
-                confirmed, open_at = len(found), None
-        unexplained = [self._unexplained(*open_at)] if open_at else []
-        return (*found[:confirmed], *unexplained)
+        """Causes in the order of what they explain; what nothing explains is one of them."""
+        if self._comparison.question is Question.SEMANTIC and self._is_float32_throughout():
+            return (self._float32_throughout(),)
+        if not self._comparison_diverges():
+            return ()
+        found, opened = self._search.run(self._honest, self._hypotheses)
+        named = [each for each in found if not each.rivals]
+        placed = [((each.first[0], each.first[1].order), self._named(each)) for each in named]
+        for each in found:
+            if each.rivals:
+                placed.append(((each.first[0], each.first[1].order), self._rivals(each)))
+        if opened and not any(each.rivals for each in found):
+            reference = named[-1].hypothesis.reference if named else self._honest
+            (index, _), first = next(iter(opened.items()))
+            placed.append(((index, first.order), self._unexplained(reference, opened)))
+        if not placed:
+            placed.append(((0, 0), self._whole()))
+        return tuple(cause for _, cause in sorted(placed, key=lambda item: item[0]))
 
-    def _honest_position(self) -> _Position | None:
-        return next(self._divergences(self._honest, known=True), None)
+    # Playing
 
-    def _divergences(self, reference: NumpyBackend, known: bool = False) -> Iterator[_Position]:
-        """Where the side diverges from a reference, episode by episode: the first measurement in each."""
-        for index in range(len(self._episodes)):
-            seen = self._comparison.witnesses[self._role][index] if known else self._witness(reference, index)
-            found = next((m for m in self._compare(index, seen) if not m.times_noise <= SAFETY), None)
-            if found is not None:
-                yield _Position(index, found)
+    def _comparison_diverges(self) -> bool:
+        return any(m.is_beyond for m in self._comparison.measurements if m.pair[0] == self._role)
 
-    def _witness(self, reference: NumpyBackend, index: int) -> Witness:
-        with np.errstate(all="ignore"):
-            return witness(reference, self._episodes[index], self._unit, self._patterns(index))
-
-    def _patterns(self, index: int):
-        return self._traces[index].patterns if self._comparison.question is Question.PRECISION else None
-
-    def _compare(self, index: int, seen: Witness) -> Iterator[Measurement]:
-        episode = self._episodes[index]
-        found = compare(
-            self._traces[index], seen.trace, seen.floors, episode.per_channel, drowned_tensors(seen), nan_matches=True
-        )
-        return measure(self._comparison.question, self._comparison.setting, episode, (self._role, WITNESS), found)
-
-    def _best(self, reference: NumpyBackend, position: _Position, used: set[str]) -> _Explanation | None:
-        """The hypothesis that explains the longest stretch; the first of the catalogue among equals."""
-        best: _Explanation | None = None
-        for entry, values, faulty in self._hypotheses(reference, used):
-            if not self._passes_screen(entry, faulty, position):
-                continue
-            left = next(self._divergences(faulty), None)
-            if left is not None and left.place <= position.place:
-                continue
-            if entry.random and not self._is_of_its_size(faulty, position):
-                continue
-            if best is None or (best.position and (left is None or left.place > best.position.place)):
-                best = _Explanation(entry, values, faulty, left)
-            if best.position is None and not best.entry.random:
-                break
-        return best
-
-    def _hypotheses(self, reference: NumpyBackend, used: set[str]) -> Iterator[tuple[FaultEntry, Values, NumpyBackend]]:
-        asked = self._comparison.question.value
-        for entry in CATALOGUE.values():
-            if not entry.applies(self._spec) or _part(entry.name) in used or entry.shows_in == "inputs":
-                continue
-            if entry.shows_in == "precision" and asked != "precision":
-                continue
-            fit = FITS.get(entry.name)
-            for values in fit(self._case) if fit else ({},):
-                yield entry, values, reference.with_fault(entry.name, **values)
-
-    def _passes_screen(self, entry: FaultEntry, faulty: NumpyBackend, position: _Position) -> bool:
-        """Whether a fault brings the first divergent tensor near enough for its noise to be worth measuring."""
-        if entry.random:
-            return True
-        shown = self._play(faulty, position.episode)
-        if shown is None:
-            return False
-        honest = self._comparison.witnesses[self._role][position.episode]
-        measured = self._compare(position.episode, Witness(shown, honest.floors))
-        found = next((m for m in measured if m.order == position.measurement.order), None)
-        # It must help at all: a fault that has nothing to do with it leaves the distance as it was.
-        return found is not None and found.times_noise <= min(SCREEN * SAFETY, position.measurement.times_noise / 2)
-
-    def _play(self, faulty: NumpyBackend, index: int) -> Trace | None:
+    def _play(self, reference: _Reference, index: int) -> Trace | None:
         try:
-            with np.errstate(all="ignore"):
-                return play(faulty, self._episodes[index], "float64", self._patterns(index))
-        except (InputError, SideError):
+            return replay(reference.backend, self._episodes[index], self._traces[index])
+        except (InputError, SideError, ValueError, IndexError):  # a fault that does not fit what the side showed
             return None
 
-    def _is_of_its_size(self, faulty: NumpyBackend, position: _Position) -> bool:
-        """Whether what diverges is as large as the fault's own rounding makes it, and not far below."""
-        honest = self._comparison.witnesses[self._role][position.episode]
-        key = position.measurement.key
-        difference = self._traces[position.episode].tensors[key] - honest.trace.tensors[key]
-        distance = rms(difference, self._episodes[position.episode].per_channel)
-        beyond = distance > SAFETY * honest.floors[key]
-        own = self._witness(faulty, position.episode).floors[key]
-        # A single rounding error is by chance far smaller than usual, but hardly by the square of the safety factor.
-        return bool(np.any(beyond & (SAFETY**2 * distance >= own)))
+    def _measure(self, reference: _Reference, index: int) -> Witness:
+        key = id(reference), index
+        if key not in self._measured:
+            episode, shown = self._episodes[index], self._traces[index]
+            if reference.judged_by is None:
+                seen = replay_witness(reference.backend, episode, shown, self._unit)
+            else:
+                floors = self._measure(reference.judged_by, index).floors
+                seen = Witness(replay(reference.backend, episode, shown), floors)
+            self._measured[key] = reference, seen  # the reference is kept, so that no other has its id
+        return self._measured[key][1]
 
-    def _cause(self, found: _Explanation, position: _Position) -> Cause:
-        evidence = EVIDENCE.get(found.entry.name, self._default_evidence(found.entry, position))
-        made = evidence(self._case, found.values)
-        drawn = made if made.predicted is not None else self._drawing(position, made.sentence)
-        return Cause(
-            name=found.entry.name,
-            evidence=f"{made.sentence} ({self._times(position)}; with this fault the reference reproduces it)",
-            side=self._role,
-            predicted=drawn.predicted,
-            observed=drawn.observed,
-            axes=drawn.axes,
-        )
+    def _left_out(self, index: int, seen: Witness) -> frozenset[Key]:
+        """What jumps where the side does not show which units are active, and rounding can switch one."""
+        if not self._is_narrow:
+            return frozenset()
+        episode = self._episodes[index]
+        unsure = unsure_update(episode, self._traces[index], self._comparison.witnesses[self._role][index])
+        if unsure is None:
+            return frozenset()
+        # Every update is played from the side's own state, so a switched unit matters in its own update only.
+        return frozenset(key for key in seen.floors if key.kind is Kind.GRADIENT and jumps(episode, key, unsure))
 
-    def _default_evidence(self, entry: FaultEntry, position: _Position):
-        def evidence(case: Case, values: Values) -> Evidence:
-            del case, values
-            return self._drawing(position, f"{entry.what}: {entry.signature}")
+    # What is tried
 
-        return evidence
-
-    def _drawing(self, position: _Position, sentence: str) -> Evidence:
-        m = position.measurement
-        honest = self._comparison.witnesses[self._role][position.episode].trace.tensors[m.key]
-        observed = self._traces[position.episode].tensors[m.key]
-        step = max(1, honest.size // DRAWN)
-        return Evidence(sentence, honest.ravel()[::step], observed.ravel()[::step], m.tensor)
-
-    def _times(self, position: _Position) -> str:
-        m = position.measurement
-        size = f"{m.times_noise:.2g} times the noise floor" if np.isfinite(m.times_noise) else "beyond any noise"
-        where = m.step if isinstance(m.step, str) else f"step {m.step}"
-        layer = "" if m.layer is None else f", layer {m.layer}"
-        return f"{m.tensor} at {where}{layer} is {size} away"
-
-    def _unexplained(self, reference: NumpyBackend, position: _Position) -> Cause:
-        drawn = self._drawing(position, "")
-        return Cause(
-            name=UNEXPLAINED,
-            evidence=f"{self._times(position)}; no fault of the catalogue reproduces it"
-            + self._nearest(reference, position),
-            side=self._role,
-            predicted=drawn.predicted,
-            observed=drawn.observed,
-            axes=drawn.axes,
-        )
-
-    def _nearest(self, reference: NumpyBackend, position: _Position) -> str:
-        """The hypothesis that comes nearest at the first divergence, in words."""
-        honest = self._comparison.witnesses[self._role][position.episode]
-        best, name = position.measurement.times_noise, ""
-        for entry, _, faulty in self._hypotheses(reference, set()):
-            shown = self._play(faulty, position.episode)
-            if shown is None or entry.random:
+    def _hypotheses(
+        self, reference: _Reference, opened: Open, taken: Sequence[FaultHypothesis]
+    ) -> Iterator[FaultHypothesis]:
+        used = {(_part(each.name), each.layer) for each in taken}
+        for entry in CATALOGUE.values():
+            if not entry.applies(self._spec) or entry.shows_in == "inputs":
                 continue
-            measured = self._compare(position.episode, Witness(shown, honest.floors))
-            left = max((m.times_noise for m in measured if m.order <= position.measurement.order), default=np.inf)
-            if left < best:
-                best, name = left, entry.name
-        if not name:
-            return ""
-        left = "explains it, but not what follows" if best <= SAFETY else f"leaves {best:.2g} times the noise floor"
-        return f"; nearest is {name}, which {left}"
+            if entry.shows_in == "precision" and not self._is_narrow:
+                continue
+            for layer in self._layers_of(entry, opened):
+                if (_part(entry.name), layer) not in used:
+                    yield from self._fitted(entry, reference, opened, layer)
+
+    def _layers_of(self, entry: FaultEntry, opened: Open) -> list[int | None]:
+        """Everywhere; and of a part that each layer has, the only layer that diverges, if there is but one."""
+        if not entry.is_of_a_layer or self._spec.num_hidden_layers == 1:
+            return [None]
+        own = [key for _, key in opened if key.kind in (Kind.ACTIVATION, Kind.STATISTIC)]
+        layers = {layer for key in own if isinstance(layer := layer_of(key.path), int)}
+        return [None, *sorted(layers)[:2]]
+
+    def _fitted(
+        self, entry: FaultEntry, reference: _Reference, opened: Open, layer: int | None
+    ) -> Iterator[FaultHypothesis]:
+        (index, _), _ = next(iter(opened.items()))
+        first, there = self._case(0), self._case(index)
+        fit = FITS.get(entry.name)
+        place = {} if layer is None else {"layer": layer}
+        for values in fit(first, there, layer) if fit else ({},):
+            backend = reference.backend.with_fault(entry.name, **place, **values)
+            judged_by = reference if entry.is_exact else None
+            yield FaultHypothesis(entry, values, layer, _Reference(backend, judged_by))
+
+    def _case(self, index: int) -> Case:
+        seen = self._comparison.witnesses[self._role][index].trace
+        return Case(self._episodes[index], self._traces[index], seen)
+
+    # What is said
+
+    def _named(self, found: Explanation[FaultHypothesis]) -> Cause:
+        hypothesis, (index, first) = found.hypothesis, found.first
+        entry = hypothesis.entry
+        made = EVIDENCE[entry.name](self._case(0), hypothesis.values) if entry.name in EVIDENCE else None
+        sentence = made.sentence if made else f"{entry.what}: {entry.signature}"
+        if hypothesis.layer is not None:
+            sentence = f"in hidden layer {hypothesis.layer} alone: {sentence}"
+        drawn = (
+            made if made and made.predicted is not None and hypothesis.layer is None else self._drawing(index, first)
+        )
+        evidence = f"{sentence} ({self._times(index, first)}; with this fault the reference reproduces it)"
+        return self._cause(entry.name, evidence, drawn)
+
+    def _rivals(self, found: Explanation[FaultHypothesis]) -> Cause:
+        index, first = found.first
+        names = ", ".join(dict.fromkeys(each.name for each in (found.hypothesis, *found.rivals)))
+        evidence = f"{self._times(index, first)}; {names} reproduce it alike, so none is named"
+        return self._cause(UNEXPLAINED, evidence, self._drawing(index, first))
+
+    def _unexplained(self, reference: _Reference, opened: Open) -> Cause:
+        (index, key), first = next(iter(opened.items()))
+        evidence = f"{self._times(index, first)}; no fault of the catalogue reproduces it"
+        if key.kind is Kind.SIDE_EFFECT:
+            evidence = f"evaluation changes the state: {evidence}"
+        nearest = self._search.nearest(reference, opened, self._hypotheses(reference, opened, ()))
+        if nearest is not None:
+            name, left = nearest
+            what = "explains it, but not what follows" if left <= SAFETY else f"leaves {left:.2g} times the noise floor"
+            evidence += f"; nearest is {name}, which {what}"
+        return self._cause(UNEXPLAINED, evidence, self._drawing(index, first))
+
+    def _whole(self) -> Cause:
+        """Each part does what it should with what it is given, and yet the whole is off."""
+        first = next(m for m in self._comparison.measurements if m.is_beyond and m.pair[0] == self._role)
+        index = [episode.label(first.key) for episode in self._episodes].index(first.step) if first.key.step == 0 else 0
+        evidence = f"{self._times(index, first)}; every part agrees with the reference on what it is given"
+        return Cause(name=UNEXPLAINED, evidence=evidence, side=self._role)
+
+    def _cause(self, name: str, evidence: str, drawn: Evidence) -> Cause:
+        return Cause(
+            name=name, evidence=evidence, side=self._role,
+            predicted=drawn.predicted, observed=drawn.observed, axes=drawn.axes,
+        )  # fmt: skip
+
+    def _drawing(self, index: int, first: Distance) -> Evidence:
+        honest = self._measure(self._honest, index).trace.tensors[first.key]
+        observed = self._traces[index].tensors[first.key]
+        step = max(1, honest.size // DRAWN)
+        return Evidence("", honest.ravel()[::step], observed.ravel()[::step], tensor_words(first.key))
+
+    def _times(self, index: int, first: Distance) -> str:
+        size = (
+            f"{first.times_noise:.2g} times the noise floor" if np.isfinite(first.times_noise) else "beyond any noise"
+        )
+        label, layer = self._episodes[index].label(first.key), layer_of(first.key.path)
+        where = label if isinstance(label, str) else f"step {label}"
+        return f"{tensor_words(first.key)} at {where}{'' if layer is None else f', layer {layer}'} is {size} away"
+
+    # Float32 in float64's place
+
+    def _is_float32_throughout(self) -> bool:
+        kinds = (Kind.ACTIVATION, Kind.GRADIENT)
+        shown = [array for key, array in self._traces[0].tensors.items() if key.kind in kinds]
+        return bool(shown) and all(_is_float32(array) for array in shown) and self._comparison_diverges()
+
+    def _float32_throughout(self) -> Cause:
+        evidence = (
+            "float64 was asked for, and every activation and gradient that it shows is a float32 number: "
+            "it computes in float32"
+        )
+        return Cause(name=FLOAT32_THROUGHOUT, evidence=evidence, side=self._role)
+
+
+def _is_float32(array: Array) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.array_equal(array, array.astype(np.float32).astype(np.float64), equal_nan=True))
 
 
 def _part(name: str) -> str:
-    """The part that a fault takes; conventions can be wrong several at once."""
+    """The part that a fault takes; conventions can be wrong several at once, and so can faults of several parts."""
     part = (NEUTRAL_FAULTS | dict(FAULTS))[name][0]
-    return name if part == "conventions" else part
+    return name if part in ("conventions", "parts") else part

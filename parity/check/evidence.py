@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from parity.check.hypotheses import Case, Values, as_fraction, slope, solved_decay
+from parity.check.fits import Case, Values, as_fraction, slope, solved_decay
 from parity.verdict.trace import Array, Key, Kind, Mode
 
 DRAWN = 1024  # points of a drawing at most
@@ -80,7 +80,8 @@ def _epsilon(case: Case, values: Values) -> Evidence:
 def _valued(sentence: str) -> Callable[[Case, Values], Evidence]:
     def evidence(case: Case, values: Values) -> Evidence:
         del case
-        return Evidence(sentence.format(**{name: f"{value:.6g}" for name, value in values.items()}))
+        words = {n: f"{value:.6g}" if isinstance(value, float) else value for n, value in values.items()}
+        return Evidence(sentence.format(**words))
 
     return evidence
 
@@ -114,6 +115,12 @@ def _summed(case: Case, values: Values) -> Evidence:
     )
 
 
+def _weight_decay(case: Case, values: Values) -> Evidence:
+    del case
+    of = "every kernel" if values.get("kernels_only") else "the weight"
+    return Evidence(f"the update holds {values['coefficient']:.6g} times {of}")
+
+
 EVIDENCE: dict[str, Callable[[Case, Values], Evidence]] = {
     "biased_running_variance": _running_variance,
     "unbiased_running_variance": _running_variance,
@@ -130,8 +137,21 @@ EVIDENCE: dict[str, Callable[[Case, Values], Evidence]] = {
     "unbiased_normalizer": _normalizer_scale,
     "summed_loss": _summed,
     "label_smoothing": _valued("the loss fits a smoothing of {smoothing}"),
-    "weight_decay": _valued("the update holds {coefficient} times the weight"),
+    "weight_decay": _weight_decay,
+    "momentum_and_decay": _valued("the update holds {coefficient} times the weight, with momentum {momentum}"),
+    "nesterov": _valued("the first update is 1 + {momentum} times the gradient, and the next hold the velocity"),
+    "warmup": _valued("the learning rate rises linearly over {updates} updates"),
+    "clipped_gradients": _valued("the gradients are clipped to a global norm of {max_norm}"),
+    "clipped_gradient_values": _valued("no element of a gradient is taken beyond {limit}"),
+    "untrained_parameter": _valued("the gradient of {name} is 0"),
+    "statistics_of_another_layer": _valued(
+        "hidden layer {layer} takes in the batch statistics of hidden layer {source}"
+    ),
+    "leaky_slope": _valued("negative pre-activations are multiplied by {slope}"),
+    "clipped_activation": _valued("no activation is above {limit}"),
+    "relu_at_zero": _valued("ReLU's derivative at exactly 0 is {derivative}"),
+    "clipped_log": _valued("the loss takes no probability below {least}"),
     "heavy_ball": _valued("the second update holds {momentum} times the first gradient"),
-    "scaled_learning_rate": _valued("the update is {factor} times the learning rate's, over all tensors"),
+    "scaled_learning_rate": _valued("every update is {factor} times what the learning rate asks for"),
     "padded_batch": _valued("partial batches are padded with zero rows to a multiple of {size}"),
 }

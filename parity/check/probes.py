@@ -107,7 +107,8 @@ def _natural(
     sizes = [max(2, int(batch_size * SIZE_FACTORS[k % len(SIZE_FACTORS)])) for k in range(length)]
     evaluations = [Evaluation(samples.evaluated(), 1)]
     if length > 1:
-        evaluations += [Evaluation(samples.evaluated(), after) for after in (0, 2, length)]
+        # Before the first update only along the way: at step 0 what training shows comes first.
+        evaluations += [Evaluation(samples.evaluated(), after) for after in ((0, 2, length) if update else (2, length))]
     if length > WINDOW:
         evaluations += [Evaluation(samples.evaluated(1), 2), Evaluation(samples.evaluated(MANY_EVALUATED), 3)]
     return Episode(

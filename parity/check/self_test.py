@@ -215,7 +215,7 @@ class _Run:
     def _cases_of(self, depth: int) -> Iterator[SelfTestCase]:
         shared = self._share_of(depth)
         for name, entry in CATALOGUE.items():
-            if self._wanted(name) and self._applies(entry, shared.spec):
+            if entry.is_injected and self._wanted(name) and self._applies(entry, shared.spec):
                 self._meter.tell(self.framework, depth, name)
                 yield self._fault(entry, shared)
         for name in (*VARIANTS, *self.side.call(_variant_names)):

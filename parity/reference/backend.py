@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from parity.backend import Evaluation, Inputs, PassRecord, Step, lane_masks
 from parity.data import Dataset, Masks
 from parity.errors import InputError
-from parity.faults import replace_part
+from parity.faults import read_conventions, replace_part
 from parity.reference.faults import FAULTS
 from parity.reference.network import HONEST, State, run, sgd_step
 from parity.reference.parts import Parts, Pattern, cross_entropy
@@ -165,9 +165,14 @@ class NumpyBackend:
         """What it trains on."""
         return self.parts.inputs(self, dataset, spec, training)
 
-    def with_fault(self, name: str, **values: float) -> Self:
-        """The reference with one of its parts replaced by a faulty one."""
-        return replace(self, parts=replace_part(self.parts, FAULTS, name, **values))
+    def with_fault(self, name: str, layer: int | None = None, **values: Any) -> Self:
+        """Return the reference with one of its parts replaced by a faulty one: in one hidden layer, or everywhere."""
+        if layer is None:
+            return replace(self, parts=replace_part(self.parts, FAULTS, name, **values))
+        # The conventions of the whole are read when a network is made.
+        present = self.parts.layers.get(layer, replace(self.parts, conventions=read_conventions, layers={}))
+        own = replace_part(present, FAULTS, name, **values)
+        return replace(self, parts=replace(self.parts, layers={**self.parts.layers, layer: own}))
 
     def to_native(
         self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None

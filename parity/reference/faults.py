@@ -13,6 +13,7 @@ from parity.faults import Fault, cumulative_decay, debiased_decay
 from parity.reference import parts
 from parity.reference.network import State
 from parity.reference.parts import Forward, Pass, exact, row, scale_and_shift
+from parity.reference.training_faults import TRAINING_FAULTS
 from parity.spec import RunningVariance
 from parity.weights import AFFINE, Array, Weights, is_statistic
 
@@ -179,6 +180,11 @@ def eval_updates_statistics(forward: Pass, inputs: Array, train: bool, masks: Ma
     return output if train else replace(output, statistics=forward(inputs, True, None).statistics)
 
 
+def forgotten_eval(forward: Pass, inputs: Array, train: bool, masks: Masks | None = None) -> Forward:
+    """Evaluate as in training: by the batch's statistics, which enter the running ones."""
+    return forward(inputs, True, masks if train else None)
+
+
 def summed_loss(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
     """The sum over the batch instead of the mean."""
     loss, gradient = parts.cross_entropy(logits, labels)
@@ -207,10 +213,18 @@ def untrained_affine(weights: Weights, gradients: Weights, rate: Any, memory: We
 
 
 def weight_decay(
-    weights: Weights, gradients: Weights, rate: Any, memory: Weights, coefficient: float = 1e-4
+    weights: Weights,
+    gradients: Weights,
+    rate: Any,
+    memory: Weights,
+    coefficient: float = 1e-4,
+    kernels_only: bool = False,
 ) -> tuple[Weights, Weights]:
-    """`gradient + coefficient * weight` in the gradient's place."""
-    decayed: Weights = {name: gradient + coefficient * weights[name] for name, gradient in gradients.items()}
+    """`gradient + coefficient * weight` in the gradient's place, or in every kernel's gradient's."""
+    decayed: Weights = {
+        name: gradient + coefficient * weights[name] if name.endswith(".kernel") or not kernels_only else gradient
+        for name, gradient in gradients.items()
+    }
     return parts.plain_sgd(weights, decayed, rate, memory)
 
 
@@ -242,6 +256,7 @@ def changing_decay(decay_of: Callable[[float, int], float], state: State, initia
 
 
 FAULTS: Mapping[str, Fault] = {
+    **TRAINING_FAULTS,
     "missing_bias": ("linear", missing_bias),
     "bfloat16_matmul": ("linear", partial(reduced_matmul, bits=BFLOAT16_BITS)),
     "tf32_matmul": ("linear", partial(reduced_matmul, bits=TF32_BITS)),
@@ -260,6 +275,7 @@ FAULTS: Mapping[str, Fault] = {
     "batch_of_one": ("check_batch", batch_of_one),
     "padded_batch": ("apply", padded_batch),
     "eval_uses_batch_statistics": ("apply", eval_uses_batch_statistics),
+    "forgotten_eval": ("apply", forgotten_eval),
     "train_uses_running_statistics": ("apply", train_uses_running_statistics),
     "eval_updates_statistics": ("apply", eval_updates_statistics),
     "summed_loss": ("objective", summed_loss),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,15 @@ class State:
         spec: its conventions.
         weights: every weight and running statistic, by neutral name.
         memory: the optimizer's own.
+        held: statistics and gradients that a fault keeps for a later update.
+        update: the number of the last update, from 1; 0 before any.
     """
 
     spec: ModelSpec
     weights: Weights
     memory: Weights = field(default_factory=dict)
+    held: Weights = field(default_factory=dict)
+    update: int = 0
 
 
 def forward(
@@ -40,8 +45,9 @@ def forward(
     inputs: Array,
     train: bool,
     masks: Masks | None = None,
+    forced: Weights | None = None,
 ) -> Forward:
-    """The forward pass.
+    """Run the network forward.
 
     Args:
         spec: the network.
@@ -51,12 +57,15 @@ def forward(
         inputs: shape (..., batch, input_dim).
         train: normalize by the batch's statistics, and update the running ones; drop units.
         masks: of dropout, where the network trains with it.
+        forced: values that take an activation's place once it has been shown, so that what follows is judged alone.
     """
-    x, statistics, activations = inputs, {}, {}
+    x, statistics, activations, forced = inputs, {}, {}, forced or {}
     pullbacks: list[Pullback] = []
     for i in range(spec.num_hidden_layers):
         mask = masks[i] if train and masks is not None else None
-        x, pullback, updated, shown = _block(spec, i, layer_weights(weights, i), parts, pattern or {}, x, train, mask)
+        own = parts.layers.get(i, parts)
+        block = own.conventions(spec) if i in parts.layers else spec, i, layer_weights(weights, i), own, pattern or {}
+        x, pullback, updated, shown = _block(*block, x, train, mask, forced)
         statistics |= updated
         activations |= shown
         pullbacks.append(pullback)
@@ -83,6 +92,7 @@ def _block(
     x: Array,
     train: bool,
     mask: NDArray[np.bool_] | None,
+    forced: Weights,
 ) -> tuple[Array, Pullback, Weights, Weights]:
     """Hidden block `i`: what it gives, its pullback, and by neutral name its running statistics and activations."""
     prefix, entering, adds = f"hidden.{i}.", x, spec.residual and i > 0
@@ -91,6 +101,7 @@ def _block(
         name = prefix + layer.__name__.strip("_")
         x, pullback, updated = layer(spec, own, parts, pattern.get(name), x, train)
         activations[name] = x
+        x = _force(x, forced.get(name))
         statistics |= {prefix + leaf: array for leaf, array in updated.items()}
         pullbacks.append(partial(_named, prefix, pullback))
     if spec.dropout_rate:
@@ -98,8 +109,10 @@ def _block(
             x, keep = parts.dropout(x, mask, spec.dropout_rate)
             pullbacks.append(lambda dy: (keep(dy), {}))
         activations[f"{prefix}dropout"] = x
+        x = _force(x, forced.get(f"{prefix}dropout"))
     if adds:
-        x = activations[f"{prefix}sum"] = entering + x
+        activations[f"{prefix}sum"] = entering + x
+        x = _force(activations[f"{prefix}sum"], forced.get(f"{prefix}sum"))
 
     def pull(dy: Array) -> tuple[Array, Weights]:
         dx, gradients = dy, {}
@@ -109,6 +122,13 @@ def _block(
         return (dx + dy if adds else dx), gradients
 
     return x, pull, statistics, activations
+
+
+def _force(x: Array, value: Array | None) -> Array:
+    """`value` in the place of `x`; rows beyond it, which a fault has added, stay."""
+    if value is None or value.shape[-2] == x.shape[-2]:
+        return x if value is None else value
+    return np.concatenate([value, x[..., value.shape[-2] :, :]], axis=-2)
 
 
 def layer_weights(weights: Mapping[str, Array], i: int) -> Weights:
@@ -141,7 +161,8 @@ def _relu(spec, w, parts, pattern, z, train) -> tuple[Array, Callable, Weights]:
     active = z > 0
     if pattern is not None:
         active[..., : pattern.shape[-2], :] = pattern  # rows beyond it, which a fault has added, keep their own
-    return np.where(active, z, 0), lambda dy: (np.where(active, dy, 0), {}), {}
+    a, pull = parts.activation(z, active)
+    return a, lambda da: (pull(da), {}), {}
 
 
 def _norm(spec, w, parts, pattern, x, train) -> tuple[Array, Callable, Weights]:
@@ -170,10 +191,17 @@ def _norm(spec, w, parts, pattern, x, train) -> tuple[Array, Callable, Weights]:
 
 
 def run(
-    state: State, parts: Parts, pattern: Pattern | None, inputs: Array, train: bool, masks: Masks | None = None
+    state: State,
+    parts: Parts,
+    pattern: Pattern | None,
+    inputs: Array,
+    train: bool,
+    masks: Masks | None = None,
+    forced: Weights | None = None,
 ) -> Forward:
-    """The forward pass of a state, through the part that decides its mode."""
-    return parts.apply(partial(forward, state.spec, state.weights, parts, pattern), inputs, train, masks)
+    """Run a state forward, through the part that decides its mode."""
+    network = partial(forward, state.spec, state.weights, parts, pattern, forced=forced)
+    return parts.apply(network, inputs, train, masks)
 
 
 def sgd_step(
@@ -200,11 +228,20 @@ def sgd_step(
         InputError: batch norm is given fewer than two samples, or dropout no masks that fit.
     """
     check_masks(state.spec, masks, (inputs.shape[-2],))
-    output = run(state, parts, pattern, inputs, True, masks)
-    loss, dlogits = parts.objective(output.logits, labels)
-    gradients = output.pullback(dlogits)
+
+    def backward(weights: Weights) -> tuple[Forward, Any, Weights]:
+        output = run(replace(state, weights=weights), parts, pattern, inputs, True, masks)
+        loss, dlogits = parts.objective(output.logits, labels)
+        return output, loss, output.pullback(dlogits)
+
+    output, loss, fresh = backward(state.weights)
+    gradients, held = parts.collect(fresh, state.held)
+    statistics, held = parts.write_statistics(state, output.statistics, held)
+    state = replace(state, held=held, update=state.update + 1)
     weights, memory = parts.optimizer(state.weights, gradients, learning_rate, state.memory)
-    updated = state.weights | output.statistics | weights
+    updated = state.weights | statistics | weights
+    if parts.shows_gradients_late:
+        gradients = backward(updated)[2]
     step = Step(loss=loss, logits=output.logits, gradients=gradients, activations=output.activations)
     return replace(state, weights=updated, memory=memory), step
 

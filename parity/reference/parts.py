@@ -6,7 +6,7 @@ gradients with respect to the part's arguments. Vectors have shape (..., feature
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -124,6 +124,22 @@ def dropout(x: Array, mask: NDArray[np.bool_], rate: float) -> tuple[Array, Call
     return keep(x), keep
 
 
+def relu(z: Array, active: NDArray[np.bool_]) -> tuple[Array, Callable]:
+    """Return `z` where a unit is active, else 0; NaN stays NaN. The pullback gives dz, 0 where a unit is not active."""
+    return np.where(active | np.isnan(z), z, 0), lambda da: np.where(active, da, 0)
+
+
+def collect(gradients: Weights, held: Weights) -> tuple[Weights, Weights]:
+    """Return the gradients that an update shows and takes: those of its own batch."""
+    return gradients, held
+
+
+def write_statistics(state: Any, computed: Weights, held: Weights) -> tuple[Weights, Weights]:
+    """Return the running statistics that an update writes: those that it computed."""
+    del state
+    return computed, held
+
+
 @dataclass(frozen=True)
 class Forward:
     """A forward pass.
@@ -182,7 +198,11 @@ def carry(state: Any, initial: Any, update: int) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What the reference is assembled from. A fault replaces exactly one."""
+    """What the reference is assembled from. A fault replaces exactly one.
+
+    Args:
+        layers: the parts of those hidden layers that have others.
+    """
 
     conventions: Callable[[ModelSpec], ModelSpec] = read_conventions
     inputs: Callable[..., Inputs] = prepare_inputs
@@ -192,11 +212,16 @@ class Parts:
     batch_moments: Callable[[Array], tuple[Array, Array, Callable]] = batch_moments
     normalize: Callable[..., tuple[Array, Callable]] = normalize
     update_statistics: Callable[..., tuple[Array, Array]] = update_statistics
+    activation: Callable[[Array, NDArray[np.bool_]], tuple[Array, Callable]] = relu
     dropout: Callable[..., tuple[Array, Callable]] = dropout
     apply: Callable[..., Forward] = apply
     objective: Callable[..., tuple[Any, Array]] = cross_entropy
+    collect: Callable[[Weights, Weights], tuple[Weights, Weights]] = collect
+    write_statistics: Callable[[Any, Weights, Weights], tuple[Weights, Weights]] = write_statistics
     optimizer: Callable[..., tuple[Weights, Weights]] = plain_sgd
+    shows_gradients_late: bool = False
     carry: Callable[[Any, Any, int], Any] = carry
+    layers: Mapping[int, "Parts"] = field(default_factory=dict)
 
 
 Pattern = Mapping[str, NDArray[np.bool_]]  # which units are active, by the name of ReLU's activation

@@ -37,7 +37,7 @@ class RoundingBackend:
 
     def learners(self, spec: ModelSpec, weights: Mapping[str, Array], draws: int) -> "RoundingLearner":
         """Return many learners as one, each moved before every update; arrays have the shape (draws, 1, ...)."""
-        learner = NumpyLearner(spec, weights, self._parts())
+        learner = NumpyLearner(spec, weights, self.parts)
         learner.stack(draws)
         return RoundingLearner(learner, self.unit, self.rng, draws)
 
@@ -53,9 +53,11 @@ class RoundingBackend:
         """Return a population that is moved at its start."""
         del dtype
         moved = move_state(weights, self.unit, self.rng), move_one_ulp(inputs, self.unit.bits, self.rng)
-        return NumpyPopulation(spec, moved[0], learning_rates, moved[1], labels, self._parts())
+        return NumpyPopulation(spec, moved[0], learning_rates, moved[1], labels, self.parts)
 
-    def _parts(self) -> Parts:
+    @property
+    def parts(self) -> Parts:
+        """The parts of the reference, with what each of them gives moved."""
         return _Rounding(self.unit, self.rng).of(self.reference.parts)
 
 
@@ -96,8 +98,14 @@ class _Rounding:
             loss, dlogits = parts.objective(logits, labels)
             return loss, self._move(dlogits)
 
-        moved = {"linear": linear, "batch_moments": batch_moments, "normalize": normalize, "dropout": dropout}
-        return replace(parts, objective=objective, **moved)
+        layers = {layer: self.of(own) for layer, own in parts.layers.items()}
+        moved: dict[str, Any] = {
+            "linear": linear,
+            "batch_moments": batch_moments,
+            "normalize": normalize,
+            "dropout": dropout,
+        }
+        return replace(parts, objective=objective, layers=layers, **moved)
 
 
 def move_state(weights: Mapping[str, Array], unit: Unit, rng: np.random.Generator) -> Weights:

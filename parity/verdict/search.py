@@ -1,0 +1,207 @@
+"""The search for a cause: which faults, put into the reference, make it compute what a side computed.
+
+A hypothesis is a reference with one more fault. It explains a *place* (mode, kind and path of a tensor) if with it no
+tensor of that place is beyond its limit any more, in any episode and at any step; and it may bring nothing beyond its
+limit that was within. So what a single step suggests yields to what later steps refute. The hypothesis that leaves the
+least is taken, and the search goes on with it in place; what no hypothesis explains stays open.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+from parity.verdict.compare import SAFETY, Distance, compare, drowned_tensors
+from parity.verdict.noise import Witness
+from parity.verdict.trace import Key, Kind, Mode, Trace
+
+Place = tuple[Mode, Kind, str]
+Open = Mapping[tuple[int, Key], Distance]  # what is beyond its limit, by episode and key, in causal order
+# Before its own noise is measured a hypothesis may miss by this factor more: a fault that scales a tensor, by the
+# batch's size say, scales its noise as well.
+SCREEN = 1024.0
+MOST_CAUSES = 4
+
+
+class Hypothesis(Protocol):
+    """A fault that could be the cause.
+
+    Attributes:
+        name: of the fault.
+        reference: the reference with it, and with what was found before.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def reference(self) -> Any: ...
+
+    def has_own_evidence(self, opened: Open, own: Callable[[int], Witness]) -> bool:
+        """Return whether what it needs beyond reproduction is there.
+
+        Args:
+            opened: what is open without it.
+            own: what its reference shows of an episode, with its noise floor.
+        """
+        ...
+
+    def is_rival(self, other: "Hypothesis") -> bool:
+        """Return whether the two are different faults, and neither is a special case of the other."""
+        ...
+
+
+H = TypeVar("H", bound=Hypothesis)
+
+
+@dataclass(frozen=True)
+class Explanation(Generic[H]):
+    """A hypothesis that was taken.
+
+    Args:
+        hypothesis: the fault.
+        first: the first distance that it explains, with its episode.
+        rivals: other hypotheses that leave as little; the cause is then not known.
+    """
+
+    hypothesis: H
+    first: tuple[int, Distance]
+    rivals: tuple[H, ...] = ()
+
+
+class Search(Generic[H]):
+    """The search on one side's traces.
+
+    Args:
+        traces: of the side, by episode.
+        per_channel: of each episode.
+        play: what a reference shows of an episode; None if it cannot.
+        measure: the same with its noise floor.
+        left_out: tensors of an episode that are not judged.
+        allows_rivals: whether the first of several hypotheses that leave as little is taken.
+    """
+
+    def __init__(
+        self,
+        traces: Sequence[Trace],
+        per_channel: Sequence[bool],
+        play: Callable[[Any, int], Trace | None],
+        measure: Callable[[Any, int], Witness],
+        left_out: Callable[[int, Witness], frozenset[Key]] = lambda index, witness: frozenset(),
+        allows_rivals: bool = True,
+    ) -> None:
+        self._traces, self._per_channel = traces, per_channel
+        self._play, self._measure, self._left_out = play, measure, left_out
+        self._allows_rivals = allows_rivals
+        self._honest: dict[int, Witness] = {}
+
+    def run(
+        self, honest: Any, hypotheses: Callable[[Any, Open, Sequence[H]], Iterable[H]]
+    ) -> tuple[list[Explanation[H]], Open]:
+        """Find causes one after the other.
+
+        Args:
+            honest: the reference.
+            hypotheses: to be tried on a reference, given what is open and what was taken before.
+
+        Returns:
+            What was found, and what stays open.
+        """
+        found: list[Explanation[H]] = []
+        reference, opened = honest, self.divergences(honest)
+        while opened and len(found) < MOST_CAUSES:
+            taken = [each.hypothesis for each in found]
+            best = self._best(reference, opened, hypotheses(reference, opened, taken))
+            if best is None:
+                break
+            explanation, left = best
+            found.append(explanation)
+            if explanation.rivals:
+                return found, left
+            reference, opened = explanation.hypothesis.reference, left
+        return found, opened
+
+    def divergences(self, reference: Any) -> dict[tuple[int, Key], Distance]:
+        """Return every distance of the side from a reference that is beyond its limit."""
+        found = {}
+        for index in range(len(self._traces)):
+            for distance in self._compare(index, self._measure(reference, index)):
+                if distance.is_beyond:
+                    found[index, distance.key] = distance
+        return found
+
+    def _compare(self, index: int, seen: Witness) -> Iterable[Distance]:
+        left_out = drowned_tensors(seen) | self._left_out(index, seen)
+        shown, per_channel = self._traces[index], self._per_channel[index]
+        return compare(shown, seen.trace, seen.floors, per_channel, left_out, nan_matches=True)
+
+    def _best(self, reference: Any, opened: Open, tried: Iterable[H]) -> tuple[Explanation[H], Open] | None:
+        self._honest = {}
+        best: list[tuple[H, Open, set[Place]]] = []
+        for hypothesis in tried:
+            if not self._passes_screen(reference, hypothesis, opened):
+                continue
+            left = self.divergences(hypothesis.reference)
+            explained = _places(opened) - _places(left)
+            if not explained or not left.keys() <= opened.keys():
+                continue
+            if not hypothesis.has_own_evidence(opened, partial(self._measure, hypothesis.reference)):
+                continue
+            if best and len(left) < len(best[0][1]):
+                best = []
+            if not best or len(left) == len(best[0][1]):
+                best.append((hypothesis, left, explained))
+        if not best:
+            return None
+        hypothesis, left, explained = best[0]
+        first = next(item for item in opened.items() if _place(item[0][1]) in explained)
+        rivals = () if self._allows_rivals else tuple(other for other, *_ in best[1:] if hypothesis.is_rival(other))
+        return Explanation(hypothesis, (first[0][0], first[1]), rivals), left
+
+    def _seen(self, reference: Any, index: int) -> Witness:
+        """What the present reference shows, with its noise floor; measured once for all hypotheses."""
+        if index not in self._honest:
+            self._honest[index] = self._measure(reference, index)
+        return self._honest[index]
+
+    def _passes_screen(self, reference: Any, hypothesis: H, opened: Open) -> bool:
+        """Whether a fault brings an open place near enough for its own noise to be worth measuring."""
+        firsts = {_place(key): index for index, key in reversed(opened.keys())}
+        for index in sorted(set(firsts.values())):
+            shown = self._play(hypothesis.reference, index)
+            if shown is None:
+                return False
+            floors = self._seen(reference, index).floors
+            own = {key: floors[key] for at, key in opened if at == index}
+            per_channel = self._per_channel[index]
+            for distance in compare(self._traces[index], shown, own, per_channel, nan_matches=True):
+                # It must help at all: a fault that has nothing to do with it leaves the distance as it was.
+                before = opened[index, distance.key].times_noise
+                if distance.times_noise <= min(SCREEN * SAFETY, before / 2):
+                    return True
+        return False
+
+    def nearest(self, reference: Any, opened: Open, tried: Iterable[H]) -> tuple[str, float] | None:
+        """Return the hypothesis that explains most of the first open distance, and what it leaves, in noise floors.
+
+        None if none explains more than half of it.
+        """
+        (index, _), first = next(iter(opened.items()))
+        name, least = "", first.times_noise / 2
+        for hypothesis in tried:
+            shown = self._play(hypothesis.reference, index)
+            if shown is None:
+                continue
+            found = self._compare(index, Witness(shown, self._seen(reference, index).floors))
+            left = max((d.times_noise for d in found if d.order <= first.order), default=float("inf"))
+            if left < least:
+                name, least = hypothesis.name, left
+        return (name, least) if name else None
+
+
+def _place(key: Key) -> Place:
+    return key.mode, key.kind, key.path
+
+
+def _places(opened: Open) -> set[Place]:
+    return {_place(key) for _, key in opened}
