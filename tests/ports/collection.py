@@ -98,10 +98,6 @@ class Fault:
     needs_norm: bool
     min_depth: int
 
-    def is_right_name(self, name: str | None) -> bool:
-        """Whether a cause of this name is no wrong one."""
-        return name is not None and (name == "unexplained" or name in self.names)
-
     def is_right_place(self, step: int | str, layer: int | str | None, tensor: str) -> bool:
         """Whether a first divergence there is where the fault is."""
         natural = isinstance(step, int)
@@ -182,11 +178,6 @@ class Honest:
     target: str
     spec: Mapping[str, Any] = field(default_factory=dict)
     offers: tuple[str, ...] = BOTH
-
-    @property
-    def verdict(self) -> str:
-        """What a check with default options must say."""
-        return "agree" if "float64" in self.offers else "incomplete"
 
 
 HONEST = (

@@ -12,7 +12,7 @@ from parity import Step
 from parity.weights import Array
 
 from .collection import FIRST, LATER, PROBE, factory, fault
-from .stock_torch import ShowingStockTorch, SilentStockTorch
+from .stock_torch import ShowingStockTorch, SilentStockTorch, array
 
 __getattr__ = factory
 
@@ -244,9 +244,7 @@ class AccumulationNotAveraged(SilentStockTorch):
             loss.backward()
             self.losses.append(loss.item())
             self.parts.append(logits.detach())
-        step = Step(
-            loss=float(np.mean(self.losses)), logits=np.array(torch.cat(self.parts)), gradients=self.gradients()
-        )
+        step = Step(loss=float(np.mean(self.losses)), logits=array(torch.cat(self.parts)), gradients=self.gradients())
         self.update(learning_rate)
         return step
 
