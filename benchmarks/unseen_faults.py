@@ -112,7 +112,7 @@ def summary(rows: Sequence[Row]) -> dict[str, int]:
         "caught": sum(bool(row.caught) for row in faults),
         "misplaced": sum(row.placed is False for row in faults),
         "named": sum(row.naming == "named" for row in faults),
-        "unexplained": sum(row.naming == "unexplained" for row in faults),
+        "unexplained": sum(row.naming in ("unexplained", "unnamed") for row in faults),
         "wrong_names": sum(row.naming == "wrong" for row in faults),
         "honest": len(rows) - len(faults),
         "false_alarms": sum(not row.right for row in rows if row.kind == HONEST_KIND),

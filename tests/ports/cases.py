@@ -13,6 +13,7 @@ from parity import CheckConfig, CheckReport
 from .collection import BOTH, FAULTS, FLOAT32, HONEST, Fault, load_faults
 
 HONEST_KIND, AGREE, INCOMPLETE, DISAGREE, CRASH = "honest", "agree", "incomplete", "disagree", "crash"
+BAD_NAMING = ("wrong", "unnamed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class Row:
         evidence: of the first cause; of a crash, what was raised.
         caught: whether a fault was; None for an honest port.
         placed: whether the first divergence is where the fault is; None where that is not asked.
-        naming: "named", "unexplained" or "wrong"; None where nothing was caught.
+        naming: "named", "unexplained", "wrong", or "unnamed" where a name must be given; None where nothing was caught.
         right: whether all of it is as it must be.
         seconds: how long the check took.
     """
@@ -98,7 +99,7 @@ class Row:
             return "ALARM"
         if not self.caught:
             return "MISSED"
-        return "NAME" if self.naming == "wrong" else "PLACE"
+        return "NAME" if self.naming in BAD_NAMING else "PLACE"
 
 
 def all_cases() -> Iterator[Case]:
@@ -183,7 +184,9 @@ def judged_fault(row: Row, fault: Fault) -> Row:
     if row.verdict != DISAGREE:
         return replace(row, caught=False)
     placed, naming = is_placed(row, fault), naming_of(row.causes, fault)
-    return replace(row, caught=True, placed=placed, naming=naming, right=placed is not False and naming != "wrong")
+    return replace(
+        row, caught=True, placed=placed, naming=naming, right=placed is not False and naming not in BAD_NAMING
+    )
 
 
 def is_placed(row: Row, fault: Fault) -> bool | None:
@@ -200,4 +203,6 @@ def naming_of(causes: Sequence[str], fault: Fault) -> str:
     """One wrong name among the causes makes the naming wrong."""
     if not all(name == "unexplained" or name in fault.names for name in causes):
         return "wrong"
-    return "named" if any(name in fault.names for name in causes) else "unexplained"
+    if any(name in fault.names for name in causes):
+        return "named"
+    return "unnamed" if fault.must_name else "unexplained"

@@ -76,6 +76,7 @@ class Fault:
         kind: the part of the issue that asks for it: "never played", "wrong names", "more names"; "new" is in no list.
         wrong: what is wrong.
         names: every name that would be right; `unexplained` always is. No name at all: only `unexplained` is.
+        must_name: whether `unexplained` alone is not enough: the fault is in the catalogue, beside one that is not.
         when: FIRST, LATER, PROBE: where it may show first.
         where: patterns of "LAYER TENSOR", such as "0 norm output" or "* updated *"; none if it belongs to no tensor.
         float32_only: whether there is also a port of it that offers float32 only.
@@ -91,6 +92,7 @@ class Fault:
     kind: str
     wrong: str
     names: tuple[str, ...]
+    must_name: bool
     when: tuple[str, ...]
     where: tuple[str, ...]
     float32_only: bool
@@ -117,6 +119,7 @@ def fault(
     where: str | tuple[str, ...],
     when: tuple[str, ...] = (FIRST,),
     names: tuple[str, ...] = (),
+    must_name: bool = False,
     float32_only: bool = False,
     float64: bool = True,
     needs_norm: bool = False,
@@ -136,6 +139,7 @@ def fault(
             kind=kind,
             wrong=wrong,
             names=names,
+            must_name=must_name,
             when=when,
             where=(where,) if isinstance(where, str) else where,
             float32_only=float32_only,

@@ -90,6 +90,13 @@ def test_an_honest_port_copies_what_it_is_given_and_gives(name: str) -> None:
         assert all(np.array_equal(before[name], after[name]) for name in after)
 
 
+def test_a_known_fault_beside_an_unknown_one_must_be_named() -> None:
+    fault = FAULTS["known_beside_unknown"]
+    first = row_of(tensor="running mean")
+    assert judged_fault(replace(first, causes=("unexplained", "default_momentum")), fault).mark == "ok"
+    assert judged_fault(replace(first, causes=("unexplained",)), fault).mark == "NAME"
+
+
 def row_of(*, verdict: str = "disagree", causes: Sequence[str] = (), **place: object) -> Row:
     first = {"step": 0, "layer": 0, "tensor": "updated kernel", "role": "candidate"} | place
     return Row(case="nesterov", kind="", port="", verdict=verdict, first_divergence=first, causes=tuple(causes))

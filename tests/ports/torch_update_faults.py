@@ -182,7 +182,7 @@ class WeightDecayAndMomentum(ShowingStockTorch):
 
 
 @fault("more names", "decay 0.99 left in the norms, and a schedule in the optimizer: one known beside one unknown",
-       where="0 running mean", names=("default_momentum",), needs_norm=True)  # fmt: skip
+       where="0 running mean", names=("default_momentum",), must_name=True, needs_norm=True)  # fmt: skip
 class KnownBesideUnknown(Counting):
     def stock_norm(self, eps: float) -> nn.Module:
         return nn.BatchNorm1d(self.spec.hidden_width, eps=eps, momentum=0.01)
