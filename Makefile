@@ -8,7 +8,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # Threads of a BLAS that wait for each other by spinning make the suite slow wherever something else wants a core.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: install data sweep check bench lab-sweep self-test honest-seeds survive-kills fuzz browser test lint test-main test-torchvision clean
+.PHONY: install data sweep check bench lab-sweep self-test honest-seeds unseen-faults survive-kills fuzz browser test lint test-main test-torchvision clean
 
 install: $(VENV)/.installed
 
@@ -57,6 +57,10 @@ survive-kills: install
 
 honest-seeds: install
 	$(ONE_THREAD) $(BIN)/python benchmarks/honest_seeds.py --seeds 1000 --out benchmarks/honest_seeds.json
+
+# Ports that the check has not seen, honest and faulty: about an hour on two cores. `--only PATTERN` runs some of them.
+unseen-faults: install
+	$(ONE_THREAD) $(BIN)/python benchmarks/unseen_faults.py --out benchmarks/unseen_faults.json
 
 # Hostile input at length: more than 100,000 cases in some ten minutes on two cores. The suite has a sample of them.
 fuzz: install

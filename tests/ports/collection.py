@@ -76,6 +76,7 @@ class Fault:
         kind: the part of the issue that asks for it: "never played", "wrong names", "more names"; "new" is in no list.
         wrong: what is wrong.
         names: every name that would be right; `unexplained` always is. No name at all: only `unexplained` is.
+        must_name: whether `unexplained` alone is not enough: the fault is in the catalogue, beside one that is not.
         when: FIRST, LATER, PROBE: where it may show first.
         where: patterns of "LAYER TENSOR", such as "0 norm output" or "* updated *"; none if it belongs to no tensor.
         float32_only: whether there is also a port of it that offers float32 only.
@@ -91,16 +92,13 @@ class Fault:
     kind: str
     wrong: str
     names: tuple[str, ...]
+    must_name: bool
     when: tuple[str, ...]
     where: tuple[str, ...]
     float32_only: bool
     float64: bool
     needs_norm: bool
     min_depth: int
-
-    def is_right_name(self, name: str | None) -> bool:
-        """Whether a cause of this name is no wrong one."""
-        return name is not None and (name == "unexplained" or name in self.names)
 
     def is_right_place(self, step: int | str, layer: int | str | None, tensor: str) -> bool:
         """Whether a first divergence there is where the fault is."""
@@ -121,6 +119,7 @@ def fault(
     where: str | tuple[str, ...],
     when: tuple[str, ...] = (FIRST,),
     names: tuple[str, ...] = (),
+    must_name: bool = False,
     float32_only: bool = False,
     float64: bool = True,
     needs_norm: bool = False,
@@ -140,6 +139,7 @@ def fault(
             kind=kind,
             wrong=wrong,
             names=names,
+            must_name=must_name,
             when=when,
             where=(where,) if isinstance(where, str) else where,
             float32_only=float32_only,
@@ -182,11 +182,6 @@ class Honest:
     target: str
     spec: Mapping[str, Any] = field(default_factory=dict)
     offers: tuple[str, ...] = BOTH
-
-    @property
-    def verdict(self) -> str:
-        """What a check with default options must say."""
-        return "agree" if "float64" in self.offers else "incomplete"
 
 
 HONEST = (

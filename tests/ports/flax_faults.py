@@ -90,7 +90,9 @@ class FlaxResidualNorm(StockFlax):
 
 @fault("wrong names", "Nesterov momentum", where=UPDATE, names=("nesterov", "nesterov_momentum"), float32_only=True)
 class FlaxNesterov(StockFlax):
-    optimizer = staticmethod(partial(optax.sgd, momentum=0.9, nesterov=True))
+    @staticmethod
+    def optimizer(rate: jax.Array | float) -> optax.GradientTransformation:
+        return optax.sgd(rate, momentum=0.9, nesterov=True)
 
 
 @fault("wrong names", "weight decay on kernels only", where="* updated kernel", float32_only=True,

@@ -85,7 +85,7 @@ class HandwrittenNorm(nn.Module):
 class HandwrittenTorch(ShowingStockTorch):
     """Stock modules, but for the norm."""
 
-    port = "handwritten torch"
+    port: ClassVar[str] = "handwritten torch"
     norm: ClassVar[type[HandwrittenNorm]] = HandwrittenNorm
 
     def make_norm(self, layer: int) -> nn.Module:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array as Tensor
@@ -43,7 +44,7 @@ def sized(model: type[PlainModel], factor: float) -> type[PlainModel]:
     def loss(self: PlainModel, logits: Tensor, labels: Tensor) -> Tensor:
         return model.loss(self, logits, labels) * factor
 
-    return SIZED.setdefault(factor, type("Sized", (model,), {"loss": loss}))
+    return SIZED.setdefault((model, factor), type("Sized", (model,), {"loss": loss}))
 
 
 @fault("never played", "every seventh update is skipped", where=UPDATE, when=(LATER,), names=("skipped_update",))
@@ -91,7 +92,7 @@ class OptaxNesterov(PlainModel):
              names=("warm_up", "learning_rate_warmup"))  # fmt: skip
 class OptaxWarmUp(PlainModel):
     def optimizer(self, rate: Tensor | float) -> optax.GradientTransformation:
-        return optax.chain(optax.scale_by_schedule(lambda count: (count + 1).clip(max=10) / 10), optax.sgd(rate))
+        return optax.chain(optax.scale_by_schedule(lambda count: jnp.minimum(1.0, (count + 1) / 10)), optax.sgd(rate))
 
 
 @model_fault("wrong names", "gradients clipped to a norm of 0.5", where=UPDATE, when=(FIRST, LATER, PROBE),

@@ -76,7 +76,7 @@ class Network(nn.Module):
 
     def show(self, name: str, value: jax.Array) -> jax.Array:
         """Keep a value for the caller."""
-        self.sow("activations", name, value, init_fn=lambda: None, reduce_fn=lambda old, new: new)
+        self.sow("activations", name, value, init_fn=lambda: value, reduce_fn=lambda old, new: new)
         return value
 
 

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,15 +26,15 @@ NORM = {
 class BiasedBatchNorm1d(nn.BatchNorm1d):
     """Stock batch norm, whose running variance takes in the biased variance of the batch."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalize `x`, then correct the running variance."""
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalize `input`, then correct the running variance."""
         assert self.running_var is not None
         assert self.momentum is not None
         old = self.running_var.clone()
-        y = super().forward(x)
-        if self.training:
-            batch = x.detach().var(dim=0, correction=0)
-            self.running_var.copy_((1 - self.momentum) * old + self.momentum * batch)
+        y = super().forward(input)
+        if self.training:  # not in place: the backward pass has kept the buffer
+            batch = input.detach().var(dim=0, correction=0)
+            self.running_var = (1 - self.momentum) * old + self.momentum * batch
         return y
 
 
@@ -202,7 +201,8 @@ class SilentStockTorch(StockTorch):
 
 def array(tensor: Tensor) -> Array:
     """A copy as a NumPy array; bfloat16 becomes float32."""
-    return np.array(tensor.detach().float() if tensor.dtype == torch.bfloat16 else tensor.detach())
+    wide = tensor.detach().float() if tensor.dtype == torch.bfloat16 else tensor.detach()
+    return wide.numpy().copy()
 
 
 def neutral(name: str, tensor: Tensor) -> Array:

@@ -12,7 +12,7 @@ from parity import Step
 from parity.weights import Array
 
 from .collection import FIRST, LATER, PROBE, factory, fault
-from .stock_torch import ShowingStockTorch, SilentStockTorch
+from .stock_torch import ShowingStockTorch, SilentStockTorch, array
 
 __getattr__ = factory
 
@@ -182,7 +182,7 @@ class WeightDecayAndMomentum(ShowingStockTorch):
 
 
 @fault("more names", "decay 0.99 left in the norms, and a schedule in the optimizer: one known beside one unknown",
-       where="0 running mean", names=("default_momentum",), needs_norm=True)  # fmt: skip
+       where="0 running mean", names=("default_momentum",), must_name=True, needs_norm=True)  # fmt: skip
 class KnownBesideUnknown(Counting):
     def stock_norm(self, eps: float) -> nn.Module:
         return nn.BatchNorm1d(self.spec.hidden_width, eps=eps, momentum=0.01)
@@ -244,9 +244,7 @@ class AccumulationNotAveraged(SilentStockTorch):
             loss.backward()
             self.losses.append(loss.item())
             self.parts.append(logits.detach())
-        step = Step(
-            loss=float(np.mean(self.losses)), logits=np.array(torch.cat(self.parts)), gradients=self.gradients()
-        )
+        step = Step(loss=float(np.mean(self.losses)), logits=array(torch.cat(self.parts)), gradients=self.gradients())
         self.update(learning_rate)
         return step
 
