@@ -12,7 +12,7 @@ import numpy as np
 
 from parity.check.catalogue import CATALOGUE, FaultEntry
 from parity.check.compare import SAFETY, compare, drowned_tensors
-from parity.check.episode import Recording, SideError, play
+from parity.check.episode import Recording, play
 from parity.check.evidence import DRAWN, EVIDENCE, Evidence
 from parity.check.hypotheses import FITS, Case, Values
 from parity.check.lockstep import WITNESS, Comparison
@@ -20,6 +20,7 @@ from parity.check.noise import Unit, Witness, rms, witness
 from parity.check.records import UNEXPLAINED, Cause, Measurement, Question
 from parity.errors import InputError
 from parity.faults import NEUTRAL_FAULTS
+from parity.process import SideError
 from parity.reference import NumpyBackend
 from parity.reference.faults import FAULTS
 

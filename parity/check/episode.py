@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from parity.backend import Backend, Learner, Step
 from parity.data import Masks, mask_arguments
+from parity.process import SideError
 from parity.spec import DType, ModelSpec
 from parity.weights import Array, Weights, activation_names, is_statistic, weight_shapes
 
@@ -73,18 +74,6 @@ class Recording:
     scales: dict[Key, Array] = field(default_factory=dict)
     absent: frozenset[str] = frozenset()
     patterns: dict[tuple[str, int], Mapping[str, NDArray[np.bool_]]] = field(default_factory=dict)
-
-
-class SideError(Exception):
-    """A side raised, hung, or answered what is no answer; the message says which."""
-
-
-class SideEndedError(SideError):
-    """The process of a side ended by itself."""
-
-
-class SideHungError(SideError):
-    """A side gave no answer in time, and its process was ended."""
 
 
 WORDS = {

@@ -29,12 +29,11 @@ from numpy.typing import NDArray
 from parity.backend import Backend, Learner
 from parity.check.compare import rms_or_inf
 from parity.check.config import CheckConfig
-from parity.check.episode import SideError
 from parity.check.noise import Unit, move_state, rms, unit_of
 from parity.check.probes import Samples
 from parity.check.records import FreeRun, Setting
-from parity.check.sides import Side
 from parity.data import mask_arguments
+from parity.process import Side, SideError
 from parity.reference import NumpyLearner
 from parity.spec import DType, ModelSpec
 from parity.weights import Array, Weights, cast_weights, weight_shapes

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.check.compare import SAFETY, compare, drowned_tensors
-from parity.check.episode import Episode, Key, Recording, SideError, play
+from parity.check.episode import Episode, Key, Recording, play
 from parity.check.noise import Witness, rms, unit_of, witness_all
 from parity.check.records import Measurement, Question, Setting
-from parity.check.sides import Side
+from parity.process import Side, SideError
 from parity.spec import DType
 from parity.weights import Array
 

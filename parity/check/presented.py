@@ -8,10 +8,11 @@ import numpy as np
 from parity.backend import Backend, Inputs
 from parity.check.catalogue import CATALOGUE
 from parity.check.compare import SAFETY, compare
-from parity.check.episode import Episode, Key, Recording, SideError, place
+from parity.check.episode import Episode, Key, Recording, place
 from parity.check.noise import MANTISSA_BITS, rms, ulp
 from parity.check.records import UNEXPLAINED, Cause, Measurement, Question, Setting
 from parity.data import Dataset
+from parity.process import SideError
 from parity.reference import NumpyBackend
 from parity.spec import ModelSpec, TrainSpec
 from parity.weights import Array, weight_shapes

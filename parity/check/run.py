@@ -17,7 +17,7 @@ from parity.check import free_run, statistical
 from parity.check.compare import SAFETY, first_beyond
 from parity.check.config import CheckConfig
 from parity.check.diagnose import explain_role
-from parity.check.episode import Episode, Recording, SideError
+from parity.check.episode import Episode, Recording
 from parity.check.lockstep import (
     CANDIDATE,
     REFERENCE,
@@ -42,12 +42,13 @@ from parity.check.records import (
     Setting,
     Verdict,
 )
-from parity.check.sides import THREAD_SETTINGS, Side, SideSpec, open_side
 from parity.data import Dataset, load_dataset
 from parity.errors import InputError
+from parity.process import THREAD_SETTINGS, Side, SideError
+from parity.progress import Progress, SilentProgress
 from parity.reference import NumpyBackend
+from parity.sides import SideSpec, open_side
 from parity.spec import ModelSpec, TrainSpec
-from parity.sweep.progress import Progress, SilentProgress
 from parity.weights import Weights, draw_weights
 
 NOT_REPEATABLE, VANISHED = "not_repeatable", "vanished_signal"

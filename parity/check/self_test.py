@@ -12,19 +12,20 @@ from parity.check.catalogue import CATALOGUE, FaultEntry
 from parity.check.compare import SAFETY
 from parity.check.config import CheckConfig
 from parity.check.diagnose import explain_role
-from parity.check.episode import Episode, Recording, SideError, play_all
+from parity.check.episode import Episode, Recording, play_all
 from parity.check.fixed_rules import RULES, objections
 from parity.check.lockstep import CANDIDATE, Comparison, compare_precision, compare_semantic
 from parity.check.noise import Witness, unit_of, witness_all
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
 from parity.check.probes import Samples, natural_episodes, precise, probe_episodes, samples_of
 from parity.check.records import SCHEMA, Setting
-from parity.check.sides import SideSpec, open_side
 from parity.check.variants import TWO_THREADS, VARIANTS, with_variant
 from parity.data import Dataset, load_dataset
+from parity.process import SideError
+from parity.progress import Progress, SilentProgress
 from parity.reference import NumpyBackend
+from parity.sides import SideSpec, open_side
 from parity.spec import ModelSpec, TrainSpec
-from parity.sweep.progress import Progress, SilentProgress
 from parity.weights import Weights
 
 DEPTHS = (1, 3, 8)
