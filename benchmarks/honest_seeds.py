@@ -13,15 +13,15 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from parity.check.compare import SAFETY
 from rich.progress import track
 
-from parity.check.compare import SAFETY
 from parity.check.lockstep import CANDIDATE, REFERENCE, semantic
 from parity.check.probes import natural_episodes, probe_episodes, samples_of
 from parity.check.records import Setting
-from parity.check.sides import SideSpec, open_side
 from parity.data import load_dataset
 from parity.reference import NumpyBackend
+from parity.sides import SideSpec, open_side
 from parity.spec import ModelSpec, TrainSpec
 
 LEARNING_RATE = 0.1

@@ -21,10 +21,11 @@ from parity.bench.records import BenchReport, Operation, Row
 from parity.bench.statistics import median_interval
 from parity.bench.trust import choose_batch, judge
 from parity.bench.worker import Key
-from parity.check.sides import Side, SideError, SideSpec, open_side
 from parity.machine import usable_cores
 from parity.modes import Mode
-from parity.sweep.progress import Progress, SilentProgress
+from parity.process import Side, SideError
+from parity.progress import Progress, SilentProgress
+from parity.sides import SideSpec, open_side
 
 LAB_LOOP = "eager_loop"  # the lab's: a plain loop of eager updates
 SHOWN_OPERATIONS = 10

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backend import Learner, Step
-from parity.check.sides import SideError
+from parity.process import SideError
 from parity.spec import ModelSpec
 from parity.weights import Array, Weights, activation_names, is_statistic, weight_shapes
 

@@ -16,10 +16,10 @@ from parity.check.fits import FITS, Case, Values
 from parity.check.lockstep import Comparison, jumps, unsure_update
 from parity.check.records import UNEXPLAINED, Cause, Question
 from parity.check.replay import replay, replay_witness
-from parity.check.sides import SideError
 from parity.check.words import layer_of, tensor_words
 from parity.errors import InputError
 from parity.faults import NEUTRAL_FAULTS
+from parity.process import SideError
 from parity.reference import NumpyBackend
 from parity.reference.faults import FAULTS
 from parity.verdict.compare import SAFETY, Distance

@@ -30,8 +30,8 @@ from parity.backend import Backend, Learner
 from parity.check.config import CheckConfig
 from parity.check.probes import Samples
 from parity.check.records import FreeRun, Setting
-from parity.check.sides import Side, SideError
 from parity.data import mask_arguments
+from parity.process import Side, SideError
 from parity.reference import NumpyLearner
 from parity.reference.rounding import move_state
 from parity.spec import DType, ModelSpec

@@ -10,8 +10,8 @@ import numpy as np
 from parity.check.episode import Episode
 from parity.check.play import play
 from parity.check.records import Measurement, Question, Setting
-from parity.check.sides import Side, SideError
 from parity.check.witness import witness_all
+from parity.process import Side, SideError
 from parity.spec import DType
 from parity.verdict.active_units import can_switch, compare_active_units
 from parity.verdict.compare import SAFETY, Distance, compare, drowned_tensors

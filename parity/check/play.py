@@ -11,8 +11,8 @@ from parity.backend import Backend, Step
 from parity.check.answers import CheckedLearner, check_unwritten
 from parity.check.episode import Episode
 from parity.check.play_population import play_population
-from parity.check.sides import SideError
 from parity.data import mask_arguments
+from parity.process import SideError
 from parity.spec import DType, ModelSpec
 from parity.verdict.trace import Key, Kind, Mode, Trace
 from parity.weights import Array, Weights, activation_names, is_statistic, weight_shapes

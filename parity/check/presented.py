@@ -8,9 +8,9 @@ import numpy as np
 from parity.backend import Backend, Inputs
 from parity.check.catalogue import CATALOGUE
 from parity.check.records import UNEXPLAINED, Cause, Measurement, Question, Setting
-from parity.check.sides import SideError
 from parity.check.words import leaf_words, tensor_words
 from parity.data import Dataset
+from parity.process import SideError
 from parity.reference import NumpyBackend
 from parity.spec import ModelSpec, TrainSpec
 from parity.verdict.compare import SAFETY, compare

@@ -39,12 +39,13 @@ from parity.check.records import (
     Setting,
     Verdict,
 )
-from parity.check.sides import THREAD_SETTINGS, Side, SideError, SideSpec, open_side
 from parity.data import Dataset, load_dataset
 from parity.errors import InputError
+from parity.process import THREAD_SETTINGS, Side, SideError
+from parity.progress import Progress, SilentProgress
 from parity.reference import NumpyBackend
+from parity.sides import SideSpec, open_side
 from parity.spec import ModelSpec, TrainSpec
-from parity.sweep.progress import Progress, SilentProgress
 from parity.verdict.compare import SAFETY, first_beyond
 from parity.verdict.noise import unit_of
 from parity.verdict.trace import Trace

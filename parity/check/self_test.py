@@ -18,13 +18,14 @@ from parity.check.play import play_all
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
 from parity.check.probes import precision_episodes, samples_of, semantic_episodes
 from parity.check.records import SCHEMA, Setting
-from parity.check.sides import SideError, SideSpec, open_side
 from parity.check.variants import TWO_THREADS, VARIANTS, with_variant
 from parity.check.witness import witness_all
 from parity.data import Dataset, load_dataset
+from parity.process import SideError
+from parity.progress import Progress, SilentProgress
 from parity.reference import NumpyBackend
+from parity.sides import SideSpec, open_side
 from parity.spec import ModelSpec, TrainSpec
-from parity.sweep.progress import Progress, SilentProgress
 from parity.verdict.compare import SAFETY
 from parity.verdict.noise import Witness, unit_of
 from parity.verdict.trace import Trace

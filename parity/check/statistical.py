@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from parity.backend import Backend, Inputs
 from parity.check.config import CheckConfig
 from parity.check.records import Equivalence, Setting
-from parity.check.sides import Side
 from parity.data import IndexStream, Masks, MaskStream, mask_arguments
+from parity.process import Side
 from parity.spec import DType, ModelSpec
 from parity.sweep.classify import BRACKET_RATIO, bisect, classify, drive, final_loss, find_bracket
 from parity.sweep.grid import Group, LearningRates, geometric_mean

@@ -15,7 +15,8 @@ from parity.commands.result_files import cleared
 from parity.commands.sweep import choose_frameworks
 from parity.commands.terminal import ErrorConsole, exit_status, print_error, show
 from parity.errors import InputError
-from parity.sweep.progress import attentive, console_progress
+from parity.progress import console_progress
+from parity.signals import handle_signals
 
 Numbers = Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: the preset's)")]
 
@@ -64,7 +65,7 @@ class Bench:
         config, paths = self.config(), self._paths()
         # Where no case is done there is nothing to write in the place of what an earlier run has left.
         kept = InputError, BenchInterrupted
-        with cleared(paths, kept), attentive(console_progress(ErrorConsole())) as progress:
+        with cleared(paths, kept), handle_signals(console_progress(ErrorConsole())) as progress:
             status = 0
             try:
                 report = bench(config, progress=progress, command=command)

@@ -15,7 +15,8 @@ from parity.commands.options import DataDir, DatasetName, Device
 from parity.commands.result_files import cleared
 from parity.commands.terminal import ErrorConsole, show
 from parity.errors import InputError
-from parity.sweep.progress import attentive, console_progress
+from parity.progress import console_progress
+from parity.signals import handle_signals
 
 NOTHING = "\0"  # the default of options that are left out: no shell can pass it, so an empty value is still noticed
 # No framework is named in this package: of those that this distribution implements, in sorted order, the first is the
@@ -121,7 +122,7 @@ class Check:
 
         options: dict[str, Any] = {"fault": None if self.fault == NOTHING else self.fault, "command": command}
         options |= {"data_dir": self.data_dir or None, "config": config}
-        with cleared(paths), attentive(console_progress(ErrorConsole())) as progress:
+        with cleared(paths), handle_signals(console_progress(ErrorConsole())) as progress:
             report = check(self.reference, self.candidate, progress=progress, **options)
         show(lambda console: print_report(report, console))
         writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_html, "--junit": write_junit}
@@ -176,7 +177,7 @@ def _self_test(config: CheckConfig, paths: dict[str, Path]) -> int:
     from parity.check.screen import print_self_test
     from parity.check.self_test import self_test
 
-    with cleared(paths), attentive(console_progress(ErrorConsole())) as progress:
+    with cleared(paths), handle_signals(console_progress(ErrorConsole())) as progress:
         report = self_test(config, progress=progress)
     show(lambda console: print_self_test(report, console))
     for path in paths.values():

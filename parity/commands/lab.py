@@ -12,8 +12,9 @@ from parity.commands.sweep import choose_frameworks
 from parity.commands.terminal import ErrorConsole, print_error, show
 from parity.errors import InputError
 from parity.files import make_folder
+from parity.progress import console_progress
+from parity.signals import handle_signals
 from parity.sweep.prepare import STORE
-from parity.sweep.progress import attentive, console_progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Lab:
 
     def run(self, command: str) -> int:
         """Write the page; 1 if a part failed."""
-        with attentive(console_progress(ErrorConsole())) as progress:  # Ctrl-C may come while JAX is imported
+        with handle_signals(console_progress(ErrorConsole())) as progress:  # Ctrl-C may come while JAX is imported
             from parity.lab import LabConfig, run_lab, write_lab  # imports Matplotlib, which other commands do not need
             from parity.lab.config import lab_data
 

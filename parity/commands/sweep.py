@@ -11,10 +11,11 @@ from parity.backend import backend_names, installed_siblings, own_process, sibli
 from parity.commands.options import DataDir, DatasetName, Device, Framework
 from parity.commands.terminal import ErrorConsole, exit_status, print_error, show
 from parity.errors import InputError
+from parity.progress import Progress, console_progress
+from parity.signals import handle_signals
 from parity.spec import BlockOrder, Initialization
 from parity.sweep import Execution, LearningRates, SweepConfig, SweepInterrupted, SweepReport, sweep
 from parity.sweep.forecast import forecast_sweep, print_forecast
-from parity.sweep.progress import Progress, attentive, console_progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ class Sweep:
     def run(self, command: str) -> int:
         """Run the sweep; 1 if a trial crashed."""
         try:
-            with attentive(console_progress(ErrorConsole())) as progress:  # Ctrl-C may come while JAX is imported
+            with handle_signals(console_progress(ErrorConsole())) as progress:  # Ctrl-C may come while JAX is imported
                 report = self._sweep(command, progress)
         except SweepInterrupted as interruption:
             print_error(f"interrupted; what is done lies in {self.out}, and the same command goes on from there")

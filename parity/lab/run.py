@@ -11,7 +11,6 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
-from parity.check.sides import Side, SideError, SideSpec, open_side, words_of
 from parity.errors import InputError
 from parity.lab import (
     batch_norm,
@@ -25,7 +24,9 @@ from parity.lab import (
 from parity.lab.blocks import Results, Section, Text
 from parity.lab.config import LabConfig, lab_data, raw_data
 from parity.machine import usable_cores
-from parity.sweep.progress import Progress, SilentProgress
+from parity.process import Side, SideError, words_of
+from parity.progress import Progress, SilentProgress
+from parity.sides import SideSpec, open_side
 
 Part = tuple[ModuleType, float]
 PARTS: tuple[Part, ...] = (

@@ -5,10 +5,11 @@ from pathlib import Path
 from threading import Lock, get_ident
 from typing import Any
 
-from parity.check.sides import ProcessSide, SideEndedError, SideError, SideSpec, StartError
 from parity.data import StandardizedData
 from parity.errors import InputError
 from parity.machine import CORES_VARIABLE
+from parity.process import ProcessSide, SideEndedError, SideError, StartError
+from parity.sides import SideSpec, start_process
 from parity.sweep.blocks import Block, Done, crashed, train_block
 
 DRIVER = Path("/proc/driver/nvidia/gpus")  # a folder for each GPU
@@ -124,7 +125,7 @@ class Children:
             if place[0] not in self._threads:
                 self._threads.append(place[0])
             try:
-                side = ProcessSide(self._spec(place, time_limit))
+                side = start_process(self._spec(place, time_limit))
             except OSError as error:
                 raise InputError(f"no process can be started: {error.strerror}; use fewer --workers") from error
             started = self._sides[place] = side, set[str]()  # before it is ready, so that it can be ended meanwhile

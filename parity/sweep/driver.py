@@ -7,6 +7,7 @@ from pathlib import Path
 
 from parity.errors import InputError
 from parity.files import make_folder, remove_leftovers
+from parity.progress import Progress, SilentProgress
 from parity.sweep.blocks import Block, what_decides
 from parity.sweep.classify import find_threshold
 from parity.sweep.executors import Execution, Executor, open_executor
@@ -14,10 +15,10 @@ from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.lanes import accelerated
 from parity.sweep.lock import locked, refuse_second
 from parity.sweep.memory import in_words, needed_bytes
+from parity.sweep.meter import Meter
 from parity.sweep.output import write_tables
 from parity.sweep.plan import plan
 from parity.sweep.prepare import OUTPUTS, STORE, Prepared, prepare
-from parity.sweep.progress import Meter, Progress, SilentProgress
 from parity.sweep.records import Status, SweepReport, Trial
 from parity.sweep.schedule import Found, Schedule, TrialError, make_unit
 from parity.sweep.store import Store, stored_words

@@ -10,9 +10,9 @@ from rich.table import Table
 from parity.sweep.blocks import Block, train_block
 from parity.sweep.executors import Execution
 from parity.sweep.grid import SweepConfig
+from parity.sweep.meter import block_cost
 from parity.sweep.plan import Plan, plan
 from parity.sweep.prepare import STORE, Prepared, prepare
-from parity.sweep.progress import block_cost
 from parity.sweep.store import Store
 
 PROBE_SAMPLES = 2048  # of which a moment's training is a pass

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from parity.sweep.grid import Group, SweepConfig
-from parity.sweep.progress import block_cost
+from parity.sweep.meter import block_cost
 from parity.sweep.schedule import make_unit, missing
 from parity.sweep.store import Store
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from parity.sweep.blocks import Block, Done
 from parity.sweep.executors import Executor
 from parity.sweep.grid import Group, SweepConfig
-from parity.sweep.progress import Meter, block_cost
+from parity.sweep.meter import Meter, block_cost
 from parity.sweep.records import Status, Trial
 from parity.sweep.run import GroupSearch, search_groups
 from parity.sweep.store import Store

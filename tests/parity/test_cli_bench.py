@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from parity.cli import main
-from parity.sweep.progress import SilentProgress
+from parity.progress import SilentProgress
 
 TINY = ("bench", "--framework", "jax", "--depths", "1", "--widths", "4", "--batch-sizes", "8", "--blocks", "2")
 

@@ -251,8 +251,9 @@ def test_standard_output_that_takes_nothing(tmp_path: Path, where: str, status: 
 def test_the_second_ctrl_c_does_not_wait_for_what_the_first_began() -> None:
     writing = """
 import time
-from parity.sweep.progress import SilentProgress, attentive
-with attentive(SilentProgress()):
+from parity.progress import SilentProgress
+from parity.signals import handle_signals
+with handle_signals(SilentProgress()):
     try:
         print("running", flush=True)
         time.sleep(600)

@@ -12,9 +12,10 @@ from parity.check.config import CheckConfig
 from parity.check.free_run import describe, fails, free_run, measure, run_freely, watch
 from parity.check.probes import draw_samples
 from parity.check.records import FreeRun, Setting
-from parity.check.sides import ObjectSide, SideError, SideSpec
+from parity.process import SideError
 from parity.reference import NumpyBackend
 from parity.reference.parts import linear, transpose
+from parity.sides import ObjectSide, SideSpec
 from parity.spec import ModelSpec
 from parity.verdict.compare import SAFETY
 from parity.weights import Weights, draw_weights

@@ -15,8 +15,9 @@ import parity
 from parity import CheckConfig, CheckReport, ModelSpec
 from parity.check import lockstep, run
 from parity.check.records import Question
-from parity.check.sides import Side, SideSpec, open_side
+from parity.process import Side
 from parity.reference import NumpyBackend, NumpyLearner, NumpyPopulation
+from parity.sides import SideSpec, open_side
 from parity.weights import Weights
 
 CONFIG = CheckConfig(

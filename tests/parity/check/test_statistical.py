@@ -11,11 +11,11 @@ from scipy.stats import binom, t
 from parity.backend import Backend, Evaluation, Inputs, PassRecord
 from parity.check.config import CheckConfig
 from parity.check.records import Equivalence, Setting
-from parity.check.sides import ObjectSide, SideSpec
 from parity.check.statistical import ALPHA, MARGIN_SHARE, compare_paired, seeds_needed, statistical, train_seed
 from parity.data import load_dataset
 from parity.inputs import prepare_inputs
 from parity.reference import NumpyBackend
+from parity.sides import ObjectSide, SideSpec
 from parity.spec import ModelSpec, TrainSpec
 from parity.sweep.classify import BRACKET_RATIO
 

@@ -17,7 +17,7 @@ from parity.errors import InputError
 from parity.lab import PARTS, LabConfig, LabReport, Plot, Section, Table, Text, run_lab, standardization, write_lab
 from parity.lab.page import render_section, to_html
 from parity.lab.run import part_names
-from parity.sweep.progress import SilentProgress
+from parity.progress import SilentProgress
 
 ATTACK = "<script>alert(1)</script>"
 

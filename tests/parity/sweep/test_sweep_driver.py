@@ -21,13 +21,14 @@ from rich.console import Console
 import parity
 from parity import InputError
 from parity.backend import Backend, backend_names
+from parity.progress import BarProgress, PlainProgress, SilentProgress, console_progress
+from parity.signals import handle_signals
 from parity.sweep import Execution, LearningRates, SweepInterrupted, SweepReport, driver
 from parity.sweep.classify import find_threshold
 from parity.sweep.executors import workers_here
 from parity.sweep.forecast import forecast_sweep
 from parity.sweep.lock import locked
 from parity.sweep.memory import SHARE, check_memory, needed_bytes
-from parity.sweep.progress import BarProgress, PlainProgress, SilentProgress, attentive, console_progress
 from parity.sweep.store import Store
 
 TRIAL_HEADER = (
@@ -573,7 +574,7 @@ def test_workers_that_share_this_machines_memory(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.usefixtures("heeds_interrupts")
 def test_an_interruption_that_a_callback_swallowed_is_raised_at_the_next_block() -> None:
-    with attentive(SilentProgress()) as progress:
+    with handle_signals(SilentProgress()) as progress:
         progress.update(0.1, "before")
         with contextlib.suppress(KeyboardInterrupt):  # as Python does in a callback
             signal.raise_signal(signal.SIGINT)

@@ -22,14 +22,14 @@ from fake_backend import small_config
 import parity
 from parity import InputError
 from parity.backend import load_backend
-from parity.check.sides import ProcessSide
 from parity.data import StandardizedData
+from parity.process import ProcessSide
+from parity.progress import SilentProgress
 from parity.sweep import Execution, LearningRates, SweepConfig, SweepInterrupted
 from parity.sweep.blocks import Block, train_block, what_decides
 from parity.sweep.children import Children, visible_gpus
 from parity.sweep.identity import common_versions
 from parity.sweep.prepare import prepare
-from parity.sweep.progress import SilentProgress
 
 # `parity.sweep` is the function
 dask_workers, children_module, executors = (
@@ -318,7 +318,7 @@ def test_no_process_is_started_for_what_nobody_wants(
     small_data: StandardizedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep, own, started = config("numpy"), Children(), list[Any]()
-    monkeypatch.setattr(children_module, "ProcessSide", started.append)
+    monkeypatch.setattr(children_module, "start_process", started.append)
     block = Block(sweep, {sweep.groups()[0]: (0.1,)}, "digest", {})
     own.kill()
     (trial,) = own.train(block, small_data).trained[sweep.groups()[0]].values()
@@ -332,7 +332,7 @@ def test_processes_that_cannot_be_started_are_one_line(tmp_path: Path, monkeypat
         raise OSError(24, "Too many open files")
 
     parity.sweep(config("numpy"), out=tmp_path)
-    monkeypatch.setattr(children_module, "ProcessSide", none_left)
+    monkeypatch.setattr(children_module, "start_process", none_left)
     with pytest.raises(InputError, match="no process can be started: Too many open files; use fewer --workers"):
         parity.sweep(
             config("numpy", depths=(1, 2)), out=tmp_path, extend=True, execution=Execution(executor="processes")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from parity import InputError
 from parity.sweep.grid import Group, LearningRates, SweepConfig, geometric_mean
-from parity.sweep.progress import most_blocks
+from parity.sweep.meter import most_blocks
 
 POSITIVE = st.floats(min_value=1e-300, max_value=1e300)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from multiprocessing import Pipe
 from pathlib import Path
 
@@ -18,10 +19,11 @@ import numpy as np
 import pytest
 
 from parity import CheckConfig, InputError, ModelSpec, check
-from parity.check.sides import SideError, SideSpec, open_side
-from parity.check.worker import serve
 from parity.cli import main
+from parity.process import SideError
+from parity.process.worker import serve
 from parity.reference import NumpyBackend
+from parity.sides import SideSpec, load_target, open_side
 
 CONFIG = CheckConfig(
     spec=ModelSpec(input_dim=12, output_dim=5, hidden_width=8),
@@ -316,7 +318,7 @@ def test_nothing_outlives_the_check(end: Callable[[subprocess.Popen], None], sta
 
 def test_a_check_that_is_killed_while_it_sends_is_gone() -> None:
     ours, theirs = Pipe()
-    theirs.send(SideSpec(target="numpy"))
+    theirs.send(partial(load_target, SideSpec(target="numpy")))
     os.write(theirs.fileno(), struct.pack("!i", 100) + b"half of it")
     with socket.socket(fileno=os.dup(theirs.fileno())) as half:
         half.shutdown(socket.SHUT_WR)

@@ -1,0 +1,136 @@
+"""Backends that carry out tasks, each in a process of its own or, given as an object, in this one.
+
+An object's hang is not caught.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+from typing import Any
+
+from parity.backend import Backend, backend_names, load_backend, own_process
+from parity.errors import InputError
+from parity.process import ProcessSide, Side, SideError, words_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideSpec:
+    """Which backend a side is, and how it is to run.
+
+    Args:
+        target: the name of a backend, "package.module:factory", or a backend itself.
+        faults: replaced parts, as (name, values) of `with_fault`.
+        device: "cpu", "gpu", "tpu", or "" for the framework's own choice.
+        precision: of float32 matrix products.
+        time_limit: seconds that one answer may take; None for no limit.
+        threads: for libraries that obey OpenMP's settings; the environment's own values come first. The default is
+            one: networks this small gain nothing from more, and two sides at once would compete for the cores.
+        settings: further environment variables of its process, as (name, value).
+        whole_machine: whether its process is set up to use every core (`own_process` of the backend).
+    """
+
+    target: Any
+    faults: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    device: str = ""
+    precision: str = "highest"
+    time_limit: float | None = 120.0
+    threads: int = 1
+    settings: tuple[tuple[str, str], ...] = ()
+    whole_machine: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people: the name of the target, and its faults."""
+        target = self.target if isinstance(self.target, str) else getattr(self.target, "name", None)
+        name = target or type(self.target).__name__
+        return " with ".join([str(name), *(fault for fault, _ in self.faults)])
+
+
+def load_target(spec: SideSpec) -> Backend:
+    """Return the backend of a side.
+
+    Raises:
+        InputError: no backend has this name, it cannot be loaded, or it does not take an option or a fault.
+    """
+    backend = _load(spec)
+    if isinstance(backend, type) or not callable(getattr(backend, "learner", None)):
+        kind = "the class" if isinstance(backend, type) else "an object of type"
+        name = backend.__name__ if isinstance(backend, type) else type(backend).__name__
+        raise InputError(
+            f"{spec.name} is no backend but {kind} {name}; "
+            "it must be an object with the method learner(spec, weights, dtype), see parity.backend.Backend"
+        )
+    for name, values in spec.faults:
+        if not hasattr(backend, "with_fault"):
+            raise InputError(f"{spec.name} is not assembled from replaceable parts, so it takes no fault")
+        backend = backend.with_fault(name, **dict(values))
+    return backend
+
+
+def _load(spec: SideSpec) -> Any:
+    if not isinstance(spec.target, str):
+        return spec.target
+    options = {"device": spec.device, "precision": spec.precision}
+    wanted = {name: value for name, value in options.items() if value != SideSpec.__dataclass_fields__[name].default}
+    if spec.target in backend_names():
+        if spec.whole_machine:
+            own_process(spec.target)
+        return load_backend(spec.target, **wanted)
+    module, colon, attribute = spec.target.partition(":")
+    if not (module and colon and attribute):
+        choices = ", ".join(backend_names())
+        raise InputError(
+            f"no backend is named {spec.target!r}; choose one of {choices}, or give package.module:factory"
+        )
+    try:
+        factory = getattr(importlib.import_module(module), attribute)
+        return factory(**wanted)
+    except Exception as error:  # a foreign module can raise anything
+        raise InputError(f"{spec.target!r} cannot be loaded: it {words_of(error)}") from error
+
+
+@contextmanager
+def open_side(spec: SideSpec) -> Iterator[Side]:
+    """Start a side, and end it afterwards.
+
+    Raises:
+        InputError: it cannot start.
+    """
+    if not isinstance(spec.target, str):
+        yield ObjectSide(spec)
+        return
+    side = start_process(spec)
+    try:
+        side.wait_until_ready()
+        yield side
+    finally:
+        side.close()
+
+
+def start_process(spec: SideSpec) -> ProcessSide:
+    """Start the process of a side. It may not be ready yet: see `ProcessSide.wait_until_ready`."""
+    load = partial(load_target, spec)
+    return ProcessSide(spec.name, load, time_limit=spec.time_limit, threads=spec.threads, settings=spec.settings)
+
+
+class ObjectSide:
+    """A side that is an object of this process. Such sides take turns, since they share all global state."""
+
+    _turn = Lock()
+
+    def __init__(self, spec: SideSpec) -> None:
+        self.name = spec.name
+        self._backend = load_target(spec)
+
+    def call(self, task: Callable[..., Any], *arguments: Any) -> Any:
+        """See `Side.call`."""
+        try:
+            with self._turn:
+                return task(self._backend, *arguments)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # anything that a side raises is an answer
+            raise SideError(words_of(error)) from error
