@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.backend import Mode
 from parity.bench import worker
 from parity.bench.config import BenchConfig, Case
 from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, copy_rate
@@ -24,7 +25,6 @@ from parity.bench.worker import Key
 from parity.check.episode import SideError
 from parity.check.sides import Side, SideSpec, open_side
 from parity.machine import usable_cores
-from parity.modes import Mode
 from parity.sweep.progress import Progress, SilentProgress
 
 LAB_LOOP = "eager_loop"  # the lab's: a plain loop of eager updates
