@@ -18,17 +18,15 @@ from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
 from bnjax.population import Layout, Population
 from bnjax.weights import from_native, to_native
-from parity.backend import Inputs
+from parity.backend import Backend, Inputs, Modes, Tools
 from parity.data import Dataset
 from parity.faults import replace_part
-from parity.modes import Modes
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
-from parity.tools import Tools
 from parity.weights import Array, Weights
 
 
 @dataclass(frozen=True)
-class JaxBackend:
+class JaxBackend(Backend):
     """A `parity.backend.Backend`.
 
     Args:
@@ -44,8 +42,8 @@ class JaxBackend:
     precision: Precision = "highest"
     parts: Parts = HONEST
 
-    name: ClassVar[str] = "jax"
-    dtypes: ClassVar[Sequence[DType]] = ("float32", "float64", "bfloat16")
+    name = "jax"
+    dtypes = ("float32", "float64", "bfloat16")
     _learner: ClassVar[type[Learner]] = Learner
     _population: ClassVar[type[Population]] = Population
 
@@ -55,12 +53,12 @@ class JaxBackend:
             find_device(self.device)
 
     @property
-    def lanes(self) -> int:
+    def lanes(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """How many lanes of a population it trains side by side in about the time of one."""
         return count_lanes(self.device)
 
     @property
-    def accelerator(self) -> str:
+    def accelerator(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The GPU or TPU on which it computes, where lanes decide each other's last digits; "" for a CPU."""
         return accelerator(self.device)
 
@@ -72,8 +70,7 @@ class JaxBackend:
         """Memory that is free where it computes; None for the host's."""
         return free_bytes(self.device)
 
-    @classmethod
-    def own_process(cls) -> None:
+    def own_process(self) -> None:
         """Set up this process, which is the program's own, before the framework starts in it."""
         own_process()
 
@@ -97,11 +94,11 @@ class JaxBackend:
         """
         return replace(self, parts=replace_part(self.parts, FAULTS, name, **values))
 
-    def variants(self) -> Mapping[str, Callable[[Self], Self]]:
+    def variants(self) -> Mapping[str, Callable[[Any], Backend]]:
         """What makes honest variants of it, by name."""
         from bnjax.variants import VARIANTS  # they are made of this class
 
-        return VARIANTS  # pyright: ignore[reportReturnType]
+        return VARIANTS
 
     def modes(self) -> Modes:
         """The ways to train that are worth timing, and what a benchmark needs beside them."""

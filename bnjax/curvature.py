@@ -27,7 +27,7 @@ def hessian_vector_product(loss: Callable[[jax.Array], jax.Array], point: jax.Ar
 
 
 class Objective:
-    """A `parity.tools.Objective`, in float64.
+    """A `parity.backend.Objective`, in float64.
 
     Args:
         loss: of a vector of parameters, shape (parameters,), and the data, to a scalar.

@@ -9,8 +9,8 @@ import numpy as np
 
 from bnjax.norm import BatchNorm
 from bnjax.weights import weights_dtype
+from parity.backend import Convolved
 from parity.spec import DType, RunningVariance
-from parity.tools import Convolved
 from parity.weights import Array
 
 
@@ -57,7 +57,7 @@ def convolve(
 
 
 class NormLayer:
-    """A `parity.tools.NormLayer`.
+    """A `parity.backend.NormLayer`.
 
     Args:
         num_features: or channels.
@@ -104,7 +104,7 @@ class NormLayer:
 def convolve_arrays(
     images: Array, kernel: Array, bias: Array, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> Convolved:
-    """`convolve` of NumPy arrays, as `parity.tools.Tools` has it; in float64 where `images` are."""
+    """`convolve` of NumPy arrays, as `parity.backend.Tools` has it; in float64 where `images` are."""
     with jax.enable_x64(images.dtype == np.float64):
         own = [jnp.asarray(np.array(array)) for array in (images, kernel, bias)]
         output = np.array(convolve(*own, stride=stride, padding=padding, dilation=dilation))

@@ -15,6 +15,7 @@ from bnjax.model import MultiLayerPerceptron
 from bnjax.parts import HONEST, Parts
 from bnjax.train import TrainState, sgd_step, state_from_variables
 from bnjax.weights import from_native, gradients_from_native, to_native, weights_dtype
+from parity.backend import Learner as LearnerProtocol
 from parity.backend import Step
 from parity.data import Masks
 from parity.spec import DType, ModelSpec, Precision
@@ -31,7 +32,7 @@ def evaluation_activations(net: TrainState, inputs: jax.Array) -> dict[str, jax.
     return net.model.parts.apply(net, inputs, False)[2]
 
 
-class Learner:
+class Learner(LearnerProtocol):
     """A `parity.backend.Learner`.
 
     Args:

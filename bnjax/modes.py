@@ -22,8 +22,7 @@ from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
 from bnjax.population import ONE_THREAD_EACH, Population
 from bnjax.train import TrainState, sgd_step
-from parity.backend import PassRecord, lane_batches, member_states
-from parity.modes import Mode
+from parity.backend import Mode, PassRecord, lane_batches, member_states
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
 

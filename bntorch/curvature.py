@@ -28,7 +28,7 @@ def hessian_vector_product(loss: Callable[[Tensor], Tensor], point: Tensor, vect
 
 
 class Objective:
-    """A `parity.tools.Objective`, in float64.
+    """A `parity.backend.Objective`, in float64.
 
     Args:
         loss: of a vector of parameters, shape (parameters,), and the data, to a scalar.

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from bntorch.norm import BatchNorm
 from bntorch.parts import mode
 from bntorch.weights import to_numpy, weights_dtype
+from parity.backend import Convolved
 from parity.spec import DType, RunningVariance
-from parity.tools import Convolved
 from parity.weights import Array
 
 
@@ -61,7 +61,7 @@ def convolve(
 
 
 class NormLayer:
-    """A `parity.tools.NormLayer`.
+    """A `parity.backend.NormLayer`.
 
     Args:
         num_features: or channels.
@@ -103,7 +103,7 @@ class NormLayer:
 def convolve_arrays(
     images: Array, kernel: Array, bias: Array, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> Convolved:
-    """`convolve` of NumPy arrays, as `parity.tools.Tools` has it; in float64 where `images` are."""
+    """`convolve` of NumPy arrays, as `parity.backend.Tools` has it; in float64 where `images` are."""
     own = torch.tensor(images).movedim(-1, 1), torch.tensor(kernel).permute(3, 2, 0, 1), torch.tensor(bias)
     output = convolve(*own, stride=stride, padding=padding, dilation=dilation)
     shown = np.array(to_numpy(output.movedim(1, -1)))

@@ -15,13 +15,14 @@ from bntorch.model import MultiLayerPerceptron
 from bntorch.parts import HONEST, Parts, call_with_state
 from bntorch.train import sgd_step
 from bntorch.weights import from_native, gradients_from_native, to_native, to_numpy, weights_dtype
+from parity.backend import Learner as LearnerProtocol
 from parity.backend import Step
 from parity.data import Masks
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
 
 
-class Learner:
+class Learner(LearnerProtocol):
     """A `parity.backend.Learner`.
 
     Args:

@@ -18,8 +18,7 @@ from bntorch.population import Population
 from bntorch.train import train_step
 from bntorch.variants import compiled_apply, find_compiler
 from bntorch.weights import to_numpy
-from parity.backend import PassRecord, lane_batches, member_states
-from parity.modes import Mode
+from parity.backend import Mode, PassRecord, lane_batches, member_states
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
 

@@ -11,7 +11,7 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
-from parity.backend import Backend, backend_names, load_backend, own_process
+from parity.backend import Backend, as_backend, backend_names, load_backend, own_process
 from parity.errors import InputError
 from parity.process import ProcessSide, Side, SideError, words_of
 
@@ -55,17 +55,8 @@ def load_target(spec: SideSpec) -> Backend:
     Raises:
         InputError: no backend has this name, it cannot be loaded, or it does not take an option or a fault.
     """
-    backend = _load(spec)
-    if isinstance(backend, type) or not callable(getattr(backend, "learner", None)):
-        kind = "the class" if isinstance(backend, type) else "an object of type"
-        name = backend.__name__ if isinstance(backend, type) else type(backend).__name__
-        raise InputError(
-            f"{spec.name} is no backend but {kind} {name}; "
-            "it must be an object with the method learner(spec, weights, dtype), see parity.backend.Backend"
-        )
+    backend = as_backend(_load(spec), spec.name)
     for name, values in spec.faults:
-        if not hasattr(backend, "with_fault"):
-            raise InputError(f"{spec.name} is not assembled from replaceable parts, so it takes no fault")
         backend = backend.with_fault(name, **dict(values))
     return backend
 

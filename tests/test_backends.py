@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from noise import Twins, excesses, observed
 
-from parity import backend as backends
 from parity.backend import (
     Backend,
     Learner,
@@ -475,11 +474,11 @@ def test_a_backend_that_cannot_be_loaded_is_one_line_and_not_chosen(tmp_path, mo
     (tmp_path / "broken_backend.py").write_text(statement)
     monkeypatch.syspath_prepend(tmp_path)
     entry = EntryPoint("broken", "broken_backend:Backend", "parity.backends")
-    monkeypatch.setattr(backends, "_entry_points", lambda: {"broken": entry})
+    monkeypatch.setattr("parity.backend.load._entry_points", lambda: {"broken": entry})
     with pytest.raises(InputError, match="the backend 'broken' cannot be loaded") as error:
         load_backend("broken")
     assert "\n" not in str(error.value)
-    monkeypatch.setattr(backends, "sibling_names", lambda: ("broken",))
+    monkeypatch.setattr("parity.backend.load.sibling_names", lambda: ("broken",))
     with pytest.raises(InputError, match="no framework is installed"):
         installed_siblings()
     sys.modules.pop("broken_backend", None)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.backend import Mode
 from parity.bench import worker
 from parity.bench.config import BenchConfig, Case
 from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, copy_rate
@@ -22,7 +23,6 @@ from parity.bench.statistics import median_interval
 from parity.bench.trust import choose_batch, judge
 from parity.bench.worker import Key
 from parity.machine import usable_cores
-from parity.modes import Mode
 from parity.process import Side, SideError
 from parity.progress import Progress, SilentProgress
 from parity.sides import SideSpec, open_side

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.backend import Backend, Population
+from parity.backend import Backend, Mode, Population
 from parity.bench.config import Case
 from parity.bench.floor import Shape, best_seconds, numpy_seconds
 from parity.errors import InputError
-from parity.modes import Mode
 from parity.spec import DType
 from parity.weights import Array, Weights, draw_weights
 
@@ -81,7 +80,8 @@ _running: dict[Key, _Running] = {}
 
 def modes(backend: Any) -> Mapping[str, Mode]:
     """The ways to train that the backend offers."""
-    return backend.modes().named if hasattr(backend, "modes") else {}
+    offered = backend.modes()
+    return {} if offered is None else offered.named
 
 
 def describe_modes(backend: Any) -> dict[str, Mode]:
@@ -101,12 +101,12 @@ def prepare(backend: Any, key: Key, num_samples: int) -> Prepared:
     try:
         mode = modes(backend)[key.mode]
         varied: Backend = mode.of(backend)
-        lanes = getattr(varied, "lanes", 1) if mode.side_by_side and not key.one_lane else 1
+        lanes = (varied.lanes or 1) if mode.side_by_side and not key.one_lane else 1
         members = lanes * (key.members if mode.many else 1)
         rates = tuple(HIGHEST_RATE if m % 2 else LOWEST_RATE for m in range(members))
         start = time.perf_counter()
         inputs, labels = training_set(num_samples, key.case.spec)
-        options = {"lanes": lanes} if hasattr(varied, "lanes") else {}
+        options = {} if varied.lanes is None else {"lanes": lanes}
         population = varied.population(
             key.case.spec, draw_weights(key.case.spec, 0), rates, inputs, labels, key.dtype, **options
         )
@@ -163,25 +163,29 @@ def release(backend: Any, keys: Sequence[Key]) -> None:
     """Forget modes that have been timed."""
     for key in keys:
         _running.pop(key, None)
-    if not _running and hasattr(backend, "modes"):
-        backend.modes().forget()
+    offered = backend.modes()
+    if offered is not None and not _running:
+        offered.forget()
 
 
 def environment(backend: Any) -> dict[str, str]:
     """Versions, and what else the backend says of where it runs."""
-    return dict(backend.versions()) | (dict(backend.modes().environment) if hasattr(backend, "modes") else {})
+    offered = backend.modes()
+    return dict(backend.versions()) | ({} if offered is None else dict(offered.environment))
 
 
 def product_seconds(backend: Any, left: Shape, right: Shape) -> float:
     """Seconds of a matrix product on one device."""
-    if not hasattr(backend, "modes"):
+    offered = backend.modes()
+    if offered is None:
         return numpy_seconds(left, right)
-    return best_seconds(backend.modes().product(left, right)) / backend.modes().products
+    return best_seconds(offered.product(left, right)) / offered.products
 
 
 def copy_seconds(backend: Any, size: int) -> float | None:
     """Seconds of a copy of `size` bytes on one device; None for a backend that has none of its own."""
-    return best_seconds(backend.modes().copy(size)) if hasattr(backend, "modes") else None
+    offered = backend.modes()
+    return None if offered is None else best_seconds(offered.copy(size))
 
 
 def profile(backend: Any, key: Key, num_samples: int) -> list[tuple[str, float]]:

@@ -27,9 +27,9 @@ def present(backend: Backend, dataset: Dataset, spec: ModelSpec, training: Train
     Raises:
         SideError: that is no `Inputs` of the network.
     """
-    if not hasattr(backend, "inputs"):
+    inputs = backend.inputs(dataset, spec, training)
+    if inputs is None:
         return None
-    inputs = backend.inputs(dataset, spec, training)  # pyright: ignore[reportAttributeAccessIssue]
     _check_inputs(inputs, spec)
     return record_inputs(inputs)
 

@@ -164,9 +164,9 @@ class _Told:
 
 
 def _describe(backend: Backend) -> _About:
-    versions = backend.versions() if hasattr(backend, "versions") else {}
+    versions = backend.versions()
     # Plain text: an object of a class of the candidate's would need its module here.
-    dtypes = getattr(backend, "dtypes", ("float64", "float32"))
+    dtypes = backend.dtypes
     return _About({str(k): "".join(str(v)) for k, v in versions.items()}, tuple("".join(d) for d in dtypes))
 
 

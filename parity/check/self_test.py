@@ -318,4 +318,4 @@ class _Run:
 
 
 def _variant_names(backend: Any) -> tuple[str, ...]:
-    return tuple(backend.variants()) if hasattr(backend, "variants") else ()
+    return tuple(backend.variants())

@@ -92,10 +92,9 @@ def train_seed(
         Final loss and test accuracy at `learning_rate` (inf and -inf if it diverged), and the logarithm of the
         bracket's middle (inf if no rate failed, -inf if none trained).
     """
-    offered = getattr(backend, "dtypes", (dtype,))
-    dtype = dtype if dtype in offered else offered[0]
+    dtype = dtype if dtype in backend.dtypes else backend.dtypes[0]
     rates = sorted({*RATES.values(), learning_rate})
-    members = len(rates) if hasattr(backend, "population") else 1
+    members = len(rates) if backend.has_population else 1
     weights, batches = draw_weights(spec, seed), _draw_batches(len(data.train_labels), batch_size, seed)
     masks = MaskStream(spec, batch_size, seed).next_updates(len(batches)) if spec.dropout_rate else None
     group, entropy = Group("", spec.num_hidden_layers, spec.use_batch_norm, seed), _entropy(data.train_labels)
@@ -135,7 +134,7 @@ def _train(
 ) -> tuple[Array, NDArray[np.bool_], Array]:
     """Losses and finiteness, shape (updates, members), and test accuracy, shape (members,)."""
     inputs, labels = data.train_inputs.copy(), data.train_labels.copy()
-    if hasattr(backend, "population"):
+    if backend.has_population:
         population = backend.population(spec, cast_weights(weights, "float32"), rates, inputs, labels, dtype)
         record = population.run_pass(batches.copy(), **mask_arguments(masks))
         if not np.shape(record.losses) == np.shape(record.finite) == (expected := (len(batches), len(rates))):

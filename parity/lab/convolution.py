@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from parity.backend import Convolved
 from parity.errors import InputError
 from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, furthest, listed
 from parity.lab.config import LabConfig
 from parity.lab.drawing import COLORS, lab_sheet, panels
-from parity.tools import Convolved
 from parity.weights import Array
 
 TITLE = "Convolution, and batch norm over channels"

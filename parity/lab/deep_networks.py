@@ -142,8 +142,6 @@ def _alike() -> list[list[Remedy]]:
 def _lower(
     backend: Any, depth: int, alike: Sequence[Remedy], data: StandardizedData, rates: Rates
 ) -> Sequence[Callable[[], Any]]:
-    if not hasattr(backend, "lower_ahead"):
-        return []
     return backend.lower_ahead(
         alike[0].spec(depth),
         members=len(alike) * len(rates),

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
+from parity.backend import Objective
 from parity.data.standardize import STD_OFFSET
 from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, furthest, lines_and_marks, listed
 from parity.lab.config import LabConfig, lab_data
 from parity.lab.drawing import COLORS, MARKERS, framework_handles, lab_sheet, panels
 from parity.lab.power_iteration import Eigenvalue, largest_eigenvalue
-from parity.tools import Objective
 from parity.weights import Array
 
 TITLE = "Standardization in linear regression"

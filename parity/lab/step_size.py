@@ -73,7 +73,7 @@ class Measured:
 
 
 def flatten(weights: Mapping[str, Array], spec: ModelSpec) -> Array:
-    """What is trained as one vector, in the order that `parity.tools.Tools.network_objective` takes."""
+    """What is trained as one vector, in the order that `parity.backend.Tools.network_objective` takes."""
     trained = [name for name in weight_shapes(spec) if not is_statistic(name)]
     return np.concatenate([np.ravel(weights[name]).astype(np.float64) for name in trained])
 

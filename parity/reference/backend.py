@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.backend import Evaluation, Inputs, PassRecord, Step, lane_masks
+from parity.backend import Backend, Evaluation, Inputs, Learner, PassRecord, Step, lane_masks
 from parity.data import Dataset, Masks
 from parity.errors import InputError
 from parity.faults import read_conventions, replace_part
@@ -20,7 +20,7 @@ from parity.weights import Array, Weights, cast_weights, check_names, check_weig
 FLOAT64: Sequence[DType] = ("float64",)
 
 
-class NumpyLearner:
+class NumpyLearner(Learner):
     """The reference as a `parity.backend.Learner`."""
 
     def __init__(self, spec: ModelSpec, weights: Mapping[str, Array], parts: Parts | None = None) -> None:
@@ -131,7 +131,7 @@ class NumpyPopulation:
 
 
 @dataclass(frozen=True)
-class NumpyBackend:
+class NumpyBackend(Backend):
     """The reference as a `parity.backend.Backend`, in float64 only."""
 
     parts: Parts = HONEST

@@ -63,8 +63,6 @@ def lower_family(
         data: that is trained on.
         evaluated_on: the sets on which it is evaluated.
     """
-    if not hasattr(backend, "lower_ahead"):
-        return []
     first = next(iter(fitting(backend, config, family, len(data.train_labels))))
     lanes = pad_lanes(backend, config, len(first))
     return backend.lower_ahead(

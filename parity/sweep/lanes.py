@@ -18,19 +18,19 @@ BOTH: EvaluatedOn = ("train", "test")
 
 def lanes_at_work(backend: Any, config: SweepConfig, groups: int) -> int:
     """How many lanes of so many groups are at work at a time; on a CPU each is the work of a core."""
-    return min(getattr(backend, "lanes", 1), config.lanes_of(groups))
+    return min(backend.lanes or 1, config.lanes_of(groups))
 
 
 def accelerated(backend: Any) -> str:
     """The accelerator on which a backend trains, where groups decide each other's last digits; "" for none."""
-    return getattr(backend, "accelerator", "")
+    return backend.accelerator
 
 
 def pad_lanes(backend: Any, config: SweepConfig, groups: int, lanes: int | None = None) -> int:
     """How many lanes a population of so many groups is to have, when it needs `lanes`, or as many as it ever does."""
     most = config.lanes_of(groups)
     wanted = most if lanes is None else lanes
-    return backend.pad_lanes(wanted, most) if hasattr(backend, "pad_lanes") else wanted
+    return backend.pad_lanes(wanted, most)
 
 
 def working_dtype(backend: Backend, config: SweepConfig) -> DType:

@@ -49,7 +49,7 @@ def _evaluating(spec: ModelSpec) -> int:
 
 def free_bytes(backend: Any) -> int | None:
     """What is free where a backend computes; None if nobody tells."""
-    told = backend.free_bytes() if hasattr(backend, "free_bytes") else None
+    told = backend.free_bytes()
     return told if told is not None else _free_on_host()
 
 

@@ -131,7 +131,7 @@ class _Training:
         for group, rates in wanted.items():
             weights = draw_weights(self._spec, group.seed)
             self._members += [_Member(group, rate, weights) for rate in rates]
-        self._can_move = hasattr(backend, "lanes")
+        self._can_move = backend.lanes is not None
         self._populations = self._populate(_fill_lanes(self._members, config))
 
     def run(self, tick: Callable[[float], None]) -> Trained:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from parity.backend import Mode, Modes
 from parity.bench.floor import numpy_seconds
 from parity.errors import InputError
-from parity.modes import Mode, Modes
 from parity.reference import NumpyBackend
 
 HONEST = NumpyBackend()

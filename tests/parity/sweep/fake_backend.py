@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.backend import Evaluation, Learner, PassRecord
+from parity.backend import Backend, Evaluation, Learner, PassRecord
 from parity.spec import DType, ModelSpec
 from parity.sweep.grid import LearningRates, SweepConfig
 from parity.weights import Array, Weights
@@ -39,7 +39,7 @@ class FakePopulation:
         raise NotImplementedError
 
 
-class FakeBackend:
+class FakeBackend(Backend):
     """A `parity.backend.Backend` that remembers which populations it was asked for."""
 
     name = "fake"

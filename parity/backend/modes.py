@@ -1,4 +1,4 @@
-"""The ways of a framework to train, for a benchmark to time."""
+"""The modes of training that a benchmark times."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Mode:
-    """A way to train that can be timed: a backend of the same framework whose `population` runs that way.
+    """A mode of training: a backend of the same framework whose `population` trains in that mode.
 
     Args:
-        of: makes that backend of the framework's plain one.
+        of: makes that backend from the framework's plain one.
         many: whether it trains many members; otherwise one.
         side_by_side: whether it trains a lane of members on each device or core.
-        compiles: whether it has a compiler to wait for that costs far more than a run of it.
+        compiles: whether its compilation takes far longer than a run.
         loop: whether it is a plain loop of single updates, as in the lab.
     """
 
@@ -33,13 +33,14 @@ class Modes:
 
     Args:
         named: its modes, by name.
-        products: matrix products in a call of what `product` gives.
-        product: for the shapes of two float32 operands, a function that multiplies them `products` times on one device,
-            of a CPU one core, and waits.
-        copy: for a number of bytes, a function that copies them on one device and waits.
-        profile: for a population and indices, the operations of a pass with the seconds of each, the longest first.
+        products: the number of matrix products in one call of the function that `product` returns.
+        product: takes the shapes of two float32 operands and returns a function that multiplies them `products` times
+            on one device (one core of a CPU) and waits.
+        copy: takes a number of bytes and returns a function that copies them on one device and waits.
+        profile: takes a population and indices and returns the operations of a pass with the seconds of each, the
+            longest first.
         environment: devices, threads and flags, in words.
-        forget: drops what the compiler keeps of the modes that have run, when none of them will run again.
+        forget: drops what the compiler keeps of finished modes, when none of them will run again.
     """
 
     named: Mapping[str, Mode]
