@@ -141,7 +141,7 @@ def _relu(spec, w, parts, pattern, z, train) -> tuple[Array, Callable, Weights]:
     active = z > 0
     if pattern is not None:
         active[..., : pattern.shape[-2], :] = pattern  # rows beyond it, which a fault has added, keep their own
-    return np.where(active, z, 0), lambda dy: (np.where(active, dy, 0), {}), {}
+    return np.where(active | np.isnan(z), z, 0), lambda dy: (np.where(active, dy, 0), {}), {}
 
 
 def _norm(spec, w, parts, pattern, x, train) -> tuple[Array, Callable, Weights]:
