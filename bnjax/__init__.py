@@ -6,16 +6,15 @@ from bnjax.model import MultiLayerPerceptron
 from bnjax.norm import BatchNorm
 from bnjax.parts import Parts
 from bnjax.population import Population
+from bnjax.state import TrainState, state_from_variables
 from bnjax.train import (
     Logs,
-    TrainState,
     compute_accuracy,
     compute_logs,
     compute_objective,
     create_train_state,
     minibatch_sgd_one_pass,
     sgd_step,
-    state_from_variables,
     train_step,
 )
 from bnjax.weights import from_native, to_native

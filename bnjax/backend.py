@@ -4,19 +4,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from bnjax import modes
 from bnjax.curvature import network_objective, regression_objective
 from bnjax.device import accelerator, check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bnjax.faults import FAULTS
 from bnjax.layers import NormLayer, convolve_arrays
+from bnjax.layout import Layout
 from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
-from bnjax.population import Layout, Population
+from bnjax.population import Population
+from bnjax.variants import VARIANTS
 from bnjax.weights import from_native, to_native
 from parity.backend import Backend, Inputs, Modes, Tools
 from parity.data import Dataset
@@ -32,7 +35,9 @@ class JaxBackend(Backend):
     Args:
         device: "cpu", "gpu" or "tpu"; "" for JAX's default.
         precision: of float32 matrix products, where the device offers it.
-        parts: what networks and their training are made of.
+        parts: the formulas of networks and their training.
+        learner_type: makes learners; its parameters are those of `Learner`.
+        population_type: makes populations; its parameters are those of `Population`.
 
     Raises:
         InputError: there is no such device or precision.
@@ -41,11 +46,11 @@ class JaxBackend(Backend):
     device: str = ""
     precision: Precision = "highest"
     parts: Parts = HONEST
+    learner_type: type[Learner] = Learner
+    population_type: Any = Population
 
     name = "jax"
     dtypes = ("float32", "float64", "bfloat16")
-    _learner: ClassVar[type[Learner]] = Learner
-    _population: ClassVar[type[Population]] = Population
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
@@ -54,40 +59,40 @@ class JaxBackend(Backend):
 
     @property
     def lanes(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """How many lanes of a population it trains side by side in about the time of one."""
+        """How many lanes of a population train side by side in about the time of one."""
         return count_lanes(self.device)
 
     @property
     def accelerator(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The GPU or TPU on which it computes, where lanes decide each other's last digits; "" for a CPU."""
+        """The name of the GPU or TPU, where lanes influence each other's last digits; "" on a CPU."""
         return accelerator(self.device)
 
     def pad_lanes(self, lanes: int, most: int) -> int:
-        """How many lanes a population of `lanes` had better have; see `bnjax.device.pad_lanes`."""
+        """Round `lanes` up to a number that is already compiled; see `bnjax.device.pad_lanes`."""
         return pad_lanes(find_device(self.device), lanes, most)
 
     def free_bytes(self) -> int | None:
-        """Memory that is free where it computes; None for the host's."""
+        """Return the free memory of the device; None for the host's memory."""
         return free_bytes(self.device)
 
     def own_process(self) -> None:
-        """Set up this process, which is the program's own, before the framework starts in it."""
+        """Set up a process that belongs to the program, before the framework starts in it."""
         own_process()
 
     def versions(self) -> dict[str, str]:
-        """Versions of the packages that decide the numbers."""
+        """Return the versions of the packages that decide the numbers."""
         return {package: version(package) for package in ("jax", "jaxlib", "flax", "optax")}
 
     def inputs(self, dataset: Dataset, spec: ModelSpec, training: TrainSpec) -> Inputs:
-        """What it trains on."""
+        """Return what the backend trains on."""
         return self.parts.inputs(self, dataset, spec, training)
 
     def with_fault(self, name: str, **values: float) -> Self:
-        """This backend with one part replaced by a faulty one.
+        """Return this backend with one part replaced by the faulty one of that name.
 
         Args:
             name: of the fault.
-            values: its parameters, where they are to differ from its own.
+            values: its parameters, where they differ from its own.
 
         Raises:
             InputError: no fault has that name.
@@ -95,25 +100,21 @@ class JaxBackend(Backend):
         return replace(self, parts=replace_part(self.parts, FAULTS, name, **values))
 
     def variants(self) -> Mapping[str, Callable[[Any], Backend]]:
-        """What makes honest variants of it, by name."""
-        from bnjax.variants import VARIANTS  # they are made of this class
-
+        """Return, by name, functions that make honest variants of this backend."""
         return VARIANTS
 
     def modes(self) -> Modes:
-        """The ways to train that are worth timing, and what a benchmark needs beside them."""
-        from bnjax import modes  # they are made of this class
-
-        product, copy = partial(modes.product, self), partial(modes.copy, self)
-        return Modes(modes.MODES, modes.PRODUCTS, product, copy, modes.profile, modes.environment(self))
+        """Return the modes of training to time, and what a benchmark needs beside them."""
+        product, copy = partial(modes.product, self.device, self.precision), partial(modes.copy, self.device)
+        return Modes(modes.MODES, modes.PRODUCTS, product, copy, modes.profile, modes.environment(self.device))
 
     def tools(self) -> Tools:
-        """Layers alone, and derivatives of a loss."""
+        """Return layers alone, and derivatives of a loss."""
         return Tools(NormLayer, convolve_arrays, network_objective, regression_objective)
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
-        """A network at the given weights."""
-        return self._learner(spec, weights, dtype, self.parts, self.device, self.precision)
+        """Return a network at the given weights."""
+        return self.learner_type(spec, weights, dtype, self.parts, self.device, self.precision)
 
     def population(
         self,
@@ -125,9 +126,9 @@ class JaxBackend(Backend):
         dtype: DType,
         lanes: int = 1,
     ) -> Population:
-        """A member for each learning rate, in lanes that each have minibatches of their own."""
+        """Return a population with a member for each learning rate, in lanes with minibatches of their own."""
         settings = lanes, self.parts, self.device, self.precision
-        return self._population(spec, weights, learning_rates, inputs, labels, dtype, *settings)
+        return self.population_type(spec, weights, learning_rates, inputs, labels, dtype, *settings)
 
     def lower_ahead(
         self,
@@ -139,28 +140,19 @@ class JaxBackend(Backend):
         batch_size: int,
         evaluated: Sequence[int],
     ) -> list[Callable[[], Any]]:
-        """What a population will run, traced; each compiles when it is called. Nothing is put on a device.
-
-        Args:
-            spec: the network.
-            members: their number.
-            lanes: that they are in.
-            samples: in the training set.
-            dtype: working dtype.
-            batch_size: samples in a minibatch.
-            evaluated: numbers of samples that will be evaluated.
-        """
+        """Trace the programs of a population and return functions that compile them. Put nothing on a device."""
         spec = self.parts.conventions(spec)
         layout = Layout(spec, members, lanes, dtype, self.parts, self.device, self.precision)
-        return [program.compile for program in self._population.lowered(layout, samples, batch_size, evaluated)]
+        programs = layout.lowered(self.population_type.programs, samples, batch_size, evaluated)
+        return [program.compile for program in programs]
 
     def to_native(
         self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Flax variables."""
+        """Return Flax variables."""
         with jax.enable_x64(dtype == "float64"), jax.default_device(find_device(self.device)):
             return to_native(weights, spec, dtype, names)
 
     def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
-        """The neutral dictionary of Flax variables."""
+        """Return the neutral dictionary of Flax variables."""
         return from_native(native, spec, names)

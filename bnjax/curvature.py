@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bnjax.model import MultiLayerPerceptron
 from bnjax.parts import HONEST
-from bnjax.train import TrainState
+from bnjax.state import TrainState
 from bnjax.weights import native_names
 from parity.spec import ModelSpec
 from parity.weights import Array, is_statistic, weight_shapes
@@ -83,7 +83,7 @@ def network_objective(
         pieces = jnp.split(point, sizes)
         own = {names[name]: piece.reshape(shapes[name]) for name, piece in zip(trained, pieces, strict=True)}
         net = TrainState(model, unflatten_dict(own)["params"], batch_stats, None)
-        return HONEST.objective(HONEST.apply(net, x, True)[0], y)
+        return HONEST.objective(HONEST.apply(net, x, True).logits, y)
 
     return Objective(loss, fixed, np.array(inputs, np.float64), np.array(labels, np.int32))
 

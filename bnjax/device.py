@@ -13,13 +13,13 @@ from parity.machine import usable_cores
 from parity.spec import Precision
 
 GPU_LANES = 16  # a lane alone leaves most of a GPU idle
-SHORTEST_COMPILATION = 0.2  # seconds; what compiles faster is not worth a file
+SHORTEST_COMPILATION = 0.2  # seconds; a faster compilation is not worth a file
 KINDS = ("cpu", "gpu", "tpu")
 MATMUL_PRECISION = {"highest": "highest", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
 
 
 def find_device(name: str = "") -> Any:
-    """The first device of a kind, "cpu", "gpu" or "tpu"; "" for JAX's default.
+    """Return the first device of a kind, "cpu", "gpu" or "tpu"; "" for JAX's default.
 
     Raises:
         InputError: there is none of that kind, with the kinds that there are.
@@ -40,23 +40,23 @@ def _first_device(kind: str) -> Any:
 
 
 def count_lanes(name: str = "") -> int:
-    """How many lanes of a population are trained side by side: one on each core that is a device; on a GPU, many."""
+    """Count the lanes of a population that train side by side: one on each core that is a device; on a GPU, many."""
     devices = jax.local_devices(backend=find_device(name).platform)
     return sum(1 if device.platform == "cpu" else GPU_LANES for device in devices)
 
 
 def accelerator(name: str = "") -> str:
-    """What a device is called that is no CPU; "" for a CPU."""
+    """Return the name of a GPU or TPU; "" for a CPU."""
     device = find_device(name)
     return "" if device.platform == "cpu" else device.device_kind
 
 
 def pad_lanes(device: Any, lanes: int, most: int) -> int:
-    """How many lanes a population of `lanes` had better have, where others like it have `most` at the most.
+    """Round `lanes` up to a number that is already compiled, where populations have `most` lanes or fewer.
 
-    The number of lanes that a device trains together is compiled in. On a CPU that is one, so a population need only
-    be as large as there are cores for the largest. Elsewhere it is that of the largest, or a half or a quarter of it
-    where that still fills the device, and a multiple of the number of devices.
+    The number of lanes that a device trains together is compiled in. On a CPU it is one, so a population needs only a
+    lane for each core that the largest population uses. Elsewhere take the largest number, or half or a quarter of it
+    if that still fills the device, rounded up to a multiple of the number of devices.
     """
     devices = len(jax.local_devices(backend=device.platform))
     if device.platform == "cpu":
@@ -68,36 +68,23 @@ def pad_lanes(device: Any, lanes: int, most: int) -> int:
 
 
 def free_bytes(name: str = "") -> int | None:
-    """Memory that is free on a device; None where JAX does not tell, as on a CPU."""
+    """Return the free memory of a device; None if JAX does not report it, as on a CPU."""
     told = find_device(name).memory_stats()
     return None if not told or "bytes_limit" not in told else told["bytes_limit"] - told["bytes_in_use"]
 
 
 def own_process() -> None:
-    """Set up JAX for a program of our own, before it starts: a device for each core, and compiled programs are kept.
+    """Set up JAX before it starts: one device for each core, and a cache of compiled programs.
 
-    What the user has set by JAX's own variables stays.
+    Keep what the user has set by JAX's own variables.
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        with suppress(RuntimeError):  # which is raised where JAX has started
+        with suppress(RuntimeError):  # raised if JAX has started
             jax.config.update("jax_num_cpu_devices", usable_cores())
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         with suppress(OSError):
             jax.config.update("jax_compilation_cache_dir", str(user_cache_path("bnparity", ensure_exists=True) / "jax"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILATION)
-
-
-def share_devices(first: Any, lanes: int) -> tuple[list[Any], int]:
-    """Devices of the kind of `first` that `lanes` are shared out to, and in how many equal blocks.
-
-    On a CPU a lane is a block, the work of one core. Of other devices as many are taken as divide the lanes evenly,
-    and each has one block.
-    """
-    kind = [first, *(device for device in jax.local_devices(backend=first.platform) if device != first)]
-    if first.platform == "cpu":
-        return kind[:lanes], lanes
-    count = next(n for n in range(min(lanes, len(kind)), 0, -1) if lanes % n == 0)
-    return kind[:count], count
 
 
 def check_precision(precision: Precision) -> None:
@@ -107,5 +94,5 @@ def check_precision(precision: Precision) -> None:
 
 
 def matmul_precision(precision: Precision) -> AbstractContextManager[object]:
-    """Within this, products of float32 matrices have that precision, where the device offers it."""
+    """Multiply float32 matrices at that precision, where the device offers it, until the block ends."""
     return jax.default_matmul_precision(MATMUL_PRECISION[precision])

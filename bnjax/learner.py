@@ -1,4 +1,4 @@
-"""One network stepped from outside, in JAX: the state is a value, and its memory is given up to the next."""
+"""One network stepped from outside, in JAX: the state is a value, and each update donates its memory to the next."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from bnjax.device import find_device, matmul_precision
 from bnjax.model import MultiLayerPerceptron
 from bnjax.parts import HONEST, Parts
-from bnjax.train import TrainState, sgd_step, state_from_variables
+from bnjax.programs import evaluation_activations, evaluation_logits
+from bnjax.state import state_from_variables
+from bnjax.train import sgd_step
 from bnjax.weights import from_native, gradients_from_native, to_native, weights_dtype
 from parity.backend import Learner as LearnerProtocol
 from parity.backend import Step
@@ -22,24 +24,14 @@ from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights, activation_names
 
 
-def evaluation_logits(net: TrainState, inputs: jax.Array) -> tuple[jax.Array, Any]:
-    """Logits in evaluation mode, and the statistics that it leaves. A pure function, not jitted."""
-    return net.model.parts.apply(net, inputs, False)[:2]
-
-
-def evaluation_activations(net: TrainState, inputs: jax.Array) -> dict[str, jax.Array]:
-    """Activations in evaluation mode. A pure function, not jitted."""
-    return net.model.parts.apply(net, inputs, False)[2]
-
-
 class Learner(LearnerProtocol):
-    """A `parity.backend.Learner`.
+    """A learner of `parity.backend`.
 
     Args:
         spec: the network.
         weights: where it starts.
         dtype: working dtype.
-        parts: what it is made of.
+        parts: the formulas of the network and its training.
         device: as `find_device` takes it.
         precision: of float32 matrix products.
     """
@@ -67,7 +59,7 @@ class Learner(LearnerProtocol):
 
     @contextmanager
     def settings(self) -> Iterator[None]:
-        """Within this, JAX computes as the learner asks."""
+        """Set the dtype, the device and the precision of the learner, and restore them afterwards."""
         # The settings belong to a thread and a block, so a caller's own stay as they are.
         x64 = jax.enable_x64(self.dtype == "float64")
         with x64, jax.default_device(self._device), matmul_precision(self._precision):
@@ -76,7 +68,7 @@ class Learner(LearnerProtocol):
     def train_step(
         self, inputs: Array, labels: NDArray[np.integer], learning_rate: float, masks: Masks | None = None
     ) -> Step:
-        """One SGD update in train mode."""
+        """Take one SGD update in train mode."""
         with self.settings():
             x, y = _copy(inputs, self.dtype), _copy(labels, np.int32)
             net = self._parts.carry(self.net, self._initial, self._updates + 1)
@@ -94,14 +86,14 @@ class Learner(LearnerProtocol):
             )
 
     def evaluate(self, inputs: Array) -> Array:
-        """Logits in evaluation mode."""
+        """Return the logits in evaluation mode."""
         with self.settings():
             logits, batch_stats = self._logits(self.net, _copy(inputs, self.dtype))
             self.net = replace(self.net, batch_stats=batch_stats)
             return np.array(logits)
 
     def activations(self, inputs: Array) -> Weights:
-        """What each part of each hidden layer gives in evaluation mode; the state stays as it is."""
+        """Return the output of each part of each hidden layer in evaluation mode; the state stays as it is."""
         with self.settings():
             return self._in_order(self._activations(self.net, _copy(inputs, self.dtype)))
 
@@ -110,7 +102,7 @@ class Learner(LearnerProtocol):
         return {name: np.array(activations[name], self.dtype) for name in activation_names(self._spec)}
 
     def weights(self) -> Weights:
-        """A copy of the state."""
+        """Return a copy of the state."""
         return self._parts.weight_import.save(from_native(self.net.variables, self._spec))
 
 

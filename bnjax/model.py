@@ -28,10 +28,10 @@ class MultiLayerPerceptron(nn.Module):
         use_batch_norm: whether the blocks have batch norm.
         eps, decay, running_variance, block_order: the conventions of `ModelSpec`.
         dropout_rate: the chance that training drops a unit at the end of a block.
-        residual: whether a block adds its input to what it gives.
+        residual: whether a block adds its input to its output.
         param_dtype: of parameters and statistics.
         dtype: of activations and matrix products; None for the parameters'.
-        parts: what the layers compute by, and training after them.
+        parts: the formulas of the layers and of training.
 
     >>> model = MultiLayerPerceptron(784, 10, 3, 64, True)
     >>> variables = model.init(jax.random.key(0), jnp.zeros((1, 784)))
@@ -60,51 +60,55 @@ class MultiLayerPerceptron(nn.Module):
 
     @classmethod
     def from_spec(cls, spec: ModelSpec, dtype: DType = "float32", parts: Parts = HONEST) -> Self:
-        """The network of a spec, computing in a working dtype."""
+        """Return the network of a spec that computes in a working dtype."""
         fields = asdict(spec)
-        fields.pop("initialization")  # of the weights, which come from the neutral dictionary
+        fields.pop("initialization")  # the weights come from the neutral dictionary
         narrow = jnp.bfloat16 if dtype == "bfloat16" else None
         return cls(**fields, param_dtype=jnp.dtype(weights_dtype(dtype)), dtype=narrow, parts=parts)
 
     @property
     def spec(self) -> ModelSpec:
-        """The spec of this network; checks the fields."""
+        """Return the spec of this network, and check the fields."""
         return ModelSpec(
             **{name: getattr(self, name) for name in ModelSpec.__dataclass_fields__ if name != "initialization"}
         )
 
-    @nn.compact
     def __call__(self, x: jax.Array, train: bool = False, masks: jax.Array | None = None) -> jax.Array:
-        """Logits, shape (batch, output_dim), for `x` of shape (batch, input_dim).
+        """Return the logits, shape (batch, output_dim), for `x` of shape (batch, input_dim).
 
         In training, `masks` of shape (num_hidden_layers, batch, hidden_width) say which units dropout keeps; None keeps
         all. Evaluation keeps all.
-
-        What each part of each layer gives goes to the collection "intermediates", for callers who ask for it.
         """
+        return self.with_activations(x, train, masks)[0]
+
+    @nn.compact
+    def with_activations(
+        self, x: jax.Array, train: bool = False, masks: jax.Array | None = None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Return the logits and the output of each part of each hidden layer.
+
+        The names are those of `parity.weights.activation_names`.
+        """
+        shown: dict[str, jax.Array] = {}
         for i in range(self.num_hidden_layers):
             entering = x
-            x = self._record(f"hidden.{i}.linear", self._linear(self.hidden_width, f"linear_{i}")(x))
+            x = shown[f"hidden.{i}.linear"] = self._linear(self.hidden_width, f"linear_{i}")(x)
             if self.block_order == BlockOrder.ACTIVATION_FIRST:
-                x = self._record(f"hidden.{i}.relu", nn.relu(x))
+                x = shown[f"hidden.{i}.relu"] = nn.relu(x)
             if self.use_batch_norm:
-                x = self._record(f"hidden.{i}.norm", self._norm(f"norm_{i}")(x, train))
+                x = shown[f"hidden.{i}.norm"] = self._norm(f"norm_{i}")(x, train)
             if self.block_order == BlockOrder.NORM_FIRST:
-                x = self._record(f"hidden.{i}.relu", nn.relu(x))
+                x = shown[f"hidden.{i}.relu"] = nn.relu(x)
             if self.dropout_rate:
                 kept = x if masks is None or not train else self.parts.dropout(x, masks[i], self.dropout_rate)
-                x = self._record(f"hidden.{i}.dropout", kept)
+                x = shown[f"hidden.{i}.dropout"] = kept
             if self.residual and i > 0:
-                x = self._record(f"hidden.{i}.sum", entering + x)
+                x = shown[f"hidden.{i}.sum"] = entering + x
         logits = self._linear(self.output_dim, "head")(x)
-        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32)), shown
 
     def _linear(self, out_features: int, name: str) -> Linear:
         return Linear(out_features, self.param_dtype, self.dtype, self.parts, name=name)
 
     def _norm(self, name: str) -> BatchNorm:
         return BatchNorm(self.eps, self.decay, self.running_variance, self.param_dtype, self.parts, name=name)
-
-    def _record(self, name: str, value: jax.Array) -> jax.Array:
-        self.sow("intermediates", name, value, init_fn=lambda: value, reduce_fn=lambda _, new: new)
-        return value

@@ -1,4 +1,4 @@
-"""The timed ways to run, in JAX."""
+"""The timed modes of training, in JAX."""
 
 import gzip
 import json
@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,23 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from bnjax.backend import JaxBackend
 from bnjax.device import find_device, matmul_precision
 from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
-from bnjax.population import ONE_THREAD_EACH, Population
-from bnjax.train import TrainState, sgd_step
+from bnjax.population import Population
+from bnjax.programs import ONE_THREAD_EACH, loop_step
 from parity.backend import Mode, PassRecord, lane_batches, member_states
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights
 
 Shape = tuple[int, ...]
-PRODUCTS = 8  # in one call, so that the call itself counts little
-
-
-@partial(jax.jit, donate_argnames="net")
-def loop_step(
-    net: TrainState, inputs: jax.Array, labels: jax.Array, batch: jax.Array, learning_rate: jax.Array
-) -> tuple[TrainState, jax.Array]:
-    """One update on the samples that `batch` names, and the loss before it, as one program."""
-    net, output = sgd_step(net, inputs[batch], labels[batch], learning_rate)
-    return net, output.loss
+PRODUCTS = 8  # in one call, to make the cost of the call itself small
 
 
 class LoopPopulation:
-    """One member, trained by a call of a compiled step for each update.
+    """One member, trained with one call of a compiled step for each update.
 
-    The arguments are those of `Population`. Whether all is finite is told from the losses, as from that loop.
+    The arguments are those of `Population`. A member counts as finite while its losses are.
     """
 
     def __init__(
@@ -66,7 +56,7 @@ class LoopPopulation:
             self._rate = jnp.asarray(np.array(rate, self._learner.dtype))
 
     def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
-        """Train the member, and wait for it."""
+        """Train the member, and wait for the result."""
         losses = []
         with self._learner.settings():
             for batch in np.array(lane_batches(indices, 1)[0], np.int32):
@@ -76,24 +66,18 @@ class LoopPopulation:
         return PassRecord(losses=shown, finite=np.isfinite(shown))
 
     def weights(self, member: int) -> Weights:
-        """The state of the member, by neutral name."""
+        """Return the state of the member, by neutral name."""
         del member
         return self._learner.weights()
 
 
-class LoopBackend(JaxBackend):
-    """Trains by `LoopPopulation`."""
-
-    _population: Any = LoopPopulation
-
-
-def loop(backend: JaxBackend) -> JaxBackend:
-    """A loop of single updates."""
-    return LoopBackend(backend.device, backend.precision, backend.parts)
+def loop(backend: Any) -> Any:
+    """Return the backend that trains in a loop of single updates."""
+    return replace(backend, population_type=LoopPopulation)
 
 
-def population(backend: JaxBackend) -> JaxBackend:
-    """The engine of the sweep."""
+def population(backend: Any) -> Any:
+    """Return the backend as it is: the engine of the sweep."""
     return backend
 
 
@@ -105,32 +89,33 @@ MODES: dict[str, Mode] = {
 }
 
 
-def product(backend: JaxBackend, left: Shape, right: Shape) -> Callable[[], None]:
-    """A call of it makes `PRODUCTS` matrix products of float32 operands on one device, a CPU's core, and waits."""
+def product(device: str, precision: Precision, left: Shape, right: Shape) -> Callable[[], None]:
+    """Return a function that makes `PRODUCTS` products of float32 matrices on one device or CPU core, and waits."""
 
     def multiply(many: jax.Array, y: jax.Array) -> jax.Array:
         return jax.lax.map(lambda x: x @ y, many)
 
-    with jax.default_device(find_device(backend.device)), matmul_precision(backend.precision):
+    with jax.default_device(find_device(device)), matmul_precision(precision):
         operands = jnp.ones((PRODUCTS, *left)), jnp.ones(right)
         program = jax.jit(multiply, compiler_options=ONE_THREAD_EACH).lower(*operands).compile()
     return lambda: program(*operands).block_until_ready()
 
 
-def copy(backend: JaxBackend, size: int) -> Callable[[], None]:
-    """A call of it copies `size` bytes on one device, and waits."""
-    with jax.default_device(find_device(backend.device)):
+def copy(device: str, size: int) -> Callable[[], None]:
+    """Return a function that copies `size` bytes on one device and waits."""
+    with jax.default_device(find_device(device)):
         array = jnp.ones(size // 4)
         program = jax.jit(jnp.negative).lower(array).compile()
     return lambda: program(array).block_until_ready()
 
 
 def profile(population: Population, indices: NDArray[np.integer]) -> list[tuple[str, float]]:
-    """Operations of `population.run_pass(indices)`, each with its seconds, by what they were written as.
+    """Return the operations of `population.run_pass(indices)`, each with its seconds, by their names in the source.
 
-    XLA names what it has fused; the names here are those of the last operation in each fusion.
+    A fused operation has the name of the last operation in it.
     """
-    names = _operations(population.program_text(indices.shape[-1]))
+    program = population.layout.lower_run(population.programs.run, len(population.labels), indices.shape[-1])
+    names = _operations(program.compile().as_text())
     with tempfile.TemporaryDirectory() as folder:
         with jax.profiler.trace(folder):
             population.run_pass(indices)
@@ -145,7 +130,7 @@ def profile(population: Population, indices: NDArray[np.integer]) -> list[tuple[
 
 
 def _operations(program: str) -> dict[str, str]:
-    """What each instruction of a compiled program does, such as `backward linear dot_general`."""
+    """Return a name for each instruction of a compiled program, such as `backward linear dot_general`."""
     names = {}
     for name, path in re.findall(r"%?([\w.-]+) = [^\n]*op_name=\"([^\"]+)\"", program):
         if "/while" in path and " while(" not in path:
@@ -155,8 +140,8 @@ def _operations(program: str) -> dict[str, str]:
     return names
 
 
-def environment(backend: JaxBackend) -> dict[str, str]:
-    """Where it computes, and what it was told by JAX's variables."""
-    device = find_device(backend.device)
-    count = len(jax.local_devices(backend=device.platform))
-    return {"jax devices": f"{count} of {device.device_kind}", "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}
+def environment(device: str) -> dict[str, str]:
+    """Return the devices, and the flags that the user has set."""
+    first = find_device(device)
+    count = len(jax.local_devices(backend=first.platform))
+    return {"jax devices": f"{count} of {first.device_kind}", "XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}

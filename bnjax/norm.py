@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from bnjax.parts import HONEST, Parts
-from parity.spec import RunningVariance
+from parity.spec import RunningVariance, as_choice
 
 
 class BatchNorm(nn.Module):
@@ -20,18 +20,18 @@ class BatchNorm(nn.Module):
         var  = decay * var  + (1 - decay) * v * n / (n - 1)     "biased": without the factor
 
     Evaluating, `m` and `v` are the running `mean` and `var`, which stay as they are. Inputs of a narrower dtype than
-    the parameters' are computed in the parameters', and `y` is of the inputs' dtype. The names of parameters and
+    the parameters' are computed in the parameters' dtype; `y` has the inputs' dtype. The names of parameters and
     statistics are those of `flax.linen.BatchNorm`, so the two take each other's variables.
 
     Args:
         eps: inside the square root.
         decay: share of the old statistic that is kept.
-        running_variance: which variance enters the running one.
+        running_variance: the variance that enters the running one, "unbiased" or "biased".
         param_dtype: of parameters and statistics.
-        parts: the formulas; another in place of one of them makes a faulty norm.
+        parts: the formulas.
 
     Raises:
-        InputError: fewer than two samples in training.
+        InputError: `running_variance` is no choice, or training gets fewer than two samples.
 
     Reference: Ioffe and Szegedy, 2015.
     """
@@ -41,6 +41,10 @@ class BatchNorm(nn.Module):
     running_variance: RunningVariance = RunningVariance.UNBIASED
     param_dtype: Any = jnp.float32
     parts: Parts = HONEST
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        as_choice("running_variance", self.running_variance, RunningVariance)
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:

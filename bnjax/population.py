@@ -1,114 +1,27 @@
 """Many learning rates trained at once, in JAX: one program for a whole population, on all devices."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from bnjax.device import find_device, matmul_precision, share_devices
-from bnjax.members import LANES, Run, evaluation_sums, run_lanes
-from bnjax.model import MultiLayerPerceptron
+from bnjax.layout import CHUNK, Layout
 from bnjax.parts import HONEST, Parts
-from bnjax.train import TrainState
-from bnjax.weights import from_native, native_on_host, weights_dtype
+from bnjax.programs import COMPILED, LANES, Programs, Run
+from bnjax.state import TrainState
+from bnjax.weights import from_native, native_on_host
 from parity.backend import Evaluation, PassRecord, lane_batches, lane_masks, member_states
 from parity.data import Masks
 from parity.schedule import share_out
 from parity.spec import DType, ModelSpec, Precision
-from parity.weights import Array, Weights, weight_shapes
+from parity.weights import Array, Weights
 
 Block = tuple[TrainState, jax.Array]
-"""Lanes that a device trains together, of a CPU's core one: stacked states, and their learning rates."""
-
-CHUNK = 64  # updates in one call of the compiled program, which is the same for any number up to this
-# On a CPU a lane is the work of one core: it does not wait for others, nor round by how many there are.
-ONE_THREAD_EACH = {"xla_cpu_multi_thread_eigen": False}
-EVALUATION_CHUNK = 2000  # samples; bounds the memory of activations
-EVALUATION_SLOTS = 64 * EVALUATION_CHUNK  # members times samples, which bound it where a device has many members
-
-
-class Layout:
-    """How a population lies on devices, and what its programs are given.
-
-    Args:
-        spec: the network, as the parts read it.
-        members: their number.
-        lanes: how many equal runs of members have minibatches of their own.
-        dtype: working dtype.
-        parts: what the members are made of.
-        device: as `find_device` takes it.
-        precision: of float32 matrix products.
-    """
-
-    def __init__(
-        self, spec: ModelSpec, members: int, lanes: int, dtype: DType, parts: Parts, device: str, precision: Precision
-    ) -> None:
-        self.spec, self.parts = spec, parts
-        self.precision: Precision = precision
-        self.dtype, self.device = weights_dtype(dtype), find_device(device)
-        self.devices, self.blocks = share_devices(self.device, lanes)
-        self.mesh = Mesh(np.array(self.devices), (LANES,))
-        self.members, self.lanes = members // self.blocks, lanes // self.blocks  # of a block
-        self.evaluated_at_once = max(1, min(EVALUATION_CHUNK, EVALUATION_SLOTS // self.members))
-        with self.settings():
-            self.model = MultiLayerPerceptron.from_spec(spec, dtype, parts)
-
-    @contextmanager
-    def settings(self) -> Iterator[None]:
-        """Within this, JAX computes as the population is asked to."""
-        x64 = jax.enable_x64(self.dtype == "float64")
-        with x64, jax.default_device(self.device), matmul_precision(self.precision):
-            yield
-
-    def sharding(self, *axes: str) -> NamedSharding:
-        """Whole on every device, or cut along the leading axis."""
-        return NamedSharding(self.mesh, PartitionSpec(*axes))
-
-    def lower_run(self, program: Any, samples: int, batch_size: int) -> Any:
-        """`run_lanes`, traced and ready to `compile()`; nothing is put on a device."""
-        spec, lanes = self.spec, self.lanes * self.mesh.size
-        whole, shared = self.sharding(), self.sharding(LANES)
-        with self.settings():
-            nets, rates = self._abstract_block()
-            masks = lanes, CHUNK, spec.num_hidden_layers, batch_size, spec.hidden_width
-            return program.lower(
-                nets,
-                *self._abstract_samples(samples),
-                jax.ShapeDtypeStruct((lanes, CHUNK, batch_size), np.int32, sharding=shared),
-                jax.ShapeDtypeStruct((), np.int32, sharding=whole),
-                rates,
-                jax.ShapeDtypeStruct(masks, np.bool_, sharding=shared) if spec.dropout_rate else None,
-                mesh=self.mesh,
-            )
-
-    def lower_evaluation(self, program: Any, samples: int) -> Any:
-        """`evaluation_sums`, traced and ready to `compile()`; nothing is put on a device."""
-        with self.settings():
-            return program.lower(self._abstract_block()[0], *self._abstract_samples(samples))
-
-    def _abstract_samples(self, count: int) -> tuple[Any, Any]:
-        shapes = ((count, self.spec.input_dim), self.dtype), ((count,), np.int32)
-        return tuple(jax.ShapeDtypeStruct(*shape, sharding=self.sharding()) for shape in shapes)  # pyright: ignore[reportReturnType]
-
-    def _abstract_block(self) -> tuple[Any, Any]:
-        """Shapes of a block on each device, as `Population._together` joins them."""
-        zeros = {name: np.zeros(shape) for name, shape in weight_shapes(self.spec).items()}
-        variables = native_on_host(zeros, self.spec, "float64" if self.dtype == "float64" else "float32")
-        members = self.members * self.mesh.size
-        sharding = self.sharding(LANES) if self.mesh.size > 1 else SingleDeviceSharding(self.devices[0])
-
-        def stacked(leaf: Any) -> Any:
-            return jax.ShapeDtypeStruct((members, *leaf.shape), leaf.dtype, sharding=sharding)
-
-        params, batch_stats = (jax.tree.map(stacked, variables[kind]) for kind in ("params", "batch_stats"))
-        opt_state = jax.tree.map(stacked, jax.eval_shape(self.parts.optimizer(0.0).init, variables["params"]))
-        rates = jax.ShapeDtypeStruct((members,), self.dtype, sharding=sharding)
-        return TrainState(self.model, params, batch_stats, opt_state), rates
+"""The lanes that a device trains together (one per core on a CPU): stacked states, and their learning rates."""
 
 
 class Population:
@@ -121,14 +34,13 @@ class Population:
         inputs: the training set, shape (n, input_dim), uploaded once.
         labels: shape (n,).
         dtype: working dtype.
-        lanes: how many equal runs of members have minibatches of their own; they are shared out to the devices.
-        parts: what the members are made of.
+        lanes: how many equal runs of members have minibatches of their own; they are distributed over the devices.
+        parts: the formulas of the members.
         device: as `find_device` takes it.
         precision: of float32 matrix products.
     """
 
-    _run_lanes: Any = staticmethod(jax.jit(run_lanes, static_argnames="mesh", compiler_options=ONE_THREAD_EACH))
-    _evaluate: Any = staticmethod(jax.jit(evaluation_sums))
+    programs: Programs = COMPILED
 
     def __init__(
         self,
@@ -146,7 +58,7 @@ class Population:
         states = member_states(weights, learning_rates, lanes)
         self._lanes, self._parts = lanes, parts
         layout = Layout(parts.conventions(spec), len(states), lanes, dtype, parts, device, precision)
-        self._layout, self._mesh, self._spec = layout, layout.mesh, layout.spec
+        self.layout, self._mesh, self._spec = layout, layout.mesh, layout.spec
         self._on_host: dict[int, Any] = {}
         with layout.settings():
             natives = {
@@ -164,20 +76,20 @@ class Population:
                 opt_state = jax.vmap(parts.optimizer(0.0).init)(params)
                 net = TrainState(layout.model, params, batch_stats, opt_state)
                 self._blocks.append(jax.device_put((net, rates[block]), device_of))
-            self._inputs, self._labels = self._upload(inputs, labels)
+            self._inputs, self.labels = self._upload(inputs, labels)
 
     def _share(self, arrays: Any, *axes: str) -> Any:
-        """NumPy arrays of our own on the devices, whole or cut along their leading axis; JAX may use their memory."""
-        return jax.device_put(arrays, self._layout.sharding(*axes))
+        """Put own NumPy arrays on the devices, whole or cut along their leading axis; JAX may use their memory."""
+        return jax.device_put(arrays, self.layout.sharding(*axes))
 
     def _upload(self, inputs: Array, labels: NDArray[np.integer]) -> tuple[jax.Array, jax.Array]:
-        return self._share(np.array(inputs, self._layout.dtype)), self._share(np.array(labels, np.int32))
+        return self._share(np.array(inputs, self.layout.dtype)), self._share(np.array(labels, np.int32))
 
     def run_pass(self, indices: NDArray[np.integer], masks: Masks | None = None) -> PassRecord:
         """Train every member on the minibatches `indices`, shape (updates, batch) or (lanes, updates, batch).
 
-        A weight or statistic that is not finite stays so under SGD. So where one has ceased to be finite unseen, it is
-        looked for in the states that the same program leaves after fewer updates.
+        A weight or statistic that is not finite stays so under SGD. If one became so between two tests, bisect: run the
+        same program with fewer updates.
         """
         batches = lane_batches(indices, self._lanes).astype(np.int32)
         kept = lane_masks(masks, self._spec, batches)
@@ -185,9 +97,9 @@ class Population:
         kept = None if kept is None else kept.reshape(len(self._blocks), -1, *kept.shape[1:])
         members = len(self._blocks[0][1])
         shape = batches.shape[2], len(self._blocks), members
-        losses, finite = np.empty(shape, self._layout.dtype), np.empty(shape, np.bool_)
+        losses, finite = np.empty(shape, self.layout.dtype), np.empty(shape, np.bool_)
         self._on_host.clear()
-        with self._layout.settings():
+        with self.layout.settings():
             for chunk in range(0, len(losses), CHUNK):
                 updates = min(CHUNK, len(losses) - chunk)
                 for work, count in share_out(len(self._blocks), self._mesh.size, updates):
@@ -202,13 +114,13 @@ class Population:
     def _run_blocks(
         self, blocks: Sequence[int], batches: NDArray[np.int32], masks: Masks | None
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Train a block on each device; the losses, and whether all is finite after each update."""
+        """Train a block on each device; return the losses, and whether all values are finite after each update."""
         count, (start, rates) = batches.shape[1], self._together(blocks)
         padded, kept = self._pad(batches), None if masks is None else self._pad(masks)
 
         def run(updates: int) -> Run:
             number = self._share(np.int32(updates))
-            return self._run_lanes(start, self._inputs, self._labels, padded, number, rates, kept, mesh=self._mesh)
+            return self.programs.run(start, self._inputs, self.labels, padded, number, rates, kept, mesh=self._mesh)
 
         end = run(count)
         self._keep(blocks, (end.nets, rates))
@@ -226,13 +138,13 @@ class Population:
         return losses, finite
 
     def _pad(self, array: NDArray[Any]) -> Any:
-        """What each update of some lanes is given, (lanes, updates, ...), as long as a whole chunk."""
+        """Pad the arguments of each update, (lanes, updates, ...), to a whole chunk."""
         room = [(0, 0)] * array.ndim
         room[1] = (0, CHUNK - array.shape[1])
         return self._share(np.pad(array, room), LANES)
 
     def _together(self, blocks: Sequence[int]) -> Block:
-        """A block on each device, as one."""
+        """Join a block on each device into one."""
         own = [self._blocks[block] for block in blocks]
         if self._mesh.size == 1:
             return own[0]
@@ -246,18 +158,18 @@ class Population:
         return jax.tree.map(join, *own)
 
     def _keep(self, blocks: Sequence[int], joined: Block) -> None:
-        """The other way round."""
+        """Split a joined block back into one block per device."""
         leaves, structure = jax.tree.flatten(joined)
         shards = [sorted(leaf.addressable_shards, key=lambda shard: shard.index[0].start or 0) for leaf in leaves]
         for device, block in enumerate(blocks):
             self._blocks[block] = jax.tree.unflatten(structure, [own[device].data for own in shards])
 
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
-        """Loss and accuracy of every member in evaluation mode, chunk by chunk."""
+        """Return loss and accuracy of every member in evaluation mode, chunk by chunk."""
         found = np.zeros((2, len(self._blocks), len(self._blocks[0][1])))
         self._on_host.clear()
-        with self._layout.settings():
-            size = self._layout.evaluated_at_once
+        with self.layout.settings():
+            size = self.layout.evaluated_at_once
             cuts = [slice(start, start + size) for start in range(0, len(inputs), size)]
             chunks = [self._upload(inputs[cut], labels[cut]) for cut in cuts]
             for first in range(0, len(self._blocks), self._mesh.size):
@@ -265,7 +177,7 @@ class Population:
                 nets, rates = self._together(blocks)
                 sums = []
                 for chunk in chunks:
-                    *shown, batch_stats = self._evaluate(nets, *chunk)
+                    *shown, batch_stats = self.programs.evaluate(nets, *chunk)
                     nets = replace(nets, batch_stats=batch_stats)
                     sums.append(shown)
                 self._keep(blocks, (nets, rates))
@@ -275,36 +187,17 @@ class Population:
         return Evaluation(loss=loss, accuracy=accuracy)
 
     def weights(self, member: int) -> Weights:
-        """The state of one member, by neutral name."""
+        """Return the state of one member, by neutral name."""
         block, place = divmod(member, len(self._blocks[0][1]))
-        with self._layout.settings():
+        with self.layout.settings():
             if block not in self._on_host:
                 self._on_host[block] = jax.device_get(self._blocks[block][0].variables)
             variables = jax.tree.map(lambda leaf: leaf[place], self._on_host[block])
             return self._parts.weight_import.save(from_native(variables, self._spec))
 
-    @classmethod
-    def lowered(cls, layout: Layout, samples: int, batch_size: int, evaluated: Sequence[int]) -> list[Any]:
-        """What `run_pass` and `evaluate` of such a population run, traced and ready to `compile()`.
-
-        Args:
-            layout: of the population.
-            samples: in the training set.
-            batch_size: of the minibatches.
-            evaluated: numbers of samples.
-        """
-        most = layout.evaluated_at_once
-        sizes = {size for count in evaluated for size in (min(count, most), count % most)} - {0}
-        programs = [layout.lower_run(cls._run_lanes, samples, batch_size)]
-        return programs + [layout.lower_evaluation(cls._evaluate, size) for size in sorted(sizes)]
-
-    def program_text(self, batch_size: int) -> str:
-        """The compiled program of `run_pass`, in XLA's own words."""
-        return self._layout.lower_run(self._run_lanes, len(self._labels), batch_size).compile().as_text()
-
 
 def _cut(array: NDArray[Any], places: Sequence[tuple[int, int]], count: int) -> NDArray[Any]:
-    """What some blocks are given for `count` updates, each from its own on; blocks are the first axis."""
+    """Cut `count` updates of some blocks, each from its own start; blocks are the first axis."""
     return np.concatenate([array[block, :, start : start + count] for block, start in places])
 
 
@@ -315,9 +208,9 @@ def _first_not_finite(
     high: int,
     member: int,
 ) -> int:
-    """The fewest updates, above `low` and at most `high`, after which a member is not finite, by halving.
+    """Return the fewest updates, above `low` and at most `high`, after which a member is not finite, by bisection.
 
-    `ends` keeps what has been run. The last is where to look first: most often it was the one.
+    `ends` keeps the results of earlier runs. Try the last update first: it is the most frequent answer.
     """
     guess = high - 1
     while high - low > 1:

@@ -12,36 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import struct
 from jax.typing import ArrayLike
 
 from bnjax.model import MultiLayerPerceptron
+from bnjax.state import TrainState, state_from_variables
 from bnjax.weights import to_native
 from parity.data import StandardizedData, check_masks, draw_masks, updates_per_pass
 from parity.spec import DType
 from parity.weights import draw_weights
-
-
-@struct.dataclass
-class TrainState:
-    """A network and all that training changes, as one immutable value.
-
-    Args:
-        model: the module; static, so that equal models share compiled programs.
-        params: what the gradient updates.
-        batch_stats: running statistics; empty without batch norm.
-        opt_state: the optimizer's own; nothing for plain SGD.
-    """
-
-    model: MultiLayerPerceptron = struct.field(pytree_node=False)
-    params: Any
-    batch_stats: Any
-    opt_state: Any
-
-    @property
-    def variables(self) -> dict[str, Any]:
-        """What `model.apply` takes."""
-        return {"params": self.params, "batch_stats": self.batch_stats}
 
 
 class Logs(NamedTuple):
@@ -54,13 +32,13 @@ class Logs(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """What one SGD step showed, before its update.
+    """Results of one SGD step, before its update.
 
     Args:
         loss: mean cross entropy of the batch in train mode, in nats.
         logits: shape (batch, output_dim), in train mode.
         gradients: of the loss, shaped as the parameters.
-        activations: what each part of each hidden layer gave, by the names of `parity.weights.activation_names`.
+        activations: the output of each part of each hidden layer, by the names of `parity.weights.activation_names`.
     """
 
     loss: jax.Array
@@ -70,22 +48,15 @@ class StepOutput(NamedTuple):
 
 
 def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType = "float32") -> TrainState:
-    """The network at the initial weights of a seed: the same numbers in every framework."""
+    """Return the network at the initial weights of a seed: the same numbers in every framework."""
     spec = model.spec
     if dtype == "bfloat16":
         model = model.clone(dtype=jnp.bfloat16)
     return state_from_variables(model, to_native(draw_weights(spec, seed), spec, dtype))
 
 
-def state_from_variables(model: MultiLayerPerceptron, variables: dict[str, Any]) -> TrainState:
-    """The network at a copy of given variables (training gives up the memory of its state), with a fresh optimizer."""
-    variables = jax.tree.map(jnp.array, variables)
-    opt_state = model.parts.optimizer(0.0).init(variables["params"])
-    return TrainState(model, variables["params"], variables.get("batch_stats", {}), opt_state)
-
-
 def compute_objective(net: TrainState, inputs: ArrayLike, labels: ArrayLike, train: bool = False) -> jax.Array:
-    """Mean cross entropy in nats; the state stays as it is.
+    """Return the mean cross entropy in nats; the state stays as it is.
 
     Args:
         net: the network.
@@ -97,27 +68,27 @@ def compute_objective(net: TrainState, inputs: ArrayLike, labels: ArrayLike, tra
 
 
 def compute_accuracy(net: TrainState, inputs: ArrayLike, labels: ArrayLike) -> jax.Array:
-    """Share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
+    """Return the share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
     return (_logits(net, _inputs(net, inputs), False).argmax(axis=-1) == jnp.asarray(labels)).mean()
 
 
 def _inputs(net: TrainState, array: ArrayLike) -> jax.Array:
-    """`array` in the weights' dtype: inputs of another must not widen the state."""
+    """Return `array` in the weights' dtype: inputs of another dtype must not widen the state."""
     return jnp.asarray(array, net.params["head"]["kernel"].dtype)
 
 
 def evaluate(net: TrainState, inputs: jax.Array) -> jax.Array:
-    """Logits in evaluation mode, shape (batch, output_dim). A pure function, not jitted."""
-    return net.model.parts.apply(net, inputs, False)[0]
+    """Return the logits in evaluation mode, shape (batch, output_dim). A pure function, not jitted."""
+    return net.model.parts.apply(net, inputs, False).logits
 
 
 @partial(jax.jit, static_argnames="train")
 def _logits(net: TrainState, inputs: jax.Array, train: bool) -> jax.Array:
-    return net.model.parts.apply(net, inputs, train)[0]
+    return net.model.parts.apply(net, inputs, train).logits
 
 
 def compute_logs(net: TrainState, data: StandardizedData, verbose: bool = False) -> Logs:
-    """Loss and accuracy on the training and test sets, in evaluation mode."""
+    """Return loss and accuracy on the training and test sets, in evaluation mode."""
     logs = Logs(
         float(compute_objective(net, data.train_inputs, data.train_labels)),
         float(compute_accuracy(net, data.train_inputs, data.train_labels)),
@@ -136,10 +107,10 @@ def sgd_step(
     learning_rate: ArrayLike,
     masks: jax.Array | None = None,
 ) -> tuple[TrainState, StepOutput]:
-    """One update of plain SGD in train mode: `weight - learning_rate * gradient`, and the new running statistics.
+    """Take one SGD update in train mode: `weight - learning_rate * gradient`, and the new running statistics.
 
-    The formulas are the model's parts. A pure function, not jitted: `train_step` is this as a program, `population` is
-    this over many members.
+    The formulas are the model's parts. A pure function, not jitted: `train_step` compiles it, `population` maps it over
+    many members.
 
     Args:
         net: the network.
@@ -155,8 +126,8 @@ def sgd_step(
     parts = net.model.parts
 
     def loss_of(params: Any) -> tuple[jax.Array, tuple[jax.Array, Any, dict[str, jax.Array]]]:
-        logits, batch_stats, activations = parts.apply(replace(net, params=params), inputs, True, masks)
-        return parts.objective(logits, labels), (logits, batch_stats, activations)
+        output = parts.apply(replace(net, params=params), inputs, True, masks)
+        return parts.objective(output.logits, labels), (output.logits, output.statistics, output.activations)
 
     (loss, (logits, batch_stats, activations)), gradients = jax.value_and_grad(loss_of, has_aux=True)(net.params)
     # The learning rate takes the weights' dtype: under x64 a float64 rate would turn float32 weights into float64.
@@ -175,7 +146,7 @@ def train_step(
     learning_rate: ArrayLike,
     masks: ArrayLike | None = None,
 ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """`sgd_step` as one compiled program; the old state's memory is donated to the new.
+    """Take one `sgd_step` as one compiled program; the old state's memory is donated to the new.
 
     Returns:
         The new state, and the batch's `loss` and `accuracy` in train mode, before the update.
@@ -195,23 +166,22 @@ def minibatch_sgd_one_pass(
     verbose: bool = False,
     rng: np.random.Generator | None = None,
 ) -> TrainState:
-    """One pass of minibatch SGD: `round(n / batch_size)` updates on samples drawn with replacement.
+    """Run one pass of minibatch SGD: `round(n / batch_size)` updates on samples drawn with replacement.
 
     Args:
-        net: the network. It stays as it was; use what is returned in its place.
+        net: the network. It stays as it was; go on with the returned one.
         inputs: shape (n, input_dim).
         labels: integers, shape (n,).
         learning_rate: of plain SGD.
         batch_size: samples in a minibatch.
         verbose: print the moving average of the loss, `0.99 * average + 0.01 * loss`, every 100 updates.
-        rng: draws the samples of each minibatch, and its dropout masks after them; None for one that differs from
-            call to call.
+        rng: draws the samples of each minibatch, then its dropout masks; None for a new random one in each call.
 
     Returns:
         The trained network.
     """
     rng = rng or np.random.default_rng()
-    net = jax.tree.map(jnp.copy, net)  # of which `train_step` takes the memory
+    net = jax.tree.map(jnp.copy, net)  # `train_step` donates the memory of its state
     inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
     spec, average = net.model.spec, None
     for update in range(1, updates_per_pass(len(inputs), batch_size) + 1):

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bntorch.model import MultiLayerPerceptron
-from bntorch.parts import HONEST, call_with_state
+from bntorch.module_state import call_with_state
+from bntorch.parts import HONEST
 from bntorch.weights import native_names, to_numpy
 from parity.spec import ModelSpec
 from parity.weights import Array, is_statistic, weight_shapes
@@ -82,7 +83,7 @@ def network_objective(
         for name, piece in zip(trained, point.split(sizes), strict=True):
             tensor = piece.reshape(shapes[name])
             state[names[name]] = tensor.T if name.endswith("kernel") else tensor
-        return HONEST.objective(call_with_state(HONEST.apply, net, state, x, True), y)
+        return HONEST.objective(call_with_state(HONEST.apply, net, state, x, True).logits, y)
 
     return Objective(loss, _float64(inputs), torch.tensor(np.asarray(labels), dtype=torch.int64))
 

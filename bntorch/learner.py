@@ -12,7 +12,8 @@ from torch import Tensor
 
 from bntorch.device import find_device, matmul_precision
 from bntorch.model import MultiLayerPerceptron
-from bntorch.parts import HONEST, Parts, call_with_state
+from bntorch.module_state import call_with_state
+from bntorch.parts import HONEST, Parts
 from bntorch.train import sgd_step
 from bntorch.weights import from_native, gradients_from_native, to_native, to_numpy, weights_dtype
 from parity.backend import Learner as LearnerProtocol
@@ -23,13 +24,13 @@ from parity.weights import Array, Weights
 
 
 class Learner(LearnerProtocol):
-    """A `parity.backend.Learner`.
+    """A learner of `parity.backend`.
 
     Args:
         spec: the network.
         weights: where it starts.
         dtype: working dtype.
-        parts: what it is made of.
+        parts: the formulas of the network and its training.
         device: as `find_device` takes it.
         precision: of float32 matrix products.
     """
@@ -54,14 +55,14 @@ class Learner(LearnerProtocol):
 
     @contextmanager
     def settings(self) -> Iterator[None]:
-        """Within this, PyTorch computes as the learner asks."""
+        """Set the precision of the learner, and restore it afterwards."""
         with matmul_precision(self._precision):
             yield
 
     def train_step(
         self, inputs: Array, labels: NDArray[np.integer], learning_rate: float, masks: Masks | None = None
     ) -> Step:
-        """One SGD update in train mode."""
+        """Take one SGD update in train mode."""
         with self.settings():
             x, y = self._copy(inputs, self._dtype), self._copy(labels, torch.int64)
             net = self._parts.carry(self.net, self._initial, self._updates + 1)
@@ -78,26 +79,25 @@ class Learner(LearnerProtocol):
 
     @torch.no_grad()
     def evaluate(self, inputs: Array) -> Array:
-        """Logits in evaluation mode."""
+        """Return the logits in evaluation mode."""
         with self.settings():
-            return to_numpy(self._parts.apply(self.net, self._copy(inputs, self._dtype), False))
+            return to_numpy(self._parts.apply(self.net, self._copy(inputs, self._dtype), False).logits)
 
     @torch.no_grad()
     def activations(self, inputs: Array) -> Weights:
-        """What each part of each hidden layer gives in evaluation mode; the state stays as it is."""
-        activations: dict[str, Tensor] = {}
+        """Return the output of each part of each hidden layer in evaluation mode; the state stays as it is."""
         buffers = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
         with self.settings():
             x = self._copy(inputs, self._dtype)
-            call_with_state(self._parts.apply, self.net, buffers, x, False, activations)
-        return self._to_numpy(activations)
+            output = call_with_state(self._parts.apply, self.net, buffers, x, False)
+        return self._to_numpy(output.activations)
 
     def _to_numpy(self, activations: Mapping[str, Tensor]) -> Weights:
         # Views are copied: some kernels give parts of larger tensors.
         return {name: np.array(to_numpy(value.to(self._dtype))) for name, value in activations.items()}
 
     def weights(self) -> Weights:
-        """A copy of the state."""
+        """Return a copy of the state."""
         return self._parts.weight_import.save(from_native(self.net.state_dict(), self._spec))
 
     def _copy(self, array: Any, dtype: torch.dtype) -> Tensor:

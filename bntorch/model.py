@@ -27,9 +27,9 @@ class MultiLayerPerceptron(nn.Module):
         use_batch_norm: whether the blocks have batch norm.
         eps, decay, running_variance, block_order: the conventions of `ModelSpec`.
         dropout_rate: the chance that training drops a unit at the end of a block.
-        residual: whether a block adds its input to what it gives.
+        residual: whether a block adds its input to its output.
         dtype: of activations and matrix products; None for the parameters'.
-        parts: what the layers compute by, and training after them.
+        parts: the formulas of the layers and of training.
 
     >>> model = MultiLayerPerceptron(784, 10, 3, 64, True)
     >>> tuple(model.eval()(torch.zeros(5, 784)).shape)
@@ -73,47 +73,45 @@ class MultiLayerPerceptron(nn.Module):
         )
         self.head = Linear(hidden_width, output_dim, dtype, parts)
         self.parts = parts
-        self.opt_state: dict[str, Tensor] = {}  # the optimizer's own; nothing for plain SGD
+        self.opt_state: dict[str, Tensor] = {}  # the optimizer's memory; empty for plain SGD
 
     @classmethod
     def from_spec(cls, spec: ModelSpec, dtype: DType = "float32", parts: Parts = HONEST) -> Self:
-        """The network of a spec, computing in a working dtype."""
+        """Return the network of a spec that computes in a working dtype."""
         fields = asdict(spec)
-        fields.pop("initialization")  # of the weights, which come from the neutral dictionary
+        fields.pop("initialization")  # the weights come from the neutral dictionary
         narrow = torch.bfloat16 if dtype == "bfloat16" else None
-        with torch.random.fork_rng(devices=[]):  # the caller's random stream is not ours to advance
+        with torch.random.fork_rng(devices=[]):  # keep the caller's random stream
             return cls(**fields, dtype=narrow, parts=parts).to(getattr(torch, weights_dtype(dtype)))
 
-    def forward(self, x: Tensor, activations: dict[str, Tensor] | None = None, masks: Tensor | None = None) -> Tensor:
-        """Logits, shape (batch, output_dim), for `x` of shape (batch, input_dim).
+    def forward(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Return the logits, shape (batch, output_dim), for `x` of shape (batch, input_dim).
 
         In training, `masks` of shape (num_hidden_layers, batch, hidden_width) say which units dropout keeps; None keeps
         all. Evaluation keeps all.
-
-        What each part of each layer gives goes to `activations`, for callers who ask for it.
         """
+        return self.with_activations(x, masks)[0]
+
+    def with_activations(self, x: Tensor, masks: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the logits and the output of each part of each hidden layer.
+
+        The names are those of `parity.weights.activation_names`.
+        """
+        shown: dict[str, Tensor] = {}
         for i, linear in enumerate(self.linears):
             entering = x
-            x = _record(activations, f"hidden.{i}.linear", linear(x))
+            x = shown[f"hidden.{i}.linear"] = linear(x)
             if self.spec.block_order == BlockOrder.ACTIVATION_FIRST:
-                x = _record(activations, f"hidden.{i}.relu", torch.relu(x))
+                x = shown[f"hidden.{i}.relu"] = torch.relu(x)
             if self.spec.use_batch_norm:
-                x = _record(activations, f"hidden.{i}.norm", self.norms[i](x))
+                x = shown[f"hidden.{i}.norm"] = self.norms[i](x)
             if self.spec.block_order == BlockOrder.NORM_FIRST:
-                x = _record(activations, f"hidden.{i}.relu", torch.relu(x))
+                x = shown[f"hidden.{i}.relu"] = torch.relu(x)
             if self.spec.dropout_rate:
-                kept = x if masks is None or not self.training else self._drop(x, masks[i])
-                x = _record(activations, f"hidden.{i}.dropout", kept)
+                dropout, rate = self.parts.dropout, self.spec.dropout_rate
+                kept = x if masks is None or not self.training else dropout(x, masks[i], rate)
+                x = shown[f"hidden.{i}.dropout"] = kept
             if self.spec.residual and i > 0:
-                x = _record(activations, f"hidden.{i}.sum", entering + x)
+                x = shown[f"hidden.{i}.sum"] = entering + x
         logits = self.head(x)
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
-    def _drop(self, x: Tensor, mask: Tensor) -> Tensor:
-        return self.parts.dropout(x, mask, self.spec.dropout_rate)
-
-
-def _record(activations: dict[str, Tensor] | None, name: str, value: Tensor) -> Tensor:
-    if activations is not None:
-        activations[name] = value
-    return value
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)), shown

@@ -1,10 +1,12 @@
 """Batch norm under the spec's conventions, in PyTorch."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from bntorch.parts import HONEST, Parts
-from parity.spec import RunningVariance
+from parity.spec import RunningVariance, as_choice
 
 
 class BatchNorm(nn.Module):
@@ -17,18 +19,18 @@ class BatchNorm(nn.Module):
         running_var  = decay * running_var  + (1 - decay) * v * n / (n - 1)     "biased": without the factor
 
     Evaluating, `m` and `v` are `running_mean` and `running_var`, which stay as they are. Inputs of a narrower dtype
-    than the parameters' are computed in the parameters', and `y` is of the inputs' dtype. The names of parameters and
+    than the parameters' are computed in the parameters' dtype; `y` has the inputs' dtype. The names of parameters and
     buffers are those of `torch.nn.BatchNorm1d`, so the two take each other's tensors.
 
     Args:
         num_features: size of the last axis.
         eps: inside the square root.
         decay: share of the old statistic that is kept (Torch's `momentum` is `1 - decay`).
-        running_variance: which variance enters the running one.
-        parts: the formulas; another in place of one of them makes a faulty norm.
+        running_variance: the variance that enters the running one, "unbiased" or "biased".
+        parts: the formulas.
 
     Raises:
-        InputError: fewer than two samples in training.
+        InputError: `running_variance` is no choice, or training gets fewer than two samples.
 
     Reference: Ioffe and Szegedy, 2015.
     """
@@ -45,7 +47,8 @@ class BatchNorm(nn.Module):
         parts: Parts = HONEST,
     ) -> None:
         super().__init__()
-        self.eps, self.decay, self.running_variance, self.parts = eps, decay, running_variance, parts
+        self.eps, self.decay, self.parts = eps, decay, parts
+        self.running_variance = as_choice("running_variance", running_variance, RunningVariance)
         self.weight = nn.Parameter(torch.ones(num_features))
         self.bias = nn.Parameter(torch.zeros(num_features))
         self.register_buffer("running_mean", torch.zeros(num_features))
@@ -65,3 +68,8 @@ class BatchNorm(nn.Module):
                 self.running_mean.copy_(new_mean)
                 self.running_var.copy_(new_var)
         return self.parts.normalize(wide, mean, var, self.weight, self.bias, self.eps, self.training).to(x.dtype)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        # A stock norm counts its batches; with a fixed decay the count has no use.
+        state_dict.pop(f"{prefix}num_batches_tracked", None)
+        super()._load_from_state_dict(state_dict, prefix, *arguments)

@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bntorch.device import find_device, matmul_precision, one_thread_each
-from bntorch.members import MappedMembers, StackedMembers, can_stack
+from bntorch.device import find_device, matmul_precision
+from bntorch.mapped import MappedMembers
 from bntorch.parts import HONEST, Parts
+from bntorch.stacked import StackedMembers, can_stack
+from bntorch.threads import one_thread_each
 from bntorch.weights import from_native, to_native, to_numpy, weights_dtype
 from parity.backend import Evaluation, PassRecord, lane_batches, lane_masks, member_states
 from parity.data import Masks
@@ -21,8 +23,8 @@ from parity.weights import Array, Weights
 Members = MappedMembers | StackedMembers
 
 EVALUATION_CHUNK = 2000  # samples; bounds the memory of activations
-EVALUATION_SLOTS = 64 * EVALUATION_CHUNK  # members times samples, which bound it where a GPU has many members
-THREADS_OF_A_CORE = 4  # at the most; lanes beyond that wait for their turn
+EVALUATION_SLOTS = 64 * EVALUATION_CHUNK  # members times samples; bounds the memory of many members on one device
+THREADS_OF_A_CORE = 4  # the most; further lanes wait for their turn
 
 
 class Population:
@@ -36,12 +38,12 @@ class Population:
         labels: shape (n,).
         dtype: working dtype.
         lanes: how many equal runs of members have minibatches of their own; on a CPU each has a thread.
-        parts: what the members are made of.
+        parts: the formulas of the members.
         device: as `find_device` takes it.
         precision: of float32 matrix products.
     """
 
-    _stacked: type[StackedMembers] = StackedMembers
+    stacked_type: type[StackedMembers] = StackedMembers
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Population:
                 for key in natives[id(states[0])]
             }
             self._members.append(
-                self._stacked(self._spec, state, rates[part], together)
+                self.stacked_type(self._spec, state, rates[part], together)
                 if stacks
                 else MappedMembers(self._spec, state, rates[part], dtype, parts)
             )
@@ -88,7 +90,7 @@ class Population:
         return x, torch.tensor(labels, dtype=torch.int64, device=self._device)
 
     def _side_by_side(self, threads: int, work: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
-        """`work` on all members, in threads; a lane's numbers do not depend on how many there are."""
+        """Do `work` on all members, in threads; the results do not depend on the number of threads."""
         with matmul_precision(self._precision), one_thread_each(self._device):
             if len(self._members) == 1:
                 return [work(self._members[0], *(next(iter(values)) for values in arguments))]
@@ -106,14 +108,14 @@ class Population:
         def run(members: Members, batches: Tensor, kept: Tensor | None) -> tuple[Tensor, Tensor]:
             return members.run(self._inputs, self._labels, batches, kept)
 
-        # A thread for each lane, so that all cores are at work until the end, in whatever number lanes come.
+        # One thread per lane keeps all cores busy to the end, for any number of lanes.
         own = batches.split(lanes), [None] * len(self._members) if kept is None else kept.split(lanes)
         records = self._side_by_side(threads, run, *own)
         losses, finite = (to_numpy(torch.cat(shown, dim=1)) for shown in zip(*records, strict=True))
         return PassRecord(losses=losses, finite=finite)
 
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
-        """Loss and accuracy of every member in evaluation mode, chunk by chunk."""
+        """Return loss and accuracy of every member in evaluation mode, chunk by chunk."""
         x, y = self._upload(inputs, labels)
         cores = torch.get_num_threads()  # more at once would take more memory, and no less time
 
@@ -134,7 +136,7 @@ class Population:
         return Evaluation(loss=loss / len(inputs), accuracy=correct / len(inputs))
 
     def weights(self, member: int) -> Weights:
-        """The state of one member, by neutral name."""
+        """Return the state of one member, by neutral name."""
         members = self._members[member // len(self._members[0].learning_rates)]
         native = {key: tensor[member % len(members.learning_rates)] for key, tensor in members.state.items()}
         return self._parts.weight_import.save(from_native(native, self._spec))

@@ -4,6 +4,7 @@
 evaluates leaves it as it was.
 """
 
+import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from bntorch.linear import Linear
 from bntorch.model import MultiLayerPerceptron
-from bntorch.parts import call_with_state
+from bntorch.module_state import call_with_state
 from bntorch.weights import to_native, weights_dtype
 from parity.data import StandardizedData, check_masks, draw_masks, updates_per_pass
 from parity.spec import DType
@@ -30,13 +31,13 @@ class Logs(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """What one SGD step showed, before its update.
+    """Results of one SGD step, before its update.
 
     Args:
         loss: mean cross entropy of the batch in train mode, in nats.
         logits: shape (batch, output_dim), in train mode.
         gradients: of the loss, by parameter name.
-        activations: what each part of each hidden layer gave, by the names of `parity.weights.activation_names`.
+        activations: the output of each part of each hidden layer, by the names of `parity.weights.activation_names`.
     """
 
     loss: Tensor
@@ -46,19 +47,20 @@ class StepOutput(NamedTuple):
 
 
 def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType = "float32") -> MultiLayerPerceptron:
-    """The network at the initial weights of a seed: the same numbers in every framework."""
-    model.to(getattr(torch, weights_dtype(dtype)))
-    for module in model.modules():
+    """Return a copy of the network at the initial weights of a seed: the same numbers in every framework."""
+    net = copy.deepcopy(model).to(getattr(torch, weights_dtype(dtype)))
+    net.opt_state = {}
+    for module in net.modules():
         if dtype == "bfloat16" and isinstance(module, Linear):
             module.dtype = torch.bfloat16
-    model.load_state_dict(to_native(draw_weights(model.spec, seed), model.spec, dtype))
-    return model
+    net.load_state_dict(to_native(draw_weights(net.spec, seed), net.spec, dtype))
+    return net
 
 
 def compute_objective(
     net: MultiLayerPerceptron, inputs: Tensor | NDArray, labels: Tensor | NDArray, train: bool = False
 ) -> Tensor:
-    """Mean cross entropy in nats; the state stays as it is.
+    """Return the mean cross entropy in nats; the state stays as it is.
 
     Args:
         net: the network.
@@ -71,7 +73,7 @@ def compute_objective(
 
 @torch.no_grad()
 def compute_accuracy(net: MultiLayerPerceptron, inputs: Tensor | NDArray, labels: Tensor | NDArray) -> Tensor:
-    """Share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
+    """Return the share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
     return (_logits(net, _inputs(net, inputs), False).argmax(dim=-1) == _labels(net, labels)).float().mean()
 
 
@@ -80,7 +82,7 @@ def _tensor(array: Tensor | NDArray) -> Tensor:
 
 
 def _inputs(net: MultiLayerPerceptron, array: Tensor | NDArray) -> Tensor:
-    """`array` in the weights' dtype, where they are: inputs of another must not widen the state."""
+    """Return `array` in the weights' dtype and on their device: inputs of another dtype must not widen the state."""
     return _tensor(array).to(net.head.weight)
 
 
@@ -89,19 +91,19 @@ def _labels(net: MultiLayerPerceptron, array: Tensor | NDArray) -> Tensor:
 
 
 def evaluate(net: MultiLayerPerceptron, inputs: Tensor) -> Tensor:
-    """Logits in evaluation mode, shape (batch, output_dim)."""
-    return net.parts.apply(net, inputs, False)
+    """Return the logits in evaluation mode, shape (batch, output_dim)."""
+    return net.parts.apply(net, inputs, False).logits
 
 
 def _logits(net: MultiLayerPerceptron, inputs: Tensor, train: bool) -> Tensor:
-    # Buffers of its own take the update that train mode makes, so that the module's stay as they are.
+    # Train mode updates these copies, so the module's own buffers stay as they are.
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    return call_with_state(net.parts.apply, net, buffers, inputs, train)
+    return call_with_state(net.parts.apply, net, buffers, inputs, train).logits
 
 
 @torch.no_grad()
 def compute_logs(net: MultiLayerPerceptron, data: StandardizedData, verbose: bool = False) -> Logs:
-    """Loss and accuracy on the training and test sets, in evaluation mode."""
+    """Return loss and accuracy on the training and test sets, in evaluation mode."""
     logs = Logs(
         float(compute_objective(net, data.train_inputs, data.train_labels)),
         float(compute_accuracy(net, data.train_inputs, data.train_labels)),
@@ -120,7 +122,7 @@ def sgd_step(
     learning_rate: float,
     masks: Tensor | None = None,
 ) -> tuple[MultiLayerPerceptron, StepOutput]:
-    """One update of plain SGD in train mode: `weight - learning_rate * gradient`, and the new running statistics.
+    """Take one SGD update in train mode: `weight - learning_rate * gradient`, and the new running statistics.
 
     The formulas are the module's parts.
 
@@ -135,18 +137,18 @@ def sgd_step(
         InputError: batch norm is given fewer than two samples, or dropout no masks that fit.
     """
     check_masks(net.spec, masks, (len(inputs),))
-    parameters, activations = dict(net.named_parameters()), {}
+    parameters = dict(net.named_parameters())
     with torch.enable_grad():
-        logits = net.parts.apply(net, inputs, True, activations, masks)
-        loss = net.parts.objective(logits, labels)
+        output = net.parts.apply(net, inputs, True, masks)
+        loss = net.parts.objective(output.logits, labels)
     values = torch.autograd.grad(loss, list(parameters.values()), materialize_grads=True)
     gradients = dict(zip(parameters, values, strict=True))
     # A tensor of the weights' dtype: a Python float beyond float32's range would be refused rather than infinite.
     rate = torch.tensor(learning_rate, dtype=loss.dtype, device=loss.device)
     with torch.no_grad():
         net.parts.optimizer(rate)(parameters, gradients, net.opt_state)
-    shown = {name: value.detach() for name, value in activations.items()}
-    return net, StepOutput(loss.detach(), logits.detach(), gradients, shown)
+    shown = {name: value.detach() for name, value in output.activations.items()}
+    return net, StepOutput(loss.detach(), output.logits.detach(), gradients, shown)
 
 
 def train_step(
@@ -176,7 +178,7 @@ def minibatch_sgd_one_pass(
     verbose: bool = False,
     rng: np.random.Generator | None = None,
 ) -> MultiLayerPerceptron:
-    """One pass of minibatch SGD: `round(n / batch_size)` updates on samples drawn with replacement.
+    """Run one pass of minibatch SGD: `round(n / batch_size)` updates on samples drawn with replacement.
 
     Args:
         net: the network; it is trained in place.
@@ -185,8 +187,7 @@ def minibatch_sgd_one_pass(
         learning_rate: of plain SGD.
         batch_size: samples in a minibatch.
         verbose: print the moving average of the loss, `0.99 * average + 0.01 * loss`, every 100 updates.
-        rng: draws the samples of each minibatch, and its dropout masks after them; None for one that differs from
-            call to call.
+        rng: draws the samples of each minibatch, then its dropout masks; None for a new random one in each call.
 
     Returns:
         The trained network.

@@ -7,7 +7,7 @@ keyword-only, hashable (a compiled program is cached by its spec) and check them
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from parity.errors import InputError
 DType = Literal["float32", "float64", "bfloat16"]
 # How float32 matrix products are computed: in float32, or with operands rounded to 10 or 7 bits of mantissa.
 Precision = Literal["highest", "tf32", "bfloat16"]
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 class RunningVariance(StrEnum):
@@ -83,7 +86,12 @@ def check_real(name: str, value: float, *, above: float, why: str) -> None:
         raise InputError(f"{name} must be a finite number above {above:g} ({why}), got {_shown(value)}")
 
 
-def _choice(name: str, value: str, kind: type[StrEnum]) -> StrEnum:
+def as_choice(name: str, value: str, kind: type[Choice]) -> Choice:
+    """Return the member of `kind` with that value.
+
+    Raises:
+        InputError: there is none; the message lists the choices.
+    """
     try:
         return kind(value)
     except ValueError:
@@ -173,7 +181,7 @@ class ModelSpec:
             ("block_order", BlockOrder),
             ("initialization", Initialization),
         ):
-            object.__setattr__(self, name, _choice(name, getattr(self, name), kind))
+            object.__setattr__(self, name, as_choice(name, getattr(self, name), kind))
 
 
 @dataclass(frozen=True, kw_only=True)

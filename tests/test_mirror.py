@@ -1,4 +1,7 @@
-"""The siblings read as one: the same modules, names, order and signatures, but for a short list of exceptions."""
+"""The siblings read as one: their shared files have the same names, in the same order, with the same parameters.
+
+What only one framework needs is in a file that only that sibling has.
+"""
 
 import ast
 import importlib
@@ -13,48 +16,25 @@ import pytest
 import bnjax
 import bntorch
 
-# Names that one sibling has alone, with the reason.
-ONLY_JAX = {
-    "train.TrainState": "Flax's state is an explicit value; Torch's is the module itself",
-    "train.state_from_variables": "makes that value; in Torch it is load_state_dict",
-    "learner.evaluation_logits": "a function to compile; in Torch the learner calls its part",
-    "learner.evaluation_activations": "a function to compile",
-    "members.run_updates": "a function to compile; in Torch the members make their updates themselves",
-    "members.Run": "what that function returns",
-    "members.run_lanes": "the same, shared out to devices; in Torch a lane has a thread",
-    "members.evaluation_sums": "a function to compile",
-    "modes.loop_step": "a function to compile",
-    "population.Population.program_text": "the program, for a profile to tell its operations by",
-    "weights.native_on_host": "JAX stacks members on the host; Torch's tensors lie there anyway",
-    "population.Population.lowered": "to compile ahead of time; in Torch a population compiles nothing",
-    "backend.JaxBackend.lower_ahead": "the same",
-    "population.Layout": "what there is to know of a population's programs before there is one",
-    "device.share_devices": "a population's devices; in Torch its lanes share one",
-    "variants.not_compiled": "JAX compiles as a rule, PyTorch on request",
-    "variants.not_donated": "donated memory is JAX's",
+# The files of one sibling alone, with the reason.
+OWN_FILES = {
+    "bnjax": {
+        "eager.py": "JAX compiles by default, so the variant is the program that is not compiled",
+        "fast_norm.py": "a formula for the gradient of XLA's program",
+        "layout.py": "a population's programs are traced before it exists, and laid out over devices",
+        "programs.py": "the pure functions that JAX compiles",
+        "state.py": "Flax's state is an explicit value; Torch's is the module",
+    },
+    "bntorch": {
+        "compiled.py": "PyTorch compiles on request",
+        "cuda_graph.py": "XLA makes its own graphs",
+        "mapped.py": "PyTorch starts operations from Python, so its members hold their state",
+        "module_state.py": "a module carries its mode and tensors; Flax takes them as arguments",
+        "stacked.py": "the population in few operations; XLA makes these itself",
+        "threads.py": "PyTorch's threads belong to the process; XLA's are an option of a program",
+    },
 }
-ONLY_TORCH = {
-    "parts.mode": "Torch's modules carry a mode, which evaluation must put back; Flax takes it as an argument",
-    "parts.call_with_state": "swaps a module's tensors for others; in Flax the state is an argument",
-    "members.MappedMembers": "many operations are started from Python, so they hold their state; in JAX one program is",
-    "members.StackedMembers": "the same, in few operations: XLA makes as much of the mapped program",
-    "members.can_stack": "which of the two it is",
-    "members.all_finite": "a private function in JAX, of states",
-    "members.CapturedUpdates": "updates as a CUDA graph; XLA makes its own",
-    "members.batch_norm_by_rows": "a formula for GPUs; XLA makes its own program of the one that there is",
-    "device.cuda_graph": "a CUDA graph; XLA makes its own",
-    "modes.CompiledBackend": "JAX compiles as a rule, PyTorch on request",
-    "modes.CompiledMembers": "the same",
-    "modes.CompiledPopulation": "the same",
-    "modes.compiled_loop": "the same",
-    "modes.compiled_population": "the same",
-    "variants.compiled_apply": "the same",
-    "variants.find_compiler": "XLA brings its own",
-    "device.one_thread_each": "Torch's threads belong to the process; XLA's are an option of a program",
-    "variants.compiled": "JAX compiles as a rule, PyTorch on request",
-    "weights.to_numpy": "Tensor.numpy() shares memory, so a copying function is needed; np.array copies a JAX array",
-}
-# Names that differ because they hold the framework's own, as JAX's is to Torch's.
+# Names that the frameworks force to differ, as JAX's is to Torch's.
 RENAMED = {
     "backend.JaxBackend": "backend.TorchBackend",  # the class names itself in tracebacks and in entry points
     "model.MultiLayerPerceptron.__call__": "model.MultiLayerPerceptron.forward",  # nn.Module's hook
@@ -62,18 +42,20 @@ RENAMED = {
     "norm.BatchNorm.__call__": "norm.BatchNorm.forward",
     "layers.ChannelNorm.__call__": "layers.ChannelNorm.forward",
 }
-# Parameters that one sibling's modules have alone: each sibling's own way to give a dtype, a name, a shape or a mode.
-OWN_PARAMETERS = {
-    "param_dtype": "Flax makes parameters in their dtype; Torch's `.to(dtype)` converts the module",
-    "name": "Flax names submodules when they are made",
-    "parent": "Flax's own",
-    "train": "of a module's call: Torch's modules carry the mode",
-    "num_features": "Torch needs the shape when the module is made, Flax sees it in the input",
-    "in_features": "the same",
+# Functions that one sibling alone has in a shared file.
+ONLY_ONE = {
+    "weights.native_on_host": "JAX stacks members on the host; Torch's tensors are there anyway",
+    "weights.to_numpy": "Tensor.numpy() shares memory, so Torch needs a function; np.array copies a JAX array",
 }
-
-# Parameters of a forward pass that one sibling has alone.
-PASS_PARAMETERS = {"activations": "takes what Torch's layers give; Flax's layers sow it"}
+# Parameters of modules that the frameworks force.
+FORCED = {
+    "param_dtype": "Flax makes parameters in their dtype; Torch's `.to(dtype)` converts the module",
+    "train": "of a call: Torch's modules carry the mode",
+    "num_features": "Torch needs the shape when the module is made; Flax sees it in the input",
+    "in_features": "the same",
+    "name": "a field of every Flax module",
+    "parent": "the same",
+}
 
 
 def files(package: ModuleType) -> list[Path]:
@@ -81,7 +63,7 @@ def files(package: ModuleType) -> list[Path]:
     return sorted(Path(package.__file__).parent.rglob("*.py"))
 
 
-MODULES = [path.stem for path in files(bnjax) if path.stem != "__init__"]
+SHARED = [path.stem for path in files(bnjax) if path.stem != "__init__" and path.name not in OWN_FILES["bnjax"]]
 
 
 def public(nodes: list[ast.stmt], dunders: tuple[str, ...] = ()) -> list[ast.FunctionDef | ast.ClassDef]:
@@ -104,10 +86,6 @@ def signatures(module: ModuleType, name: str) -> dict[str, inspect.Signature]:
     return found
 
 
-def only(key: str, names: dict[str, str]) -> bool:
-    return any(key == name or key.startswith(f"{name}.") for name in names)
-
-
 def rename(key: str) -> str:
     for jax_name, torch_name in RENAMED.items():
         if key == jax_name or key.startswith(f"{jax_name}."):
@@ -118,13 +96,11 @@ def rename(key: str) -> str:
 def parameters(key: str, signature: inspect.Signature) -> list[tuple[str, str, object]]:
     """Name, kind and default of each parameter; annotations differ, as the frameworks' arrays do."""
     module, name = key.split(".")[:2]
-    own = PASS_PARAMETERS | (
-        OWN_PARAMETERS if module in ("model", "linear", "norm", "layers") and name[0].isupper() else {}
-    )
+    forced = FORCED if module in ("model", "linear", "norm", "layers") and name[0].isupper() else {}
     return [
         (parameter.name, parameter.kind.description, portrait(parameter.default))
         for parameter in signature.parameters.values()
-        if parameter.name not in own
+        if parameter.name not in forced
     ]
 
 
@@ -132,54 +108,67 @@ def portrait(default: object) -> object:
     """A default, in which functions of the two siblings are equal if their names are."""
     if is_dataclass(default) and not isinstance(default, type):
         return {field.name: portrait(getattr(default, field.name)) for field in fields(default)}
-    return default.__name__ if inspect.isfunction(default) else default
+    return default.__name__ if inspect.isfunction(default) or isinstance(default, type) else default
 
 
 def differences(jax_module: ModuleType, torch_module: ModuleType, name: str) -> list[str]:
     """Where two modules of the same name differ, in words."""
-    ours = {rename(k): v for k, v in signatures(jax_module, name).items() if not only(k, ONLY_JAX)}
-    theirs = {k: v for k, v in signatures(torch_module, name).items() if not only(k, ONLY_TORCH)}
-    found = [f"only in one: {key}" for key in sorted(ours.keys() ^ theirs.keys())]
+    ours = {rename(key): value for key, value in signatures(jax_module, name).items() if key not in ONLY_ONE}
+    theirs = {key: value for key, value in signatures(torch_module, name).items() if key not in ONLY_ONE}
+    # What a class inherits from `parity` it has, too.
     shared = [key for key in ours if key in theirs]
-    if shared != [key for key in theirs if key in ours]:
-        found.append(f"order of definitions in {name}")
-    for key in shared:
+    order = shared == [key for key in theirs if key in ours]
+    theirs |= inherited(ours.keys() - theirs.keys(), torch_module)
+    ours |= inherited(theirs.keys() - ours.keys(), jax_module)
+    found = [f"only in one: {key}" for key in sorted(ours.keys() ^ theirs.keys())]
+    found += [] if order else [f"order of definitions in {name}"]
+    for key in sorted(ours.keys() & theirs.keys()):
         pair = parameters(key, ours[key]), parameters(key, theirs[key])
         if pair[0] != pair[1]:
             found.append(f"parameters of {key}: {pair[0]} and {pair[1]}")
     return found
 
 
-def test_the_siblings_have_the_same_files() -> None:
-    assert [path.name for path in files(bnjax)] == [path.name for path in files(bntorch)]
+def inherited(keys: set[str], module: ModuleType) -> dict[str, inspect.Signature]:
+    """The signatures of those methods that a class of the module has from a base class in `parity`."""
+    found = {}
+    for key in keys:
+        _, owner, *method = key.split(".")
+        value = getattr(module, owner, getattr(module, owner.replace("Torch", "Jax"), None))
+        for base in value.__mro__ if isinstance(value, type) and method else ():
+            if base.__module__.partition(".")[0] == "parity" and method[0] in vars(base):
+                found[key] = inspect.signature(getattr(base, method[0]))
+    return found
 
 
-@pytest.mark.parametrize("name", MODULES)
+def test_every_file_is_shared_or_has_a_name_of_its_own() -> None:
+    ours, theirs = ({path.name for path in files(package)} for package in (bnjax, bntorch))
+    assert ours - theirs == OWN_FILES["bnjax"].keys()
+    assert theirs - ours == OWN_FILES["bntorch"].keys()
+
+
+@pytest.mark.parametrize("name", SHARED)
 def test_the_siblings_define_the_same(name: str) -> None:
     pair = importlib.import_module(f"bnjax.{name}"), importlib.import_module(f"bntorch.{name}")
     assert differences(*pair, name) == []
 
 
 def test_the_siblings_export_the_same() -> None:
-    def last(names: dict[str, str]) -> set[str]:
-        return {name.rpartition(".")[2] for name in names}
-
-    renamed = {jax_name.rpartition(".")[2]: name.rpartition(".")[2] for jax_name, name in RENAMED.items()}
-    ours = [renamed.get(name, name) for name in bnjax.__all__ if name not in last(ONLY_JAX)]
-    assert sorted(ours) == sorted(name for name in bntorch.__all__ if name not in last(ONLY_TORCH))
+    of_the_state = {"TrainState", "state_from_variables"}  # `bnjax.state` is a file of JAX's own
+    ours = [name.replace("JaxBackend", "TorchBackend") for name in bnjax.__all__ if name not in of_the_state]
+    assert sorted(ours) == sorted(bntorch.__all__)
 
 
 def test_every_exception_is_in_use() -> None:
     def all_signatures(package: ModuleType) -> dict[str, inspect.Signature]:
-        pairs = [signatures(importlib.import_module(f"{package.__name__}.{name}"), name) for name in MODULES]
+        pairs = [signatures(importlib.import_module(f"{package.__name__}.{name}"), name) for name in SHARED]
         return {key: signature for pair in pairs for key, signature in pair.items()}
 
     ours, theirs = all_signatures(bnjax), all_signatures(bntorch)
-    assert {*ONLY_JAX, *RENAMED} <= ours.keys() - theirs.keys()
-    assert {*ONLY_TORCH, *RENAMED.values()} <= theirs.keys() - ours.keys()
-    assert OWN_PARAMETERS.keys() | PASS_PARAMETERS.keys() <= {
-        name for s in (*ours.values(), *theirs.values()) for name in s.parameters
-    }
+    assert RENAMED.keys() <= ours.keys() - theirs.keys()
+    assert set(RENAMED.values()) <= theirs.keys() - ours.keys()
+    assert ONLY_ONE.keys() <= ours.keys() ^ theirs.keys()
+    assert FORCED.keys() <= {name for s in (*ours.values(), *theirs.values()) for name in s.parameters}
 
 
 def test_the_siblings_have_the_same_faults_in_the_same_parts() -> None:

@@ -332,7 +332,7 @@ _ROWS = (
     ),
     # In no catalogue of the siblings: what other ports have.
     *(
-        FaultEntry(name=name, what=what, signature=signature, applies=applies, is_injected=False, **more)
+        FaultEntry(name=name, what=what, signature=signature, applies=applies, **{"is_injected": False, **more})
         for name, what, signature, applies, more in (
             ("leaky_slope", "a leaky ReLU", "negative pre-activations are scaled", _always, {"is_of_a_layer": True}),
             (
@@ -423,7 +423,7 @@ _ROWS = (
                 "evaluation in training mode",
                 "it depends on batch-mates, and updates the statistics",
                 _with_norm,
-                {},
+                {"is_injected": True},
             ),
         )
     ),

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,21 @@ _ASSURANCES = {
 }
 
 
+def read_only(array: NDArray) -> NDArray:
+    """Return `array` if it and the array that it is a view of are read-only, else a read-only copy."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and not owner.flags.writeable:
+        owner = owner.base
+    if owner is None or isinstance(owner, bytes):
+        return array
+    copy = array.copy()
+    copy.setflags(write=False)
+    return copy
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Raw images and labels. Arrays are read-only.
+    """Raw images and labels. The arrays are read-only; arrays that can be written to are copied.
 
     Args:
         name: name of the data set.
@@ -41,8 +54,9 @@ class Dataset:
     source: str
 
     def __post_init__(self) -> None:
-        for array in self._arrays():
-            array.setflags(write=False)
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray):
+                object.__setattr__(self, name, read_only(value))
 
     @cached_property
     def digest(self) -> str:

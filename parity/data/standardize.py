@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.data.dataset import Dataset
+from parity.data.dataset import Dataset, read_only
 from parity.errors import InputError
 
 DATA_SEED = 20170825  # draws the subsample; the trials' seeds have no part in it
@@ -15,7 +15,7 @@ _BLOCK = 112  # pixels in float64 at a time: a seventh of an image, 54 MB for 60
 
 @dataclass(frozen=True, eq=False)
 class StandardizedData:
-    """What the networks see. Arrays are read-only.
+    """The standardized data. The arrays are read-only; arrays that can be written to are copied.
 
     Args:
         name: name of the data set.
@@ -36,9 +36,9 @@ class StandardizedData:
     std: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        for value in vars(self).values():
+        for name, value in vars(self).items():
             if isinstance(value, np.ndarray):
-                value.setflags(write=False)
+                object.__setattr__(self, name, read_only(value))
 
     @property
     def label_entropy(self) -> float:
@@ -80,6 +80,8 @@ def standardize(dataset: Dataset, fraction: float = 0.1) -> StandardizedData:
     # Exact: a sum of whole numbers is, so the mean of a constant pixel is its value and its std is 0.
     train_inputs[:, std == 0] = 0
     test_inputs[:, std == 0] = 0
+    for array in (train_inputs, test_inputs, mean, std):
+        array.setflags(write=False)
     return StandardizedData(
         name=dataset.name,
         train_inputs=train_inputs,

@@ -15,40 +15,41 @@ from parity.reference import parts
 from parity.reference.parts import Parts, rate_of
 from parity.weights import Array, Weights
 
+Part = Callable[..., Any]
 Updated = tuple[Weights, Weights]  # the new weights, and the optimizer's memory
 
 
 # Activation
 
 
-def leaky_slope(z: Array, active: NDArray[np.bool_], slope: float = 0.01) -> tuple[Array, Callable]:
+def leaky_slope(honest: Part, z: Array, active: NDArray[np.bool_], slope: float = 0.01) -> tuple[Array, Callable]:
     """Return `slope * z` where a unit is not active."""
     return np.where(active, z, slope * z), lambda da: np.where(active, da, slope * da)
 
 
-def clipped_activation(z: Array, active: NDArray[np.bool_], limit: float = 6.0) -> tuple[Array, Callable]:
+def clipped_activation(honest: Part, z: Array, active: NDArray[np.bool_], limit: float = 6.0) -> tuple[Array, Callable]:
     """Return no more than `limit` (ReLU6); the derivative beyond it is 0."""
-    a, pull = parts.relu(z, active)
+    a, pull = honest(z, active)
     return np.minimum(a, limit), lambda da: np.where(z < limit, pull(da), 0)
 
 
-def relu_at_zero(z: Array, active: NDArray[np.bool_], derivative: float = 0.5) -> tuple[Array, Callable]:
+def relu_at_zero(honest: Part, z: Array, active: NDArray[np.bool_], derivative: float = 0.5) -> tuple[Array, Callable]:
     """Take another derivative where `z` is exactly 0: 1/2 as a maximum has it, 1 as a clamp."""
-    a, pull = parts.relu(z, active)
+    a, pull = honest(z, active)
     return a, lambda da: np.where(z == 0, derivative * da, pull(da))
 
 
 # Objective
 
 
-def naive_softmax(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
+def naive_softmax(honest: Part, logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
     """Take exponentials of the logits as they are, which overflow; the loss is the logarithm of a share."""
     exponentials = np.exp(logits)
     shares = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return _loss_of(shares, labels, np.log(shares))
 
 
-def clipped_log(logits: Array, labels: NDArray[np.integer], least: float = 1e-7) -> tuple[Any, Array]:
+def clipped_log(honest: Part, logits: Array, labels: NDArray[np.integer], least: float = 1e-7) -> tuple[Any, Array]:
     """Take the logarithm of no share below `least`; there the gradient is 0."""
     shares = np.exp(parts.log_softmax(logits))
     loss, gradient = _loss_of(shares, labels, np.log(np.maximum(shares, least)))
@@ -65,13 +66,15 @@ def _loss_of(shares: Array, labels: NDArray[np.integer], logarithms: Array) -> t
 # Gradients
 
 
-def accumulated_gradients(gradients: Weights, held: Weights) -> tuple[Weights, Weights]:
+def accumulated_gradients(honest: Part, gradients: Weights, held: Weights) -> tuple[Weights, Weights]:
     """Add the gradients of all updates before: they were not set to zero."""
     total: Weights = {name: g + held.get(name, 0) for name, g in gradients.items()}
     return total, held | total
 
 
-def untrained_parameter(gradients: Weights, held: Weights, name: str = "head.bias") -> tuple[Weights, Weights]:
+def untrained_parameter(
+    honest: Part, gradients: Weights, held: Weights, name: str = "head.bias"
+) -> tuple[Weights, Weights]:
     """Give one parameter no gradient."""
     return gradients | {name: 0 * gradients[name]}, held
 
@@ -114,41 +117,52 @@ def _own_axes(name: str) -> tuple[int, ...]:
 
 
 def clipped_gradients(
-    weights: Weights, gradients: Weights, rate: Any, memory: Weights, max_norm: float = 1.0, eps: float = 0.0
+    honest: Part,
+    weights: Weights,
+    gradients: Weights,
+    rate: Any,
+    memory: Weights,
+    max_norm: float = 1.0,
+    eps: float = 0.0,
 ) -> Updated:
     """Scale the gradients down to a global norm of at most `max_norm`; PyTorch adds 1e-6 to the norm."""
     factor = np.minimum(1.0, max_norm / (_norm(gradients) + eps))
     clipped: Weights = {name: rate_of(factor, g) * g for name, g in gradients.items()}
-    return parts.plain_sgd(weights, clipped, rate, memory)
+    return honest(weights, clipped, rate, memory)
 
 
 def clipped_gradient_values(
-    weights: Weights, gradients: Weights, rate: Any, memory: Weights, limit: float = 0.01
+    honest: Part, weights: Weights, gradients: Weights, rate: Any, memory: Weights, limit: float = 0.01
 ) -> Updated:
     """Clip every element of the gradients to `-limit .. limit`."""
     clipped: Weights = {name: np.clip(g, -limit, limit) for name, g in gradients.items()}
-    return parts.plain_sgd(weights, clipped, rate, memory)
+    return honest(weights, clipped, rate, memory)
 
 
 def _count(memory: Weights) -> int:
     return int(memory.get("update", np.zeros(()))) + 1
 
 
-def warmup(weights: Weights, gradients: Weights, rate: Any, memory: Weights, updates: float = 10.0) -> Updated:
+def warmup(
+    honest: Part, weights: Weights, gradients: Weights, rate: Any, memory: Weights, updates: float = 10.0
+) -> Updated:
     """Let the learning rate rise linearly from `rate / updates` to `rate` over the first updates."""
     count = _count(memory)
     memory = memory | {"update": np.array(float(count))}
-    return parts.plain_sgd(weights, gradients, min(1.0, count / updates) * np.asarray(rate), memory)
+    return honest(weights, gradients, min(1.0, count / updates) * np.asarray(rate), memory)
 
 
-def nesterov(weights: Weights, gradients: Weights, rate: Any, memory: Weights, momentum: float = 0.9) -> Updated:
+def nesterov(
+    honest: Part, weights: Weights, gradients: Weights, rate: Any, memory: Weights, momentum: float = 0.9
+) -> Updated:
     """Take `v = momentum * v + gradient`, and `gradient + momentum * v` in the gradient's place."""
     velocity: Weights = {name: momentum * memory[name] + g if memory else g for name, g in gradients.items()}
     ahead: Weights = {name: g + momentum * velocity[name] for name, g in gradients.items()}
-    return parts.plain_sgd(weights, ahead, rate, velocity)
+    return honest(weights, ahead, rate, velocity)
 
 
 def momentum_and_decay(
+    honest: Part,
     weights: Weights,
     gradients: Weights,
     rate: Any,
@@ -163,10 +177,11 @@ def momentum_and_decay(
         for name, g in gradients.items()
     }
     velocity: Weights = {name: momentum * memory[name] + g if memory else g for name, g in decayed.items()}
-    return parts.plain_sgd(weights, velocity, rate, velocity)
+    return honest(weights, velocity, rate, velocity)
 
 
 def adam(
+    honest: Part,
     weights: Weights,
     gradients: Weights,
     rate: Any,
@@ -184,13 +199,13 @@ def adam(
         second = beta2 * memory.get(f"second {name}", 0 * g) + (1 - beta2) * g**2
         kept |= {f"first {name}": first, f"second {name}": second}
         steps[name] = first / (1 - beta1**count) / (np.sqrt(second / (1 - beta2**count)) + eps)
-    return parts.plain_sgd(weights, steps, rate, kept)
+    return honest(weights, steps, rate, kept)
 
 
 # Running statistics
 
 
-def late_statistics(state: Any, computed: Weights, held: Weights) -> tuple[Weights, Weights]:
+def late_statistics(honest: Part, state: Any, computed: Weights, held: Weights) -> tuple[Weights, Weights]:
     """Take in each batch's statistics an update later; the first update leaves the running ones as they are."""
     decay, written = state.spec.decay, {}
     for name, new in computed.items():
@@ -201,7 +216,7 @@ def late_statistics(state: Any, computed: Weights, held: Weights) -> tuple[Weigh
     return written, held
 
 
-def statistics_of_output(state: Any, computed: Weights, held: Weights) -> tuple[Weights, Weights]:
+def statistics_of_output(honest: Part, state: Any, computed: Weights, held: Weights) -> tuple[Weights, Weights]:
     """Take in the mean and variance of the normalized input: 0, and `v / (v + eps)` for the batch's variance `v`."""
     decay, eps, written = state.spec.decay, state.spec.eps, {}
     for name, new in computed.items():
@@ -213,7 +228,7 @@ def statistics_of_output(state: Any, computed: Weights, held: Weights) -> tuple[
 
 
 def statistics_of_another_layer(
-    state: Any, computed: Weights, held: Weights, layer: int = 0, source: int = 1
+    honest: Part, state: Any, computed: Weights, held: Weights, layer: int = 0, source: int = 1
 ) -> tuple[Weights, Weights]:
     """Let one hidden layer take in the statistics of another's batch."""
     decay, written = state.spec.decay, dict(computed)

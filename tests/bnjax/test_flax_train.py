@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import bnjax
-from bnjax import members, train
+from bnjax import programs, train
 from parity.spec import ModelSpec
 from parity.weights import draw_weights
 
@@ -47,7 +47,7 @@ def test_all_learning_rates_and_equal_models_share_one_program(batch, monkeypatc
 def test_all_learning_rates_of_a_population_share_one_program(batch, monkeypatch) -> None:
     spec = ModelSpec(input_dim=6, output_dim=3, num_hidden_layers=1, hidden_width=5)
     chex.clear_trace_counter()
-    monkeypatch.setattr(members, "sgd_step", chex.assert_max_traces(members.sgd_step, n=1))
+    monkeypatch.setattr(programs, "sgd_step", chex.assert_max_traces(programs.sgd_step, n=1))
     for seed, rates in enumerate(([0.1, 0.2], [0.3, 0.4], [5.0, 6.0]), start=1):
         population = bnjax.Population(spec, draw_weights(spec, seed), rates, batch[0], batch[1])
         population.run_pass(np.arange(8 * seed).reshape(-1, 4))  # of any number of updates

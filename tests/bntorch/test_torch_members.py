@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bntorch.members import StackedMembers, batch_norm_by_rows
+from bntorch.stacked import StackedMembers, batch_norm_by_rows
 from bntorch.weights import to_native
 from parity.spec import ModelSpec
 from parity.weights import draw_weights

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import bntorch
-from bntorch.parts import mode
+from bntorch.module_state import mode
 from parity.cli import main
 from parity.data import load_dataset, standardize
 from parity.errors import InputError

@@ -1,7 +1,6 @@
-"""Members of a population: stacked weights, and one program for each update of all, in PyTorch.
+"""Members of a population, in PyTorch: the experiment in few large operations, for the lab's own parts.
 
-`StackedMembers` is the experiment in few large operations. Where a part is not the lab's (a fault, a port's own
-normalizer), `MappedMembers` maps the network itself over its weights: slower, and right for any part.
+For other parts (a fault, a port's own normalizer) `mapped` has the general form.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,93 +9,19 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.func import vmap
 from torch.nn import functional
 
-from bntorch.device import cuda_graph
-from bntorch.model import MultiLayerPerceptron
-from bntorch.parts import HONEST, Parts, call_with_state
+from bntorch.cuda_graph import Capture, CapturedUpdates, cuda_graph
+from bntorch.mapped import all_finite
+from bntorch.parts import HONEST, Parts
 from bntorch.weights import LEAVES, weights_dtype
 from parity.spec import BlockOrder, DType, ModelSpec, RunningVariance
 
-# What `StackedMembers` computes by itself.
+# The parts that `StackedMembers` computes by itself.
 STACKED_PARTS = ("check_batch", "linear", "batch_moments", "normalize", "update_statistics", "dropout", "apply")
 STACKED_PARTS += ("objective", "optimizer")
-Capture = Callable[[Callable[[], None]], Callable[[], None]]
-REPLAYED = 64  # updates, the most that are made again to find where a weight ceased to be finite
-ALARMING_LOSS = 1e4  # nats; far above what a network says that has not lost its way
-
-
-class MappedMembers:
-    """Members of one lane: the module, mapped over stacked tensors of its state.
-
-    Args:
-        spec: the network.
-        state: its parameters and buffers by name, each with a leading axis of members; they are updated in place.
-        learning_rates: shape (members,).
-        dtype: working dtype.
-        parts: what the members are made of.
-    """
-
-    def __init__(
-        self, spec: ModelSpec, state: dict[str, Tensor], learning_rates: Tensor, dtype: DType, parts: Parts
-    ) -> None:
-        self.state, self.learning_rates, self.lanes = state, learning_rates, 1
-        self._parts, self._opt_state = parts, {}
-        self._net = MultiLayerPerceptron.from_spec(spec, dtype, parts).to(learning_rates.device)
-        names = dict(self._net.named_parameters())
-        self._parameters = {key: tensor.requires_grad_() for key, tensor in state.items() if key in names}
-
-    def run(
-        self, inputs: Tensor, labels: Tensor, batches: Tensor, masks: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Make updates.
-
-        Args:
-            inputs: the training set, shape (n, input_dim).
-            labels: shape (n,).
-            batches: indices, shape (lanes, updates, batch).
-            masks: of dropout, shape (lanes, updates, num_hidden_layers, batch, hidden_width), if the networks have it.
-
-        Returns:
-            The losses before each update, and whether every weight and statistic is finite after it, of shape (updates,
-            members).
-        """
-        losses, finite = [], []
-        for t, batch in enumerate(batches.unbind(1)):
-            losses.append(self.update(inputs[batch], labels[batch], None if masks is None else masks[:, t]))
-            finite.append(all_finite(self.state.values()))
-        return torch.stack(losses), torch.stack(finite)
-
-    def update(self, inputs: Tensor, labels: Tensor, masks: Tensor | None = None) -> Tensor:
-        """One SGD update of every member.
-
-        Args:
-            inputs: shape (lanes, batch, input_dim).
-            labels: shape (lanes, batch).
-            masks: shape (lanes, num_hidden_layers, batch, hidden_width).
-
-        Returns:
-            The losses before it, shape (members,).
-        """
-        with torch.enable_grad():
-            logits = self.logits(inputs, True, masks)
-            losses = vmap(self._parts.objective, in_dims=(0, None))(logits, labels[0])
-            # Members share no weight, so the gradient of the sum holds each member's own.
-            values = torch.autograd.grad(losses.sum(), list(self._parameters.values()), materialize_grads=True)
-        with torch.no_grad():
-            gradients = dict(zip(self._parameters, values, strict=True))
-            self._parts.optimizer(self.learning_rates)(self._parameters, gradients, self._opt_state)
-        return losses.detach()
-
-    def logits(self, inputs: Tensor, train: bool, masks: Tensor | None = None) -> Tensor:
-        """Logits, shape (members, batch, output_dim), of `inputs` of shape (lanes, batch, input_dim)."""
-
-        def forward(state: dict[str, Tensor]) -> Tensor:
-            kept = None if masks is None else masks[0]
-            return call_with_state(self._parts.apply, self._net, state, inputs[0], train, None, kept)
-
-        return vmap(forward)(self.state)
+REPLAYED = 64  # the most updates that are repeated to find where a weight ceased to be finite
+ALARMING_LOSS = 1e4  # nats; far above the loss of any network that still trains
 
 
 class StackedMembers:
@@ -273,55 +198,6 @@ class StackedMembers:
         return torch.baddbmm(self._head.bias, self._head.kernel, x).transpose(1, 2)
 
 
-class CapturedUpdates:
-    """Updates of one minibatch shape. A graph reads and writes where it was captured, so all that changes is copied in:
-    the minibatches' indices, and which of them is next.
-
-    Args:
-        update: makes one on (inputs, labels) of the lanes' minibatches, and returns the losses before it.
-        state: the tensors that it changes in place.
-        inputs: the training set, shape (n, input_dim).
-        labels: shape (n,).
-        batches: zeros, shape (lanes, updates, batch), as many updates as one call may make.
-        capture: makes a replay of a step.
-    """
-
-    def __init__(
-        self,
-        update: Callable[[Tensor, Tensor], Tensor],
-        state: list[Tensor],
-        inputs: Tensor,
-        labels: Tensor,
-        batches: Tensor,
-        capture: Capture,
-    ) -> None:
-        self._batches, self._next = batches, torch.zeros(1, dtype=torch.int64, device=batches.device)
-        self._losses = torch.empty(0)
-
-        def step() -> None:
-            batch = self._batches.index_select(1, self._next)[:, 0]
-            losses = update(inputs[batch], labels[batch])
-            self._losses.index_copy_(0, self._next, losses[None])
-            self._next += 1
-
-        before = [tensor.detach().clone() for tensor in state]
-        losses = update(inputs[batches[:, 0]], labels[batches[:, 0]])
-        self._losses = losses.new_empty(batches.shape[1], len(losses))
-        self._replay = capture(step)
-        with torch.no_grad():  # as if none of these updates had been
-            for tensor, kept in zip(state, before, strict=True):
-                tensor.copy_(kept)
-
-    def __call__(self, batches: Tensor) -> Tensor:
-        """Make an update on each of the minibatches, shape (lanes, updates, batch); the losses before each."""
-        count = batches.shape[1]
-        self._batches[:, :count] = batches
-        self._next.zero_()
-        for _ in range(count):
-            self._replay()
-        return self._losses[:count].clone()
-
-
 def batch_norm_by_rows(
     x: Tensor,
     running_mean: Tensor,
@@ -370,11 +246,3 @@ def can_stack(spec: ModelSpec, dtype: DType, parts: Parts) -> bool:
 def _split(masks: Tensor | None, updates: int) -> Iterable[Tensor | None]:
     """The masks of some updates at a time; without dropout there are none, however often one asks."""
     return repeat(None) if masks is None else masks.split(updates, dim=1)
-
-
-def all_finite(tensors: Iterable[Tensor]) -> Tensor:
-    """Whether every element is finite, for each index of the leading axis."""
-    # Two vectorized passes, which carry a nan along, are many times faster than `isfinite` over all elements.
-    flat = [tensor.detach().flatten(1) for tensor in tensors]
-    extremes = torch.stack([bound for tensor in flat for bound in (tensor.amax(dim=1), tensor.amin(dim=1))])
-    return extremes.isfinite().all(dim=0)

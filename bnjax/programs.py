@@ -1,5 +1,6 @@
-"""Members of a population: stacked states, and one program for many updates of all, in JAX."""
+"""The pure functions that JAX compiles: for one network, and for a population of stacked states."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -7,22 +8,45 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from bnjax.parts import MEMBERS
-from bnjax.train import TrainState, sgd_step
+from bnjax.state import TrainState
+from bnjax.train import sgd_step
 
-ALARMING_LOSS = 1e4  # nats; far above what a network says that has not lost its way
-LANES = "lanes"  # the axis over which a population is shared out to devices
+ALARMING_LOSS = 1e4  # nats; far above the loss of any network that still trains
+# A CPU lane is the work of one core: it waits for no other lane, and its rounding does not depend on their number.
+ONE_THREAD_EACH = {"xla_cpu_multi_thread_eigen": False}
+LANES = "lanes"  # the axis that distributes a population over devices
+
+
+def evaluation_logits(net: TrainState, inputs: jax.Array) -> tuple[jax.Array, Any]:
+    """Return the logits in evaluation mode, and the statistics after it. A pure function, not jitted."""
+    output = net.model.parts.apply(net, inputs, False)
+    return output.logits, output.statistics
+
+
+def evaluation_activations(net: TrainState, inputs: jax.Array) -> dict[str, jax.Array]:
+    """Return the activations in evaluation mode. A pure function, not jitted."""
+    return net.model.parts.apply(net, inputs, False).activations
+
+
+@partial(jax.jit, donate_argnames="net")
+def loop_step(
+    net: TrainState, inputs: jax.Array, labels: jax.Array, batch: jax.Array, learning_rate: jax.Array
+) -> tuple[TrainState, jax.Array]:
+    """Take one update on the samples `batch`, as one program; return the new state and the loss before it."""
+    net, output = sgd_step(net, inputs[batch], labels[batch], learning_rate)
+    return net, output.loss
 
 
 class Run(NamedTuple):
-    """What `run_updates` returns.
+    """The result of `run_updates`.
 
     Args:
         nets: the new states.
-        losses: before each update, shape (updates, members); those of updates that were not made mean nothing.
-        finite: whether all is finite in the end, shape (members,).
-        first_seen: the first update after which it was seen that not all is finite, shape (members,); `updates` for
+        losses: before each update, shape (updates, members); only the first `count` rows are meaningful.
+        finite: whether every weight and statistic is finite at the end, shape (members,).
+        first_seen: the first update after which a value was seen not to be finite, shape (members,); `updates` for
             none.
-        looked: whether it was looked for after each update, shape (updates, lanes).
+        looked: whether the values were tested after each update, shape (updates, lanes).
     """
 
     nets: TrainState
@@ -43,20 +67,20 @@ def run_updates(
 ) -> Run:
     """Train the members of some lanes on the first `count` of their minibatches. A pure function, not jitted.
 
-    A shared minibatch makes one matrix product of the members' first layers, (batch, input_dim) by (input_dim, members
-    times hidden_width), and another of their gradients: XLA sees to it.
+    XLA computes the first layers of members that share a minibatch as one matrix product, (batch, input_dim) by
+    (input_dim, members times hidden_width), and their gradients as another.
 
-    Whether all is finite costs as much as reading all weights. So it is looked for only where a loss is alarming, as
-    it mostly is some updates before a weight overflows, and in the end.
+    To test whether all values are finite costs as much as reading all weights. So test only after an alarming loss,
+    which mostly comes some updates before a weight overflows, and at the end.
 
     Args:
         nets: the states, stacked along a leading axis, in order of their lanes.
         inputs: the training set, shape (n, input_dim).
         labels: shape (n,).
         batches: indices, shape (lanes, updates, batch).
-        count: of updates to make, a scalar that is not compiled in.
+        count: the number of updates to make, a run-time scalar.
         learning_rates: shape (members,).
-        masks: of dropout, shape (lanes, updates, num_hidden_layers, batch, hidden_width), if the networks have it.
+        masks: of dropout, if any, shape (lanes, updates, num_hidden_layers, batch, hidden_width).
     """
     lanes, updates, _ = batches.shape
     one_lane = jax.vmap(sgd_step, in_axes=(0, None, None, 0, None), axis_name=MEMBERS)
@@ -96,10 +120,10 @@ def run_updates(
 
 
 def _all_finite(nets: TrainState) -> jax.Array:
-    """Whether every weight and statistic of a member is finite, shape (members,).
+    """Return whether every weight and statistic of a member is finite, shape (members,).
 
-    Leaves of one shape are looked at as one: a deep network has hundreds, and a test for each of them was a third of
-    the time that its program took to compile.
+    Test leaves of one shape together: a deep network has hundreds, and one test for each took a third of the program's
+    compilation time.
     """
     by_shape: dict[tuple[int, ...], list[jax.Array]] = {}
     for leaf in jax.tree.leaves(nets.variables):
@@ -109,15 +133,15 @@ def _all_finite(nets: TrainState) -> jax.Array:
 
 
 def evaluation_sums(nets: TrainState, inputs: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
-    """Each member's summed cross entropy and number of correct classifications in evaluation mode, and the statistics
-    that it leaves. A pure function, not jitted.
+    """Return each member's summed cross entropy and number of correct classifications in evaluation mode, and the
+    statistics after it. A pure function, not jitted.
     """
 
     def sums(net: TrainState) -> tuple[jax.Array, jax.Array, Any]:
-        logits, batch_stats, _ = net.model.parts.apply(net, inputs, False)
-        log_probabilities = jax.nn.log_softmax(logits)
+        output = net.model.parts.apply(net, inputs, False)
+        log_probabilities = jax.nn.log_softmax(output.logits)
         loss = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=-1).sum()
-        return loss, (log_probabilities.argmax(axis=-1) == labels).sum(), batch_stats
+        return loss, (log_probabilities.argmax(axis=-1) == labels).sum(), output.statistics
 
     return jax.vmap(sums, axis_name=MEMBERS)(nets)
 
@@ -132,7 +156,7 @@ def run_lanes(
     masks: jax.Array | None,
     mesh: Mesh,
 ) -> Run:
-    """`run_updates` with the lanes shared out to the devices of `mesh`, one axis, whose size divides their number."""
+    """Run `run_updates` with the lanes distributed over the devices of `mesh`; its size divides their number."""
     run = run_updates
     if mesh.size > 1:
         shared: Any = PartitionSpec(LANES)
@@ -146,3 +170,15 @@ def run_lanes(
             check_vma=False,
         )
     return run(nets, inputs, labels, batches, count, learning_rates, masks)
+
+
+class Programs(NamedTuple):
+    """The programs of a population: `run_lanes` and `evaluation_sums`."""
+
+    run: Any
+    evaluate: Any
+
+
+COMPILED = Programs(
+    jax.jit(run_lanes, static_argnames="mesh", compiler_options=ONE_THREAD_EACH), jax.jit(evaluation_sums)
+)
