@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from parity.backend import Backend, Step
 from parity.check.answers import CheckedLearner, check_unwritten
 from parity.check.episode import Episode
-from parity.check.play_population import play_population
+from parity.check.play_population import NO_POPULATION, play_population
 from parity.data import mask_arguments
 from parity.process import SideError
 from parity.spec import DType, ModelSpec
@@ -36,7 +36,9 @@ def play(backend: Backend, episode: Episode, dtype: DType, patterns: Patterns | 
     """
     given = {name: array.copy() for name, array in episode.weights.items()}
     with np.errstate(all="ignore"):  # a network that blows up is a result
-        if episode.is_population:
+        if episode.is_population and not backend.has_population:
+            trace = Trace(absent=frozenset([NO_POPULATION]))
+        elif episode.is_population:
             trace = play_population(backend, episode, given, dtype)
         else:
             learners = [CheckedLearner(backend.learner(episode.spec, given, dtype), episode.spec)]

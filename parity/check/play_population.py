@@ -19,8 +19,6 @@ def play_population(backend: Backend, episode: Episode, weights: Weights, dtype:
     Raises:
         SideError: what came back does not fit the network, or the inputs were written to.
     """
-    if not backend.has_population:
-        return Trace(absent=frozenset([NO_POPULATION]))
     inputs = np.concatenate([x for x, _ in episode.batches])
     labels = np.concatenate([y for _, y in episode.batches])
     # Backwards, so that indices matter; two passes, so that the state between them does; and other data to evaluate.

@@ -12,10 +12,10 @@ from parity.backend import Step
 from parity.check.catalogue import CATALOGUE
 from parity.check.diagnose import explain_role
 from parity.check.episode import Episode
-from parity.check.hypotheses import FITS, Case, as_fraction, slope, tidy
+from parity.check.fits import FITS, Case, as_fraction, slope, tidy
 from parity.check.lockstep import CANDIDATE, Comparison, compare_semantic
 from parity.check.play import play_all
-from parity.check.probes import draw_samples, natural_episodes, probe_episodes
+from parity.check.probes import WINDOW, draw_samples, natural_episodes, probe_episodes
 from parity.check.records import UNEXPLAINED, Cause, Setting
 from parity.check.witness import witness_all
 from parity.data import Masks
@@ -36,7 +36,7 @@ SEMANTIC = [name for name, row in CATALOGUE.items() if row.shows_in == "semantic
 def asked(spec: ModelSpec) -> tuple[list[Episode], list[Witness]]:
     """Step 0 with its carried window and every probe, and what the reference says; once for each network."""
     samples, weights = draw_samples(spec, 32, 0), draw_weights(spec, 0)
-    natural = natural_episodes(spec, weights, samples, 0.1, (0,), windows=1)
+    natural = natural_episodes(spec, weights, samples, 0.1, (0,), (WINDOW,))
     episodes = [*natural, *probe_episodes(spec, weights, samples, 0.1, 0)]
     return episodes, witness_all(NUMPY, episodes, EXACT)
 

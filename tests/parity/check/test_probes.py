@@ -8,7 +8,18 @@ from places import at, loss
 
 from parity.check.episode import Episode
 from parity.check.play import play
-from parity.check.probes import EVALUATED, WINDOW, Samples, draw_samples, natural_episodes, precise, probe_episodes
+from parity.check.probes import (
+    EVALUATED,
+    LONG_WINDOW,
+    MANY_EVALUATED,
+    WINDOW,
+    Samples,
+    draw_samples,
+    natural_episodes,
+    precision_episodes,
+    probe_episodes,
+    semantic_episodes,
+)
 from parity.reference import NumpyBackend, train_step
 from parity.spec import BlockOrder, ModelSpec
 from parity.verdict.trace import Key, Kind, Mode
@@ -18,8 +29,8 @@ NUMPY = NumpyBackend()
 SPEC = ModelSpec(input_dim=12, output_dim=5, num_hidden_layers=2, hidden_width=8)
 BATCH, RATE = 32, 0.1
 NAMES = [
-    "batch_of_2", "partial_batch", "low_variance", "large_mean", "constant_channel", "dead_channel",
-    "batch_equals_width", "batch_mate_swap", "population", "batch_of_one",
+    "batch_of_2", "partial_batch", "low_variance", "large_mean", "constant_channel", "dead_channel", "exact_zero",
+    "large_activation", "large_logits", "batch_equals_width", "batch_mate_swap", "population", "batch_of_one",
 ]  # fmt: skip
 
 
@@ -58,7 +69,8 @@ def changed(left: Weights, right: Weights) -> dict[str, list[int]]:
 def test_probes_stand_in_a_fixed_order(probes: dict[str, Episode]) -> None:
     assert list(probes) == NAMES
     assert list(make_probes(ModelSpec(num_hidden_layers=1, use_batch_norm=False))) == [
-        "batch_of_2", "partial_batch", "batch_equals_width", "batch_mate_swap", "population",
+        "batch_of_2", "partial_batch", "exact_zero", "large_activation", "large_logits", "batch_equals_width",
+        "batch_mate_swap", "population",
     ]  # fmt: skip
 
 
@@ -95,10 +107,12 @@ def test_state_is_away_from_its_initial_values(probes: dict[str, Episode]) -> No
             np.testing.assert_array_equal(array, initial[name])
 
 
-@pytest.mark.parametrize("name", ["low_variance", "large_mean", "constant_channel", "dead_channel"])
+@pytest.mark.parametrize("name", ["low_variance", "large_mean", "constant_channel", "dead_channel", "exact_zero"])
 def test_one_channel_is_planted_and_the_others_are_untouched(probes: dict[str, Episode], name: str) -> None:
     planted, stirred = probes[name], probes["partial_batch"]
-    assert set(changed(planted.weights, stirred.weights)) <= {"hidden.0.kernel", "hidden.0.bias"}
+    assert set(changed(planted.weights, stirred.weights)) <= {
+        "hidden.0.kernel", "hidden.0.bias", *(["hidden.0.beta"] if name == "exact_zero" else []),
+    }  # fmt: skip
     assert all(channels == [0] for channels in changed(planted.weights, stirred.weights).values())
     inputs = planted.batches[0][0]
     z = inputs @ planted.weights["hidden.0.kernel"] + planted.weights["hidden.0.bias"]
@@ -179,7 +193,7 @@ def test_one_sample_must_be_refused(probes: dict[str, Episode]) -> None:
 
 def test_each_channel_is_measured_apart_in_probes_alone(probes: dict[str, Episode], samples: Samples) -> None:
     assert [name for name, episode in probes.items() if not episode.per_channel] == ["population", "batch_of_one"]
-    assert not next(natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0,), 1)).per_channel
+    assert not next(natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0,))).per_channel
 
 
 def test_probes_are_repeatable(probes: dict[str, Episode]) -> None:
@@ -191,7 +205,7 @@ def test_probes_are_repeatable(probes: dict[str, Episode]) -> None:
 
 
 def test_natural_steps_lie_on_the_references_trajectory(samples: Samples) -> None:
-    episodes = list(natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2, 5), windows=2))
+    episodes = list(natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2, 5), (WINDOW, WINDOW)))
     assert [episode.step for episode in episodes] == [0, 2, 5]
     weights, states = cast_weights(draw_weights(SPEC, 0), "float64"), []
     for update in range(6):
@@ -200,33 +214,55 @@ def test_natural_steps_lie_on_the_references_trajectory(samples: Samples) -> Non
     for episode in episodes:
         assert isinstance(episode.step, int)
         assert not changed(episode.weights, states[episode.step])
-        assert set(episode.learning_rates) == {RATE}
+        assert episode.learning_rates[0] == RATE
         assert len(episode.evaluations[0].inputs) == EVALUATED
         for k, (inputs, labels) in enumerate(episode.batches):
-            expected = samples.batch(episode.step + k)
+            expected = samples.batch(episode.step + k, len(labels))
             np.testing.assert_array_equal(inputs, expected[0])
             np.testing.assert_array_equal(labels, expected[1])
 
 
 def test_windows_are_carried_and_counted_along_the_trajectory(samples: Samples) -> None:
-    first, second, last = natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2, 5), windows=2)
+    first, second, last = natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2, 5), (WINDOW, WINDOW))
     assert [len(episode.batches) for episode in (first, second, last)] == [WINDOW, WINDOW, 1]
     assert WINDOW >= 5  # the shared update and four more
     assert second.label(loss(3)) == 5
     tensors = play(NUMPY, first, "float64").tensors
     # Each update goes on from the state that the one before has left.
-    np.testing.assert_array_equal(tensors[at("hidden.0.kernel", Kind.UPDATED, 1)], train_from(tensors, 1, samples))
+    np.testing.assert_array_equal(tensors[at("hidden.0.kernel", Kind.UPDATED, 1)], train_from(tensors, 1, first))
     kept = [array for key, array in tensors.items() if key.kind is Kind.INCREMENT]
     assert len(kept) == 4 * len(first.weights)
     assert max(np.abs(array).max() for array in kept) < 1e-15
 
 
-def train_from(tensors: dict[Key, Array], update: int, samples: Samples) -> Array:
+def test_in_a_window_whatever_could_be_kept_from_before_changes(samples: Samples) -> None:
+    first, second, last = natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2, 5), (LONG_WINDOW, WINDOW))
+    assert len(first.batches) >= 12
+    for window in (first, second):
+        assert len(set(window.learning_rates)) > 2
+        assert len({len(labels) for _, labels in window.batches}) > 2
+        assert window.has_bystander
+    assert not last.has_bystander
+    made = [(each.after, len(each.inputs)) for each in second.evaluations]
+    assert {(0, EVALUATED), (1, EVALUATED), (2, EVALUATED), (WINDOW, EVALUATED)} == set(made)
+    np.testing.assert_array_equal(second.evaluations[0].inputs, second.evaluations[-1].inputs)
+    assert {1, EVALUATED, MANY_EVALUATED} == {len(each.inputs) for each in first.evaluations}
+
+
+def test_only_the_first_network_has_a_long_window(samples: Samples) -> None:
+    asked = SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2), 0
+    for is_first, expected in ((True, LONG_WINDOW), (False, WINDOW)):
+        for episodes in (semantic_episodes(*asked, is_first), precision_episodes(*asked, is_first, 23)):
+            assert len(episodes[0].batches) == expected
+
+
+def train_from(tensors: dict[Key, Array], update: int, episode: Episode) -> Array:
     weights: Weights = {
         name: tensors[at(name, Kind.STATISTIC if is_statistic(name) else Kind.UPDATED, update - 1)]
         for name in draw_weights(SPEC, 0)
     }
-    return train_step(SPEC, weights, *samples.batch(update), RATE)[0]["hidden.0.kernel"]
+    rate = episode.learning_rates[update]
+    return train_step(SPEC, weights, *episode.batches[update], rate)[0]["hidden.0.kernel"]
 
 
 def test_samples_run_on_past_the_end_of_the_stream(samples: Samples) -> None:
@@ -235,12 +271,33 @@ def test_samples_run_on_past_the_end_of_the_stream(samples: Samples) -> None:
     np.testing.assert_array_equal(labels[BATCH:], samples.train_labels[samples.batches.reshape(-1)[:BATCH]])
 
 
-def test_precise_episodes_start_where_the_working_dtype_can(probes: dict[str, Episode]) -> None:
-    episode = probes["partial_batch"]
-    rounded = precise(episode, 23)
-    for array in rounded.weights.values():
-        assert array.dtype == np.float64
-        np.testing.assert_array_equal(array, array.astype(np.float32))
-    assert changed(rounded.weights, episode.weights)
-    assert not changed(precise(episode, 52).weights, episode.weights)
-    assert len(precise(probes["population"], 23).batches) == 1
+def test_precise_episodes_start_where_the_working_dtype_can(samples: Samples) -> None:
+    asked = SPEC, draw_weights(SPEC, 0), samples, RATE, (0,), 0, False
+    names = [str(episode.step) for episode in semantic_episodes(*asked)]
+    for bits, precise in ((23, np.float32), (52, np.float64)):
+        episodes = precision_episodes(*asked, bits)
+        assert [str(episode.step) for episode in episodes] == [
+            name for name in names if name not in ("probe:population", "probe:batch_of_one")
+        ]
+        for array in (array for episode in episodes for array in episode.weights.values()):
+            assert array.dtype == np.float64
+            np.testing.assert_array_equal(array, array.astype(precise))
+
+
+# what is new in a probe
+
+
+def test_a_unit_is_exactly_0_in_every_sample(probes: dict[str, Episode]) -> None:
+    for spec in (SPEC, ModelSpec(input_dim=12, num_hidden_layers=1, block_order=BlockOrder.NORM_FIRST)):
+        episode = make_probes(spec)["exact_zero"]
+        given = "linear" if spec is SPEC else "norm"
+        shown = play(NUMPY, episode, "float64").tensors[at(f"hidden.0.{given}")]
+        assert not shown[:, 0].any()
+        assert shown[:, 1:].all()
+
+
+def test_large_activations_and_logits_are_beyond_what_clips_them(probes: dict[str, Episode]) -> None:
+    tensors = play(NUMPY, probes["large_activation"], "float64").tensors
+    assert tensors[at("hidden.0.relu")][:, 0].min() > 50
+    logits = play(NUMPY, make_probes(ModelSpec(num_hidden_layers=1))["large_logits"], "float64").tensors
+    assert logits[at("head.logits")].max() > 710  # exp() of it is infinite

@@ -9,14 +9,14 @@ import pytest
 from places import at, loss
 
 from parity.check.episode import Episode, Evaluation
-from parity.check.play import play
+from parity.check.play import play, record
 from parity.check.probes import draw_samples
 from parity.check.witness import witness, witness_all
 from parity.reference import NumpyBackend
 from parity.reference.rounding import RoundingBackend
 from parity.spec import ModelSpec
 from parity.verdict.noise import DRAWS, Witness, rms, ulp, unit_of
-from parity.verdict.trace import Key, Kind, Mode
+from parity.verdict.trace import Kind, Mode
 from parity.weights import cast_weights, draw_weights
 
 NUMPY = NumpyBackend()
@@ -56,14 +56,15 @@ def test_floors_are_the_references_own(seen: Witness) -> None:
 
 def test_floors_are_the_formulas(seen: Witness) -> None:
     """The largest of the draws, and one ulp of the size, for every tensor."""
-    spread: dict[Key, float] = {}
-    for seed in range(DRAWS):
-        moved: Any = RoundingBackend(NUMPY, EXACT, np.random.default_rng([seed, 2]))
-        for key, array in play(moved, make_episode(), "float64").tensors.items():
-            spread[key] = max(spread.get(key, 0.0), float(rms(array - seen.trace.tensors[key])))
+    learners = RoundingBackend(NUMPY, EXACT, np.random.default_rng([0, 2])).learners(
+        SPEC, make_episode().weights, DRAWS
+    )
+    moved = record(learners, make_episode(), {})
     for key, floor in seen.floors.items():
-        size = rms(seen.trace.scales.get(key, seen.trace.tensors[key]))
-        assert floor == spread[key] + ulp(size, 52), key
+        expected, draws = seen.trace.tensors[key], moved.tensors[key]
+        assert draws.shape == (DRAWS, 1, *expected.shape)
+        spread = max(float(rms(draw[0] - expected)) for draw in draws)
+        assert floor == pytest.approx(spread + ulp(rms(seen.trace.scales.get(key, expected)), 52), rel=1e-12), key
     assert all(floor > 0 for key, floor in seen.floors.items() if seen.trace.tensors[key].any())
 
 
@@ -72,10 +73,9 @@ def test_floors_are_repeatable(seen: Witness) -> None:
     assert {key: float(floor) for key, floor in again.floors.items()} == {k: float(f) for k, f in seen.floors.items()}
 
 
-def test_more_draws_never_lower_a_floor(seen: Witness) -> None:
+def test_more_draws_raise_floors(seen: Witness) -> None:
     fewer = witness(NUMPY, make_episode(), EXACT, draws=2)
-    assert all(fewer.floors[key] <= floor for key, floor in seen.floors.items())
-    assert any(fewer.floors[key] < floor for key, floor in seen.floors.items())
+    assert np.mean([float(fewer.floors[key] / floor) for key, floor in seen.floors.items() if floor > 0]) < 1
 
 
 def test_noise_grows_with_depth() -> None:
@@ -99,7 +99,7 @@ def test_noise_is_in_proportion_to_the_unit(seen: Witness) -> None:
 def test_patterns_are_imposed_on_the_reference_and_on_its_draws() -> None:
     episode = make_episode(updates=1)
     patterns = {(Mode.TRAIN, 0): {f"hidden.{i}.relu": np.ones((16, 8), bool) for i in range(2)}}
-    patterns[Mode.EVALUATION, 0] = {f"hidden.{i}.relu": np.ones((32, 8), bool) for i in range(2)}
+    patterns[Mode.EVALUATION, 0] = {f"hidden.{i}.relu": np.ones((67, 8), bool) for i in range(2)}
     found = witness(NUMPY, episode, EXACT, patterns)
     for mode in Mode:
         z, a = (found.trace.tensors[at(f"hidden.0.{leaf}", mode=mode)] for leaf in ("linear", "relu"))
