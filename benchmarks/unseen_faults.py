@@ -15,16 +15,14 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from ports.cases import HONEST_KIND, Case, Row, all_cases, crashed, judge
+from ports.cases import HONEST_KIND, Case, Row, all_cases, judge
 
 from parity import CheckConfig
 
@@ -74,19 +72,12 @@ def parse() -> argparse.Namespace:
 
 
 def run(cases: Sequence[Case], config: CheckConfig, reference: str | None, jobs: int) -> Iterator[Row]:
-    """The row of every case, in order; each check is made in one of `jobs` processes."""
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=load) as pool:
-        futures = [(case, pool.submit(judge, case, config, reference)) for case in cases]
-        for case, future in futures:
-            try:
-                yield future.result()
-            except BrokenProcessPool as error:
-                yield crashed(case, error)
-
-
-def load() -> None:
-    """Fill the list of faults, in a process that judges."""
-    list(all_cases())
+    """The row of every case, in order; `jobs` checks at once, each with its sides in processes of their own."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            yield from pool.map(lambda case: judge(case, config, reference), cases)
+        finally:  # Ctrl-C waits for the checks under way, not for those that have not begun
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -130,31 +130,23 @@ def judge(case: Case, config: CheckConfig, reference: Any = None) -> Row:
         spec = replace(config.spec, **case.spec)
         row = record(case, parity.check(reference, case.target, config=replace(config, spec=spec)))
     except Exception as error:
-        row = crashed(case, error)
-    return replace(row, seconds=round(time.perf_counter() - started, 1))
-
-
-def crashed(case: Case, error: Exception) -> Row:
-    """The row of a case that has no report."""
-    wrong = FAULTS[case.fault].wrong if case.fault else ""
-    evidence = f"{type(error).__name__}: {error}"
-    return Row(case=case.name, kind=case.kind, port=case.port, wrong=wrong, offers=case.offers, evidence=evidence)
+        row = Row(case=case.name, kind=case.kind, port=case.port, evidence=f"{type(error).__name__}: {error}")
+    row = replace(row, offers=case.offers, seconds=round(time.perf_counter() - started, 1))
+    return judged_fault(row, FAULTS[case.fault]) if case.fault else judged_honest(row)
 
 
 def record(case: Case, report: CheckReport) -> Row:
-    """The row of a case whose report there is."""
+    """What a report says of a case, not yet judged."""
     causes = [cause for cause in (report.cause, *report.other_causes) if cause]
-    row = Row(
+    return Row(
         case=case.name,
         kind=case.kind,
         port=case.port,
-        offers=case.offers,
         verdict=str(report.verdict),
         first_divergence=first_divergence(report),
         causes=tuple(cause.name if cause.side == "candidate" else f"{cause.side}: {cause.name}" for cause in causes),
         evidence=causes[0].evidence if causes else "",
     )
-    return judged_fault(row, FAULTS[case.fault]) if case.fault else judged_honest(row)
 
 
 def first_divergence(report: CheckReport) -> dict[str, Any] | None:

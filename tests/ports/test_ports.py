@@ -60,6 +60,12 @@ def test_a_fault_is_caught_placed_and_not_misnamed(name: str) -> None:
     assert row.right, str(row)
 
 
+def test_a_port_that_cannot_start_is_a_row() -> None:
+    row = judge(replace(CASES["nesterov"], target="ports.absent:nothing"), CONFIG, NumpyBackend())
+    assert (row.verdict, row.mark) == ("crash", "MISSED")
+    assert "cannot be loaded" in row.evidence
+
+
 @pytest.mark.parametrize("name", ["nesterov", "flax_nesterov_float32", "optax_nesterov"])
 def test_a_faulty_port_is_given_by_its_name(name: str) -> None:
     offered = candidate(CASES[name]).dtypes
