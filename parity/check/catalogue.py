@@ -420,7 +420,7 @@ _ROWS = (
             ),
             (
                 "forgotten_eval",
-                "evaluation in training mode",
+                "a forgotten eval(): evaluation as in training",
                 "it depends on batch-mates, and updates the statistics",
                 _with_norm,
                 {"is_injected": True},

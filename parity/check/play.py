@@ -120,6 +120,15 @@ class _Recorder:
             for key, residue, scale in residues(self._spec, rate, update, before, step, self._state):
                 self._trace.tensors[key], self._trace.scales[key] = residue, scale
 
+    def _logits(self, inputs: Array, imposed: dict[str, Any]) -> Array | None:
+        """Logits in evaluation mode; None if a single sample is refused."""
+        try:
+            return np.array(self._learner.evaluate(inputs, **imposed), np.float64)
+        except ValueError:
+            if len(inputs) > 1:
+                raise
+            return None
+
     def _evaluate(self, updates: int) -> None:
         """Make the evaluations that come after so many updates; the state must stay as it is."""
         place = {"step": max(updates - 1, 0), "mode": Mode.EVALUATION}
@@ -127,7 +136,12 @@ class _Recorder:
         for number, inputs in found:
             imposed = self._imposed(Mode.EVALUATION, number)
             # Before the activations: a call of these could put the network in the mode that this one forgets.
-            logits = np.array(self._learner.evaluate(inputs, **imposed), np.float64)
+            logits = self._logits(inputs, imposed)
+            if len(inputs) == 1:  # which evaluation in training mode refuses
+                refused = {"refusal": np.array(float(logits is None))}
+                self._record(Kind.REFUSAL, refused, **place, number=number)
+            if logits is None:
+                continue
             activations = self._learner.activations(inputs, **imposed)
             if activations is None:
                 self._absent.add(f"{NO_ACTIVATIONS} in evaluation")

@@ -155,7 +155,7 @@ def probe_episodes(
         )
 
     yield probe("batch_of_2", 2)
-    yield probe("partial_batch", max(2, 5 * batch_size // 8))
+    yield probe("partial_batch", max(2, 5 * batch_size // 8 | 1))  # odd, so that no half of it is whole
     if spec.use_batch_norm:
         yield probe("low_variance", weights=_plant(state, kernel=2.0**-12, bias=0.0))
         yield probe("large_mean", weights=_plant(state, kernel=1.0, bias=large_mean))
@@ -250,14 +250,14 @@ def _rounded(weights: Weights, bits: int) -> Weights:
 
 
 def _stir(weights: Weights, rng: np.random.Generator) -> Weights:
-    """Vectors moved off 0 and 1, which hide factors and terms that are missing, and variances kept positive."""
-    return {
-        name: array
-        + rng.uniform(0.1, 0.4, array.shape) * (1 if is_statistic(name) else rng.choice([-1, 1], array.shape))
-        if array.ndim == 1
-        else array
-        for name, array in cast_weights(weights, "float64").items()
-    }
+    """Vectors moved off 0 and 1, which hide missing factors and terms; gamma of both signs, variances positive."""
+
+    def stir(name: str, array: Array) -> Array:
+        signs = 1 if is_statistic(name) else rng.choice([-1, 1], array.shape)
+        moved = array + rng.uniform(0.1, 0.4, array.shape) * signs
+        return moved * rng.choice([-1, 1], array.shape) if name.endswith(".gamma") else moved
+
+    return {n: stir(n, a) if a.ndim == 1 else a for n, a in cast_weights(weights, "float64").items()}
 
 
 def _plant(weights: Weights, *, kernel: float, bias: float, beta: float | None = None) -> Weights:

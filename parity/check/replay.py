@@ -14,6 +14,7 @@ import numpy as np
 from parity.check.episode import Episode
 from parity.check.witness import play_reference
 from parity.data import Masks
+from parity.errors import InputError
 from parity.reference import NumpyBackend, State
 from parity.reference.backend import load_state
 from parity.reference.network import run
@@ -152,7 +153,12 @@ class _Replay:
         before = self._state
         for number, inputs in found:
             forced = self._forced(step, Mode.EVALUATION, number)
-            output = self._run(self._state, inputs, False, None, forced)
+            try:
+                output = self._run(self._state, inputs, False, None, forced)
+            except InputError:  # a single sample, which evaluation in training mode refuses
+                self._record(Kind.REFUSAL, {"refusal": np.array(1.0)}, step, Mode.EVALUATION, number)
+                continue
+            self._record(Kind.REFUSAL, {"refusal": np.array(0.0)}, step, Mode.EVALUATION, number)
             shown = output.activations | {"head.logits": output.logits}
             self._record(Kind.ACTIVATION, shown, step, Mode.EVALUATION, number)
             self._state = replace(self._state, weights=self._state.weights | output.statistics)

@@ -24,7 +24,9 @@ def test_every_fault_has_a_row_and_every_row_a_fault() -> None:
 
 def test_every_backend_takes_every_fault(backend: Backend) -> None:
     faulty: Any = backend
-    for name in CATALOGUE:
+    for name, row in CATALOGUE.items():
+        if not row.is_injected and backend.name != "numpy":
+            continue
         parts = faulty.with_fault(name).parts
         assert parts != faulty.parts, name
 

@@ -219,7 +219,8 @@ ALLOWED = {
         1e-8: "published by NumPy", 1e-3: "a common choice, named in its rule",
     },
     "probes.py": {
-        0.5: "a factor of the learning rate", 0.25: "another", 0.625: "a factor of the batch size", 0.1: "states are moved off 0 and 1 by this at least", 0.4: "and by this at most",
+        0.5: "a factor of the learning rate", 0.25: "another", 0.625: "a factor of the batch size",
+        0.1: "states are moved off 0 and 1 by this at least", 0.4: "and by this at most",
     },
     "config.py": {0.1: "the default learning rate"},
     "self_test.py": {0.95: "the share of faults that must be named"},

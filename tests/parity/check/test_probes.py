@@ -77,7 +77,7 @@ def test_probes_stand_in_a_fixed_order(probes: dict[str, Episode]) -> None:
 def test_batches_have_the_sizes_that_are_asked_for(probes: dict[str, Episode]) -> None:
     sizes = {name: [len(labels) for _, labels in episode.batches] for name, episode in probes.items()}
     assert sizes == {name: [BATCH] for name in NAMES} | {
-        "batch_of_2": [2], "partial_batch": [20], "batch_equals_width": [8], "batch_mate_swap": [],
+        "batch_of_2": [2], "partial_batch": [21], "batch_equals_width": [8], "batch_mate_swap": [],
         "population": [BATCH, BATCH], "batch_of_one": [1],
     }  # fmt: skip
 
