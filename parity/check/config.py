@@ -1,6 +1,6 @@
 """What a check is asked."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from parity.errors import InputError
@@ -78,3 +78,7 @@ class CheckConfig:
             raise InputError(f"the time limit must be above 0 seconds, got {self.time_limit!r}")
         if 0 not in self.sampled_steps or list(self.sampled_steps) != sorted(set(self.sampled_steps)):
             raise InputError(f"sampled_steps must begin with 0 and rise, got {self.sampled_steps}")
+
+    def spec_of(self, depth: int, batch_norm: bool) -> ModelSpec:
+        """Return the network of a depth, with or without batch norm."""
+        return replace(self.spec, num_hidden_layers=depth, use_batch_norm=batch_norm)

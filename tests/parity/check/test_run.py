@@ -13,7 +13,7 @@ from misbehaving import Bent, BiasedMinimal, Frozen, Minimal, Views, constant, d
 
 import parity
 from parity import CheckConfig, CheckReport, ModelSpec
-from parity.check import lockstep, run
+from parity.check import lockstep, roles, run
 from parity.check.records import Question
 from parity.check.sides import Side, SideSpec, open_side
 from parity.reference import NumpyBackend, NumpyLearner, NumpyPopulation
@@ -397,7 +397,7 @@ class _Text(str):
 
 
 def test_what_a_side_says_of_itself_is_plain_text() -> None:
-    said = run._describe(Bent(versions=lambda: {_Text("bent"): _Text("1.0")}, dtypes=(_Text("float64"),)))  # pyright: ignore[reportArgumentType]
+    said = roles.describe(Bent(versions=lambda: {_Text("bent"): _Text("1.0")}, dtypes=(_Text("float64"),)))  # pyright: ignore[reportArgumentType]
     assert {type(word) for word in (*said.versions, *said.versions.values(), *said.dtypes)} == {str}
 
 

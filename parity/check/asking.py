@@ -1,0 +1,202 @@
+"""The questions of a check, one after the other."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from parity.check import free_run, statistical
+from parity.check.config import CheckConfig
+from parity.check.diagnose import explain_role
+from parity.check.episode import Episode
+from parity.check.findings import Findings
+from parity.check.lockstep import (
+    CANDIDATE,
+    REFERENCE,
+    WITNESS,
+    Comparison,
+    RoleError,
+    has_vanished,
+    precision,
+    semantic,
+)
+from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
+from parity.check.probes import Samples, draw_samples, natural_episodes, precise, probe_episodes, samples_of
+from parity.check.records import Question, Setting
+from parity.check.roles import RoleSide, describe
+from parity.check.sides import Side, SideError
+from parity.data import Dataset
+from parity.reference import NumpyBackend
+from parity.spec import ModelSpec, TrainSpec
+from parity.sweep.progress import Progress
+from parity.verdict.compare import SAFETY
+from parity.verdict.noise import MANTISSA_BITS, unit_of
+from parity.verdict.trace import Trace
+from parity.weights import Weights, draw_weights
+
+NOT_REPEATABLE, VANISHED = "not_repeatable", "vanished_signal"
+
+
+@dataclass
+class Asking:
+    """A check under way.
+
+    Args:
+        config: what to ask.
+        sides: by role; the candidate first.
+        third: the NumPy reference.
+        dataset: whose images are trained on.
+        progress: is told how far it is.
+        findings: what has been found so far.
+    """
+
+    config: CheckConfig
+    sides: Mapping[str, RoleSide]
+    third: Side
+    dataset: Dataset
+    progress: Progress
+    findings: Findings
+
+    def ask(self) -> None:
+        """Ask about the inputs of every configuration, then every question of every configuration."""
+        self.findings.about = {role: side.call(describe) for role, side in self.sides.items()}
+        depths, seeds = sorted(self.config.depths), range(self.config.seed, self.config.seed + self.config.num_seeds)
+        settings = [
+            (Setting(depth=depth, batch_norm=norm, seed=seed), self.config.spec_of(depth, norm))
+            for depth, norm, seed in product(depths, self.config.batch_norm, seeds)
+        ]
+        for setting, spec in settings:
+            self._ask_inputs(setting, spec)
+        total, done = sum(setting.depth + 2 for setting, _ in settings) * len(self.config.questions), 0
+        for question in self.config.questions:
+            for setting, spec in settings:
+                self.progress.update(done / total, f"{question.replace('_', ' ')}: {setting}")
+                getattr(self, f"_ask_{question}")(setting, spec)
+                done += setting.depth + 2
+
+    def _training(self, setting: Setting) -> TrainSpec:
+        return TrainSpec(batch_size=self.config.batch_size, seed=setting.seed)
+
+    def _fits_dataset(self, spec: ModelSpec) -> bool:
+        return (
+            spec.input_dim == self.dataset.train_images.shape[1] and spec.output_dim > self.dataset.train_labels.max()
+        )
+
+    def _start(self, setting: Setting, spec: ModelSpec) -> tuple[Weights, Samples]:
+        """The initial weights and the samples that all sides are handed."""
+        if not self._fits_dataset(spec):
+            return draw_weights(spec, setting.seed), draw_samples(spec, self.config.batch_size, setting.seed)
+        inputs = NumpyBackend().inputs(self.dataset, spec, self._training(setting))
+        return inputs.weights, samples_of(inputs)
+
+    def _ask_semantic(self, setting: Setting, spec: ModelSpec) -> None:
+        weights, samples = self._start(setting, spec)
+        config = self.config
+        episodes = [
+            *natural_episodes(spec, weights, samples, config.learning_rate, config.sampled_steps, windows=2),
+            *probe_episodes(spec, weights, samples, config.learning_rate, setting.seed),
+        ]
+        sides = {role: side for role, side in self.sides.items() if self._offers(role, setting.dtype)}
+        if not sides:
+            return
+        self._judge(semantic(sides, self.third, setting, episodes), "float64")
+
+    def _offers(self, role: str, dtype: str) -> bool:
+        if dtype in self.findings.about[role].dtypes:
+            return True
+        self.findings.leave_out(f"{self.sides[role].title} does not offer {dtype}")
+        return False
+
+    def _ask_inputs(self, setting: Setting, spec: ModelSpec) -> None:
+        if not self._fits_dataset(spec):
+            self.findings.leave_out("inputs: the network fits no data set, so each side was handed random ones")
+            return
+        training = self._training(setting)
+        expected = record_inputs(NumpyBackend().inputs(self.dataset, spec, training))
+        for role, side in self.sides.items():
+            shown: Trace | None = side.call(present, self.dataset, spec, training)
+            if shown is None:
+                self.findings.leave_out(f"{self.sides[role].title} does not present its own inputs")
+                continue
+            try:
+                found = list(compare_inputs(setting, (role, WITNESS), shown, expected))
+            except SideError as error:
+                raise RoleError(role, f"the {self.sides[role].title} {error}") from error
+            if self.findings.note(Question.INPUTS, found):
+                self.findings.explain(explain_inputs(setting, self.dataset, training, spec, role, shown))
+
+    def _ask_precision(self, setting: Setting, spec: ModelSpec) -> None:
+        config = self.config
+        weights, samples = self._start(setting, spec)
+        for dtype in config.dtypes:
+            sides = {role: side for role, side in self.sides.items() if self._offers(role, dtype)}
+            if not sides:
+                continue
+            bits = unit_of(dtype, config.precision).bits
+            natural = natural_episodes(spec, weights, samples, config.learning_rate, config.sampled_steps, windows=0)
+            episodes = [precise(episode, bits) for episode in (*natural, *self._precision_probes(setting, spec, bits))]
+            found = precision(sides, self.third, replace(setting, dtype=dtype), episodes, dtype, config.precision)
+            self._judge(found, dtype)
+
+    def _precision_probes(self, setting: Setting, spec: ModelSpec, bits: int) -> Iterator[Episode]:
+        """A channel whose mean is large, but not so large that the working dtype cannot hold its variance."""
+        if bits < MANTISSA_BITS["float32"]:
+            return
+        weights, samples = self._start(setting, spec)
+        for episode in probe_episodes(
+            spec, weights, samples, self.config.learning_rate, setting.seed, large_mean=2.0 ** (bits // 2)
+        ):
+            if episode.step == "probe:large_mean":
+                yield episode
+
+    def _judge(self, found: Comparison, dtype: Any) -> None:
+        """Take in what lockstep found; explain the first configuration of each question that fails."""
+        self.findings.leave_out(*sorted(found.not_compared))
+        fresh = self.findings.holds(found.question)
+        for role in sorted(found.unrepeatable):
+            words = f"the {self.sides[role].title} gives two answers to one question"
+            self.findings.fail(found.question, words, role, NOT_REPEATABLE)
+        if has_vanished(found):
+            words = f"{found.setting}: the gradient of the first layer is no larger than its rounding, so nothing shows"
+            self.findings.fail(found.question, words, CANDIDATE, VANISHED)
+        if self.findings.note(found.question, list(found.measurements)) and fresh:
+            unit = unit_of(dtype, self.config.precision)
+            for role in found.traces:
+                self.findings.explain(self.third.call(explain_role, found, role, unit))
+
+    def _ask_free_run(self, setting: Setting, spec: ModelSpec) -> None:
+        weights, samples = self._start(setting, spec)
+        for dtype in dict.fromkeys(("float64", *self.config.dtypes)):
+            if not all(self._offers(role, dtype) for role in self.sides):
+                continue
+            found = free_run.free_run(
+                *self._pair(), self.config, samples, spec, weights, replace(setting, dtype=dtype), SAFETY
+            )
+            self.findings.free_runs.append(found)
+            if found.judged == 0:
+                words = f"free run, {found.setting}: rounding alone could have made anything from the first update on"
+                self.findings.leave_out(words)
+            if free_run.fails(found, SAFETY):
+                self.findings.fail(Question.FREE_RUN, free_run.describe(found, SAFETY), CANDIDATE)
+
+    def _ask_statistical(self, setting: Setting, spec: ModelSpec) -> None:
+        if setting.seed != self.config.seed:  # it has seeds of its own
+            return
+        if not self._fits_dataset(spec):
+            self.findings.leave_out("statistical: the network fits no data set")
+            return
+        data = NumpyBackend().inputs(self.dataset, spec, self._training(setting))
+        offered = (d for d in self.config.dtypes if all(self._offers(role, d) for role in self.sides))
+        dtype = next(offered, None)
+        if dtype is None:
+            self.findings.leave_out("statistical: the two have no working dtype in common")
+            return
+        found = statistical.statistical(*self._pair(), self.config, data, spec, replace(setting, dtype=dtype))
+        self.findings.equivalences += found
+        for result in found:
+            if result.outcome == "different":
+                words = f"{result.quantity} differs by {result.mean:.3g}, beyond the margin of {result.margin:.3g}"
+                self.findings.fail(Question.STATISTICAL, words, CANDIDATE)
+
+    def _pair(self) -> tuple[RoleSide, RoleSide]:
+        return self.sides[CANDIDATE], self.sides[REFERENCE]
