@@ -13,9 +13,9 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from parity.check.compare import SAFETY
 from rich.progress import track
 
-from parity.check.compare import SAFETY
 from parity.check.lockstep import CANDIDATE, REFERENCE, semantic
 from parity.check.probes import natural_episodes, probe_episodes, samples_of
 from parity.check.records import Setting

@@ -8,11 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from threading import Lock
+from traceback import walk_tb
 from typing import Any, Protocol
 
 from parity.backend import Backend, backend_names, load_backend, own_process
@@ -164,6 +166,7 @@ THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 START = "import sys; sys.path[:] = sys.argv[2:]; from parity.check.worker import main; main(int(sys.argv[1]))"
 LONGEST_WAIT = 2e6  # seconds: what the system can wait for at once
 LONGEST_WORDS = 1000
+STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 
 
 class StartError(InputError):
@@ -248,10 +251,41 @@ def _ending(status: int) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """What a side did wrong, in one line that is not too long."""
+    """Say in one line what a side did wrong, and where in its own code; a long message is cut."""
     words = "misbehaved: " if isinstance(error, SideError) else f"raised {type(error).__name__}: "
     try:
         line = " ".join(f"{words}{error}".split())
     except Exception:  # a message that cannot be told
         line = words.rstrip(": ")
-    return line if len(line) <= LONGEST_WORDS else f"{line[:LONGEST_WORDS]} ..."
+    cut = line if len(line) <= LONGEST_WORDS else f"{line[:LONGEST_WORDS]} ..."
+    return cut + _place_of(error)
+
+
+def _place_of(error: BaseException) -> str:
+    """Say where a side raised: file, line and method of the innermost frame of its own code; "" if it has none.
+
+    The first frame outside this package is the side's. Its own code is all of that frame's top-level module, and what
+    lies neither in the standard library nor among installed packages.
+    """
+    frames = [
+        (f.f_code, line, f.f_globals.get("__name__", "").partition(".")[0]) for f, line in walk_tb(error.__traceback__)
+    ]
+    outside = [frame for frame in frames if frame[2] != __name__.partition(".")[0]]
+    own = [frame for frame in outside if frame[2] == outside[0][2] or not _is_library(frame[0].co_filename)]
+    if not own or _is_standard(own[-1][0].co_filename):
+        return ""
+    code, line, _ = own[-1]
+    path = os.path.relpath(code.co_filename)
+    return f" (at {code.co_filename if path.startswith(os.pardir) else path}:{line}, in {code.co_qualname})"
+
+
+def _is_standard(path: str) -> bool:
+    return path.startswith("<") or (path.startswith(STANDARD_LIBRARY) and not _is_installed(path))
+
+
+def _is_library(path: str) -> bool:
+    return _is_standard(path) or _is_installed(path)
+
+
+def _is_installed(path: str) -> bool:
+    return "site-packages" in path or "dist-packages" in path
