@@ -1,11 +1,13 @@
 """The questions of a check, one after the other."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from parity.check import free_run, statistical
+from parity.check.accepted import GONE, gone_words, reference_with
+from parity.check.catalogue import CATALOGUE
 from parity.check.config import CheckConfig
 from parity.check.diagnose import explain_role
 from parity.check.episode import Episode
@@ -20,17 +22,19 @@ from parity.check.lockstep import (
     precision,
     semantic,
 )
+from parity.check.not_asked import Offer
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
 from parity.check.probes import Samples, draw_samples, natural_episodes, precise, probe_episodes, samples_of
-from parity.check.records import Question, Setting
+from parity.check.records import Cause, Question, Setting
 from parity.check.roles import RoleSide, describe
-from parity.check.sides import Side, SideError
+from parity.check.sides import SideError
+from parity.check.still_there import is_gone
 from parity.data import Dataset
 from parity.reference import NumpyBackend
 from parity.spec import ModelSpec, TrainSpec
 from parity.sweep.progress import Progress
-from parity.verdict.compare import SAFETY
-from parity.verdict.noise import MANTISSA_BITS, unit_of
+from parity.verdict.compare import SAFETY, first_beyond
+from parity.verdict.noise import MANTISSA_BITS, Unit, unit_of
 from parity.verdict.trace import Trace
 from parity.weights import Weights, draw_weights
 
@@ -44,7 +48,7 @@ class Asking:
     Args:
         config: what to ask.
         sides: by role; the candidate first.
-        third: the NumPy reference.
+        third: the NumPy reference, with the accepted differences.
         dataset: whose images are trained on.
         progress: is told how far it is.
         findings: what has been found so far.
@@ -52,14 +56,19 @@ class Asking:
 
     config: CheckConfig
     sides: Mapping[str, RoleSide]
-    third: Side
+    third: RoleSide
     dataset: Dataset
     progress: Progress
     findings: Findings
 
+    def __post_init__(self) -> None:
+        self.reference = reference_with(self.config.accept)
+
     def ask(self) -> None:
         """Ask about the inputs of every configuration, then every question of every configuration."""
         self.findings.about = {role: side.call(describe) for role, side in self.sides.items()}
+        self.offer = Offer(self.config, self.sides, self.findings.about, self._fits_dataset(self.config.spec))
+        self.findings.not_asked = self.offer.not_asked()
         depths, seeds = sorted(self.config.depths), range(self.config.seed, self.config.seed + self.config.num_seeds)
         settings = [
             (Setting(depth=depth, batch_norm=norm, seed=seed), self.config.spec_of(depth, norm))
@@ -96,23 +105,21 @@ class Asking:
             *natural_episodes(spec, weights, samples, config.learning_rate, config.sampled_steps, windows=2),
             *probe_episodes(spec, weights, samples, config.learning_rate, setting.seed),
         ]
-        sides = {role: side for role, side in self.sides.items() if self._offers(role, setting.dtype)}
+        sides = self.offer.takers(setting.dtype)
         if not sides:
             return
         self._judge(semantic(sides, self.third, setting, episodes), "float64")
 
-    def _offers(self, role: str, dtype: str) -> bool:
-        if dtype in self.findings.about[role].dtypes:
-            return True
-        self.findings.leave_out(f"{self.sides[role].title} does not offer {dtype}")
-        return False
+    def _leave_out_reference(self, dtype: str) -> None:
+        if not self.offer.has(REFERENCE, dtype):
+            self.findings.leave_out(f"{self.sides[REFERENCE].title} does not offer {dtype}")
 
     def _ask_inputs(self, setting: Setting, spec: ModelSpec) -> None:
         if not self._fits_dataset(spec):
             self.findings.leave_out("inputs: the network fits no data set, so each side was handed random ones")
             return
         training = self._training(setting)
-        expected = record_inputs(NumpyBackend().inputs(self.dataset, spec, training))
+        expected = record_inputs(self.reference.inputs(self.dataset, spec, training))
         for role, side in self.sides.items():
             shown: Trace | None = side.call(present, self.dataset, spec, training)
             if shown is None:
@@ -122,16 +129,41 @@ class Asking:
                 found = list(compare_inputs(setting, (role, WITNESS), shown, expected))
             except SideError as error:
                 raise RoleError(role, f"the {self.sides[role].title} {error}") from error
-            if self.findings.note(Question.INPUTS, found):
-                self.findings.explain(explain_inputs(setting, self.dataset, training, spec, role, shown))
+            beyond = self.findings.note(Question.INPUTS, found)
+            gone = self._gone_inputs(setting, spec, shown) if role == CANDIDATE else ()
+            if beyond:
+                self.findings.explain(
+                    gone or explain_inputs(setting, self.dataset, training, spec, role, shown, self.reference)
+                )
+
+    def _gone_inputs(self, setting: Setting, spec: ModelSpec, shown: Trace) -> tuple[Cause, ...]:
+        """The accepted differences of the inputs that the candidate does not have."""
+        gone = []
+        for name in self._accepted(spec, of_inputs=True):
+            others = reference_with(other for other in self.config.accept if other != name)
+            without = record_inputs(others.inputs(self.dataset, spec, self._training(setting)))
+            if first_beyond(compare_inputs(setting, (CANDIDATE, WITNESS), shown, without)) is None:
+                gone.append(name)
+        return self._sort_out(self._accepted(spec, of_inputs=True), gone)
+
+    def _accepted(self, spec: ModelSpec, of_inputs: bool) -> list[str]:
+        """The accepted differences that a network can have: those of its inputs, or the others."""
+        entries = [CATALOGUE[name] for name in self.config.accept]
+        return [e.name for e in entries if e.applies(spec) and (e.shows_in == "inputs") == of_inputs]
+
+    def _sort_out(self, accepted: Sequence[str], gone: Sequence[str]) -> tuple[Cause, ...]:
+        """Keep which accepted differences were seen; return a cause for each that is gone."""
+        self.findings.seen |= set(accepted) - set(gone)
+        return tuple(Cause(name=GONE, evidence=gone_words(name)) for name in gone)
 
     def _ask_precision(self, setting: Setting, spec: ModelSpec) -> None:
         config = self.config
         weights, samples = self._start(setting, spec)
         for dtype in config.dtypes:
-            sides = {role: side for role, side in self.sides.items() if self._offers(role, dtype)}
+            sides = self.offer.takers(dtype)
             if not sides:
                 continue
+            self._leave_out_reference(dtype)
             bits = unit_of(dtype, config.precision).bits
             natural = natural_episodes(spec, weights, samples, config.learning_rate, config.sampled_steps, windows=0)
             episodes = [precise(episode, bits) for episode in (*natural, *self._precision_probes(setting, spec, bits))]
@@ -139,7 +171,7 @@ class Asking:
             self._judge(found, dtype)
 
     def _precision_probes(self, setting: Setting, spec: ModelSpec, bits: int) -> Iterator[Episode]:
-        """A channel whose mean is large, but not so large that the working dtype cannot hold its variance."""
+        """Yield the probe of a large mean, not so large that the working dtype cannot hold its channel's variance."""
         if bits < MANTISSA_BITS["float32"]:
             return
         weights, samples = self._start(setting, spec)
@@ -159,19 +191,29 @@ class Asking:
         if has_vanished(found):
             words = f"{found.setting}: the gradient of the first layer is no larger than its rounding, so nothing shows"
             self.findings.fail(found.question, words, CANDIDATE, VANISHED)
-        if self.findings.note(found.question, list(found.measurements)) and fresh:
-            unit = unit_of(dtype, self.config.precision)
+        beyond = self.findings.note(found.question, list(found.measurements)) and fresh
+        unit = unit_of(dtype, self.config.precision)
+        gone = self._gone(found, unit, beyond)
+        if beyond:
             for role in found.traces:
-                self.findings.explain(self.third.call(explain_role, found, role, unit))
+                known = gone if role == CANDIDATE else ()
+                self.findings.explain(known or self.third.call(explain_role, found, role, unit))
+
+    def _gone(self, found: Comparison, unit: Unit, beyond: bool) -> tuple[Cause, ...]:
+        """The accepted differences that the candidate does not have; seen once is enough where nothing is beyond."""
+        accepted = self._accepted(found.episodes[0].spec, of_inputs=False)
+        asked = [name for name in accepted if beyond or name not in self.findings.seen]
+        gone = [name for name in asked if is_gone(name, self.config.accept, found, CANDIDATE, self.third, unit)]
+        return self._sort_out(asked, gone)
 
     def _ask_free_run(self, setting: Setting, spec: ModelSpec) -> None:
         weights, samples = self._start(setting, spec)
         for dtype in dict.fromkeys(("float64", *self.config.dtypes)):
-            if not all(self._offers(role, dtype) for role in self.sides):
+            if not self.offer.both_have(dtype):
+                self.findings.leave_out(f"free run, {dtype}: the two do not both offer it")
                 continue
-            found = free_run.free_run(
-                *self._pair(), self.config, samples, spec, weights, replace(setting, dtype=dtype), SAFETY
-            )
+            asked = samples, spec, weights, replace(setting, dtype=dtype), SAFETY, self.reference
+            found = free_run.free_run(*self._pair(), self.config, *asked)
             self.findings.free_runs.append(found)
             if found.judged == 0:
                 words = f"free run, {found.setting}: rounding alone could have made anything from the first update on"
@@ -182,21 +224,15 @@ class Asking:
     def _ask_statistical(self, setting: Setting, spec: ModelSpec) -> None:
         if setting.seed != self.config.seed:  # it has seeds of its own
             return
-        if not self._fits_dataset(spec):
-            self.findings.leave_out("statistical: the network fits no data set")
+        dtype = next(filter(self.offer.both_have, self.config.dtypes), None)
+        if dtype is None or not self.offer.fits_dataset:
             return
         data = NumpyBackend().inputs(self.dataset, spec, self._training(setting))
-        offered = (d for d in self.config.dtypes if all(self._offers(role, d) for role in self.sides))
-        dtype = next(offered, None)
-        if dtype is None:
-            self.findings.leave_out("statistical: the two have no working dtype in common")
-            return
         found = statistical.statistical(*self._pair(), self.config, data, spec, replace(setting, dtype=dtype))
         self.findings.equivalences += found
         for result in found:
             if result.outcome == "different":
-                words = f"{result.quantity} differs by {result.mean:.3g}, beyond the margin of {result.margin:.3g}"
-                self.findings.fail(Question.STATISTICAL, words, CANDIDATE)
+                self.findings.fail(Question.STATISTICAL, statistical.describe(result), CANDIDATE)
 
     def _pair(self) -> tuple[RoleSide, RoleSide]:
         return self.sides[CANDIDATE], self.sides[REFERENCE]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+from parity.check.accepted import GONE, gone_words
+from parity.check.catalogue import CATALOGUE
 from parity.check.config import CheckConfig
 from parity.check.lockstep import CANDIDATE, REFERENCE
 from parity.check.records import (
@@ -31,6 +33,9 @@ class Findings:
     Args:
         config: what was asked.
         names: of the sides, by role.
+        measurements: see `CheckReport`, as of all that follow.
+        not_asked: what could not be asked though it was asked for.
+        seen: the accepted differences that the candidate was seen to have.
     """
 
     config: CheckConfig
@@ -38,6 +43,8 @@ class Findings:
     measurements: list[Measurement] = field(default_factory=list)
     causes: list[Cause] = field(default_factory=list)
     missing: dict[str, None] = field(default_factory=dict)
+    not_asked: tuple[str, ...] = ()
+    seen: set[str] = field(default_factory=set)
     free_runs: list[FreeRun] = field(default_factory=list)
     equivalences: list[Equivalence] = field(default_factory=list)
     about: dict[str, About] = field(default_factory=dict)
@@ -83,25 +90,27 @@ class Findings:
 
     def report(self, data_set: str, command: str) -> CheckReport:
         """Return the verdict on what was found."""
-        if self.failed is None:
+        if self.failed is None and not self.not_asked:
             self._check_judged()
-        agree = self.failed is None
-        if not agree and not self.causes:
+            self._check_accepted()
+        disagree = self.failed is not None
+        if disagree and not self.causes:
             self.causes.append(Cause(name=UNEXPLAINED, evidence=self.message or "the two differ from each other only"))
         return CheckReport(
             config=self.config,
             reference=self.names[REFERENCE],
             candidate=self.names[CANDIDATE],
-            verdict=Verdict.AGREE if agree else Verdict.DISAGREE,
+            verdict=Verdict.DISAGREE if disagree else Verdict.INCOMPLETE if self.not_asked else Verdict.AGREE,
             failed_question=self.failed,
             message=self.message,
             first_divergence=self.first,
-            cause=None if agree else self.causes[0],
+            cause=self.causes[0] if disagree else None,
             other_causes=tuple(self.causes[1:]),
             measurements=tuple(self.measurements),
             free_runs=tuple(self.free_runs),
             equivalences=tuple(self.equivalences),
             not_compared=tuple(self.missing),
+            not_asked=self.not_asked,
             environment=self._environment(data_set),
             safety=SAFETY,
             command=command,
@@ -117,6 +126,14 @@ class Findings:
             names = " nor of ".join(f"the {role} {self.names[role]}" for role in lost)
             words = "; ".join([f"nothing of {names} was compared", *self.missing])
             self.fail(Question(self.config.questions[0]), words, lost[0])
+
+    def _check_accepted(self) -> None:
+        """Fail if an accepted difference was seen nowhere: a check that no longer needs it must not pass with it."""
+        for name in self.config.accept:
+            if name not in self.seen:
+                shows_in = CATALOGUE[name].shows_in
+                question = shows_in if shows_in in ("inputs", *self.config.questions) else self.config.questions[0]
+                self.fail(Question(question), gone_words(name), CANDIDATE, GONE)
 
     def _environment(self, data_set: str) -> dict[str, Any]:
         return {

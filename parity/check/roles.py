@@ -1,20 +1,30 @@
 """The sides of a check by role: who a side is, what it offers, and whose error it was."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from parity.backend import Backend
+from parity.backend import Backend, backend_names
 from parity.check.config import CheckConfig
-from parity.check.lockstep import RoleError
+from parity.check.lockstep import CANDIDATE, RoleError
 from parity.check.sides import Side, SideError, SideSpec
+from parity.reference import NumpyBackend
 
 
-def side_spec(target: Any, config: CheckConfig, fault: str | None) -> SideSpec:
-    """Return how a side is to run, with a fault if one is named."""
+def side_spec(role: str, target: Any, config: CheckConfig, fault: str | None) -> SideSpec:
+    """Return how a side is to run.
+
+    Args:
+        role: of the side. The reference gets the accepted differences, if it is assembled from replaceable parts.
+        target: as `SideSpec` takes it.
+        config: of the check.
+        fault: for the candidate, or None.
+    """
+    assembled = target in backend_names() if isinstance(target, str) else hasattr(target, "with_fault")
+    names = ([fault] if fault else []) if role == CANDIDATE else config.accept if assembled else ()
     return SideSpec(
         target=target,
-        faults=((fault, ()),) if fault else (),
+        faults=tuple((name, ()) for name in names),
         device=config.device,
         precision=config.precision,
         time_limit=config.time_limit,
@@ -28,30 +38,35 @@ class About:
     Args:
         versions: of its packages, by name.
         dtypes: that it offers.
+        is_exact: whether it is the NumPy reference.
     """
 
     versions: Mapping[str, str]
     dtypes: tuple[str, ...]
+    is_exact: bool = False
 
 
 def describe(backend: Backend) -> About:
     """Return what a backend says of itself, as plain text: an object of its own classes would need its module here."""
     versions = backend.versions() if hasattr(backend, "versions") else {}
     dtypes = getattr(backend, "dtypes", ("float64", "float32"))
-    return About({str(k): "".join(str(v)) for k, v in versions.items()}, tuple("".join(d) for d in dtypes))
+    return About(
+        versions={str(k): "".join(str(v)) for k, v in versions.items()},
+        dtypes=tuple("".join(dtype) for dtype in dtypes),
+        is_exact=isinstance(backend, NumpyBackend),
+    )
 
 
-@dataclass(frozen=True)
+@dataclass
 class RoleSide:
     """A side whose errors say which role it has."""
 
     role: str
     side: Side
+    name: str = field(init=False)
 
-    @property
-    def name(self) -> str:
-        """The side's own name."""
-        return self.side.name
+    def __post_init__(self) -> None:
+        self.name = self.side.name
 
     @property
     def title(self) -> str:

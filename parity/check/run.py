@@ -4,16 +4,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from parity.backend import sibling_names
+from parity.check.accepted import check_difference
 from parity.check.asking import Asking
-from parity.check.catalogue import CATALOGUE
 from parity.check.config import CheckConfig
 from parity.check.findings import Findings
-from parity.check.lockstep import CANDIDATE, REFERENCE, RoleError
+from parity.check.lockstep import CANDIDATE, REFERENCE, WITNESS, RoleError
 from parity.check.records import CheckReport, Question
 from parity.check.roles import RoleSide, side_spec
 from parity.check.sides import SideSpec, open_side
@@ -33,7 +32,7 @@ def check(
     progress: Progress | None = None,
     command: str | None = None,
 ) -> CheckReport:
-    """Do two implementations compute the same? If not: where first, how far, and why.
+    """Check whether two implementations compute the same; if not, say where first, how far, and why.
 
     Args:
         reference: the name of a backend, "package.module:factory", or an object with `learner` (`parity.Backend`);
@@ -47,7 +46,7 @@ def check(
         command: what made it, for the report.
 
     Raises:
-        InputError: bad input, or a side that cannot start.
+        InputError: bad input, a side that cannot start, or a NumPy reference whose process ended.
 
     Example::
 
@@ -60,33 +59,23 @@ def check(
     started = time.perf_counter()
     dataset = load_dataset(config.dataset, data_dir)
     if fault is not None:
-        _check_fault(fault, config)
+        check_difference("fault", fault, config.specs())
     # It asks in a thread, so that Ctrl-C ends the sides at once, and with them the thread.
     with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
         sides = {
-            role: RoleSide(
-                role, stack.enter_context(open_side(side_spec(target, config, fault if role == CANDIDATE else None)))
-            )
+            role: RoleSide(role, stack.enter_context(open_side(side_spec(role, target, config, fault))))
             for role, target in targets.items()
         }
-        third = stack.enter_context(open_side(SideSpec(target=NumpyBackend.name, time_limit=None)))
+        accepted = tuple((name, ()) for name in config.accept)
+        third = stack.enter_context(open_side(SideSpec(target=NumpyBackend.name, faults=accepted, time_limit=None)))
         stack.enter_context(progress := progress or SilentProgress())
         findings = Findings(config, {role: side.name for role, side in sides.items()})
         try:
-            pool.submit(Asking(config, sides, third, dataset, progress, findings).ask).result()
+            pool.submit(Asking(config, sides, RoleSide(WITNESS, third), dataset, progress, findings).ask).result()
         except RoleError as failure:
+            if failure.role == WITNESS:
+                raise InputError(f"{failure}; both sides are judged by it, so run the check again") from failure
             findings.fail(Question.CRASH, str(failure), failure.role)
         progress.update(1.0, "done")
     report = findings.report(dataset.name, command or "parity.check(...)")
     return replace(report, seconds=time.perf_counter() - started)
-
-
-def _check_fault(fault: str, config: CheckConfig) -> None:
-    if fault not in CATALOGUE:
-        raise InputError(f"no fault is named {fault!r}; choose one of {', '.join(CATALOGUE)}")
-    specs = [config.spec_of(depth, norm) for depth, norm in product(config.depths, config.batch_norm)]
-    if not any(CATALOGUE[fault].applies(spec) for spec in specs):
-        raise InputError(
-            f"the fault {fault!r} ({CATALOGUE[fault].what}) does not apply to any of the networks that are asked for; "
-            "choose other depths, or with batch norm"
-        )

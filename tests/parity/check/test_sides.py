@@ -66,7 +66,7 @@ def has_ended(pid: int) -> bool:
     [
         (
             "raises",
-            "'misbehaving:raises' cannot be loaded: it raised RuntimeError: no licence for this machine \\(at .*misbehaving.py:[0-9]+, in raises\\)$",
+            "cannot be loaded: it raised RuntimeError: no licence for this machine \\(at .*, in raises",
         ),
         ("exits", "misbehaving:exits cannot be started: it raised SystemExit: 0"),
         ("dies", "misbehaving:dies cannot be started: it ended with exit status 0"),
