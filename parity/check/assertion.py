@@ -31,7 +31,7 @@ def assert_parity(
         The report, if they agree.
 
     Raises:
-        AssertionError: they do not; the message is the report.
+        AssertionError: they do not, or not everything could be asked; the message is the report.
         InputError: what was given breaks a rule.
 
     Example::

@@ -4,77 +4,8 @@ The order is the order in which the diagnosis prefers one name to another that e
 before the general one.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from parity.spec import ModelSpec, RunningVariance
-
-
-def _always(spec: ModelSpec) -> bool:
-    del spec
-    return True
-
-
-def _with_norm(spec: ModelSpec) -> bool:
-    return spec.use_batch_norm
-
-
-def _unbiased(spec: ModelSpec) -> bool:
-    return spec.use_batch_norm and spec.running_variance is RunningVariance.UNBIASED
-
-
-def _biased(spec: ModelSpec) -> bool:
-    return spec.use_batch_norm and spec.running_variance is RunningVariance.BIASED
-
-
-def _with_dropout(spec: ModelSpec) -> bool:
-    return spec.dropout_rate > 0
-
-
-def _but(**fields: tuple[float, ...]) -> Callable[[ModelSpec], bool]:
-    """With batch norm, but where a field has one of these values, at which the fault is none."""
-    return lambda spec: spec.use_batch_norm and all(getattr(spec, name) not in none for name, none in fields.items())
-
-
-def _square_kernel(spec: ModelSpec) -> bool:
-    return spec.hidden_width > 1 and (spec.num_hidden_layers > 1 or spec.input_dim == spec.hidden_width)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FaultEntry:
-    """One row of the catalogue.
-
-    Args:
-        name: as `--fault` takes it.
-        what: what is wrong.
-        signature: the trace that it leaves.
-        applies: whether a network can have it.
-        shows_in: the question that catches it.
-        random: whether what it computes is itself rounding, so that it is reproduced in size and not in every digit.
-        is_exact: whether it rounds, and each time alike: then it must be reproduced as exactly as if it did not.
-        starts_at: the ends of the paths at which it must diverge; none for anywhere.
-        is_of_a_layer: whether a hidden layer can have it alone.
-        general: what it is a case of, together with others of which one is named first.
-        is_injected: whether the siblings can be given it. What they cannot be given is tried on other ports.
-    """
-
-    name: str
-    what: str
-    signature: str
-    applies: Callable[[ModelSpec], bool] = _with_norm
-    shows_in: str = "semantic"
-    random: bool = False
-    is_exact: bool = False
-    starts_at: tuple[str, ...] = ()
-    is_of_a_layer: bool = False
-    general: str = ""
-    is_injected: bool = True
-
-    @property
-    def family(self) -> str:
-        """What it is a case of: itself, if nothing else."""
-        return self.general or self.name
-
+from parity.check.fault_entry import FaultEntry, always, biased, but, square_kernel, unbiased, with_dropout
+from parity.check.port_faults import PORT_FAULTS
 
 _ROWS = (
     # What is presented before any step.
@@ -82,40 +13,49 @@ _ROWS = (
         name="biased_pixel_std",
         what="pixels standardized with ddof 0",
         signature="inputs scaled by sqrt(n/(n-1))",
-        applies=_always,
+        remedy="divide by n - 1 in the pixels' standard deviation (ddof=1; NumPy's default is 0, Torch's is 1)",
+        applies=always,
         shows_in="inputs",
     ),
     FaultEntry(
         name="test_statistics_leak",
         what="test set standardized by its own statistics",
         signature="training inputs agree, test inputs differ",
-        applies=_always,
+        remedy="standardize the test set by the training set's mean and standard deviation",
+        applies=always,
         shows_in="inputs",
     ),
     FaultEntry(
         name="shifted_batches",
         what="index stream off by one minibatch",
         signature="the indices of update t are the other's of update t+1",
-        applies=_always,
+        remedy="begin with the first minibatch of the index stream; do not draw one before training",
+        applies=always,
         shows_in="inputs",
     ),
     FaultEntry(
         name="misaligned_labels",
         what="labels not permuted with the images",
         signature="inputs agree, labels differ",
-        applies=_always,
+        remedy="take images and labels by the same indices",
+        applies=always,
         shows_in="inputs",
     ),
     FaultEntry(
         name="zero_initial_scale",
         what="gamma starts at 0",
         signature="the initial state differs before any step",
+        remedy="start gamma at 1",
         shows_in="inputs",
     ),
     FaultEntry(
         name="polluted_initial_statistics",
         what="an initialization batch updates the statistics",
         signature="statistics differ from 0 and 1 before step 0",
+        remedy=(
+            "start the running mean at 0 and the running variance at 1; do not pass a batch through in "
+            "training mode first"
+        ),
         shows_in="inputs",
     ),
     # How weights enter.
@@ -123,54 +63,69 @@ _ROWS = (
         name="swapped_mean_variance",
         what="running mean and variance exchanged on load",
         signature="the running mean of one equals the running variance of the other",
+        remedy="load the running mean as mean and the running variance as variance; check the order of the names",
     ),
     FaultEntry(
         name="transposed_kernel",
         what="a square hidden kernel loaded transposed (and exported transposed back)",
         signature="that layer's output fits the transposed kernel",
-        applies=_square_kernel,
+        remedy="load the kernel in the framework's own orientation (Torch holds (out, in), Flax (in, out))",
+        applies=square_kernel,
     ),
     # Forward.
     FaultEntry(
         name="missing_bias",
         what="a bias not applied",
         signature="a layer's output is off by the bias; its gradient is 0",
-        applies=_always,
+        remedy="add the bias after the matrix product",
+        applies=always,
         is_of_a_layer=True,
     ),
     FaultEntry(
         name="norm_before_activation",
         what="Linear, BatchNorm, ReLU instead of Linear, ReLU, BatchNorm (or the reverse)",
         signature="first divergence at the first hidden layer",
+        remedy=(
+            "put batch norm where the spec's block order says, or check with the other --block-order "
+            "(activation_first, norm_first)"
+        ),
     ),
     FaultEntry(
         name="unscaled_dropout",
         what="units that dropout keeps not divided by 1 - rate",
         signature="training's dropout output is 1 - rate times what it should be; evaluation agrees",
-        applies=_with_dropout,
+        remedy="divide the units that dropout keeps by 1 - rate, in training",
+        applies=with_dropout,
     ),
     FaultEntry(
         name="train_uses_running_statistics",
         what="training in evaluation mode",
         signature="first divergence at the first norm's output in train mode",
+        remedy="normalize by the batch's statistics in training (train() in Torch, use_running_average=False in Flax)",
     ),
     FaultEntry(
         name="unbiased_normalizer",
         what="n/(n-1) also in the normalizer",
         signature="train output scaled by sqrt((n-1)/n)",
         is_of_a_layer=True,
+        remedy=(
+            "normalize by the biased batch variance, the sum of squares over n; n/(n-1) belongs into the "
+            "running variance only"
+        ),
     ),
     FaultEntry(
         name="epsilon_outside_sqrt",
         what="x / (sqrt(v) + eps)",
         signature="ratio sqrt(v+eps)/(sqrt(v)+eps), large on channels of low variance",
         is_of_a_layer=True,
+        remedy="add epsilon to the variance inside the square root: x / sqrt(v + eps)",
     ),
     FaultEntry(
         name="wrong_epsilon",
         what="another epsilon, 1e-3 say",
         signature="per-channel ratio sqrt((v+e1)/(v+e2)) fits e2",
-        applies=_but(eps=(1e-3,)),
+        remedy="use the spec's epsilon (1e-5 unless given; `eps` in Torch, `epsilon` in Flax), or check with --eps",
+        applies=but(eps=(1e-3,)),
         is_of_a_layer=True,
     ),
     FaultEntry(
@@ -178,22 +133,26 @@ _ROWS = (
         what="the normalizer's statistics over features instead of the batch",
         signature="the per-feature mean of the output is not beta",
         is_of_a_layer=True,
+        remedy="take mean and variance over the batch, one for each feature",
     ),
     FaultEntry(
         name="scale_plus_one",
         what="gamma read as 1 + gamma",
         signature="the output of the first norm doubles at initialization",
         is_of_a_layer=True,
+        remedy="multiply by gamma itself, not by 1 + gamma",
     ),
     FaultEntry(
         name="padded_batch",
         what="a partial batch padded with zero rows that enter the statistics",
         signature="only on partial batches; changes with the padding length",
+        remedy="keep padded rows out of the mean and the variance, or do not pad",
     ),
     FaultEntry(
         name="fast_variance",
         what="variance as E[x^2] - E[x]^2",
         signature="error grows with mean^2/variance; in float64 only on the large-mean probe",
+        remedy="take the variance in two passes, as the mean of (x - mean)^2 (use_fast_variance=False in Flax)",
         random=True,
         starts_at=(".norm", ".running_var"),
     ),
@@ -202,14 +161,22 @@ _ROWS = (
         name="biased_running_variance",
         what="running variance updated with the biased batch variance",
         signature="increment ratio (n-1)/n; train outputs, gradients and running mean agree",
-        applies=_unbiased,
+        remedy=(
+            "average n/(n-1) times the batch variance (stock Flax averages the biased one), or check with "
+            "--running-variance biased"
+        ),
+        applies=unbiased,
         is_of_a_layer=True,
     ),
     FaultEntry(
         name="unbiased_running_variance",
         what="running variance updated with the unbiased batch variance where the spec says biased",
         signature="increment ratio n/(n-1); train outputs, gradients and running mean agree",
-        applies=_biased,
+        remedy=(
+            "average the biased batch variance (stock Torch averages n/(n-1) times it), or check with "
+            "--running-variance unbiased"
+        ),
+        applies=biased,
         is_of_a_layer=True,
     ),
     FaultEntry(
@@ -217,12 +184,20 @@ _ROWS = (
         what="statistics never written",
         signature="running mean and variance stay as they were",
         is_of_a_layer=True,
+        remedy=(
+            'write the new running mean and variance after each training step (mutable=["batch_stats"] in '
+            "Flax, train() in Torch)"
+        ),
     ),
     FaultEntry(
         name="last_batch_statistics",
         what="decay 0",
         signature="statistics equal the last batch's",
-        applies=_but(decay=(0.0,)),
+        remedy=(
+            "keep a share of the old statistics (momentum is 1 - decay in Torch and decay in Flax), or check "
+            "with --decay 0"
+        ),
+        applies=but(decay=(0.0,)),
         general="decay",
         is_of_a_layer=True,
     ),
@@ -230,24 +205,28 @@ _ROWS = (
         name="cumulative_average",
         what="plain average instead of exponential",
         signature="effective decay 1 - 1/t",
+        remedy="average exponentially with a constant decay (Torch's momentum=None is the plain average)",
     ),
     FaultEntry(
         name="debiased_statistics",
         what="zero-debiased moving average (both averages start at 0)",
         signature="ratio 1/(1 - decay^t), towards 1",
-        applies=_but(decay=(0.0,)),
+        remedy="do not divide the averages by 1 - decay^t; start them at 0 and 1",
+        applies=but(decay=(0.0,)),
     ),
     FaultEntry(
         name="stale_statistics",
         what="new statistics dropped between steps",
         signature="step 1 agrees, then the increment restarts from the initial value",
-        applies=_but(decay=(0.0,)),
+        remedy="carry the new statistics into the next step (the updated batch_stats in Flax)",
+        applies=but(decay=(0.0,)),
     ),
     FaultEntry(
         name="swapped_momentum",
         what="decay taken for Torch's momentum, or the reverse",
         signature="decay solved from one step: 1 - decay (no fault at 0.5)",
-        applies=_but(decay=(0.5, 0.0)),
+        remedy="give each framework its own meaning of momentum: 1 - decay in Torch, decay in Flax",
+        applies=but(decay=(0.5, 0.0)),
         general="decay",
         is_of_a_layer=True,
     ),
@@ -255,7 +234,11 @@ _ROWS = (
         name="default_momentum",
         what="Flax's default decay 0.99 left in place",
         signature="decay solved from one step: 0.99",
-        applies=_but(decay=(0.99,)),
+        remedy=(
+            "set the decay of the running statistics (momentum in Flax, whose default is 0.99), or check "
+            "with --decay 0.99"
+        ),
+        applies=but(decay=(0.99,)),
         general="decay",
         is_of_a_layer=True,
     ),
@@ -263,19 +246,24 @@ _ROWS = (
         name="double_update",
         what="statistics written twice per step",
         signature="effective decay squared; outputs and gradients equal",
-        applies=_but(decay=(0.0,)),
+        remedy="update the running statistics once a step; do not run the forward pass twice in training mode",
+        applies=but(decay=(0.0,)),
         general="decay",
     ),
     FaultEntry(
         name="float32_statistics",
         what="statistics cast to float32 after each update under float64",
         signature="running statistics agree to 1e-8 only",
+        remedy=(
+            "keep running statistics in float64 under float64 (param_dtype and force_float32_reductions=False in Flax)"
+        ),
     ),
     FaultEntry(
         name="wrong_decay",
         what="a decay that no other row predicts, 0.95 say",
         signature="decay solved from one step",
-        applies=_but(decay=(0.95,)),
+        remedy="use the spec's decay (momentum is 1 - decay in Torch and decay in Flax), or check with --decay",
+        applies=but(decay=(0.95,)),
         general="decay",
         is_of_a_layer=True,
     ),
@@ -284,182 +272,109 @@ _ROWS = (
         name="summed_loss",
         what="sum instead of mean",
         signature="all gradients scaled by n",
-        applies=_always,
+        remedy='take the mean of the loss over the batch (reduction="mean" in Torch)',
+        applies=always,
     ),
     FaultEntry(
         name="double_softmax",
         what="softmax before cross entropy",
         signature="loss differs, logits agree",
-        applies=_always,
+        remedy="give the loss the logits; do not apply softmax before it",
+        applies=always,
     ),
     FaultEntry(
         name="label_smoothing",
         what="smoothing left on",
         signature="loss differs by a term in the mean log-probability",
-        applies=_always,
+        remedy="turn label smoothing off (label_smoothing=0)",
+        applies=always,
     ),
     FaultEntry(
         name="detached_statistics",
         what="backward ignores mean and variance",
         signature="forward equal; column sums of the input gradient are not 0",
         is_of_a_layer=True,
+        remedy="let the gradient flow through the batch's mean and variance (no detach or stop_gradient on them)",
     ),
     # Update.
     FaultEntry(
         name="untrained_affine",
         what="gamma and beta never updated",
         signature="their increments are 0",
+        remedy="give gamma and beta to the optimizer",
     ),
     FaultEntry(
         name="weight_decay",
         what="decay added to the update",
         signature="update minus lr*gradient is proportional to the weight",
-        applies=_always,
+        remedy="set weight decay to 0 in the optimizer",
+        applies=always,
         general="momentum and decay",
     ),
     FaultEntry(
         name="heavy_ball",
         what="momentum in the optimizer",
         signature="step 1 agrees; from step 2 the update holds the previous one",
-        applies=_always,
+        remedy="set momentum to 0 in the optimizer",
+        applies=always,
         general="momentum and decay",
     ),
     FaultEntry(
         name="scaled_learning_rate",
         what="learning rate off by a factor",
         signature="update ratio constant over all tensors",
-        applies=_always,
+        remedy="multiply the gradient by the learning rate that is given, and by nothing else",
+        applies=always,
     ),
-    # In no catalogue of the siblings: what other ports have.
-    *(
-        FaultEntry(name=name, what=what, signature=signature, applies=applies, **{"is_injected": False, **more})
-        for name, what, signature, applies, more in (
-            ("leaky_slope", "a leaky ReLU", "negative pre-activations are scaled", _always, {"is_of_a_layer": True}),
-            (
-                "clipped_activation",
-                "an activation with a ceiling, such as ReLU6",
-                "only where it is reached",
-                _always,
-                {"is_of_a_layer": True},
-            ),
-            (
-                "relu_at_zero",
-                "another derivative of ReLU at exactly 0",
-                "gradients, only where an input is exactly 0",
-                _always,
-                {},
-            ),
-            ("naive_softmax", "softmax without its maximum", "overflow at large logits", _always, {}),
-            (
-                "clipped_log",
-                "the logarithm of a share that is kept from 0",
-                "only where the loss is large",
-                _always,
-                {},
-            ),
-            (
-                "accumulated_gradients",
-                "gradients not set to zero",
-                "step 1 agrees; then each holds all before",
-                _always,
-                {},
-            ),
-            ("untrained_parameter", "a parameter without its gradient", "one gradient is 0", _always, {}),
-            ("tied_kernels", "hidden kernels that are one tensor", "loaded kernels are equal", _square_kernel, {}),
-            (
-                "gradients_after_update",
-                "gradients given after the update",
-                "they are those at the new weights",
-                _always,
-                {},
-            ),
-            (
-                "clipped_gradients",
-                "gradients clipped by their norm",
-                "updates scaled by one factor, step by step",
-                _always,
-                {},
-            ),
-            (
-                "clipped_gradient_values",
-                "gradients clipped element by element",
-                "no element's update is larger",
-                _always,
-                {},
-            ),
-            ("nesterov", "Nesterov's momentum", "the first update is 1 + momentum times the gradient's", _always, {}),
-            (
-                "warmup",
-                "a learning rate that rises over the first updates",
-                "the factor rises from step to step",
-                _always,
-                {},
-            ),
-            (
-                "momentum_and_decay",
-                "weight decay and momentum together",
-                "step 1 holds the decay, step 2 both",
-                _always,
-                {"general": "momentum and decay"},
-            ),
-            ("adam", "Adam in place of plain SGD", "the first update is the gradient's sign", _always, {}),
-            ("late_statistics", "running statistics a step late", "each takes in the batch before", _with_norm, {}),
-            (
-                "statistics_of_output",
-                "running statistics of the normalized input",
-                "a mean of 0, a variance near 1",
-                _with_norm,
-                {},
-            ),
-            (
-                "statistics_of_another_layer",
-                "one layer's running statistics of another's batch",
-                "its increments are the other's",
-                _with_norm,
-                {},
-            ),
-            (
-                "forgotten_eval",
-                "a forgotten eval(): evaluation as in training",
-                "it depends on batch-mates, and updates the statistics",
-                _with_norm,
-                {"is_injected": True},
-            ),
-        )
-    ),
+    *PORT_FAULTS,
     # Evaluation.
     FaultEntry(
         name="epsilon_twice_in_eval",
         what="evaluation divides by sqrt(v + 2 eps)",
         signature="train and stored variance agree; eval output fits 2 eps",
         is_of_a_layer=True,
+        remedy="add epsilon once in evaluation: x / sqrt(running variance + eps)",
     ),
     FaultEntry(
         name="eval_uses_batch_statistics",
         what="evaluation in training mode",
         signature="one sample's output depends on its batch-mates",
+        remedy="normalize by the running statistics in evaluation (eval() in Torch, use_running_average=True in Flax)",
     ),
     FaultEntry(
         name="eval_updates_statistics",
         what="evaluation writes the running statistics",
         signature="the state after evaluation differs",
+        remedy="leave the running statistics alone in evaluation (eval() in Torch, no mutable batch_stats in Flax)",
     ),
     # Elsewhere.
+    FaultEntry(
+        name="forgotten_eval",
+        what="a forgotten eval(): evaluation as in training",
+        signature="evaluation depends on batch-mates, and updates the running statistics",
+        remedy="switch to evaluation mode before evaluating (eval() in Torch, use_running_average=True in Flax)",
+    ),
     FaultEntry(
         name="batch_of_one",
         what="one sample accepted in training mode",
         signature="one side raises, the other returns beta",
+        remedy="refuse a training batch of one sample with a ValueError where there is batch norm",
     ),
     FaultEntry(
         name="population_leak",
         what="statistics taken over the population axis too",
         signature="a member's step depends on its neighbours",
+        remedy="take each member's statistics over its own batch only",
     ),
     FaultEntry(
         name="bfloat16_matmul",
         what="matrix products of operands rounded to bfloat16 by default",
         signature="relative error near 2^-8 at the first product",
-        applies=_always,
+        remedy=(
+            "compute float32 products in full precision (highest matmul precision in either framework), or "
+            "check with --precision bfloat16"
+        ),
+        applies=always,
         shows_in="precision",
         is_exact=True,
         starts_at=(".linear", "head.logits"),
@@ -468,7 +383,11 @@ _ROWS = (
         name="tf32_matmul",
         what="matrix products of operands rounded to TF32 by default",
         signature="relative error near 2^-11 at the first product",
-        applies=_always,
+        remedy=(
+            "compute float32 products in full precision (highest matmul precision in either framework), or "
+            "check with --precision tf32"
+        ),
+        applies=always,
         shows_in="precision",
         is_exact=True,
         starts_at=(".linear", "head.logits"),

@@ -1,12 +1,18 @@
 """What a check is asked."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
+import numpy as np
+
+from parity.check.accepted import check_accepted
 from parity.errors import InputError
 from parity.spec import DType, ModelSpec, Precision, check_count, check_real
 
 QUESTIONS = ("semantic", "precision", "free_run", "statistical")
+SEVERAL = ("depths", "batch_norm", "questions", "dtypes", "sampled_steps", "accept")
+DTYPES = ("float32", "bfloat16", "float64")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +36,9 @@ class CheckConfig:
         free_run_updates: how long both run on their own.
         statistical_seeds: pairs of trainings of the statistical question.
         time_limit: seconds that one answer of a side may take.
+        accept: differences of the catalogue that the reference is played with, so that all else is judged exactly.
+
+    Fields of several values take any list, range or NumPy array, and numbers may be NumPy's: Python's own are kept.
 
     Raises:
         InputError: a field breaks its rule.
@@ -51,17 +60,22 @@ class CheckConfig:
     free_run_updates: int = 200
     statistical_seeds: int = 12
     time_limit: float = 120.0
+    accept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, choices in (("questions", QUESTIONS), ("dtypes", ("float32", "bfloat16", "float64"))):
-            value: tuple[Any, ...] = getattr(self, name)
-            unknown = [item for item in value if item not in choices]
-            if unknown:
-                raise InputError(f"{name} must be of {', '.join(choices)}, got {unknown[0]!r}")
+        for name in self.__dataclass_fields__:
+            object.__setattr__(self, name, _as_python(name, getattr(self, name)))
+        for name, choices in (("questions", QUESTIONS), ("dtypes", DTYPES)):
+            for item in getattr(self, name):
+                if item not in choices:
+                    raise InputError(f"{name} must be of {', '.join(choices)}, got {item!r}")
         if not self.questions:
             raise InputError(f"a check asks at least one question of {', '.join(QUESTIONS)}, got none")
         if not self.depths or not self.batch_norm:
             raise InputError("a check needs at least one depth, with or without batch norm, got none")
+        for norm in self.batch_norm:
+            if not isinstance(norm, bool):
+                raise InputError(f"batch_norm must be of True, False, got {norm!r}")
         for depth in self.depths:
             check_count("a depth", depth, 1, "the depth counts hidden layers")
         check_count("seed", self.seed, 0, "NumPy's seeds are not negative")
@@ -74,7 +88,36 @@ class CheckConfig:
             raise InputError(f"precision must be highest, tf32 or bfloat16, got {self.precision!r}")
         if self.device not in ("", "cpu", "gpu", "tpu"):
             raise InputError(f"device must be cpu, gpu or tpu, got {self.device!r}")
-        if not self.time_limit > 0:
+        if not isinstance(self.time_limit, int | float) or not self.time_limit > 0:
             raise InputError(f"the time limit must be above 0 seconds, got {self.time_limit!r}")
+        for step in self.sampled_steps:
+            check_count("a sampled step", step, 0, "it counts updates")
         if 0 not in self.sampled_steps or list(self.sampled_steps) != sorted(set(self.sampled_steps)):
             raise InputError(f"sampled_steps must begin with 0 and rise, got {self.sampled_steps}")
+        check_accepted(self.accept, self.questions, self.specs())
+
+    def specs(self) -> list[ModelSpec]:
+        """Return the networks that are asked for."""
+        return [self.spec_of(depth, norm) for depth, norm in product(self.depths, self.batch_norm)]
+
+    def spec_of(self, depth: int, batch_norm: bool) -> ModelSpec:
+        """Return the network of a depth, with or without batch norm."""
+        return replace(self.spec, num_hidden_layers=depth, use_batch_norm=batch_norm)
+
+
+def _as_python(name: str, value: Any) -> Any:
+    """Return a field's value with tuples for lists and arrays, and Python's numbers for NumPy's.
+
+    Raises:
+        InputError: it is one value where several are asked for, or holds what is no number or text.
+    """
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if name not in SEVERAL:
+        return value
+    if not isinstance(value, list | tuple | range):
+        raise InputError(f"{name} must be a tuple, such as ({value!r},), got {value!r}")
+    items = tuple(item.item() if isinstance(item, np.generic) else item for item in value)
+    if not all(isinstance(item, str | int | float) for item in items):
+        raise InputError(f"{name} must be a tuple of single values, got {value!r}")
+    return tuple(dict.fromkeys(items)) if name == "accept" else items

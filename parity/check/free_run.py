@@ -30,15 +30,17 @@ from parity.backend import Backend, Learner
 from parity.check.config import CheckConfig
 from parity.check.probes import Samples
 from parity.check.records import FreeRun, Setting
+from parity.check.words import times_words
 from parity.data import mask_arguments
 from parity.process import Side, SideError
-from parity.reference import NumpyLearner
+from parity.reference import NumpyBackend
 from parity.reference.rounding import move_state
 from parity.spec import DType, ModelSpec
 from parity.verdict.compare import rms_or_inf
 from parity.verdict.noise import Unit, rms, unit_of
 from parity.weights import Array, Weights, cast_weights, weight_shapes
 
+HONEST = NumpyBackend()
 TWINS = 5
 WATCHED = 64  # numbers of each tensor: whole states would be 200 updates x 55,000 numbers at depth 1
 
@@ -108,10 +110,17 @@ def watch(weights: Weights, spec: ModelSpec) -> Array:
 
 
 def _run_twin(
-    spec: ModelSpec, weights: Weights, samples: Samples, updates: int, learning_rate: float, unit: Unit, seed: int
+    witness: NumpyBackend,
+    spec: ModelSpec,
+    weights: Weights,
+    samples: Samples,
+    updates: int,
+    learning_rate: float,
+    unit: Unit,
+    seed: int,
 ) -> Array:
-    """The trajectory of the NumPy reference, moved by one ulp before every update."""
-    learner, rng = NumpyLearner(spec, weights), np.random.default_rng(seed)
+    """Return the trajectory of the NumPy reference, moved by one ulp before every update."""
+    learner, rng = witness.learner(spec, weights, "float64"), np.random.default_rng(seed)
 
     def disturb() -> None:
         learner.move(lambda state: move_state(state, unit, rng))
@@ -128,6 +137,7 @@ def free_run(
     weights: Weights,
     setting: Setting,
     safety: float,
+    witness: NumpyBackend = HONEST,
 ) -> FreeRun:
     """Let both sides train on their own, in the setting's dtype, and measure how far apart they come.
 
@@ -140,6 +150,7 @@ def free_run(
         weights: the initial state, that of the setting's seed.
         setting: the configuration; it is judged if its dtype is float64.
         safety: how many times the twins' distance is allowed.
+        witness: the NumPy reference, with the accepted differences.
 
     Raises:
         SideError: a side raised, died, gave no answer in time, or gave one that does not fit the network.
@@ -149,18 +160,18 @@ def free_run(
     of_candidate, of_reference = (
         side.call(run_freely, spec, start, samples, updates, rate, dtype) for side in (candidate, reference)
     )
-    witness = _trajectory(NumpyLearner(spec, start), spec, samples, updates, rate)
-    scale = _sizes(witness, spec)
+    exact = _trajectory(witness.learner(spec, start, "float64"), spec, samples, updates, rate)
+    scale = _sizes(exact, spec)
     twins = np.zeros(updates)
     for seed in range(TWINS):
-        twin = _run_twin(spec, start, samples, updates, rate, unit_of(dtype), seed)
-        twins = np.maximum(twins, _apart(twin, witness, scale))
+        twin = _run_twin(witness, spec, start, samples, updates, rate, unit_of(dtype), seed)
+        twins = np.maximum(twins, _apart(twin, exact, scale))
     return measure(
         setting,
         distances=_apart(of_candidate, of_reference, scale),
-        from_witness=np.stack([_apart(of_candidate, witness, scale), _apart(of_reference, witness, scale)]),
+        from_witness=np.stack([_apart(of_candidate, exact, scale), _apart(of_reference, exact, scale)]),
         twins=twins,
-        travelled=_apart(witness, np.broadcast_to(witness[0], witness.shape), scale),
+        travelled=_apart(exact, np.broadcast_to(exact[0], exact.shape), scale),
         safety=safety,
     )
 
@@ -245,6 +256,6 @@ def describe(run: FreeRun, safety: float) -> str:
     pairs = ("candidate and reference", "candidate and NumPy reference", "reference and NumPy reference")
     who = "; ".join(pair for pair, beyond in zip(pairs, limits[:, min(update, run.judged - 1)], strict=True) if beyond)
     return (
-        f"{run.setting}: {run.times_noise:.3g} times the twins' distance, {safety:g} allowed; "
+        f"{run.setting}: {times_words(run.times_noise)} the twins' distance, {safety:g} allowed; "
         f"first beyond it after update {update + 1}: {who}; {horizons}"
     )

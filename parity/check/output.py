@@ -23,7 +23,16 @@ from parity.check.records import (
     as_list,
     finite,
 )
-from parity.check.screen import all_settings, cause_of, format_report, place, print_report, sensitive_question
+from parity.check.screen import (
+    all_settings,
+    cause_of,
+    format_report,
+    place,
+    print_report,
+    sensitive_question,
+    verdict_words,
+)
+from parity.check.words import times_words
 from parity.files import replace_file
 
 __all__ = ["format_report", "print_report", "report_dict", "write_json", "write_junit", "write_object"]
@@ -42,10 +51,12 @@ def report_dict(report: CheckReport) -> dict[str, Any]:
         "failed_question": None if failed is None else str(failed),
         "comparisons": report.comparisons,
         "first_divergence": None if report.first_divergence is None else _measurement(report, report.first_divergence),
-        "cause": None if report.agrees else _cause(cause_of(report)),
+        "cause": _cause(cause_of(report)) if report.disagrees else None,
         "other_causes": [_cause(cause) for cause in report.other_causes],
         "sensitivity": 0.0 if question is None else finite(report.sensitivity(question)),
         "not_compared": list(report.not_compared),
+        "not_asked": list(report.not_asked),
+        "accepted": list(report.accepted),
         "environment": plain(report.environment),
         "message": report.message,
         "reference": report.reference,
@@ -88,6 +99,7 @@ def _measurement(report: CheckReport, found: Measurement) -> dict[str, Any]:
         "floor": finite(found.floor),
         "limit": finite(report.safety * found.floor),
         "size": finite(found.size),
+        "relative": finite(found.relative),
     }
 
 
@@ -95,6 +107,8 @@ def _cause(cause: Cause) -> dict[str, Any]:
     return {
         "name": cause.name,
         "evidence": cause.evidence,
+        "remedy": cause.remedy,
+        "relative": None if cause.relative is None else finite(cause.relative),
         "side": cause.side,
         "predicted": as_list(cause.predicted),
         "observed": as_list(cause.observed),
@@ -112,7 +126,7 @@ def _limits(report: CheckReport, question: Question, setting: Setting) -> dict[s
     return {
         "question": str(question),
         **asdict(setting),
-        "comparisons": len(_measurements(report, question, setting)),
+        "comparisons": sum(m.is_candidates for m in _measurements(report, question, setting)),
         "worst": None if worst is None else _measurement(report, worst),
         "limit_times_noise": finite(report.safety),
         "sensitivity": finite(sensitivity) if sensitivity else None,
@@ -161,7 +175,8 @@ def write_junit(report: CheckReport, path: Path) -> None:
         element = ElementTree.SubElement(suite, "testcase", {"classname": f"bnparity.check.{question}", "name": name})
         if case in failed:
             message = NOT_XML.sub("?", _failure(report, *case))
-            ElementTree.SubElement(element, "failure", {"message": message, "type": "disagree"}).text = text
+            kind = {"message": message, "type": str(report.verdict)}
+            ElementTree.SubElement(element, "failure", kind).text = text
     ElementTree.SubElement(suite, "system-out").text = text
     ElementTree.indent(root)
     replace_file(path, ElementTree.tostring(root, "utf-8", xml_declaration=True) + b"\n")
@@ -177,9 +192,12 @@ def _cases(report: CheckReport) -> list[tuple[Question, Setting]]:
 
 
 def _failed(report: CheckReport) -> list[tuple[Question, Setting | None]]:
-    """What the answer is no to: never empty if the verdict is no, always if it is yes."""
+    """Return what the answer is no to, or what could not be asked: empty if they agree, and only then."""
     if report.agrees:
         return []
+    if not report.disagrees:
+        asked = {Question(line.split()[0]) for line in report.not_asked if line.split()[0] in set(Question)}
+        return [(question, None) for question in Question if question in asked] or [(Question.SEMANTIC, None)]
     first = report.first_divergence
     failed: list[tuple[Question, Setting | None]] = [(first.question, first.setting)] if first is not None else []
     failed += [(m.question, m.setting) for m in report.measurements if not m.times_noise <= report.safety]
@@ -192,8 +210,11 @@ def _failed(report: CheckReport) -> list[tuple[Question, Setting | None]]:
 
 def _failure(report: CheckReport, question: Question, setting: Setting | None) -> str:
     """One line: what is wrong in a test case."""
+    if not report.disagrees:
+        mine = [line for line in report.not_asked if line.startswith(f"{question} ")]
+        return " ".join(mine) or verdict_words(report)
     worst = None if setting is None else report.worst(question, setting)
     if worst is not None:
-        return f"{place(worst)}: {worst.times_noise:.3g} times the noise floor, limit {report.safety:.4g}"
+        return f"{place(worst)}: {times_words(worst.times_noise)} the noise floor, limit {report.safety:.4g}"
     cause = cause_of(report)
     return f"{cause.name}: {cause.evidence}"

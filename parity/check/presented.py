@@ -19,6 +19,7 @@ from parity.verdict.trace import Array, Key, Kind, Mode, Trace
 from parity.weights import weight_shapes
 
 DATA = ("train_inputs", "train_labels", "test_inputs", "test_labels", "batches")
+HONEST = NumpyBackend()
 
 
 def present(backend: Backend, dataset: Dataset, spec: ModelSpec, training: TrainSpec) -> Trace | None:
@@ -87,10 +88,16 @@ def _floor(array: Array) -> Array:
 
 
 def explain_inputs(
-    setting: Setting, dataset: Dataset, training: TrainSpec, spec: ModelSpec, role: str, shown: Trace
+    setting: Setting,
+    dataset: Dataset,
+    training: TrainSpec,
+    spec: ModelSpec,
+    role: str,
+    shown: Trace,
+    reference: NumpyBackend = HONEST,
 ) -> tuple[Cause, ...]:
-    """The fault with which the reference presents what the side presented."""
-    honest = record_inputs(NumpyBackend().inputs(dataset, spec, training))
+    """Return the fault with which the reference presents what the side presented."""
+    honest = record_inputs(reference.inputs(dataset, spec, training))
     pair = role, "witness"
     first = next(m for m in compare_inputs(setting, pair, shown, honest) if not m.times_noise <= SAFETY)
     key = list(honest.tensors)[first.order]
@@ -100,7 +107,7 @@ def explain_inputs(
     for entry in CATALOGUE.values():
         if entry.shows_in != "inputs" or not entry.applies(spec):
             continue
-        faulty = record_inputs(NumpyBackend().with_fault(entry.name).inputs(dataset, spec, training))
+        faulty = record_inputs(reference.with_fault(entry.name).inputs(dataset, spec, training))
         if all(m.times_noise <= SAFETY for m in compare_inputs(setting, pair, shown, faulty)):
             ratio = float(np.vdot(observed, predicted) / max(np.vdot(predicted, predicted), np.finfo(float).tiny))
             scale = f"; {first.tensor} are {ratio:.8g} times the reference's" if "pixel" in entry.name else ""

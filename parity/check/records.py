@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from parity.check.catalogue import CATALOGUE
 from parity.check.config import CheckConfig
-from parity.check.words import Layer, layer_of, tensor_words
+from parity.check.words import Layer, layer_of, size_words, tensor_words
 from parity.verdict.compare import Distance
+from parity.verdict.noise import rms
 from parity.verdict.trace import Array
 
 SCHEMA = 1
 UNEXPLAINED = "unexplained"
+CANDIDATE = "candidate"
 
 
 class Verdict(StrEnum):
@@ -22,6 +25,7 @@ class Verdict(StrEnum):
 
     AGREE = "agree"
     DISAGREE = "disagree"
+    INCOMPLETE = "incomplete"  # nothing differs, but a question could not be asked
 
 
 class Question(StrEnum):
@@ -75,6 +79,21 @@ class Measurement(Distance):
         """The tensor, in words."""
         return tensor_words(self.key)
 
+    @property
+    def is_candidates(self) -> bool:
+        """Whether the candidate showed one of the two tensors."""
+        return CANDIDATE in self.pair
+
+    @property
+    def relative(self) -> float:
+        """The RMS of the difference over the RMS of the tensor; infinite where the tensor should be 0."""
+        return self.distance / self.size if self.size else math.inf
+
+    @property
+    def magnitude(self) -> str:
+        """How large the difference is, in words."""
+        return size_words(self.distance, self.size)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cause:
@@ -95,6 +114,30 @@ class Cause:
     predicted: Array | None = None
     observed: Array | None = None
     axes: str = ""
+
+    @property
+    def remedy(self) -> str:
+        """What to change in the side; "" where only its author can know."""
+        return CATALOGUE[self.name].remedy if self.name in CATALOGUE else ""
+
+    @property
+    def relative(self) -> float | None:
+        """The RMS of the difference over the RMS of what is predicted; None where there is no drawing of it."""
+        distance, size = self._sizes()
+        return None if distance is None else distance / size if size else math.inf
+
+    @property
+    def magnitude(self) -> str:
+        """How large the difference is, in words; "" where there is no drawing of it."""
+        distance, size = self._sizes()
+        return "" if distance is None else ": ".join(filter(None, (self.axes, size_words(distance, size))))
+
+    def _sizes(self) -> tuple[float | None, float]:
+        if self.predicted is None or self.observed is None:
+            return None, 0.0
+        predicted, observed = (np.ravel(np.asarray(a, np.float64)) for a in (self.predicted, self.observed))
+        with np.errstate(all="ignore"):
+            return float(rms(observed - predicted)), float(rms(predicted))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,16 +208,17 @@ class CheckReport:
         config: what was asked.
         reference: the reference's name.
         candidate: the candidate's name.
-        verdict: whether they agree.
+        verdict: agree, disagree or incomplete.
         failed_question: the first question whose answer is no.
         message: what a crashed side said, else "".
         first_divergence: the first measurement beyond its limit, in causal order.
-        cause: why; None only if they agree.
+        cause: why; None unless they disagree.
         other_causes: further, independent causes.
         measurements: every comparison.
         free_runs: the free-run question's.
         equivalences: the statistical question's.
         not_compared: what could not be compared, and why.
+        not_asked: what could not be asked of a side though it was asked for, and how to ask for less.
         environment: versions, machine, precision, threads.
         safety: the one safety factor.
         command: what made it.
@@ -194,6 +238,7 @@ class CheckReport:
     free_runs: tuple[FreeRun, ...] = ()
     equivalences: tuple[Equivalence, ...] = ()
     not_compared: tuple[str, ...] = ()
+    not_asked: tuple[str, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     safety: float = 1.0
     command: str = ""
@@ -205,20 +250,35 @@ class CheckReport:
         return self.verdict is Verdict.AGREE
 
     @property
+    def disagrees(self) -> bool:
+        """Whether the verdict is `disagree`."""
+        return self.verdict is Verdict.DISAGREE
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """The differences that the reference was played with."""
+        return self.config.accept
+
+    @property
     def comparisons(self) -> int:
-        """How many tensors were held against each other."""
-        return len(self.measurements) + len(self.equivalences) + sum(len(run.distances) for run in self.free_runs)
+        """How many of the candidate's tensors, updates and trainings were held against others."""
+        return (
+            sum(m.is_candidates for m in self.measurements)
+            + len(self.equivalences)
+            + sum(len(run.distances) for run in self.free_runs)
+        )
 
     def sensitivity(self, question: Question = Question.SEMANTIC, setting: Setting | None = None) -> float:
         """The largest limit over RMS: the smallest relative error of any tensor that would have been caught.
 
-        Over the tensors of natural steps that both sides computed from the same state, and whose size is above their
+        Over the candidate's tensors of natural steps that start from a shared state, and whose size is above their
         own floor (probes plant channels on which noise is large on purpose). 0 if there is none.
         """
         relative = [
             self.safety * m.floor / m.size
             for m in self.measurements
             if m.question is question
+            and m.is_candidates
             and m.shared
             and isinstance(m.step, int)
             and m.size > m.floor

@@ -1,7 +1,6 @@
 """The report of a check as text: the verdict first, then what it rests on. Legible in 80 columns and through a pipe."""
 
 import io
-import math
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -10,8 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from parity.check.records import UNEXPLAINED, Cause, CheckReport, Measurement, Question, Setting
+from parity.check.records import UNEXPLAINED, Cause, CheckReport, Equivalence, Measurement, Question, Setting, Verdict
 from parity.check.self_test import SelfTestReport
+from parity.check.words import number_words, times_words
 
 WIDTH = 80
 MEANINGS = {
@@ -41,18 +41,34 @@ def print_report(report: CheckReport, console: Console) -> None:
 
 def _blocks(report: CheckReport) -> Iterator[RenderableType]:
     yield from _verdict(report)
-    if not report.agrees:
+    if report.disagrees:
         yield from _disagreement(report)
+    if len(report.not_asked) > 1 or (report.not_asked and report.disagrees):
+        yield from _block("not asked", [f"- {reason}" for reason in report.not_asked])
     if report.not_compared:
         yield from _block("not compared", [f"- {reason}" for reason in report.not_compared])
     yield from _tables(report)
 
 
-def _verdict(report: CheckReport) -> Iterator[Text]:
+def verdict_words(report: CheckReport) -> str:
+    """Return the verdict in a sentence, after its name.
+
+    An incomplete check says the first thing that could not be asked, and how to ask for less.
+    """
+    if report.disagrees:
+        return f"{report.candidate} does not compute what {report.reference} computes"
     if report.agrees:
-        yield Text(f"AGREE: {report.candidate} computes what {report.reference} computes", "bold green")
-    else:
-        yield Text(f"DISAGREE: {report.candidate} does not compute what {report.reference} computes", "bold red")
+        return f"{report.candidate} computes what {report.reference} computes"
+    return report.not_asked[0] if report.not_asked else "not everything that was asked for could be asked"
+
+
+STYLES = {Verdict.AGREE: "bold green", Verdict.DISAGREE: "bold red", Verdict.INCOMPLETE: "bold yellow"}
+
+
+def _verdict(report: CheckReport) -> Iterator[Text]:
+    yield Text(f"{report.verdict.upper()}: {verdict_words(report)}", STYLES[report.verdict])
+    if report.accepted:
+        yield Text(f"accepted: {', '.join(report.accepted)} (the reference is played with what is accepted)")
     if report.failed_question is not None:
         yield Text(f"failed question: {report.failed_question} ({MEANINGS[report.failed_question]})")
     yield Text(f"{report.comparisons} comparisons in {report.seconds:.1f} s; limit: {_limit(report)}")
@@ -83,13 +99,24 @@ def _disagreement(report: CheckReport) -> Iterator[RenderableType]:
         yield from _block("message", [report.message], "red")
     if report.first_divergence is not None:
         yield from _block("first divergence", _divergence(report, report.first_divergence))
-    yield from _block("cause", [_named(cause), cause.evidence], "yellow")
+    yield from _block("cause", [_named(cause), *cause_lines(cause)], "yellow")
     if report.other_causes:
-        yield from _block("other causes", [f"{_named(other)}: {other.evidence}" for other in report.other_causes])
+        lines = [
+            [f"{_named(other)}: {first}", *rest]
+            for other in report.other_causes
+            for first, *rest in [cause_lines(other)]
+        ]
+        yield from _block("other causes", [line for part in lines for line in part])
 
 
 def _named(cause: Cause) -> str:
     return f"{cause.name}, in the {cause.side}" if cause.side else cause.name
+
+
+def cause_lines(cause: Cause) -> list[str]:
+    """Return what is said of a cause: its evidence, how large the difference is, and what to change."""
+    remedy = f"to change: {cause.remedy}" if cause.remedy else ""
+    return [cause.evidence, *filter(None, (cause.magnitude, remedy))]
 
 
 def cause_of(report: CheckReport) -> Cause:
@@ -99,12 +126,12 @@ def cause_of(report: CheckReport) -> Cause:
 
 
 def _divergence(report: CheckReport, found: Measurement) -> list[str]:
-    times = f"{found.times_noise:.3g}" if math.isfinite(found.times_noise) else "infinitely many"
     return [
         place(found),
         f"{found.setting}; {found.pair[0]} against {found.pair[1]}",
-        f"{times} times the noise floor; the limit is {report.safety:.4g} times",
-        f"RMS distance {found.distance:.3g}, limit {report.safety * found.floor:.3g}, size {found.size:.3g}",
+        found.magnitude,
+        f"{times_words(found.times_noise)} the noise floor; the limit is {report.safety:.4g} times, "
+        f"RMS {number_words(report.safety * found.floor)}",
     ]
 
 
@@ -168,7 +195,8 @@ def _measured(report: CheckReport, question: Question, setting: Setting) -> list
     worst = max(found, key=lambda m: m.times_noise)
     sensitivity = report.sensitivity(question, setting)
     smallest = f"{sensitivity:.2g}" if sensitivity else ""
-    return [str(len(found)), f"{worst.times_noise:.3g}", f"{report.safety:.4g}", smallest, place(worst)]
+    compared = sum(m.is_candidates for m in found)
+    return [str(compared), number_words(worst.times_noise), f"{report.safety:.4g}", smallest, place(worst)]
 
 
 def _free_runs(report: CheckReport) -> Table:
@@ -177,7 +205,7 @@ def _free_runs(report: CheckReport) -> Table:
         table.add_column(name, justify="left" if name == "dtype" else "right")
     for run in report.free_runs:
         horizons = ["none" if horizon is None else str(horizon) for horizon in (run.horizon, run.twin_horizon)]
-        measured = [str(len(run.distances)), str(run.judged), f"{run.times_noise:.3g}", f"{report.safety:.4g}"]
+        measured = [str(len(run.distances)), str(run.judged), number_words(run.times_noise), f"{report.safety:.4g}"]
         table.add_row(*_setting(report, run.setting), run.setting.dtype, *measured, *horizons)
     return table
 
@@ -190,10 +218,16 @@ def _equivalences(report: CheckReport) -> Table:
         table.add_column(name, justify="right" if name in ("margin", "seeds") else "left", no_wrap=name == "outcome")
     for found in report.equivalences:
         needed = "" if found.seeds_needed is None else f" (needs {found.seeds_needed})"
-        interval = f"{found.low:.2g} to {found.high:.2g}"
-        cells = [found.setting.dtype, found.quantity, found.outcome, interval, f"{found.margin:.2g}"]
+        cells = [found.setting.dtype, found.quantity, found.outcome, *interval_words(found)]
         table.add_row(*_setting(report, found.setting), *cells, f"{found.seeds}{needed}")
     return table
+
+
+def interval_words(found: Equivalence) -> tuple[str, str]:
+    """Return the interval of the mean difference and its margin; "none" where too few seeds have a number."""
+    if found.seeds < 2:
+        return "none", "none"
+    return f"{number_words(found.low, 2)} to {number_words(found.high, 2)}", number_words(found.margin, 2)
 
 
 def _notes(report: CheckReport) -> list[str]:

@@ -203,6 +203,21 @@ def compare_paired(
     )
 
 
+def describe(found: Equivalence) -> str:
+    """Say how two implementations differ: by their mean, or at how many seeds only one has a number."""
+    if abs(found.mean) > found.margin:
+        return f"{found.quantity} differs by {found.mean:.3g}, beyond the margin of {found.margin:.3g}"
+    lacking = "fails to train, or trains at every learning rate," if found.quantity == QUANTITIES[2] else "diverges"
+    sides = np.isfinite(found.candidate), np.isfinite(found.reference)
+    counts = [int(np.sum(~own & others)) for own, others in (sides, sides[::-1])]
+    parts = [
+        f"the {side} {lacking} at {count} of {len(found.candidate)} seeds where the {other} does not"
+        for count, side, other in zip(counts, ("candidate", "reference"), ("reference", "candidate"), strict=True)
+        if count
+    ]
+    return f"{found.quantity}: {' and '.join(parts)} ({found.note})"
+
+
 def _judge(low: float, high: float, margin: float, signs: Array) -> str:
     if low > margin or high < -margin or (len(signs) and _sign_test(signs) <= ALPHA):
         return "different"

@@ -1,5 +1,6 @@
 """Places of the network in the words of the report: a layer, and what stands there."""
 
+import math
 from functools import cache
 
 from parity.verdict.trace import Key, Kind, Mode
@@ -68,3 +69,50 @@ def tensor_words(key: Key) -> str:
             return f"{evaluated}{key.kind}"
         case _:
             return f"{evaluated}{word}{again}"
+
+
+def number_words(value: float, digits: int = 3) -> str:
+    """Return a number for people.
+
+    >>> number_words(1234.5), number_words(math.inf), number_words(-math.inf), number_words(math.nan)
+    ('1.23e+03', 'infinite', 'minus infinite', 'not a number')
+    """
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite" if value > 0 else "minus infinite"
+    return f"{value:.{digits}g}"
+
+
+def times_words(value: float) -> str:
+    """Return a multiple of the noise floor for people.
+
+    >>> times_words(1234.5), times_words(math.inf)
+    ('1.23e+03 times', 'infinitely many times')
+    """
+    return f"{value:.3g} times" if math.isfinite(value) else "infinitely many times"
+
+
+def size_words(distance: float, size: float) -> str:
+    """Return how large a difference is, beside the size of what differs; both are RMS.
+
+    >>> size_words(0.012, 0.39), size_words(3.9, 0.39)
+    ('off by 3.1% of its size (RMS 0.012 of 0.39)', 'off by 10 times its size (RMS 3.9 of 0.39)')
+    >>> size_words(0.012, 0.0), size_words(math.inf, 0.39)
+    ('off by RMS 0.012, and should be 0', 'not finite, and should be of RMS 0.39')
+    """
+    if not math.isfinite(size):
+        return "off where the reference is not finite"
+    if not math.isfinite(distance):
+        return f"not finite, and should be of RMS {size:.2g}"
+    if size == 0:
+        return f"off by RMS {distance:.2g}, and should be 0"
+    relative = distance / size
+    share = (
+        f"{relative:.2g} of"
+        if relative < 1e-4
+        else f"{100 * relative:.2g}% of"
+        if relative < 1
+        else f"{relative:.2g} times"
+    )
+    return f"off by {share} its size (RMS {distance:.2g} of {size:.2g})"

@@ -1,7 +1,7 @@
 """The command `bnparity check`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from parity.backend import backend_names, sibling_names
 from parity.check.config import CheckConfig
 from parity.check.presets import PRESETS as CONFIGS
-from parity.commands.options import DataDir, DatasetName, Device
+from parity.commands.options import Conventions, DataDir, DatasetName, Device
 from parity.commands.result_files import cleared
 from parity.commands.terminal import ErrorConsole, show
 from parity.errors import InputError
@@ -30,9 +30,10 @@ OutputFile = Annotated[str, tyro.conf.arg(metavar="FILE", help_behavior_hint="(d
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Do two implementations compute the same? If not: where first, how far, and why.
+    """Check whether two implementations compute the same; if not, say where first, how far, and why.
 
-    Exit status 0: they agree. 1: they do not. A preset's values are the defaults of all the other options.
+    Exit status 0: they agree. 1: they do not, or a question could not be asked of a side. A preset's values are the
+    defaults of all the other options.
     """
 
     preset: Literal["ci", "full"] = "ci"
@@ -45,10 +46,7 @@ class Check:
     """Numbers of hidden layers."""
     batch_norm: Literal["on", "off", "both"] = "both"
     """Whether the hidden layers have batch norm."""
-    residual: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Residual blocks: each but the first adds its input to what it gives."""
-    dropout_rate: float = 0.0
-    """The chance that training drops a unit; both sides drop the same ones."""
+    conventions: tyro.conf.OmitArgPrefixes[Conventions] = field(default_factory=Conventions)
     questions: tuple[Literal["semantic", "precision", "free_run", "statistical"], ...] = ("semantic", "precision")
     """What to ask. The inputs are compared before any of it."""
     dtype: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
@@ -69,6 +67,10 @@ class Check:
     """Seconds that one answer of a side may take."""
     fault: Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="(default: none)")] = NOTHING
     """Inject a fault of the catalogue into the candidate, to see it caught."""
+    accept: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="(default: none)")
+    ] = ()
+    """Differences of the catalogue to accept: the reference is played with them, all else is judged exactly."""
     list_faults: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """List the catalogue of faults, and do nothing else."""
     self_test: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
@@ -81,14 +83,14 @@ class Check:
     """Write the verdict as JUnit XML."""
 
     def run(self, command: str) -> int:
-        """Print the verdict; 1 if they disagree."""
+        """Print the verdict; return 0 if they agree, else 1."""
         config = self.config()
         paths = self._paths()
         if self.list_faults:
-            self._stands_alone("list_faults", ("self_test", "fault", "json", "html", "junit"))
+            self._stands_alone("list_faults", ("self_test", "fault", "accept", "json", "html", "junit"))
             return _list_faults()
         if self.self_test:
-            self._stands_alone("self_test", ("reference", "candidate", "fault", "html", "junit"))
+            self._stands_alone("self_test", ("reference", "candidate", "fault", "accept", "html", "junit"))
             return _self_test(config, paths)
         return self._judge(config, paths, command)
 
@@ -101,20 +103,9 @@ class Check:
         if not self.dtype:
             raise InputError("--dtype must name at least one working dtype, got none; leave it out for the preset's")
         preset = CONFIGS[self.preset]
-        return replace(
-            preset,
-            spec=replace(preset.spec, residual=self.residual, dropout_rate=self.dropout_rate),
-            depths=self.depths,
-            batch_norm=BATCH_NORM[self.batch_norm],
-            questions=self.questions,
-            dtypes=self.dtype,
-            precision=self.precision,
-            device=self.device,
-            dataset=self.dataset,
-            seed=self.seed,
-            num_seeds=self.seeds,
-            time_limit=self.time_limit,
-        )
+        own = {name: getattr(self, name) for name in SHARED}
+        own |= {"dtypes": self.dtype, "num_seeds": self.seeds, "batch_norm": BATCH_NORM[self.batch_norm]}
+        return replace(preset, spec=replace(preset.spec, **vars(self.conventions)), **own)
 
     def _judge(self, config: CheckConfig, paths: dict[str, Path], command: str) -> int:
         from parity.check.output import print_report, write_json, write_junit
@@ -146,6 +137,10 @@ class Check:
             raise InputError(f"{one} does not go with {other}; leave one of them out")
 
 
+# The options that are fields of `CheckConfig` under the same name and with the same values.
+SHARED = ("depths", "questions", "precision", "device", "dataset", "seed", "time_limit", "accept")
+
+
 def _from_config(preset: Literal["ci", "full"], config: CheckConfig) -> Check:
     words: dict[str, Any] = {"questions": config.questions, "dtype": config.dtypes}
     return Check(preset=preset, depths=config.depths, seeds=config.num_seeds, **words)
@@ -166,7 +161,8 @@ def _list_faults() -> int:
     def draw(console: Console) -> None:
         for fault in CATALOGUE.values():
             console.out(fault.name, highlight=False)
-            console.out(f"    {fault.what}\n    signature: {fault.signature}", highlight=False)
+            words = f"    {fault.what}\n    signature: {fault.signature}\n    to change: {fault.remedy}"
+            console.out(words, highlight=False)
 
     show(draw)
     return 0

@@ -1,8 +1,13 @@
 """How a side fails, and the line that says so."""
 
+import os
+import sysconfig
+from traceback import walk_tb
+
 from parity.errors import InputError
 
 LONGEST_WORDS = 1000  # characters
+STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 
 
 class SideError(Exception):
@@ -22,10 +27,41 @@ class StartError(InputError):
 
 
 def words_of(error: BaseException) -> str:
-    """Return what a side did wrong, in one line of limited length."""
+    """Say in one line what a side did wrong, and where in its own code; a long message is cut."""
     words = "misbehaved: " if isinstance(error, SideError) else f"raised {type(error).__name__}: "
     try:
         line = " ".join(f"{words}{error}".split())
-    except Exception:  # the error's own __str__ failed
+    except Exception:  # a message that cannot be told
         line = words.rstrip(": ")
-    return line if len(line) <= LONGEST_WORDS else f"{line[:LONGEST_WORDS]} ..."
+    cut = line if len(line) <= LONGEST_WORDS else f"{line[:LONGEST_WORDS]} ..."
+    return cut + _place_of(error)
+
+
+def _place_of(error: BaseException) -> str:
+    """Say where a side raised: file, line and method of the innermost frame of its own code; "" if it has none.
+
+    The first frame outside this package is the side's. Its own code is all of that frame's top-level module, and what
+    lies neither in the standard library nor among installed packages.
+    """
+    frames = [
+        (f.f_code, line, f.f_globals.get("__name__", "").partition(".")[0]) for f, line in walk_tb(error.__traceback__)
+    ]
+    outside = [frame for frame in frames if frame[2] != __name__.partition(".")[0]]
+    own = [frame for frame in outside if frame[2] == outside[0][2] or not _is_library(frame[0].co_filename)]
+    if not own or _is_standard(own[-1][0].co_filename):
+        return ""
+    code, line, _ = own[-1]
+    path = os.path.relpath(code.co_filename)
+    return f" (at {code.co_filename if path.startswith(os.pardir) else path}:{line}, in {code.co_qualname})"
+
+
+def _is_standard(path: str) -> bool:
+    return path.startswith("<") or (path.startswith(STANDARD_LIBRARY) and not _is_installed(path))
+
+
+def _is_library(path: str) -> bool:
+    return _is_standard(path) or _is_installed(path)
+
+
+def _is_installed(path: str) -> bool:
+    return "site-packages" in path or "dist-packages" in path

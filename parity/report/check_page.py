@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parity.check.records import Cause, CheckReport, Measurement, Question
-from parity.check.screen import MEANINGS, cause_of, place
+from parity.check.screen import MEANINGS, cause_lines, cause_of, place, verdict_words
+from parity.check.words import number_words
 from parity.files import replace_file
 from parity.report.check_figures import check_figures
 from parity.report.check_series import Group, groups_of, times
@@ -46,10 +47,11 @@ def render_check_page(report: CheckReport, groups: Sequence[Group], pictures: Se
         "check.html.j2",
         report=report,
         verdict=str(report.verdict).upper(),
-        facts=[] if report.agrees else _facts(report),
+        words=verdict_words(report),
+        facts=_facts(report),
         crashed=report.failed_question is Question.CRASH,
         message=_message(report),
-        causes=[] if report.agrees else [_cause(cause) for cause in (cause_of(report), *report.other_causes)],
+        causes=[_cause(cause) for cause in (cause_of(report), *report.other_causes)] if report.disagrees else [],
         sensitivities=_sensitivities(report, groups),
         summary=summary(report, groups),
         tables=list(tables(report, groups)),
@@ -60,8 +62,10 @@ def render_check_page(report: CheckReport, groups: Sequence[Group], pictures: Se
 
 
 def _facts(report: CheckReport) -> list[tuple[str, str]]:
-    """What failed, and where first."""
+    """Return what was accepted, what failed, and where first."""
     facts = []
+    if report.accepted:
+        facts.append(("accepted", f"{', '.join(report.accepted)}; the reference is played with what is accepted"))
     if report.failed_question is not None:
         facts.append(("failed question", f"{report.failed_question}: {MEANINGS[report.failed_question]}"))
     if report.first_divergence is not None:
@@ -71,14 +75,13 @@ def _facts(report: CheckReport) -> list[tuple[str, str]]:
 
 def _divergence(report: CheckReport, m: Measurement) -> str:
     return (
-        f"{place(m)}: {times(m.times_noise)} times the noise floor, where {report.safety:g} times is the limit "
-        f"({m.pair[0]} against {m.pair[1]}; {m.setting}; RMS distance {m.distance:.3g}, noise floor {m.floor:.3g}, "
-        f"size {m.size:.3g})"
+        f"{place(m)}: {m.magnitude}; {times(m.times_noise)} times the noise floor, where {report.safety:g} times is "
+        f"the limit ({m.pair[0]} against {m.pair[1]}; {m.setting}; noise floor {number_words(m.floor)})"
     )
 
 
 def _cause(cause: Cause) -> tuple[str, str]:
-    return (f"{cause.name}, in the {cause.side}" if cause.side else cause.name), cause.evidence
+    return (f"{cause.name}, in the {cause.side}" if cause.side else cause.name), "; ".join(cause_lines(cause))
 
 
 def _message(report: CheckReport) -> str:
@@ -96,10 +99,10 @@ def _sensitivities(report: CheckReport, groups: Sequence[Group]) -> list[tuple[s
         mine = [group for group in groups if group.question is question]
         if not mine:
             continue
-        count = sum(len(group.measurements) for group in mine)
+        count = sum(m.is_candidates for group in mine for m in group.measurements)
         sensitivity = max(group.sensitivity for group in mine)
         caught = (
-            f"; every relative error from {sensitivity:.2g} on would have been caught in a natural step"
+            f"; any relative error above {sensitivity:.2g} would have been caught in a natural step"
             if sensitivity
             else ""
         )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from parity.check.free_run import fails
 from parity.check.records import CheckReport, Measurement, Question, Setting
-from parity.check.screen import MEANINGS, place
+from parity.check.screen import MEANINGS, interval_words, place
+from parity.check.words import number_words
 from parity.report.check_series import Group, excess, is_beyond, times
 
 MOST_ROWS = 20
@@ -54,7 +55,8 @@ def summary(report: CheckReport, groups: Sequence[Group]) -> PageTable:
     """A row for each question and setting: what was compared, the worst, the limit, the sensitivity."""
     rows = [
         [
-            str(group.question), *_setting(group.setting), str(len(group.measurements)), str(len(group.beyond)),
+            str(group.question), *_setting(group.setting),
+            str(sum(m.is_candidates for m in group.measurements)), str(len(group.beyond)),
             times(group.worst.times_noise), f"{report.safety:g}",
             f"{group.sensitivity:.2g}" if group.sensitivity else "–", place(group.worst),
         ]
@@ -96,8 +98,8 @@ def _measured_rows(report: CheckReport, found: Iterable[Measurement]) -> list[li
     return [
         [
             str(m.question), *_setting(m.setting), " against ".join(m.pair), place(m), times(m.times_noise),
-            "beyond" if is_beyond(report, m.times_noise) else "within", f"{m.distance:.3g}", f"{m.floor:.3g}",
-            f"{m.size:.3g}",
+            "beyond" if is_beyond(report, m.times_noise) else "within", number_words(m.distance),
+            number_words(m.floor), number_words(m.size),
         ]
         for m in found
     ]  # fmt: skip
@@ -117,6 +119,6 @@ def _run_rows(report: CheckReport) -> Iterator[list[str]]:
 def _tested_rows(report: CheckReport) -> Iterator[list[str]]:
     for found in report.equivalences:
         yield [
-            *_setting(found.setting), found.quantity, f"{found.mean:.3g}", f"{found.low:.3g} to {found.high:.3g}",
-            f"{found.margin:.3g}", str(found.seeds), str(found.seeds_needed or "–"), found.outcome, found.note,
+            *_setting(found.setting), found.quantity, number_words(found.mean) if found.seeds else "none",
+            *interval_words(found), str(found.seeds), str(found.seeds_needed or "–"), found.outcome, found.note,
         ]  # fmt: skip

@@ -12,8 +12,8 @@ import pytest
 from misbehaving import Bent, BiasedMinimal, Frozen, Minimal, Views, constant, doing, noisy
 
 import parity
-from parity import CheckConfig, CheckReport, ModelSpec
-from parity.check import lockstep, run
+from parity import CheckConfig, CheckReport, InputError, ModelSpec
+from parity.check import lockstep, roles, run
 from parity.check.records import Question
 from parity.process import Side
 from parity.reference import NumpyBackend, NumpyLearner, NumpyPopulation
@@ -137,7 +137,7 @@ def test_no_answer_is_a_verdict(candidate: Bent, words: str) -> None:
 def test_the_reference_may_be_who_gives_none(config: CheckConfig) -> None:
     report = judge(NumpyBackend(), doing(misbehaving.raises), config)
     assert report.failed_question is Question.CRASH
-    assert report.message == "the reference bent raised RuntimeError: no licence for this machine"
+    assert report.message.startswith("the reference bent raised RuntimeError: no licence for this machine (at ")
     assert report.cause is not None
     assert report.cause.side == "reference"
 
@@ -248,31 +248,94 @@ def test_the_least_that_a_candidate_must_have() -> None:
     )
 
 
-# nothing compared
+# not asked
 
 
 @pytest.mark.parametrize(
-    ("candidate", "reference", "config", "roles"),
+    ("candidate", "reference", "config", "words"),
     [
-        (Bent(dtypes=("bfloat16",)), Bent(), CONFIG, ["candidate"]),
-        (Bent(dtypes=()), Bent(), FITTING, ["candidate"]),
-        (Bent(), Bent(dtypes=("bfloat16",)), CONFIG, ["reference"]),
-        (Bent(dtypes=("bfloat16",)), Bent(dtypes=("float16",)), CONFIG, ["candidate", "reference"]),
-        (Bent(), Bent(), replace(PRECISION, dtypes=("bfloat16",)), ["candidate", "reference"]),
-        (Bent(dtypes=("float32",)), Bent(dtypes=("float32",)), FREE_RUN, ["candidate", "reference"]),
-        (Bent(), Bent(), replace(STATISTICAL, dtypes=("float32",)), ["candidate", "reference"]),
-        (Bent(), Bent(), replace(STATISTICAL, spec=CONFIG.spec), ["candidate", "reference"]),
+        (
+            Bent(dtypes=("bfloat16",)), Bent(), CONFIG,
+            "semantic was not asked of the candidate bent, which does not offer float64; let both sides offer float64",
+        ),
+        (
+            Bent(dtypes=("float32",)), Bent(dtypes=("float64", "float32")), CONFIG,
+            "semantic was not asked of the candidate .*; ask another question with "
+            "--questions precision --dtype float32",
+        ),
+        (Bent(dtypes=()), Bent(), FITTING, "semantic was not asked of the candidate"),
+        (Bent(), Bent(dtypes=("bfloat16",)), CONFIG, "semantic was not asked of the reference"),
+        (
+            Bent(), Bent(), replace(PRECISION, dtypes=("bfloat16",)),
+            "precision was not asked of the candidate .* offer bfloat16; "
+            "ask another question with --questions semantic",
+        ),
+        (
+            Bent(), Bent(), replace(PRECISION, dtypes=("float64", "bfloat16")),
+            "precision was not asked of the candidate .* bfloat16; ask for less with --dtype float64",
+        ),
+        (Bent(dtypes=("float32",)), Bent(), FREE_RUN, "free_run was not asked of the candidate"),
+        (
+            Bent(), Bent(), replace(STATISTICAL, dtypes=("float32",)),
+            "statistical was not asked: the two do not both offer float32; ask another question with",
+        ),
+        (Bent(), Bent(), replace(STATISTICAL, spec=CONFIG.spec), "statistical was not asked: the network fits no data"),
     ],
-)
-def test_a_side_of_which_nothing_was_compared_does_not_agree(
-    candidate: Any, reference: Any, config: CheckConfig, roles: list[str]
+)  # fmt: skip
+def test_what_could_not_be_asked_makes_the_verdict_incomplete(
+    candidate: Any, reference: Any, config: CheckConfig, words: str
 ) -> None:
     report = judge(candidate, reference, config)
-    assert (report.verdict, report.failed_question) == ("disagree", config.questions[0])
-    assert report.cause is not None
-    assert report.cause.side == roles[0]
-    named = " nor of ".join(f"the {role} [A-Za-z]+" for role in roles)
-    assert re.match(f"nothing of {named} was compared", report.cause.evidence)
+    assert (report.verdict, report.failed_question, report.cause) == ("incomplete", None, None)
+    assert not report.agrees
+    assert re.match(words, report.not_asked[0])
+
+
+def test_the_references_own_comparisons_earn_nothing() -> None:
+    report = judge(Bent(dtypes=("float32",)), Bent())
+    assert (report.comparisons, report.sensitivity()) == (0, 0.0)
+
+
+def test_a_port_of_float32_alone_is_told_how_to_ask_for_less_and_then_agrees() -> None:
+    port, reference = misbehaving.single(), misbehaving.single()
+    port.dtypes = reference.dtypes = ("float32",)
+    both = replace(CONFIG, questions=("semantic", "precision"))
+    report = judge(port, reference, both)
+    assert report.verdict == "incomplete"
+    assert report.not_asked[0].endswith("; ask for less with --questions precision")
+    assert report.comparisons > 100
+    assert judge(port, reference, replace(both, questions=("precision",))).agrees
+
+
+def test_a_failure_outweighs_what_was_not_asked() -> None:
+    config = replace(FITTING, questions=("semantic", "precision"), dtypes=("bfloat16",))
+    report = judge(BiasedMinimal(), Bent(), config)
+    assert (report.verdict, report.failed_question) == ("disagree", Question.SEMANTIC)
+    assert report.not_asked
+
+
+def test_the_numpy_reference_needs_no_other_dtype() -> None:
+    class Both(Minimal):
+        dtypes = ("float64", "float32")
+
+    report = judge(Both(), config=replace(FITTING, questions=("semantic", "precision")))
+    assert (report.verdict, report.not_asked) == ("agree", ())
+
+
+def test_a_numpy_reference_whose_process_ends_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_side(SideSpec(target="numpy", time_limit=None)) as mortal:
+
+        @contextmanager
+        def open_mortal(spec: SideSpec) -> Iterator[Side]:
+            if spec.target == "numpy":
+                yield mortal
+                return
+            with open_side(spec) as side:
+                yield side
+
+        monkeypatch.setattr(run, "open_side", open_mortal)
+        with pytest.raises(InputError, match=r"^the witness numpy was ended by SIGKILL; .*run the check again$"):
+            judge(doing(mortal.kill))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 # inputs
@@ -369,7 +432,7 @@ def _raise_unsayable() -> None:
 def test_an_exception_without_words_is_a_verdict() -> None:
     report = judge(doing(_raise_unsayable))
     assert (report.verdict, report.failed_question) == ("disagree", Question.CRASH)
-    assert report.message == "the candidate bent raised _Unsayable"
+    assert report.message.startswith("the candidate bent raised _Unsayable (at ")
 
 
 class _Overwrites(NumpyLearner):
@@ -398,7 +461,7 @@ class _Text(str):
 
 
 def test_what_a_side_says_of_itself_is_plain_text() -> None:
-    said = run._describe(Bent(versions=lambda: {_Text("bent"): _Text("1.0")}, dtypes=(_Text("float64"),)))  # pyright: ignore[reportArgumentType]
+    said = roles.describe(Bent(versions=lambda: {_Text("bent"): _Text("1.0")}, dtypes=(_Text("float64"),)))  # pyright: ignore[reportArgumentType]
     assert {type(word) for word in (*said.versions, *said.versions.values(), *said.dtypes)} == {str}
 
 

@@ -1,0 +1,223 @@
+"""The questions of a check, one after the other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from parity.check import free_run, statistical
+from parity.check.accepted import GONE, gone_words, reference_with
+from parity.check.catalogue import CATALOGUE
+from parity.check.config import CheckConfig
+from parity.check.diagnose import explain_role
+from parity.check.findings import Findings
+from parity.check.lockstep import (
+    CANDIDATE,
+    REFERENCE,
+    WITNESS,
+    Comparison,
+    RoleError,
+    has_vanished,
+    precision,
+    semantic,
+)
+from parity.check.not_asked import Offer
+from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
+from parity.check.probes import Samples, draw_samples, precision_episodes, samples_of, semantic_episodes
+from parity.check.records import Cause, Question, Setting
+from parity.check.roles import RoleSide, describe
+from parity.check.still_there import is_gone
+from parity.data import Dataset
+from parity.process import SideError
+from parity.progress import Progress
+from parity.reference import NumpyBackend
+from parity.spec import ModelSpec, TrainSpec
+from parity.verdict.compare import SAFETY, first_beyond
+from parity.verdict.noise import Unit, unit_of
+from parity.verdict.trace import Trace
+from parity.weights import Weights, draw_weights
+
+NOT_REPEATABLE, VANISHED = "not_repeatable", "vanished_signal"
+
+
+@dataclass
+class Asking:
+    """A check under way.
+
+    Args:
+        config: what to ask.
+        sides: by role; the candidate first.
+        third: the NumPy reference, with the accepted differences.
+        dataset: whose images are trained on.
+        progress: is told how far it is.
+        findings: what has been found so far.
+    """
+
+    config: CheckConfig
+    sides: Mapping[str, RoleSide]
+    third: RoleSide
+    dataset: Dataset
+    progress: Progress
+    findings: Findings
+
+    def __post_init__(self) -> None:
+        self.reference = reference_with(self.config.accept)
+
+    def ask(self) -> None:
+        """Ask about the inputs of every configuration, then every question of every configuration."""
+        self.findings.about = {role: side.call(describe) for role, side in self.sides.items()}
+        self.offer = Offer(self.config, self.sides, self.findings.about, self._fits_dataset(self.config.spec))
+        self.findings.not_asked = self.offer.not_asked()
+        depths, seeds = sorted(self.config.depths), range(self.config.seed, self.config.seed + self.config.num_seeds)
+        settings = [
+            (Setting(depth=depth, batch_norm=norm, seed=seed), self.config.spec_of(depth, norm))
+            for depth, norm, seed in product(depths, self.config.batch_norm, seeds)
+        ]
+        for setting, spec in settings:
+            self._ask_inputs(setting, spec)
+        total, done = sum(setting.depth + 2 for setting, _ in settings) * len(self.config.questions), 0
+        for question in self.config.questions:
+            for setting, spec in settings:
+                self.progress.update(done / total, f"{question.replace('_', ' ')}: {setting}")
+                getattr(self, f"_ask_{question}")(setting, spec)
+                done += setting.depth + 2
+
+    def _training(self, setting: Setting) -> TrainSpec:
+        return TrainSpec(batch_size=self.config.batch_size, seed=setting.seed)
+
+    def _fits_dataset(self, spec: ModelSpec) -> bool:
+        return (
+            spec.input_dim == self.dataset.train_images.shape[1] and spec.output_dim > self.dataset.train_labels.max()
+        )
+
+    def _start(self, setting: Setting, spec: ModelSpec) -> tuple[Weights, Samples]:
+        """The initial weights and the samples that all sides are handed."""
+        if not self._fits_dataset(spec):
+            return draw_weights(spec, setting.seed), draw_samples(spec, self.config.batch_size, setting.seed)
+        inputs = NumpyBackend().inputs(self.dataset, spec, self._training(setting))
+        return inputs.weights, samples_of(inputs)
+
+    def _ask_semantic(self, setting: Setting, spec: ModelSpec) -> None:
+        sides = self.offer.takers(setting.dtype)
+        if sides:
+            episodes = semantic_episodes(*self._asked(setting, spec))
+            self._judge(semantic(sides, self.third, setting, episodes), "float64")
+
+    def _asked(self, setting: Setting, spec: ModelSpec) -> tuple[Any, ...]:
+        """What the episodes of a setting are made of."""
+        config = self.config
+        weights, samples = self._start(setting, spec)
+        is_first = (setting.depth, setting.seed) == (min(config.depths), config.seed)
+        return spec, weights, samples, config.learning_rate, config.sampled_steps, setting.seed, is_first
+
+    def _leave_out_reference(self, dtype: str) -> None:
+        if not self.offer.has(REFERENCE, dtype):
+            self.findings.leave_out(f"{self.sides[REFERENCE].title} does not offer {dtype}")
+
+    def _ask_inputs(self, setting: Setting, spec: ModelSpec) -> None:
+        if not self._fits_dataset(spec):
+            self.findings.leave_out("inputs: the network fits no data set, so each side was handed random ones")
+            return
+        training = self._training(setting)
+        expected = record_inputs(self.reference.inputs(self.dataset, spec, training))
+        for role, side in self.sides.items():
+            shown: Trace | None = side.call(present, self.dataset, spec, training)
+            if shown is None:
+                self.findings.leave_out(f"{self.sides[role].title} does not present its own inputs")
+                continue
+            try:
+                found = list(compare_inputs(setting, (role, WITNESS), shown, expected))
+            except SideError as error:
+                raise RoleError(role, f"the {self.sides[role].title} {error}") from error
+            beyond = self.findings.note(Question.INPUTS, found)
+            gone = self._gone_inputs(setting, spec, shown) if role == CANDIDATE else ()
+            if beyond:
+                self.findings.explain(
+                    gone or explain_inputs(setting, self.dataset, training, spec, role, shown, self.reference)
+                )
+
+    def _gone_inputs(self, setting: Setting, spec: ModelSpec, shown: Trace) -> tuple[Cause, ...]:
+        """The accepted differences of the inputs that the candidate does not have."""
+        gone = []
+        for name in self._accepted(spec, of_inputs=True):
+            others = reference_with(other for other in self.config.accept if other != name)
+            without = record_inputs(others.inputs(self.dataset, spec, self._training(setting)))
+            if first_beyond(compare_inputs(setting, (CANDIDATE, WITNESS), shown, without)) is None:
+                gone.append(name)
+        return self._sort_out(self._accepted(spec, of_inputs=True), gone)
+
+    def _accepted(self, spec: ModelSpec, of_inputs: bool) -> list[str]:
+        """The accepted differences that a network can have: those of its inputs, or the others."""
+        entries = [CATALOGUE[name] for name in self.config.accept]
+        return [e.name for e in entries if e.applies(spec) and (e.shows_in == "inputs") == of_inputs]
+
+    def _sort_out(self, accepted: Sequence[str], gone: Sequence[str]) -> tuple[Cause, ...]:
+        """Keep which accepted differences were seen; return a cause for each that is gone."""
+        self.findings.seen |= set(accepted) - set(gone)
+        return tuple(Cause(name=GONE, evidence=gone_words(name)) for name in gone)
+
+    def _ask_precision(self, setting: Setting, spec: ModelSpec) -> None:
+        for dtype in self.config.dtypes:
+            sides = self.offer.takers(dtype)
+            if sides:
+                self._leave_out_reference(dtype)
+                bits = unit_of(dtype, self.config.precision).bits
+                episodes = precision_episodes(*self._asked(setting, spec), bits)
+                asked = replace(setting, dtype=dtype), episodes, dtype, self.config.precision
+                self._judge(precision(sides, self.third, *asked), dtype)
+
+    def _judge(self, found: Comparison, dtype: Any) -> None:
+        """Take in what lockstep found; explain the first configuration of each question that fails."""
+        self.findings.leave_out(*sorted(found.not_compared))
+        fresh = self.findings.holds(found.question)
+        for role in sorted(found.unrepeatable):
+            words = f"the {self.sides[role].title} gives two answers to one question"
+            self.findings.fail(found.question, words, role, NOT_REPEATABLE)
+        if has_vanished(found):
+            words = f"{found.setting}: the gradient of the first layer is no larger than its rounding, so nothing shows"
+            self.findings.fail(found.question, words, CANDIDATE, VANISHED)
+        beyond = self.findings.note(found.question, list(found.measurements)) and fresh
+        unit = unit_of(dtype, self.config.precision)
+        gone = self._gone(found, unit, beyond)
+        if beyond:
+            for role in found.traces:
+                known = gone if role == CANDIDATE else ()
+                self.findings.explain(known or self.third.call(explain_role, found, role, unit))
+
+    def _gone(self, found: Comparison, unit: Unit, beyond: bool) -> tuple[Cause, ...]:
+        """The accepted differences that the candidate does not have; seen once is enough where nothing is beyond."""
+        accepted = self._accepted(found.episodes[0].spec, of_inputs=False)
+        asked = [name for name in accepted if beyond or name not in self.findings.seen]
+        gone = [name for name in asked if is_gone(name, self.config.accept, found, CANDIDATE, self.third, unit)]
+        return self._sort_out(asked, gone)
+
+    def _ask_free_run(self, setting: Setting, spec: ModelSpec) -> None:
+        weights, samples = self._start(setting, spec)
+        for dtype in dict.fromkeys(("float64", *self.config.dtypes)):
+            if not self.offer.both_have(dtype):
+                self.findings.leave_out(f"free run, {dtype}: the two do not both offer it")
+                continue
+            asked = samples, spec, weights, replace(setting, dtype=dtype), SAFETY, self.reference
+            found = free_run.free_run(*self._pair(), self.config, *asked)
+            self.findings.free_runs.append(found)
+            if found.judged == 0:
+                words = f"free run, {found.setting}: rounding alone could have made anything from the first update on"
+                self.findings.leave_out(words)
+            if free_run.fails(found, SAFETY):
+                self.findings.fail(Question.FREE_RUN, free_run.describe(found, SAFETY), CANDIDATE)
+
+    def _ask_statistical(self, setting: Setting, spec: ModelSpec) -> None:
+        if setting.seed != self.config.seed:  # it has seeds of its own
+            return
+        dtype = next(filter(self.offer.both_have, self.config.dtypes), None)
+        if dtype is None or not self.offer.fits_dataset:
+            return
+        data = NumpyBackend().inputs(self.dataset, spec, self._training(setting))
+        found = statistical.statistical(*self._pair(), self.config, data, spec, replace(setting, dtype=dtype))
+        self.findings.equivalences += found
+        for result in found:
+            if result.outcome == "different":
+                self.findings.fail(Question.STATISTICAL, statistical.describe(result), CANDIDATE)
+
+    def _pair(self) -> tuple[RoleSide, RoleSide]:
+        return self.sides[CANDIDATE], self.sides[REFERENCE]
