@@ -26,7 +26,7 @@ from parity.weights.names import (
     weight_shapes,
 )
 from parity.weights.order import registration_order_names
-from parity.weights.table import check_names, select_arrays
+from parity.weights.table import check_names, select_arrays, strip_prefix
 
 __all__ = [
     "AFFINE",
@@ -44,5 +44,6 @@ __all__ = [
     "registration_order_names",
     "save_weights",
     "select_arrays",
+    "strip_prefix",
     "weight_shapes",
 ]

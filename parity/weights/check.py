@@ -33,7 +33,7 @@ def check_forms(forms: Mapping[str, tuple[tuple[int, ...], str]], spec: ModelSpe
         if dtype not in ("float32", "float64"):
             problems.append(f"{name} has dtype {dtype} instead of float32 or float64")
     if dtypes == {"float32", "float64"}:
-        problems.append("the dtypes float32 and float64 are mixed")
+        problems.append("the dtypes float32 and float64 are mixed (convert all to one)")
     if problems:
         raise InputError(f"{source} do not fit the network: {'; '.join(sorted(problems))}")
 

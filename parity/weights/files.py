@@ -15,6 +15,8 @@ from parity.spec import ModelSpec
 from parity.weights.check import check_forms, check_weights
 from parity.weights.names import Array, Weights, weight_shapes
 
+PICKLES = (b"\x80", b"PK\x03\x04")
+"""How a pickle starts, and a zip archive, in which frameworks and NumPy store pickles."""
 # What safetensors calls the dtypes that weights have, or may have by mistake.
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "I32": "int32", "I64": "int64"}
 
@@ -59,11 +61,17 @@ def _dtype(found: Any) -> str:
 
 
 def _check_header(path: Path, spec: ModelSpec) -> None:
-    """Refuse a file that would be waited for for ever, or whose table of contents alone would fill the memory."""
+    """Refuse a pipe, which would block, a pickle, and a file whose header alone would fill the memory."""
     if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe waits for its writer
         raise ValueError("it is no regular file")
     with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
+        start = file.read(8)
+    size = int.from_bytes(start, "little")
     most = 2**20 + 2**10 * len(weight_shapes(spec))  # bytes for what else it says, and for each tensor
+    if size > most and start.startswith(PICKLES):
+        raise ValueError(
+            "it is a pickle or a zip archive of pickles, and reading one can run any code: if you trust it, load it "
+            'with what wrote it, convert it with parity.convert_weights(..., target="numpy")'
+        )
     if size > most:
         raise ValueError(f"it gives its header {size} bytes, and this network needs no more than {most}")

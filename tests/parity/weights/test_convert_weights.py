@@ -1,7 +1,6 @@
-"""Conversion of modules with names of their own."""
+"""Conversion of weights between the frameworks: what it computes, its dtypes and its tables of names."""
 
-from collections.abc import Callable
-from dataclasses import replace
+import json
 from typing import Any
 
 import jax
@@ -11,70 +10,13 @@ import torch
 from torch import nn
 from weight_cases import NORM, SPEC, refusal
 
+import bnjax
+import bntorch
 import parity
 from bnjax.model import MultiLayerPerceptron
 from parity.errors import InputError
-from parity.spec import ModelSpec
+from parity.spec import DType, ModelSpec
 from parity.weights import Weights, draw_weights, registration_order_names
-
-
-class Lists(nn.Module):
-    """Layers and norms in two lists."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fully_connected = nn.ModuleList([nn.Linear(6, 4), nn.Linear(4, 4), nn.Linear(4, 3)])
-        self.bn = nn.ModuleList([nn.BatchNorm1d(4), nn.BatchNorm1d(4)])
-
-
-class Named(nn.Module):
-    """Every layer an attribute."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.first_norm = nn.Linear(6, 4), nn.BatchNorm1d(4)
-        self.second, self.second_norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
-        self.out = nn.Linear(4, 3)
-
-
-def sequential() -> nn.Module:
-    block = (nn.Linear(6, 4), nn.ReLU(), nn.BatchNorm1d(4))
-    return nn.Sequential(*block, nn.Linear(4, 4), nn.ReLU(), nn.BatchNorm1d(4), nn.Linear(4, 3))
-
-
-@pytest.mark.parametrize(
-    ("module", "linears", "norms"),
-    [
-        (sequential, ["0", "3", "6"], ["2", "5"]),
-        (Lists, [f"fully_connected.{i}" for i in range(3)], ["bn.0", "bn.1"]),
-        (Named, ["first", "second", "out"], ["first_norm", "second_norm"]),
-    ],
-)
-def test_names_come_from_the_order_of_registration(
-    module: Callable[[], nn.Module], linears: list[str], norms: list[str]
-) -> None:
-    expected = {}
-    for layer, linear in zip(("hidden.0", "hidden.1", "head"), linears, strict=True):
-        expected |= {f"{layer}.kernel": f"{linear}.weight", f"{layer}.bias": f"{linear}.bias"}
-    for i, norm in enumerate(norms):
-        expected |= {f"hidden.{i}.gamma": f"{norm}.weight", f"hidden.{i}.beta": f"{norm}.bias"}
-        expected |= {f"hidden.{i}.{leaf}": f"{norm}.{leaf}" for leaf in ("running_mean", "running_var")}
-    state_dict = module().state_dict()
-    assert "num_batches_tracked" in " ".join(state_dict)
-    assert registration_order_names(state_dict, SPEC) == expected
-
-
-@pytest.mark.parametrize(
-    ("values", "network"),
-    [
-        ({"num_hidden_layers": 1}, "2 and 1"),
-        ({"num_hidden_layers": 3}, "4 and 3"),
-        ({"use_batch_norm": False}, "3 and 0"),
-    ],
-)
-def test_a_module_of_other_layers_is_refused(values: dict[str, Any], network: str) -> None:
-    message = refusal(registration_order_names, sequential().state_dict(), replace(SPEC, **values))
-    assert message == f"the state_dict has 3 linear layers and 2 norms; the network has {network}"
 
 
 class LabNetwork(nn.Module):
@@ -140,10 +82,8 @@ def rounding_limit(weights: Weights, spec: ModelSpec, inputs: np.ndarray) -> np.
 def test_a_module_of_its_own_names_computes_the_same_in_flax(use_batch_norm: bool) -> None:
     spec = ModelSpec(input_dim=9, output_dim=3, num_hidden_layers=3, hidden_width=5, use_batch_norm=use_batch_norm)
     net = trained(spec)
-    names = registration_order_names(net.state_dict(), spec)
-    variables = parity.convert_weights(
-        net.state_dict(), spec, source="torch", target="jax", source_names=names, dtype="float64"
-    )
+    names = bntorch.layer_names(net, spec)
+    variables = parity.convert_weights(net, spec, source="torch", target="jax")
     inputs = np.random.default_rng(0).standard_normal((7, spec.input_dim))
     with jax.enable_x64(True):
         logits = np.array(MultiLayerPerceptron.from_spec(spec, "float64").apply(variables, inputs))
@@ -168,15 +108,57 @@ def test_keys_that_a_table_does_not_fit_are_listed() -> None:
         parity.convert_weights(state_dict, SPEC, source="torch", target="jax", source_names=names)
     assert str(caught.value) == (
         "weights do not fit the table of names: missing body.0.bias; missing body.2.running_var; "
-        "unexpected extra.weight"
+        "unexpected extra.weight; add what is missing, remove what the network does not have"
     )
 
 
-def test_converting_keeps_the_dtype_and_refuses_what_is_no_mapping() -> None:
-    for dtype in ("float32", "float64"):
-        native = parity.load_backend("numpy").to_native(draw_weights(SPEC, seed=0), SPEC, dtype)
-        assert parity.convert_weights(native, SPEC, source="numpy", target="numpy")["head.bias"].dtype == np.dtype(
-            dtype
-        )
-    with pytest.raises(InputError, match="got NoneType"):
-        parity.convert_weights(None, SPEC, source="numpy", target="numpy")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_converting_keeps_the_dtype(dtype: DType) -> None:
+    native = parity.load_backend("numpy").to_native(draw_weights(SPEC, seed=0), SPEC, dtype)
+    assert parity.convert_weights(native, SPEC, source="numpy", target="numpy")["head.bias"].dtype == np.dtype(dtype)
+
+
+@pytest.mark.parametrize("source", parity.backend_names())
+@pytest.mark.parametrize("native", [None, 3, "model.pt", [1, 2], object()])
+def test_what_holds_no_weights_is_refused(source: str, native: Any) -> None:
+    message = refusal(parity.convert_weights, native, SPEC, source=source, target="numpy")
+    assert f"got {type(native).__name__}" in message
+
+
+def test_a_dtype_that_no_weights_have_is_refused() -> None:
+    weights = draw_weights(SPEC, seed=0)
+    message = refusal(parity.convert_weights, weights, SPEC, source="numpy", target="torch", dtype="float16")
+    assert message == "dtype must be one of float32, float64, bfloat16, got 'float16'"
+
+
+# Tables
+
+
+def test_a_table_from_json_has_lists_for_paths() -> None:
+    names = bnjax.weights.native_names(SPEC)
+    read = json.loads(json.dumps(names))
+    assert isinstance(read["head.bias"], list)
+    weights = draw_weights(SPEC, seed=0)
+    variables = parity.convert_weights(weights, SPEC, source="numpy", target="jax", target_names=read)
+    assert variables["params"]["head"]["bias"].shape == (3,)
+    back = parity.convert_weights(variables, SPEC, source="jax", target="numpy", source_names=read)
+    assert all(np.array_equal(back[name], array) for name, array in weights.items())
+    assert bnjax.from_native(variables, SPEC, read).keys() == weights.keys()
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({}, "the table of names does not fit the network: missing hidden.0.kernel"),
+        (["head.kernel"], "a table of names must be a dictionary by neutral name, got list"),
+        ({"head.bias": None}, "must give head.bias a name or a path of names, got None"),
+        ({"head.bias": ["a", {}]}, "must give head.bias a name or a path of names, got ('a', {})"),
+    ],
+)
+@pytest.mark.parametrize("source", parity.backend_names())
+def test_a_table_that_is_none_is_refused(source: str, table: Any, expected: str) -> None:
+    native = parity.load_backend(source).to_native(
+        draw_weights(SPEC, seed=0), SPEC, "float64" if source == "numpy" else "float32"
+    )
+    assert expected in refusal(parity.convert_weights, native, SPEC, source=source, target="numpy", source_names=table)
+    assert expected in refusal(parity.convert_weights, native, SPEC, source=source, target=source, target_names=table)

@@ -46,7 +46,7 @@ def test_mixed_dtypes_are_refused() -> None:
     weights = draw_weights(SPEC, seed=0)
     weights["head.bias"] = weights["head.bias"].astype(np.float64)
     message = refusal(check_weights, weights, SPEC)
-    assert message == "weights do not fit the network: the dtypes float32 and float64 are mixed"
+    assert message == "weights do not fit the network: the dtypes float32 and float64 are mixed (convert all to one)"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -72,4 +72,7 @@ def test_selected_arrays_are_copies_under_their_new_names() -> None:
 
 def test_a_table_of_names_that_does_not_fit_is_refused_with_every_name() -> None:
     message = refusal(select_arrays, {"a": 1, "c": 2, "d": 3}, {"x": "a", "y": "b", "z": "e"})
-    assert message == "weights do not fit the table of names: missing b; missing e; unexpected c; unexpected d"
+    assert message == (
+        "weights do not fit the table of names: missing b; missing e; unexpected c; unexpected d; "
+        "add what is missing, remove what the network does not have"
+    )

@@ -12,8 +12,9 @@ SPEC = ModelSpec(input_dim=6, output_dim=3, num_hidden_layers=2, hidden_width=4)
 NORM = ("gamma", "beta", "running_mean", "running_var")
 
 
-def refusal(function: Callable[..., object], *arguments: Any) -> str:
+def refusal(function: Callable[..., object], *arguments: Any, **keywords: Any) -> str:
+    """What is said of bad input, in one line."""
     with pytest.raises(InputError) as caught:
-        function(*arguments)
+        function(*arguments, **keywords)
     assert "\n" not in str(caught.value)
     return str(caught.value)
