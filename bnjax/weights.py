@@ -75,7 +75,10 @@ def native_on_host(
     names = check_names(native_names(spec) if names is None else names, spec)
     check_weights(weights, spec)
     arrays = {path: np.array(weights[name], weights_dtype(dtype)) for name, path in names.items()}
-    return {"params": {}, "batch_stats": {}} | unflatten_dict(arrays)
+    if odd := [own for own in names.values() if not isinstance(own, tuple)]:
+        raise InputError(f"a path of Flax variables is a tuple of names, got {odd[0]!r}")
+    collections = {"params": {}, "batch_stats": {}} if any("params" in path[:1] for path in names.values()) else {}
+    return collections | unflatten_dict(arrays)
 
 
 def from_native(native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:

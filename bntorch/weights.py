@@ -55,6 +55,8 @@ def to_native(
     """
     names = check_names(native_names(spec) if names is None else names, spec)
     check_weights(weights, spec)
+    if odd := [own for own in names.values() if not isinstance(own, str)]:
+        raise InputError(f"a key of a state_dict is a string, got {odd[0]!r}")
     arrays = {key: np.array(weights[name], weights_dtype(dtype)) for name, key in names.items()}
     return {key: torch.tensor(_transpose_kernel(name, arrays[key])) for name, key in names.items()}
 
