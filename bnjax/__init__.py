@@ -1,6 +1,7 @@
 """The experiment in JAX/Flax: the lab's functions, with the state as an explicit value."""
 
 from bnjax.backend import JaxBackend
+from bnjax.layer_order import layer_names
 from bnjax.linear import Linear
 from bnjax.model import MultiLayerPerceptron
 from bnjax.norm import BatchNorm
@@ -33,6 +34,7 @@ __all__ = [
     "compute_objective",
     "create_train_state",
     "from_native",
+    "layer_names",
     "minibatch_sgd_one_pass",
     "sgd_step",
     "state_from_variables",

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from bnjax.checkpoint import find_module, read_arrays
+from bnjax.layer_order import layer_names
 from parity.errors import InputError
 from parity.spec import DType, ModelSpec
 from parity.weights import Array, Weights, check_names, check_weights, is_statistic, select_arrays
@@ -70,27 +72,34 @@ def native_on_host(
     Raises:
         InputError: the weights do not fit the spec.
     """
-    names = names or native_names(spec)
-    check_names(names, spec)
+    names = check_names(native_names(spec) if names is None else names, spec)
     check_weights(weights, spec)
     arrays = {path: np.array(weights[name], weights_dtype(dtype)) for name, path in names.items()}
-    return {"params": {}, "batch_stats": {}} | unflatten_dict(arrays)
+    if odd := [own for own in names.values() if not isinstance(own, tuple)]:
+        raise InputError(f"a path of Flax variables is a tuple of names, got {odd[0]!r}")
+    collections = {"params": {}, "batch_stats": {}} if any("params" in path[:1] for path in names.values()) else {}
+    return collections | unflatten_dict(arrays)
 
 
-def from_native(native: Mapping[str, Any], spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
-    """The neutral dictionary of Flax variables; a copy.
+def from_native(native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
+    """The neutral dictionary of a module, of Flax variables, of an `nnx.State` or of a checkpoint; a copy.
 
     Args:
-        native: `{"params": ..., "batch_stats": ...}`.
+        native: a linen module is bound to its variables, `module.bind(variables)`. float16 and bfloat16 become float32;
+            the states of random number generators in an `nnx.State` are left out.
         spec: the network.
-        names: the path of each tensor by neutral name; None for those of `MultiLayerPerceptron`.
+        names: the path of each tensor by neutral name; None for those of `MultiLayerPerceptron`, or where there are
+            others, for what `layer_names` finds.
 
     Raises:
         InputError: names or shapes do not fit; the message lists them all.
     """
-    names = names or native_names(spec)
-    check_names(names, spec)
-    weights = select_arrays(flatten_dict(native), names)
+    arrays = read_arrays(native)
+    if names is None:
+        names = native_names(spec)
+        if find_module(native) is not None or not set(names.values()) & arrays.keys():
+            names = layer_names(native, spec)
+    weights = select_arrays(arrays, check_names(names, spec))
     check_weights(weights, spec)
     return weights
 

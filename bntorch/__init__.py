@@ -1,6 +1,7 @@
 """The experiment in PyTorch: the lab's functions, with the module as the state."""
 
 from bntorch.backend import TorchBackend
+from bntorch.layer_order import layer_names
 from bntorch.linear import Linear
 from bntorch.model import MultiLayerPerceptron
 from bntorch.norm import BatchNorm
@@ -31,6 +32,7 @@ __all__ = [
     "compute_objective",
     "create_train_state",
     "from_native",
+    "layer_names",
     "minibatch_sgd_one_pass",
     "sgd_step",
     "to_native",

@@ -8,9 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bntorch.checkpoint import find_module, read_arrays
+from bntorch.layer_order import layer_names
 from parity.errors import InputError
 from parity.spec import DType, ModelSpec
-from parity.weights import Array, Weights, check_names, check_weights, is_statistic, select_arrays
+from parity.weights import Array, Weights, check_names, check_weights, is_statistic, select_arrays, strip_prefix
 
 LEAVES = {
     "kernel": "linears.{i}.weight",
@@ -51,28 +53,34 @@ def to_native(
     Raises:
         InputError: the weights do not fit the spec.
     """
-    names = names or native_names(spec)
-    check_names(names, spec)
+    names = check_names(native_names(spec) if names is None else names, spec)
     check_weights(weights, spec)
+    if odd := [own for own in names.values() if not isinstance(own, str)]:
+        raise InputError(f"a key of a state_dict is a string, got {odd[0]!r}")
     arrays = {key: np.array(weights[name], weights_dtype(dtype)) for name, key in names.items()}
     return {key: torch.tensor(_transpose_kernel(name, arrays[key])) for name, key in names.items()}
 
 
-def from_native(native: Mapping[str, Any], spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
-    """The neutral dictionary of a `state_dict`; a copy.
+def from_native(native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
+    """The neutral dictionary of a module, a `state_dict` or a checkpoint; a copy.
 
     Args:
-        native: a `state_dict`; the counters `num_batches_tracked` of stock norms are left out.
+        native: float16 and bfloat16 become float32; the counters `num_batches_tracked` of stock norms are left out, and
+            a prefix of all keys (`module.`) that the table does not have.
         spec: the network.
-        names: the key of each tensor by neutral name; None for those of `MultiLayerPerceptron`.
+        names: the key of each tensor by neutral name; None for those of `MultiLayerPerceptron`, or where there are
+            others, for what `layer_names` finds.
 
     Raises:
         InputError: names or shapes do not fit; the message lists them all.
     """
-    names = names or native_names(spec)
-    check_names(names, spec)
-    tensors = {key: value for key, value in native.items() if not key.endswith("num_batches_tracked")}
-    selected = select_arrays({key: to_numpy(torch.as_tensor(value)) for key, value in tensors.items()}, names)
+    arrays = read_arrays(native)
+    if names is None:
+        names = native_names(spec)
+        if find_module(native) is not None or not set(names.values()) & arrays.keys():
+            names = layer_names(native, spec)
+    names = check_names(names, spec)
+    selected = select_arrays(strip_prefix(arrays, names), names)
     weights = {name: _transpose_kernel(name, array) for name, array in selected.items()}
     check_weights(weights, spec)
     return weights

@@ -3,12 +3,13 @@
 This package is framework-neutral: importing it imports NumPy, and neither framework.
 """
 
-from parity.backend import Backend, Inputs, Learner, Population, Step, backend_names, convert_weights, load_backend
+from parity.backend import Backend, Inputs, Learner, Population, Step, backend_names, load_backend
 from parity.bench import BenchConfig, BenchReport, bench
 from parity.check.assertion import assert_parity
 from parity.check.config import CheckConfig
 from parity.check.records import CheckReport, Verdict
 from parity.check.run import check
+from parity.convert import convert_weights
 from parity.data import Dataset, StandardizedData, load_dataset, standardize
 from parity.errors import InputError
 from parity.spec import BlockOrder, Initialization, ModelSpec, RunningVariance, TrainSpec

@@ -15,7 +15,6 @@ from parity.backend import (
     Learner,
     Population,
     backend_names,
-    convert_weights,
     installed_siblings,
     load_backend,
 )
@@ -458,15 +457,6 @@ def test_a_table_of_names_must_name_every_tensor_once(backend: Backend) -> None:
     ):
         with pytest.raises(InputError, match=r"missing head\.bias; unexpected bogus; hidden\.0\.gamma twice"):
             call()
-
-
-def test_converting_keeps_the_dtype_and_refuses_what_is_no_mapping() -> None:
-    spec = make_spec()
-    for dtype in ("float32", "float64"):
-        native = load_backend("numpy").to_native(draw_weights(spec, 0), spec, dtype)
-        assert convert_weights(native, spec, source="numpy", target="numpy")["head.bias"].dtype == np.dtype(dtype)
-    with pytest.raises(InputError, match="got NoneType"):
-        convert_weights(None, spec, source="numpy", target="numpy")
 
 
 @pytest.mark.parametrize("statement", ["raise OSError('libcudart.so: cannot open')", "NotTheName = 1"])

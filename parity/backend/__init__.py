@@ -5,7 +5,6 @@ after it was given or returned.
 """
 
 from parity.backend.base import Backend, BackendAdapter, Inputs, as_backend
-from parity.backend.convert import convert_weights
 from parity.backend.learner import Learner, Step, as_learner
 from parity.backend.load import backend_names, installed_siblings, load_backend, own_process, sibling_names
 from parity.backend.modes import Mode, Modes
@@ -30,7 +29,6 @@ __all__ = [
     "as_backend",
     "as_learner",
     "backend_names",
-    "convert_weights",
     "installed_siblings",
     "lane_batches",
     "lane_masks",

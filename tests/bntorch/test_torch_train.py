@@ -10,7 +10,6 @@ import bntorch
 from bntorch.module_state import mode
 from parity.cli import main
 from parity.data import load_dataset, standardize
-from parity.errors import InputError
 from parity.spec import ModelSpec
 from parity.weights import draw_weights
 
@@ -101,6 +100,9 @@ def test_training_needs_no_gradient_mode_of_the_caller(net) -> None:
         assert population.run_pass(np.arange(4)[None]).finite.all()
 
 
-def test_a_state_dict_of_another_dtype_says_so(net) -> None:
-    with pytest.raises(InputError, match=r"float32 or float64, got torch\.bfloat16"):
-        bntorch.from_native(net.bfloat16().state_dict(), net.spec)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_narrow_state_dict_becomes_float32_exactly(net, dtype: torch.dtype) -> None:
+    state_dict = net.to(dtype).state_dict()
+    weights = bntorch.from_native(state_dict, net.spec)
+    assert weights["head.bias"].dtype == np.float32
+    assert torch.equal(torch.tensor(weights["head.bias"]).to(dtype), state_dict["head.bias"])
