@@ -143,7 +143,7 @@ EVIDENCE: dict[str, Callable[[Case, Values], Evidence]] = {
     "warmup": _valued("the learning rate rises linearly over {updates} updates"),
     "clipped_gradients": _valued("the gradients are clipped to a global norm of {max_norm}"),
     "clipped_gradient_values": _valued("no element of a gradient is taken beyond {limit}"),
-    "untrained_parameter": _valued("the gradient of {name} is 0"),
+    "untrained_parameter": _valued("the gradient of {parameter} is 0"),
     "statistics_of_another_layer": _valued(
         "hidden layer {layer} takes in the batch statistics of hidden layer {source}"
     ),

@@ -144,7 +144,7 @@ def fit_slope(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
     z = np.concatenate([case.shown(Kind.ACTIVATION, f"hidden.{i}.{given}").ravel() for i in layers])
     a = np.concatenate([case.shown(Kind.ACTIVATION, f"hidden.{i}.relu").ravel() for i in layers])
     negative = z < 0
-    yield from ({"slope": value} for value in near(slope(a[negative], z[negative])) if value)
+    yield from ({"slope": value} for value in near(slope(a[negative], z[negative])) if 0 < value < 1)
 
 
 def fit_limit(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
@@ -266,7 +266,7 @@ def fit_name(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
     for name in case.trained():
         key = Key(0, Mode.TRAIN, Kind.GRADIENT, name)
         if not case.gradient(name).any() and case.seen.tensors[key].any():
-            yield {"name": name}
+            yield {"parameter": name}
 
 
 def fit_source(case: Case, there: Case, layer: int | None) -> Iterator[Values]:

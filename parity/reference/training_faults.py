@@ -73,10 +73,10 @@ def accumulated_gradients(honest: Part, gradients: Weights, held: Weights) -> tu
 
 
 def untrained_parameter(
-    honest: Part, gradients: Weights, held: Weights, name: str = "head.bias"
+    honest: Part, gradients: Weights, held: Weights, parameter: str = "head.bias"
 ) -> tuple[Weights, Weights]:
     """Give one parameter no gradient."""
-    return gradients | {name: 0 * gradients[name]}, held
+    return gradients | {parameter: 0 * gradients[parameter]}, held
 
 
 def _tied(weights: Mapping[str, Any]) -> list[str]:

@@ -176,8 +176,10 @@ class Search(Generic[H]):
             per_channel = self._per_channel[index]
             for distance in compare(self._traces[index], shown, own, per_channel, nan_matches=True):
                 # It must help at all: a fault that has nothing to do with it leaves the distance as it was.
-                before = opened[index, distance.key].times_noise
-                if distance.times_noise <= min(SCREEN * SAFETY, before / 2):
+                before = opened[index, distance.key]
+                # Where nothing rounds, a distance is infinite in floors, however small it is.
+                is_near = distance.times_noise <= SCREEN * SAFETY or not before.times_noise < float("inf")
+                if is_near and distance.distance <= before.distance / 2:
                     return True
         return False
 
