@@ -14,6 +14,7 @@ import bnjax
 import bntorch
 import parity
 from bnjax.model import MultiLayerPerceptron
+from bnjax.weights import native_names
 from parity.errors import InputError
 from parity.spec import DType, ModelSpec
 from parity.weights import Weights, draw_weights, registration_order_names
@@ -135,7 +136,7 @@ def test_a_dtype_that_no_weights_have_is_refused() -> None:
 
 
 def test_a_table_from_json_has_lists_for_paths() -> None:
-    names = bnjax.weights.native_names(SPEC)
+    names = native_names(SPEC)
     read = json.loads(json.dumps(names))
     assert isinstance(read["head.bias"], list)
     weights = draw_weights(SPEC, seed=0)
