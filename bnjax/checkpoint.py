@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.core import Tracer
 from numpy.typing import NDArray
 
 from parity.errors import InputError
@@ -77,7 +78,7 @@ def _read(path: tuple[Any, ...], value: Any) -> NDArray[Any]:
             f"{path} has dtype {value.dtype} instead of a floating-point one of 16, 32 or 64 bits; "
             "convert it, or remove it if the network does not have it"
         )
-    if isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer) and value.is_deleted():
+    if isinstance(value, jax.Array) and not isinstance(value, Tracer) and value.is_deleted():
         raise InputError(
             f"{path} was donated and is deleted; give the state that the step returned, not the one it took"
         )

@@ -20,10 +20,12 @@ from weight_cases import SPEC, refusal
 import bnjax
 import bntorch
 import parity
+from bnjax.layer_order import LEAVES
+from bntorch.weights import native_names
 from parity.weights import Weights, draw_weights, load_weights
 
 WEIGHTS = draw_weights(SPEC, seed=3)
-TABLE = bntorch.weights.native_names(SPEC)
+TABLE = native_names(SPEC)
 
 
 def same(found: Weights) -> bool:
@@ -167,7 +169,7 @@ class Nnx(nnx.Module):
         return self.head(x)
 
 
-NORM_LEAVES = bnjax.layer_order.LEAVES.norm
+NORM_LEAVES = LEAVES.norm
 NNX_TABLE = {
     **{f"hidden.{i}.{leaf}": ("layers", i, leaf) for i in (0, 1) for leaf in ("kernel", "bias")},
     **{f"hidden.{i}.{ours}": ("norms", i, leaf) for i in (0, 1) for ours, leaf in NORM_LEAVES.items()},

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from weight_cases import NORM, SPEC, refusal
+from weight_cases import SPEC, refusal, rounding_limit
 
 import bnjax
 import bntorch
 import parity
 from bnjax.model import MultiLayerPerceptron
+from bnjax.weights import native_names
 from parity.errors import InputError
 from parity.spec import DType, ModelSpec
-from parity.weights import Weights, draw_weights, registration_order_names
+from parity.weights import draw_weights, registration_order_names
 
 
 class LabNetwork(nn.Module):
@@ -51,31 +52,6 @@ def trained(spec: ModelSpec) -> LabNetwork:
         for _ in range(5):
             net(3 * torch.randn(16, spec.input_dim, dtype=torch.float64) + 1)
     return net.eval()
-
-
-def rounding_limit(weights: Weights, spec: ModelSpec, inputs: np.ndarray) -> np.ndarray:
-    """How far two float64 evaluations of the same logits can lie apart, by first-order error analysis.
-
-    A sum of n products is off by at most n u (|x| @ |kernel|) in whatever order it is added (Higham, 2002, section
-    3.1), with u the unit roundoff. A normalization takes no more than 8 operations on terms of size
-    |scale| (|x| + |mean|) and |beta|. Earlier errors pass on through |kernel| and |scale|; ReLU does not raise them.
-    Both sides err, so the distance is at most twice that.
-    """
-    u = np.finfo(np.float64).eps / 2
-    x, error = inputs, np.zeros_like(inputs)
-    for layer in [f"hidden.{i}" for i in range(spec.num_hidden_layers)] + ["head"]:
-        kernel, bias = weights[f"{layer}.kernel"], weights[f"{layer}.bias"]
-        terms = np.abs(x) @ np.abs(kernel) + np.abs(bias)
-        x, error = x @ kernel + bias, error @ np.abs(kernel) + (len(kernel) + 1) * u * terms
-        if layer == "head":
-            break
-        x = np.maximum(x, 0)
-        if spec.use_batch_norm:
-            gamma, beta, mean, var = (weights[f"{layer}.{leaf}"] for leaf in NORM)
-            scale = np.abs(gamma) / np.sqrt(var + spec.eps)
-            error = scale * error + 8 * u * (scale * (np.abs(x) + np.abs(mean)) + np.abs(beta))
-            x = gamma * (x - mean) / np.sqrt(var + spec.eps) + beta
-    return 2 * error
 
 
 @pytest.mark.parametrize("use_batch_norm", [True, False])
@@ -135,7 +111,7 @@ def test_a_dtype_that_no_weights_have_is_refused() -> None:
 
 
 def test_a_table_from_json_has_lists_for_paths() -> None:
-    names = bnjax.weights.native_names(SPEC)
+    names = native_names(SPEC)
     read = json.loads(json.dumps(names))
     assert isinstance(read["head.bias"], list)
     weights = draw_weights(SPEC, seed=0)
