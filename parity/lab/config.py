@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from parity.data import Dataset, StandardizedData, load_dataset, standardize
+from parity.divergence import LearningRates
 from parity.errors import InputError
 from parity.spec import ModelSpec, check_count, check_fraction, check_values
-from parity.sweep.grid import MOST_LAYERS, MOST_SEEDS, LearningRates
+from parity.sweep.grid import MOST_LAYERS, MOST_SEEDS
 
 WIDTH = ModelSpec.hidden_width  # of every network that is trained
 SEED = 0  # where there is one

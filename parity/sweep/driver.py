@@ -5,11 +5,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from parity.divergence import Status
 from parity.errors import InputError
 from parity.files import make_folder, remove_leftovers
 from parity.progress import Progress, SilentProgress
 from parity.sweep.blocks import Block, what_decides
-from parity.sweep.classify import find_threshold
 from parity.sweep.executors import Execution, Executor, open_executor
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.lanes import accelerated
@@ -19,9 +19,10 @@ from parity.sweep.meter import Meter
 from parity.sweep.output import write_tables
 from parity.sweep.plan import plan
 from parity.sweep.prepare import OUTPUTS, STORE, Prepared, prepare
-from parity.sweep.records import Status, SweepReport, Trial
+from parity.sweep.records import SweepReport, Trial
 from parity.sweep.schedule import Found, Schedule, TrialError, make_unit
 from parity.sweep.store import Store, stored_words
+from parity.sweep.thresholds import find_threshold
 from parity.sweep.train import Wanted
 
 

@@ -2,13 +2,10 @@
 
 import itertools
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Self
 
-import numpy as np
-
+from parity.divergence import LearningRates
 from parity.errors import InputError
 from parity.spec import (
     BlockOrder,
@@ -17,62 +14,17 @@ from parity.spec import (
     TrainSpec,
     check_count,
     check_fraction,
-    check_real,
     check_training_batch,
     check_values,
 )
 
 # Beyond these a value is a slip of the finger.
-MOST_RATES = 1000
 MOST_LAYERS = 10_000
 MOST_SEEDS = 10_000
 MOST_PASSES = 1_000_000
 MOST_MEMBERS = 100_000
 # On two cores or more, two take about the time of one: a bisection of four halvings is then one round.
 LANES_OF_A_BISECTION = 2
-
-
-@dataclass(frozen=True)
-class LearningRates:
-    """`count` learning rates, evenly spaced on a log scale from `low` to `high`, both included.
-
-    Raises:
-        InputError: unless `0 < low < high` and `count >= 2`.
-
-    >>> LearningRates.parse("0.01:1:3").values()
-    (0.01, 0.1, 1.0)
-    """
-
-    low: float
-    high: float
-    count: int
-
-    def __post_init__(self) -> None:
-        check_real("the lowest learning rate", self.low, above=0, why="a log scale starts above 0")
-        check_real("the highest learning rate", self.high, above=0, why="a log scale starts above 0")
-        if not self.low < self.high:
-            raise InputError(f"learning rates LOW:HIGH:COUNT must rise (LOW below HIGH), got {self}; swap the ends")
-        check_count("the number of learning rates", self.count, 2, "a grid needs both of its ends", MOST_RATES)
-        if len(set(self.values())) < self.count:
-            raise InputError(f"learning rates {self} lie too close together to differ; use fewer or a wider range")
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `LOW:HIGH:COUNT`, such as `0.001:10:9`."""
-        try:
-            low, high, count = text.split(":")
-            return cls(float(low), float(high), int(count))
-        except InputError:
-            raise
-        except ValueError:
-            raise InputError(f"learning rates must be LOW:HIGH:COUNT, such as 0.001:10:9, got {text!r}") from None
-
-    def __str__(self) -> str:
-        return ":".join((repr(self.low).removesuffix(".0"), repr(self.high).removesuffix(".0"), str(self.count)))
-
-    def values(self) -> tuple[float, ...]:
-        """The learning rates, rising."""
-        return tuple(float(value) for value in np.geomspace(self.low, self.high, self.count))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,12 +177,3 @@ class Group:
     def __str__(self) -> str:
         norm = "with" if self.batch_norm else "without"
         return f"{self.framework}, depth {self.depth}, {norm} batch norm, seed {self.seed}"
-
-
-def geometric_mean(low: float, high: float) -> float:
-    """The middle of two learning rates on a log scale.
-
-    >>> geometric_mean(1.0, 4.0)
-    2.0
-    """
-    return math.sqrt(low) * math.sqrt(high)

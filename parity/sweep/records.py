@@ -7,16 +7,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.divergence import Status
 from parity.sweep.grid import Group, SweepConfig
-
-
-class Status(StrEnum):
-    """How a trial ended."""
-
-    TRAINED = "trained"
-    STUCK = "stuck"
-    DIVERGED = "diverged"
-    ERROR = "error"
 
 
 class Outcome(StrEnum):
@@ -34,7 +26,7 @@ class Trial:
     Args:
         group: framework, depth, batch norm and seed.
         learning_rate: of plain SGD.
-        status: see `parity.sweep.classify`.
+        status: see `parity.divergence.classify`.
         steps: updates before the first offending one; all of them where there is none.
         initial_loss: the first update's training loss, in nats.
         final_loss: mean training loss of the last 100 updates. None for a diverged trial, like the next four.

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 
-from parity.sweep.classify import Search, bisect, find_bracket
+from parity.divergence import bisect, find_bracket
+from parity.divergence.bisection import Search
 from parity.sweep.grid import LANES_OF_A_BISECTION, Group, SweepConfig
 from parity.sweep.records import Trial
 
@@ -11,7 +12,7 @@ GroupSearch = Generator[Mapping[Group, Sequence[float]], Blocks, dict[Group, lis
 Runner = Callable[[Mapping[Group, Sequence[float]]], Mapping[Group, Mapping[float, Trial]]]
 
 
-def search(config: SweepConfig) -> Search:
+def search(config: SweepConfig) -> Search[Trial]:
     """The trials of a group: its grid, then the bisection of its first bracket.
 
     It yields the learning rates that it needs next, takes their trials, and returns those that count.

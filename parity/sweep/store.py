@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 import numpy as np
 
+from parity.divergence import Status
 from parity.errors import InputError
 from parity.sweep.grid import Group
 from parity.sweep.identity import Identity
-from parity.sweep.records import Status, Trial
+from parity.sweep.records import Trial
 
 APPLICATION_ID = 0x626E7061  # "bnpa", in the file's header
 TABLES = {

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from parity.backend import Backend, Population
 from parity.data import IndexStream, Masks, MaskStream, StandardizedData, mask_arguments
+from parity.divergence import Status, classify, final_loss, first_offense
 from parity.errors import one_line
 from parity.spec import DType
-from parity.sweep.classify import classify, final_loss, first_offense
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.lanes import BOTH, EvaluatedOn, pad_lanes, samples_of, working_dtype
 from parity.sweep.memory import fitting
-from parity.sweep.records import Status, Trial
+from parity.sweep.records import Trial
 from parity.weights import Array, draw_weights
 
 Wanted = Mapping[Group, Sequence[float]]

@@ -24,12 +24,12 @@ from parity.backend import Backend, backend_names
 from parity.progress import BarProgress, PlainProgress, SilentProgress, console_progress
 from parity.signals import handle_signals
 from parity.sweep import Execution, LearningRates, SweepInterrupted, SweepReport, driver
-from parity.sweep.classify import find_threshold
 from parity.sweep.executors import workers_here
 from parity.sweep.forecast import forecast_sweep
 from parity.sweep.lock import locked
 from parity.sweep.memory import SHARE, check_memory, needed_bytes
 from parity.sweep.store import Store
+from parity.sweep.thresholds import find_threshold
 
 TRIAL_HEADER = (
     "framework,depth,batch_norm,seed,learning_rate,status,steps,initial_loss,final_loss,train_loss,train_accuracy,"

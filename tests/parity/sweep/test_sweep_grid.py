@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parity import InputError
-from parity.sweep.grid import Group, LearningRates, SweepConfig, geometric_mean
+from parity.divergence import LearningRates, geometric_mean
+from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.meter import most_blocks
 
 POSITIVE = st.floats(min_value=1e-300, max_value=1e300)
