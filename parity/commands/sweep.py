@@ -124,7 +124,21 @@ class Sweep:
             forecast = forecast_sweep(config, **places, **how)
             show(lambda console: print_forecast(forecast, console))
             return None
-        return sweep(config, **places, **how, progress=progress, command=command, fail_fast=self.fail_fast)
+        return sweep(
+            config,
+            **places,
+            **how,
+            progress=progress,
+            command=command,
+            fail_fast=self.fail_fast,
+            write_page=_write_page,
+        )
+
+
+def _write_page(report: SweepReport, folder: Path) -> None:
+    from parity.report import write_report  # imports Matplotlib, which other commands do not need
+
+    write_report(report, folder)
 
 
 PRESETS = {

@@ -244,6 +244,7 @@ def test_finished_sweep_is_0_and_prints_its_thresholds(tmp_path: Path, capsys: p
     assert main((*SHORT, "--out", str(tmp_path))) == 0
     out, err = capsys.readouterr()
     assert str(tmp_path / "report.html") in out.replace("\n", "")
+    assert (tmp_path / "report.html").exists()
     assert "numpy" in out
     assert all(line.lstrip()[0].isdigit() for line in err.splitlines())  # progress, and no complaint
     command = tomllib.loads((tmp_path / "config.toml").read_text())["sweep"]["command"]
@@ -278,6 +279,7 @@ def test_interrupted_sweep_is_130_and_one_line(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1].startswith("bnparity: interrupted")
+    assert (tmp_path / "report.html").exists()
     assert str(tmp_path) in err
 
 
