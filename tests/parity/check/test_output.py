@@ -14,7 +14,8 @@ import pytest
 from check_reports import EVIDENCE, SAFETY, agreeing, crashed, disagreeing, measurement, setting, with_long_runs
 from rich.console import Console
 
-from parity.check.output import format_report, plain, print_report, report_dict, write_json, write_junit
+from parity.check.output import format_report, print_report, report_dict, write_json, write_junit
+from parity.files import plain
 from parity.check.records import Cause, CheckReport, Question
 from parity.errors import InputError
 
