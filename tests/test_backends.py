@@ -19,10 +19,11 @@ from parity.backend import (
     convert_weights,
     installed_siblings,
     load_backend,
+    sibling_names,
 )
 from parity.data import MaskStream, draw_masks, mask_arguments
 from parity.errors import InputError
-from parity.reference import cross_entropy
+from parity.reference import NumpyBackend, cross_entropy
 from parity.spec import ModelSpec
 from parity.weights import Weights, activation_names, cast_weights, draw_weights, is_statistic
 
@@ -468,6 +469,19 @@ def test_converting_keeps_the_dtype_and_refuses_what_is_no_mapping() -> None:
         assert convert_weights(native, spec, source="numpy", target="numpy")["head.bias"].dtype == np.dtype(dtype)
     with pytest.raises(InputError, match="got NoneType"):
         convert_weights(None, spec, source="numpy", target="numpy")
+
+
+def test_the_name_of_one_of_ours_stays_ours(tmp_path, monkeypatch) -> None:
+    package = tmp_path / "a_port-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: a-port\nVersion: 1\n")
+    names = "".join(f"{name} = zzz_port:Port\n" for name in ("numpy", "jax", "mine"))
+    (package / "entry_points.txt").write_text(f"[parity.backends]\n{names}")
+    before = sibling_names()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert isinstance(load_backend("numpy"), NumpyBackend)
+    assert sibling_names() == before
+    assert "mine" in backend_names()
 
 
 @pytest.mark.parametrize("statement", ["raise OSError('libcudart.so: cannot open')", "NotTheName = 1"])

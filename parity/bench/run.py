@@ -1,5 +1,6 @@
 """A benchmark from its configuration to its report."""
 
+import math
 import os
 import platform
 import tempfile
@@ -16,11 +17,12 @@ import numpy as np
 
 from parity.bench import worker
 from parity.bench.config import BenchConfig, Case
-from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, copy_rate
+from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, Shape, Timer, copy_rate
 from parity.bench.records import BenchReport, Operation, Row
 from parity.bench.statistics import median_interval
 from parity.bench.trust import choose_batch, judge
 from parity.bench.worker import Key
+from parity.errors import InputError
 from parity.machine import usable_cores
 from parity.modes import Mode
 from parity.process import Side, SideError
@@ -87,8 +89,9 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
         )
 
     with _open(config) as sides, open_side(SideSpec(target=WITNESS, threads=1)) as witness, _told(progress) as tell:
-        environment = _environment(sides)
+        environment: dict[str, str] = {}
         try:
+            environment |= _environment(sides)
             modes = {name: side.call(worker.describe_modes) for name, side in sides.items()}
             floor = _floor(config, sides, witness)
             for number, case in enumerate(config.cases):
@@ -101,6 +104,8 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
             tell(1.0, "done")
         except KeyboardInterrupt as interruption:
             raise BenchInterrupted(report(complete=False), *interruption.args) from None
+        except SideError as error:
+            raise InputError(f"a process of the benchmark {error}; nothing can be compared without it") from error
     return report(complete=True)
 
 
@@ -257,13 +262,21 @@ def _rows(config: BenchConfig, timed: Sequence[_Timed], floor_us: float) -> Iter
 
 
 def _floor(config: BenchConfig, sides: Mapping[str, Side], witness: Side) -> Floor:
+    timers: list[Timer] = [partial(_product_seconds, side) for side in sides.values()]
     if config.device in ("", "cpu"):
-        timers = [partial(side.call, worker.product_seconds) for side in (*sides.values(), witness)]
+        timers = [*timers, partial(witness.call, worker.product_seconds)]
         return Floor(timers, copy_rate(), usable_cores())
-    timers = [partial(side.call, worker.product_seconds) for side in sides.values()]
     copies = [side.call(worker.copy_seconds, COPIED_ON_DEVICE) for side in sides.values()]
     rate = 2 * COPIED_ON_DEVICE / min(seconds for seconds in copies if seconds is not None)
     return Floor(timers, rate, 1, STACKED_TO_FILL)
+
+
+def _product_seconds(side: Side, left: Shape, right: Shape) -> float:
+    """Return the seconds of a product; infinity from a framework whose process has ended, which its rows say."""
+    try:
+        return side.call(worker.product_seconds, left, right)
+    except SideError:
+        return math.inf
 
 
 def _profile(config: BenchConfig, side: Side, modes: Mapping[str, Mode]) -> tuple[Operation, ...]:

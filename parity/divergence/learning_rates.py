@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from parity.errors import InputError
-from parity.spec import check_count, check_real
+from parity.spec import check_count, check_real, use_python_values
 
 MOST_RATES = 1000  # beyond it a value is a slip of the finger
 
@@ -28,6 +28,7 @@ class LearningRates:
     count: int
 
     def __post_init__(self) -> None:
+        use_python_values(self)
         check_real("the lowest learning rate", self.low, above=0, why="a log scale starts above 0")
         check_real("the highest learning rate", self.high, above=0, why="a log scale starts above 0")
         if not self.low < self.high:

@@ -16,6 +16,7 @@ from parity.spec import (
     check_fraction,
     check_training_batch,
     check_values,
+    use_python_values,
 )
 
 # Beyond these a value is a slip of the finger.
@@ -69,6 +70,7 @@ class SweepConfig:
     dropout_rate: float = 0.0
 
     def __post_init__(self) -> None:
+        use_python_values(self)
         for name in ("frameworks", "depths", "batch_norm"):
             object.__setattr__(self, name, check_values(name, getattr(self, name)))
         if not isinstance(self.learning_rates, LearningRates):

@@ -425,6 +425,16 @@ def test_a_store_that_fails_midway_leaves_the_tables_of_what_is_done(tmp_path: P
     assert {trial.group.depth for trial in shown[0].trials} == {1}
 
 
+def test_a_sweep_asked_for_in_numbers_of_numpy_is_the_same_sweep(tmp_path: Path, use_backend) -> None:
+    backend = FakeBackend()
+    use_backend(backend)
+    parity.sweep(small_config(depths=np.arange(1, 3), num_seeds=np.int64(1)), out=tmp_path)
+    config, asked = (tmp_path / "config.toml").read_text(), len(backend.asked)
+    parity.sweep(small_config(depths=(1, 2), num_seeds=1), out=tmp_path)
+    assert len(backend.asked) == asked  # everything was there
+    assert '"depths" = [1, 2]' in config
+
+
 def test_a_sweep_without_a_page_leaves_none_of_other_trials(tmp_path: Path, use_backend) -> None:
     use_backend(FakeBackend())
     parity.sweep(
