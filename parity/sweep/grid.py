@@ -3,7 +3,8 @@
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
 from parity.divergence import LearningRates
 from parity.errors import InputError
@@ -26,6 +27,9 @@ MOST_PASSES = 1_000_000
 MOST_MEMBERS = 100_000
 # On two cores or more, two take about the time of one: a bisection of four halvings is then one round.
 LANES_OF_A_BISECTION = 2
+# The command line, config.toml and the store use a field's own name, but for these.
+OPTION_NAMES = {"frameworks": "framework", "num_seeds": "seeds", "num_passes": "passes"}
+BATCH_NORM = {"on": (True,), "off": (False,), "both": (False, True)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +93,27 @@ class SweepConfig:
             self.model_spec(Group("", depth, batch_norm, 0))
         if any(self.batch_norm):
             check_training_batch(self.batch_size)
+
+    @classmethod
+    def from_words(cls, words: Mapping[str, Any]) -> Self:
+        """Make a configuration from the words of the command line; other words are left out.
+
+        Raises:
+            InputError: a word breaks its rule.
+        """
+        options = {field.name: OPTION_NAMES.get(field.name, field.name) for field in fields(cls)}
+        given = {name: words[option] for name, option in options.items() if option in words}
+        read = {"learning_rates": LearningRates.parse, "batch_norm": BATCH_NORM.__getitem__}
+        return cls(**given | {name: read[name](given[name]) for name in read.keys() & given})
+
+    def to_words(self) -> dict[str, Any]:
+        """Return all fields in the words of the command line."""
+        words = {OPTION_NAMES.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
+        words["batch_norm"] = ["on" if value else "off" for value in self.batch_norm]
+        return {
+            name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, LearningRates) else value
+            for name, value in words.items()
+        }
 
     def groups(self) -> tuple["Group", ...]:
         """Every (framework, depth, batch norm, seed), in the order in which they are run."""

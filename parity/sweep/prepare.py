@@ -15,7 +15,7 @@ from parity.sweep.grid import SweepConfig, extended
 from parity.sweep.identity import Identity, common_versions
 from parity.sweep.lanes import accelerated
 from parity.sweep.memory import check_memory
-from parity.sweep.output import check_parquet, config_fields
+from parity.sweep.output import check_parquet
 from parity.sweep.store import stored_words
 
 STORE = "sweep.sqlite"
@@ -90,7 +90,7 @@ def prepare(
         check_memory(name, backend, config, len(data.train_labels), workers_here(execution or Execution(), backend))
     versions = {name: backend.versions() | _accelerator(name, backend, config) for name, backend in backends.items()}
     ours = _environment(dataset)
-    identity = Identity(config_fields(config), ours, versions)
+    identity = Identity(config.to_words(), ours, versions)
     if folder is not None:
         if stored:
             identity.check_same(stored, folder / STORE, extend)

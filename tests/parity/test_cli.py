@@ -20,6 +20,8 @@ from parity.commands.data import Data
 from parity.commands.sweep import PRESETS, Sweep
 from parity.errors import InputError
 from parity.files import make_folder
+from parity.spec import BlockOrder
+from parity.sweep import LearningRates, SweepConfig
 from parity.sweep.identity import Identity
 from parity.sweep.store import Store
 
@@ -208,6 +210,24 @@ def test_options_without_a_preset_override_the_quick_one() -> None:
     parsed = parse(("sweep", "--passes", "4", "--batch-norm", "on"))
     assert isinstance(parsed, Sweep)
     assert (parsed.passes, parsed.batch_norm, parsed.seeds, parsed.depths) == (4, "on", 1, (1, 2, 4, 8))
+
+
+def test_every_option_is_a_word_of_the_configuration_or_says_how_to_run() -> None:
+    how = {"preset", "data_dir", "out", "extend", "dry_run", "fail_fast", "executor", "workers", "scheduler"}
+    how |= {"time_limit", "parquet"}
+    only_in_python = {"hidden_width", "batch_size", "fraction"}
+    config = SweepConfig(frameworks=("numpy",), depths=(1, 2, 4, 8))
+    assert vars(Sweep()).keys() - how == config.to_words().keys() - only_in_python
+    assert SweepConfig.from_words(vars(Sweep()) | {"framework": ("numpy",)}) == config
+
+
+def test_the_words_of_the_command_line_make_the_configuration() -> None:
+    arguments = ("--learning-rates", "0.1:10:3", "--batch-norm", "on", "--seeds", "3", "--block-order", "norm_first")
+    config = SweepConfig.from_words(vars(parse(("sweep", *arguments))) | {"framework": ("numpy",)})
+    assert config.learning_rates == LearningRates(0.1, 10.0, 3)
+    assert (config.batch_norm, config.num_seeds, config.block_order) == ((True,), 3, BlockOrder.NORM_FIRST)
+    words = {"learning_rates": "0.1:10:3", "batch_norm": ["on"], "seeds": 3, "block_order": "norm_first"}
+    assert words.items() <= config.to_words().items()
 
 
 def test_data_command_takes_no_preset() -> None:

@@ -14,7 +14,6 @@ from parity import InputError
 from parity.divergence import LearningRates, geometric_mean
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.meter import most_blocks
-from parity.sweep.output import config_fields
 
 POSITIVE = st.floats(min_value=1e-300, max_value=1e300)
 
@@ -119,10 +118,11 @@ def test_values_given_twice_count_once() -> None:
 
 
 def test_numbers_and_arrays_of_numpy_become_pythons_own() -> None:
+    low, high, count = tuple[Any, ...]((np.float64(0.001), np.float32(8), np.int64(9)))
     config = small_config(
         depths=np.arange(1, 4),
         batch_norm=np.array([True, False]),
-        learning_rates=LearningRates(np.float64(0.001), np.float32(8), np.int64(9)),
+        learning_rates=LearningRates(low, high, count),
         num_seeds=np.int64(2),
         fraction=np.float64(0.05),
         dropout_rate=np.float32(0.5),
@@ -136,7 +136,7 @@ def test_numbers_and_arrays_of_numpy_become_pythons_own() -> None:
         dropout_rate=0.5,
     )
     assert repr(config) == repr(same)
-    assert json.dumps(config_fields(config)) == json.dumps(config_fields(same))
+    assert json.dumps(config.to_words()) == json.dumps(same.to_words())
     assert config.groups() == same.groups()
 
 
