@@ -62,7 +62,7 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
 
     Args:
         config: what to measure.
-        progress: is told how far it is.
+        progress: shows how far it is.
         command: what made it, for the report; None for this call.
 
     Raises:
@@ -88,7 +88,7 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
             complete=complete,
         )
 
-    with _open(config) as sides, open_side(SideSpec(target=WITNESS, threads=1)) as witness, _told(progress) as tell:
+    with _open(config) as sides, open_side(SideSpec(target=WITNESS, threads=1)) as witness, _shown(progress) as tell:
         environment: dict[str, str] = {}
         try:
             environment |= _environment(sides)
@@ -110,14 +110,14 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
 
 
 @contextmanager
-def _told(progress: Progress | None) -> Iterator[Any]:
+def _shown(progress: Progress | None) -> Iterator[Any]:
     with progress or SilentProgress() as telling:
         yield telling.update
 
 
 @contextmanager
 def _open(config: BenchConfig) -> Iterator[dict[str, Side]]:
-    """A process for each framework, with caches of compiled programs that are empty and its own."""
+    """Start a process for each framework; its caches of compiled programs are empty and its own."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bnparity-bench-"))
         sides: dict[str, Side] = {}
@@ -136,7 +136,7 @@ def _open(config: BenchConfig) -> Iterator[dict[str, Side]]:
 
 
 def _plan(config: BenchConfig, modes: Mapping[str, Mapping[str, Mode]], case: Case) -> Iterator[_Timed]:
-    """What is timed in a case. The plain loops are always there: the other modes are held against them."""
+    """Yield what is timed in a case. The plain loops are always included: the other modes are compared with them."""
     for framework in config.frameworks:
         for name, mode in modes[framework].items():
             if mode.compiles and not case.compiled:
@@ -167,7 +167,7 @@ def _measure(config: BenchConfig, sides: Mapping[str, Side], case: Case, timed: 
 
 
 def _attempt(one: _Timed, work: Any) -> None:
-    """Do something with a mode, unless it has failed; what a framework raises is the mode's note."""
+    """Do something with a mode, unless it has failed; note what its framework raises."""
     if one.note:
         return
     try:
@@ -199,7 +199,7 @@ def _judge_in_float64(config: BenchConfig, side: Side, one: _Timed) -> None:
 
 
 def _judge(config: BenchConfig, side: Side, member: int, one: _Timed) -> None:
-    """Hold one step of a member against the reference."""
+    """Compare one step of a member with the reference."""
     key, member = one.key, member % one.population
     data = worker.training_set(config.num_samples, key.case.spec)
     rng = np.random.default_rng(len(one.samples))
@@ -308,7 +308,7 @@ def _environment(sides: Mapping[str, Side]) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """The processor's name and clock, where the system tells."""
+    """Return the processor's name and clock, if the system reports them."""
     wanted = {"model name": "", "cpu MHz": ""}
     try:
         with Path("/proc/cpuinfo").open() as lines:

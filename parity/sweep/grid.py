@@ -34,7 +34,7 @@ BATCH_NORM = {"on": (True,), "off": (False,), "both": (False, True)}
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig:
-    """All that decides the numbers of a sweep.
+    """Everything that decides the numbers of a sweep.
 
     Args:
         frameworks: names of backends.
@@ -116,13 +116,13 @@ class SweepConfig:
         }
 
     def groups(self) -> tuple["Group", ...]:
-        """Every (framework, depth, batch norm, seed), in the order in which they are run."""
+        """Return every (framework, depth, batch norm, seed), in the order in which they are run."""
         return tuple(group for family in self.families() for group in family)
 
     def families(self) -> tuple[tuple["Group", ...], ...]:
-        """The groups that differ in their seeds only, and are trained together.
+        """Return the groups in families, which differ only in their seeds and are trained together.
 
-        Frameworks alternate, so that a sweep that ends early can be compared, and the time left can be told.
+        Frameworks alternate, so that an unfinished sweep can be compared, and the time left can be estimated.
         """
         return tuple(
             tuple(Group(framework, depth, batch_norm, seed) for seed in range(self.num_seeds))
@@ -132,11 +132,11 @@ class SweepConfig:
         )
 
     def lanes_of(self, groups: int) -> int:
-        """The most lanes that so many groups of a family have at once, in their grids or in their bisections."""
+        """Return the largest number of lanes that `groups` of a family have at once, in grids or bisections."""
         return groups * max(-(-self.learning_rates.count // self.population_size), LANES_OF_A_BISECTION)
 
     def model_spec(self, group: "Group") -> ModelSpec:
-        """The network of a group."""
+        """Return the network of a group."""
         return ModelSpec(
             num_hidden_layers=group.depth,
             hidden_width=self.hidden_width,
@@ -148,16 +148,16 @@ class SweepConfig:
         )
 
     def train_spec(self, seed: int) -> TrainSpec:
-        """The training of a seed."""
+        """Return the training of a seed."""
         return TrainSpec(batch_size=self.batch_size, num_passes=self.num_passes, seed=seed)
 
 
 def extended(config: SweepConfig, found: Mapping[str, str]) -> SweepConfig:
-    """A sweep with the grid of another added to its own.
+    """Return a sweep with the grid of another added to its own.
 
     Args:
-        config: what is asked for.
-        found: the other, in the words of the command line, each as JSON; nothing if there is none.
+        config: the sweep.
+        found: the words of the other sweep, each as JSON; empty if there is none.
 
     Raises:
         InputError: the learning rates of neither are among those of the other.

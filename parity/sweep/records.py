@@ -1,4 +1,4 @@
-"""What a sweep finds out: trials, thresholds, and the report that holds them."""
+"""The results of a sweep: trials, thresholds, and the report that holds them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -77,7 +77,7 @@ class Threshold:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepReport:
-    """All that a sweep found out, and how.
+    """The results of a sweep, and how they were made.
 
     Args:
         config: what was asked for.

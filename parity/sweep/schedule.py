@@ -78,7 +78,7 @@ class Schedule:
         config: the sweep.
         executor: trains blocks.
         store: keeps them.
-        meter: is told how far it is.
+        meter: shows how far it is.
         block: makes a block of what is wanted.
     """
 

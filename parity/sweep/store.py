@@ -168,7 +168,7 @@ def stored_words(path: Path) -> dict[str, str]:
     try:
         if not path.exists():
             return {}
-    except (OSError, ValueError):  # a name that no file can have; whoever makes the folder will tell
+    except (OSError, ValueError):  # an impossible file name; making the folder reports it
         return {}
     with _readable(path):
         connection = _connect(path, read_only=True)
