@@ -1,6 +1,6 @@
 """The one error that a user's input can cause."""
 
-LONGEST_LINE = 4000  # characters; whoever gave a value that is longer knows it by its ends
+LONGEST_LINE = 4000  # characters; the ends of a longer value are enough to recognize it
 
 
 class InputError(ValueError):

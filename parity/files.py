@@ -1,10 +1,15 @@
-"""Writing a file so that no reader ever sees half of it."""
+"""Write a file so that no reader ever sees half of it."""
 
+import json
+import math
 import secrets
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from parity.errors import InputError
 
@@ -17,7 +22,7 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         InputError: the place cannot be written; what stood there stays as it was.
     """
-    # A name that nobody knows: at one that can be foretold there might be a link to a file of someone's.
+    # A random name: at a predictable one, somebody could place a link to another file.
     temporary = path.parent / f".{secrets.token_hex(8)}{PARTIAL}"
     try:
         try:
@@ -30,20 +35,44 @@ def replace_file(path: Path, content: bytes) -> None:
         raise InputError(f"cannot write {str(path)!r}: {reason}; choose a writable place") from error
 
 
+def write_object(value: Mapping[str, Any], path: Path) -> None:
+    """Write an object as JSON, its values as `plain` makes them.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    replace_file(path, (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
+
+
+def plain(value: Any) -> Any:
+    """Return a value of JSON's types: NumPy's are converted, NaN and infinities are None, anything else is its text."""
+    if value is None or isinstance(value, bool | int) or type(value) is str:
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return str(value)
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that was killed while it wrote has left of its temporaries."""
+    """Remove the temporary files of a process that was killed while it wrote."""
     for left in folder.glob(f".{'[0-9a-f]' * 16}{PARTIAL}"):
         with suppress(OSError):
             left.unlink()
 
 
 def make_folder(folder: Path, files: Iterable[str] = (), *, option: str) -> None:
-    """Make a folder for results and its `figures`, or say that they cannot be written there, before any work is done.
+    """Make a folder for results and its `figures`; refuse one that cannot be written, before any work is done.
 
     Args:
         folder: to make, unless it is there.
-        files: what will be written into it.
-        option: of the command line that names it.
+        files: names of the files that will be written into it.
+        option: the command line's option that names it.
 
     Raises:
         InputError: it cannot be made or written, or a folder stands in a file's place.

@@ -1,6 +1,6 @@
-"""The fixture `assert_parity`, for the tests of whoever has `bnparity` installed.
+"""The fixture `assert_parity`, for the tests of any project that has `bnparity` installed.
 
-Pytest loads this in every run, so it imports nothing that it can leave to the first use.
+Pytest loads this in every run, so it imports the rest only at the first use.
 """
 
 from collections.abc import Callable

@@ -5,7 +5,7 @@ keyword-only, hashable (a compiled program is cached by its spec) and check them
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
@@ -43,6 +43,23 @@ class Initialization(StrEnum):
     HE_NORMAL = "he_normal"
     LECUN_NORMAL = "lecun_normal"
     ORTHOGONAL = "orthogonal"
+
+
+def use_python_values(config: Any) -> None:
+    """Replace NumPy's numbers among the fields of a dataclass by Python's own, and arrays by tuples.
+
+    They compare and print alike then, and can be written as JSON and TOML.
+    """
+    for field in fields(config):
+        object.__setattr__(config, field.name, _python_value(getattr(config, field.name)))
+
+
+def _python_value(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return tuple(value.tolist()) if value.ndim else value.item()
+    return type(value)(map(_python_value, value)) if type(value) in (list, tuple) else value
 
 
 def check_count(name: str, value: int, minimum: int, why: str, most: int | None = None) -> None:
@@ -158,6 +175,7 @@ class ModelSpec:
     residual: bool = False
 
     def __post_init__(self) -> None:
+        use_python_values(self)
         check_count("input_dim", self.input_dim, 1, "a network needs an input")
         check_count("output_dim", self.output_dim, 2, "classification needs at least two classes")
         check_count("num_hidden_layers", self.num_hidden_layers, 1, "the depth counts hidden layers")
@@ -207,6 +225,7 @@ class TrainSpec:
     dtype: DType = "float32"
 
     def __post_init__(self) -> None:
+        use_python_values(self)
         check_count("batch_size", self.batch_size, 1, "an update needs a sample")
         check_count("num_passes", self.num_passes, 1, "training needs a pass")
         check_count("seed", self.seed, 0, "NumPy's seeds are not negative")

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from parity.sweep.grid import Group, LearningRates, SweepConfig
-from parity.sweep.records import Outcome, Status, SweepReport, Threshold, Trial
+from parity.divergence import LearningRates, Status
+from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.records import Outcome, SweepReport, Threshold, Trial
 
 LAB_DEPTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 25, 50)
 ENTROPY = math.log(10)

@@ -241,6 +241,14 @@ def echo(backend: Backend, value: Any) -> Any:
     return value
 
 
+def leave_a_process(backend: Backend, folder: Path) -> None:
+    """A task: start a process, note its number, and end without it."""
+    del backend
+    process = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({FOREVER})"])
+    (folder / "PID").write_text(str(process.pid))
+    os._exit(3)
+
+
 def surroundings(backend: Backend) -> dict[str, Any]:
     """A task: what the process sees."""
     del backend

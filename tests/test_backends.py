@@ -17,10 +17,11 @@ from parity.backend import (
     backend_names,
     installed_siblings,
     load_backend,
+    sibling_names,
 )
 from parity.data import MaskStream, draw_masks, mask_arguments
 from parity.errors import InputError
-from parity.reference import cross_entropy
+from parity.reference import NumpyBackend, cross_entropy
 from parity.spec import ModelSpec
 from parity.weights import Weights, activation_names, cast_weights, draw_weights, is_statistic
 
@@ -457,6 +458,19 @@ def test_a_table_of_names_must_name_every_tensor_once(backend: Backend) -> None:
     ):
         with pytest.raises(InputError, match=r"missing head\.bias; unexpected bogus; hidden\.0\.gamma twice"):
             call()
+
+
+def test_the_name_of_one_of_ours_stays_ours(tmp_path, monkeypatch) -> None:
+    package = tmp_path / "a_port-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: a-port\nVersion: 1\n")
+    names = "".join(f"{name} = zzz_port:Port\n" for name in ("numpy", "jax", "mine"))
+    (package / "entry_points.txt").write_text(f"[parity.backends]\n{names}")
+    before = sibling_names()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert isinstance(load_backend("numpy"), NumpyBackend)
+    assert sibling_names() == before
+    assert "mine" in backend_names()
 
 
 @pytest.mark.parametrize("statement", ["raise OSError('libcudart.so: cannot open')", "NotTheName = 1"])

@@ -2,9 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,19 +17,28 @@ FORBIDDEN = {
     "bnjax": TORCH | {"torchvision", "bntorch"},
     "bntorch": JAX | {"bnjax"},
 }
-# What the siblings may import from `parity`, and what its reference may rest on.
-SHARED_FLOOR = (
-    "parity.errors",
-    "parity.spec",
-    "parity.backend",
-    "parity.machine",
-    "parity.schedule",
-    "parity.weights",
-    "parity.data",
-    "parity.inputs",
-    "parity.faults",
-)
-GROUND_FLOOR = (*SHARED_FLOOR, "parity.reference", "parity.files")
+# The floors of `parity`, from the ground up: each room (a folder or a file), and the rooms that it may import besides
+# itself. There is no circle, neither between files nor between rooms.
+GROUND = ("errors", "files", "machine", "process", "progress", "signals")
+SHARED = ("backend", "convert", "data", "faults", "inputs", "schedule", "spec", "weights")  # with the siblings
+EXPERIMENT = (*SHARED, "reference", "divergence", "sides")
+BELOW = (*GROUND, "verdict", *EXPERIMENT)
+RESULTS = ("sweep", "bench", "check", "pair")
+HOUSE = (*BELOW, *RESULTS, "report", "lab")
+ROOMS = {
+    **dict.fromkeys(GROUND, GROUND),
+    "verdict": GROUND,
+    **dict.fromkeys(EXPERIMENT, BELOW),
+    "sweep": (*GROUND, *EXPERIMENT),
+    **dict.fromkeys(("bench", "check", "pair"), BELOW),
+    "report": (*BELOW, *RESULTS),
+    "lab": (*GROUND, *EXPERIMENT, "sweep", "report"),  # a part of the gallery draws its own figures
+    "commands": HOUSE,
+    **dict.fromkeys(("cli", "pytest_plugin", ""), (*HOUSE, "commands")),  # "" is parity/__init__.py
+    "__main__": ("cli",),
+}
+SIBLINGS_MAY_IMPORT = (*GROUND, *SHARED)
+ARRAYS_ONLY = "verdict"  # it imports NumPy, and nothing else that has to be installed
 # Formats that run code when they are read.
 UNSAFE_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 UNSAFE_NAMES = {"np.load", "numpy.load", "torch.load"}
@@ -44,7 +53,7 @@ class Edge:
     line: int
     target: str
     function: str  # the functions around it, outermost first; empty at module level
-    at_import: bool  # whether importing the module runs it
+    imported: str = ""  # the module of these packages that holds the target
 
     def __str__(self) -> str:
         return f"{self.module}:{self.line} imports {self.target}"
@@ -60,12 +69,9 @@ class Walker(ast.NodeVisitor):
     unsafe: list[str] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     functions: tuple[str, ...] = ()
-    type_checking: bool = False
 
     def add(self, node: ast.AST, target: str) -> None:
-        line = getattr(node, "lineno", 0)
-        at_import = not self.functions and not self.type_checking
-        self.edges.append(Edge(self.module, line, target, ".".join(self.functions), at_import))
+        self.edges.append(Edge(self.module, getattr(node, "lineno", 0), target, ".".join(self.functions)))
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -107,12 +113,6 @@ class Walker(ast.NodeVisitor):
         if not (isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)):  # a docstring
             self.generic_visit(node)
 
-    def visit_If(self, node: ast.If) -> None:
-        before = self.type_checking
-        self.type_checking |= "TYPE_CHECKING" in ast.unparse(node.test)
-        self.generic_visit(node)
-        self.type_checking = before
-
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         before = self.functions
         self.functions += (node.name,)
@@ -137,15 +137,35 @@ def within(target: str, modules: tuple[str, ...]) -> bool:
     return any(target == module or target.startswith(f"{module}.") for module in modules)
 
 
+def room(name: str) -> str:
+    """Return the room of `parity` that a dotted name belongs to: "parity.sweep.grid" is in "sweep", "parity" in ""."""
+    return name.partition(".")[2].partition(".")[0]
+
+
 def violations(packages: Mapping[str, Path]) -> list[str]:
-    """Everything in these packages that the design does not allow."""
+    """Return everything in these packages that the design does not allow."""
     walkers = [walker for root in packages.values() for walker in walk(root)]
-    edges = [edge for walker in walkers for edge in walker.edges]
+    modules = {walker.module for walker in walkers}
+    edges = [resolved(edge, modules) for walker in walkers for edge in walker.edges]
     found = [f"{edge}" for edge in edges if not is_allowed(edge)]
+    found += [
+        f"{module} stands on no floor"
+        for module in modules
+        if within(module, ("parity",)) and room(module) not in ROOMS
+    ]
     found += [f"{edge}, as does {first}" for first, edge in extra_torchvision(edges)]
     found += [problem for walker in walkers for problem in walker.unsafe]
     found += [problem for walker in walkers if within(walker.module, ("parity",)) for problem in walker.words]
-    return found + find_cycle([walker.module for walker in walkers], edges)
+    pairs = [(edge.module, edge.imported) for edge in edges if edge.imported]
+    rooms = [(room(module), room(imported)) for module, imported in pairs if within(module, ("parity",))]
+    return found + find_circles("files", pairs) + find_circles("rooms", rooms)
+
+
+def resolved(edge: Edge, modules: Set[str]) -> Edge:
+    """Return the edge with the module that it imports; "" for one outside these packages."""
+    parts = edge.target.split(".")
+    prefixes = (".".join(parts[:size]) for size in range(len(parts), 0, -1))
+    return replace(edge, imported=next((prefix for prefix in prefixes if prefix in modules), ""))
 
 
 def is_allowed(edge: Edge) -> bool:
@@ -154,11 +174,13 @@ def is_allowed(edge: Edge) -> bool:
         return False
     if package == "parity" and root == "torchvision":
         return bool(edge.function) and within(edge.module, ("parity.data",))
-    if root == "parity" and package != "parity":
-        return within(edge.target, SHARED_FLOOR)
-    if root == "parity" and within(edge.module, GROUND_FLOOR):
-        return within(edge.target, GROUND_FLOOR)
-    return True
+    own = room(edge.module)
+    if root != "parity":
+        return package != "parity" or own != ARRAYS_ONLY or root in {"numpy", *sys.stdlib_module_names}
+    wanted = room(edge.imported)
+    if package != "parity":
+        return wanted in SIBLINGS_MAY_IMPORT
+    return wanted == own or wanted in ROOMS.get(own, ())
 
 
 def torchvision_edges(edges: list[Edge]) -> list[Edge]:
@@ -172,20 +194,26 @@ def extra_torchvision(edges: list[Edge]) -> Iterator[tuple[str, Edge]]:
             yield found[0].module, edge
 
 
-def find_cycle(modules: list[str], edges: list[Edge]) -> list[str]:
-    """The first cycle among imports that run at import time; `import parity` itself runs nearly everything."""
-    graph: dict[str, set[str]] = {module: set() for module in modules}
-    for edge in edges:
-        parts = edge.target.split(".")
-        prefixes = (".".join(parts[:size]) for size in range(len(parts), 0, -1))
-        imported = next((prefix for prefix in prefixes if prefix in graph), None)
-        if imported and edge.at_import and "parity" not in (imported, edge.module):
-            graph[edge.module].add(imported)
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        return [f"cycle {' <- '.join(error.args[1])}"]
-    return []
+def find_circles(kind: str, edges: Iterable[tuple[str, str]]) -> list[str]:
+    """Return each largest set of files, or rooms, that all import each other, directly or through others."""
+    graph: dict[str, set[str]] = {}
+    for importer, imported in edges:
+        if imported != importer:
+            graph.setdefault(importer, set()).add(imported)
+    reached = {start: reach(graph, start) for start in graph}
+    circles = {frozenset(b for b in reached[a] if a in reached.get(b, ())) for a in graph if a in reached[a]}
+    return sorted(f"circle of {kind}: {', '.join(sorted(circle))}" for circle in circles)
+
+
+def reach(graph: Mapping[str, Set[str]], start: str) -> set[str]:
+    """Return everything that `start` imports, directly or through others."""
+    found: set[str] = set()
+    left = [start]
+    while left:
+        new = graph.get(left.pop(), set()) - found
+        found |= new
+        left += new
+    return found
 
 
 def installed_packages() -> dict[str, Path]:
@@ -210,13 +238,22 @@ ALLOWED = {
     "parity/errors.py": "",
     "parity/spec.py": "import numpy as np\nfrom parity.errors import InputError\n",
     "parity/backend.py": "from . import spec\n",
-    "parity/weights.py": "from .spec import ModelSpec\n",
-    "parity/reference/__init__.py": "from parity.weights import draw_weights\n",
+    "parity/weights.py": "from .spec import ModelSpec\nfrom parity.data import batches\n",
+    "parity/reference/__init__.py": "from parity.weights import draw_weights\nimport parity.verdict\n",
     "parity/data/__init__.py": "",
+    "parity/data/batches.py": "",
     "parity/data/download.py": "def fetch():\n    from torchvision.datasets import FashionMNIST\n",
-    "parity/sweep/__init__.py": "def write():\n    from parity.report import page\n",
+    "parity/verdict/__init__.py": "import math\nimport numpy as np\nfrom parity.errors import InputError\n",
+    "parity/sweep/__init__.py": "from parity.sweep.grid import Group\n",
+    "parity/sweep/grid.py": "def f():\n    from parity.spec import ModelSpec\n",
+    "parity/sweep/run.py": "from parity.sweep.grid import Group\n",
+    "parity/bench/__init__.py": "from parity.verdict import compare\n",
+    "parity/check/__init__.py": "from parity.verdict import compare\n",
+    "parity/pair/__init__.py": "from parity.verdict import compare\n",
     "parity/report/__init__.py": "import parity.sweep\n",
-    "parity/cli.py": "from parity.sweep import sweep\n",
+    "parity/lab/__init__.py": "from parity.report import page\n",
+    "parity/commands/__init__.py": "def write():\n    from parity.report import page\n",
+    "parity/cli.py": "from parity.commands import sweep\n",
     "bnjax/__init__.py": "from bnjax.train import step\n",
     "bnjax/train.py": "import jax\nimport optax\nfrom parity.data import batches\n",
     "bntorch/__init__.py": "",
@@ -239,10 +276,27 @@ TYPE_CHECKING = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
         ("parity/sweep/run.py", "def f():\n    import torchvision\n", "imports torchvision"),
         ("parity/data/other.py", "import torchvision\n", "imports torchvision"),
         ("parity/data/other.py", "def f():\n    import torchvision\n", "as does parity.data.download"),
+        # floors
+        ("parity/errors.py", "from parity.spec import ModelSpec\n", "parity.errors:1 imports parity.spec.ModelSpec"),
         ("parity/spec.py", "from parity.sweep import sweep\n", "parity.spec:1 imports parity.sweep.sweep"),
         ("parity/spec.py", "def f():\n    from . import report\n", "parity.spec:2 imports parity.report"),
+        ("parity/spec.py", "from parity import InputError\n", "parity.spec:1 imports parity.InputError"),
+        ("parity/spec.py", f"{TYPE_CHECKING}import parity.sweep\n", "parity.spec:3 imports parity.sweep"),
         ("parity/data/other.py", "from ..cli import main\n", "imports parity.cli.main"),
         ("parity/reference/network.py", "from parity import sweep\n", "imports parity.sweep"),
+        ("parity/sweep/run.py", f"{IN_A_FUNCTION}from parity.report import page\n", "imports parity.report.page"),
+        ("parity/sweep/run.py", f"{IN_A_FUNCTION}from parity.check import episode\n", "imports parity.check.episode"),
+        ("parity/sweep/run.py", "import parity.verdict\n", "imports parity.verdict"),
+        ("parity/bench/run.py", "import parity.check\n", "imports parity.check"),
+        ("parity/lab/run.py", "import parity.check\n", "imports parity.check"),
+        ("parity/check/run.py", "import parity.sweep\n", "imports parity.sweep"),
+        ("parity/check/run.py", "import parity.pair\n", "imports parity.pair"),
+        ("parity/pair/run.py", "import parity.check\n", "imports parity.check"),
+        ("parity/report/page.py", "import parity.lab\n", "imports parity.lab"),
+        ("parity/commands/sweep.py", "import parity.cli\n", "imports parity.cli"),
+        ("parity/verdict/noise.py", "from parity.spec import DType\n", "imports parity.spec.DType"),
+        ("parity/verdict/noise.py", "def f():\n    import scipy.stats\n", "imports scipy.stats"),
+        ("parity/attic.py", "", "parity.attic stands on no floor"),
         ("bnjax/norm.py", "import torch\n", "bnjax.norm:1 imports torch"),
         ("bnjax/norm.py", f"{IN_A_FUNCTION}from bntorch.norm import BatchNorm\n", "imports bntorch.norm.BatchNorm"),
         ("bnjax/norm.py", "import torchvision\n", "imports torchvision"),
@@ -252,6 +306,7 @@ TYPE_CHECKING = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
         ("bntorch/norm.py", "from parity import load_weights\n", "imports parity.load_weights"),
         ("bntorch/norm.py", "import parity.reference\n", "imports parity.reference"),
         ("bnjax/norm.py", "from parity.sweep import grid\n", "imports parity.sweep.grid"),
+        ("bnjax/norm.py", "import parity.verdict\n", "imports parity.verdict"),
         ("bnjax/norm.py", "def f():\n    import pickle\n", "imports pickle"),
         ("bnjax/norm.py", "from numpy import load\n", "imports numpy.load"),
         ("bntorch/norm.py", "import torch\nload = torch.load\n", "uses torch.load"),
@@ -259,7 +314,24 @@ TYPE_CHECKING = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
         ("parity/spec.py", "read('x', allow_pickle=True)\n", "allows pickle"),
         ("parity/cli.py", "def f(name='jax'):\n    pass\n", "names a framework in 'jax'"),
         ("parity/cli.py", "x = f'{1} torch'\n", "names a framework in ' torch'"),
-        ("parity/errors.py", "from parity.spec import ModelSpec\n", "cycle parity.spec <- parity.errors"),
+        # circles
+        ("parity/sweep/grid.py", "import parity.sweep.run\n", "circle of files: parity.sweep.grid, parity.sweep.run"),
+        (
+            "parity/sweep/grid.py",
+            f"{IN_A_FUNCTION}from . import run\n",
+            "circle of files: parity.sweep.grid, parity.sweep.run",
+        ),
+        (
+            "parity/sweep/grid.py",
+            f"{TYPE_CHECKING}from parity.sweep.run import Runner\n",
+            "circle of files: parity.sweep.grid, parity.sweep.run",
+        ),
+        ("bnjax/train.py", "def f():\n    import bnjax\n", "circle of files: bnjax, bnjax.train"),
+        (
+            "parity/data/other.py",
+            "def f():\n    import parity.reference\n",
+            "circle of rooms: data, reference, weights",
+        ),
     ],
 )
 def test_the_walker_finds_a_planted_violation(tmp_path: Path, file: str, source: str, expected: str) -> None:

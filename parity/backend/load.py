@@ -13,7 +13,13 @@ PACKAGE = "parity"
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
-    return {entry.name: entry for entry in sorted(importlib.metadata.entry_points(group=GROUP))}
+    """Return the declared backends by name. Our own come last, so that no other package's entry takes their place."""
+    entries = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda entry: (_is_ours(entry), entry))
+    return {entry.name: entry for entry in sorted({e.name: e for e in entries}.values())}
+
+
+def _is_ours(entry: importlib.metadata.EntryPoint) -> bool:
+    return entry.dist is not None and entry.dist.name == DISTRIBUTION
 
 
 def backend_names() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from parity.errors import InputError
-from parity.spec import ModelSpec, Precision, check_count, check_real, check_training_batch
+from parity.spec import ModelSpec, Precision, check_count, check_real, check_training_batch, use_python_values
 
 MOST_LAYERS = 1000
 MOST_MEMBERS = 4096
@@ -33,6 +33,7 @@ class Case:
     loops: bool = True
 
     def __post_init__(self) -> None:
+        use_python_values(self)
         check_count("depth", self.depth, 1, "a depth counts hidden layers", MOST_LAYERS)
         check_count("batch_size", self.batch_size, 1, "an update needs a sample")
         if self.batch_norm:
@@ -83,6 +84,7 @@ class BenchConfig:
     profile_depth: int = 8
 
     def __post_init__(self) -> None:
+        use_python_values(self)
         if not self.frameworks:
             raise InputError("frameworks must name at least one, got none")
         if not self.cases:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from parity.bench.records import BenchReport, Row
-from parity.check.output import write_object
+from parity.files import write_object
 
 SCHEMA = 1
 

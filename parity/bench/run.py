@@ -1,5 +1,6 @@
 """A benchmark from its configuration to its report."""
 
+import math
 import os
 import platform
 import tempfile
@@ -17,11 +18,12 @@ import numpy as np
 from parity.backend import Mode
 from parity.bench import worker
 from parity.bench.config import BenchConfig, Case
-from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, copy_rate
+from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, Shape, Timer, copy_rate
 from parity.bench.records import BenchReport, Operation, Row
 from parity.bench.statistics import median_interval
 from parity.bench.trust import choose_batch, judge
 from parity.bench.worker import Key
+from parity.errors import InputError
 from parity.machine import usable_cores
 from parity.process import Side, SideError
 from parity.progress import Progress, SilentProgress
@@ -60,7 +62,7 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
 
     Args:
         config: what to measure.
-        progress: is told how far it is.
+        progress: shows how far it is.
         command: what made it, for the report; None for this call.
 
     Raises:
@@ -86,9 +88,10 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
             complete=complete,
         )
 
-    with _open(config) as sides, open_side(SideSpec(target=WITNESS, threads=1)) as witness, _told(progress) as tell:
-        environment = _environment(sides)
+    with _open(config) as sides, open_side(SideSpec(target=WITNESS, threads=1)) as witness, _shown(progress) as tell:
+        environment: dict[str, str] = {}
         try:
+            environment |= _environment(sides)
             modes = {name: side.call(worker.describe_modes) for name, side in sides.items()}
             floor = _floor(config, sides, witness)
             for number, case in enumerate(config.cases):
@@ -101,18 +104,20 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
             tell(1.0, "done")
         except KeyboardInterrupt as interruption:
             raise BenchInterrupted(report(complete=False), *interruption.args) from None
+        except SideError as error:
+            raise InputError(f"a process of the benchmark {error}; nothing can be compared without it") from error
     return report(complete=True)
 
 
 @contextmanager
-def _told(progress: Progress | None) -> Iterator[Any]:
+def _shown(progress: Progress | None) -> Iterator[Any]:
     with progress or SilentProgress() as telling:
         yield telling.update
 
 
 @contextmanager
 def _open(config: BenchConfig) -> Iterator[dict[str, Side]]:
-    """A process for each framework, with caches of compiled programs that are empty and its own."""
+    """Start a process for each framework; its caches of compiled programs are empty and its own."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bnparity-bench-"))
         sides: dict[str, Side] = {}
@@ -131,7 +136,7 @@ def _open(config: BenchConfig) -> Iterator[dict[str, Side]]:
 
 
 def _plan(config: BenchConfig, modes: Mapping[str, Mapping[str, Mode]], case: Case) -> Iterator[_Timed]:
-    """What is timed in a case. The plain loops are always there: the other modes are held against them."""
+    """Yield what is timed in a case. The plain loops are always included: the other modes are compared with them."""
     for framework in config.frameworks:
         for name, mode in modes[framework].items():
             if mode.compiles and not case.compiled:
@@ -162,7 +167,7 @@ def _measure(config: BenchConfig, sides: Mapping[str, Side], case: Case, timed: 
 
 
 def _attempt(one: _Timed, work: Any) -> None:
-    """Do something with a mode, unless it has failed; what a framework raises is the mode's note."""
+    """Do something with a mode, unless it has failed; note what its framework raises."""
     if one.note:
         return
     try:
@@ -194,7 +199,7 @@ def _judge_in_float64(config: BenchConfig, side: Side, one: _Timed) -> None:
 
 
 def _judge(config: BenchConfig, side: Side, member: int, one: _Timed) -> None:
-    """Hold one step of a member against the reference."""
+    """Compare one step of a member with the reference."""
     key, member = one.key, member % one.population
     data = worker.training_set(config.num_samples, key.case.spec)
     rng = np.random.default_rng(len(one.samples))
@@ -257,13 +262,21 @@ def _rows(config: BenchConfig, timed: Sequence[_Timed], floor_us: float) -> Iter
 
 
 def _floor(config: BenchConfig, sides: Mapping[str, Side], witness: Side) -> Floor:
+    timers: list[Timer] = [partial(_product_seconds, side) for side in sides.values()]
     if config.device in ("", "cpu"):
-        timers = [partial(side.call, worker.product_seconds) for side in (*sides.values(), witness)]
+        timers = [*timers, partial(witness.call, worker.product_seconds)]
         return Floor(timers, copy_rate(), usable_cores())
-    timers = [partial(side.call, worker.product_seconds) for side in sides.values()]
     copies = [side.call(worker.copy_seconds, COPIED_ON_DEVICE) for side in sides.values()]
     rate = 2 * COPIED_ON_DEVICE / min(seconds for seconds in copies if seconds is not None)
     return Floor(timers, rate, 1, STACKED_TO_FILL)
+
+
+def _product_seconds(side: Side, left: Shape, right: Shape) -> float:
+    """Return the seconds of a product; infinity from a framework whose process has ended, which its rows say."""
+    try:
+        return side.call(worker.product_seconds, left, right)
+    except SideError:
+        return math.inf
 
 
 def _profile(config: BenchConfig, side: Side, modes: Mapping[str, Mode]) -> tuple[Operation, ...]:
@@ -295,7 +308,7 @@ def _environment(sides: Mapping[str, Side]) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """The processor's name and clock, where the system tells."""
+    """Return the processor's name and clock, if the system reports them."""
     wanted = {"model name": "", "cpu MHz": ""}
     try:
         with Path("/proc/cpuinfo").open() as lines:

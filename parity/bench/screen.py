@@ -12,7 +12,7 @@ SHORT_HEADER = ("", "models", "µs", "95%", "×floor", "×lab", "compile")
 
 
 def print_report(report: BenchReport, console: Console) -> None:
-    """Print a table for each case, and what is to be known of it."""
+    """Print a table for each case, and notes on it."""
     if not report.complete:
         console.out(f"INTERRUPTED: {report.cases_done} of {len(report.config.cases)} cases are done.")
     console.out("Microseconds per model-step: one SGD update of one model. Medians of the samples of two turns.")

@@ -1,14 +1,10 @@
 """The report of a check for other programs: JSON and JUnit XML. What people read is in `screen`."""
 
-import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
-
-import numpy as np
 
 from parity.check.free_run import fails
 from parity.check.records import (
@@ -33,9 +29,9 @@ from parity.check.screen import (
     verdict_words,
 )
 from parity.check.words import times_words
-from parity.files import replace_file
+from parity.files import plain, replace_file, write_object
 
-__all__ = ["format_report", "print_report", "report_dict", "write_json", "write_junit", "write_object"]
+__all__ = ["format_report", "print_report", "report_dict", "write_json", "write_junit"]
 
 # What XML 1.0 cannot hold, not even escaped.
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -69,21 +65,6 @@ def report_dict(report: CheckReport) -> dict[str, Any]:
         "command": report.command,
         "seconds": finite(report.seconds),
     }
-
-
-def plain(value: Any) -> Any:
-    """A value of what JSON has: NumPy's are converted, what is not finite is None, and anything else is its text."""
-    if value is None or isinstance(value, bool | int) or type(value) is str:
-        return value
-    if isinstance(value, float):
-        return finite(value)
-    if isinstance(value, np.generic | np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    return str(value)
 
 
 def _measurement(report: CheckReport, found: Measurement) -> dict[str, Any]:
@@ -145,15 +126,6 @@ def write_json(report: CheckReport, path: Path) -> None:
         InputError: the place cannot be written.
     """
     write_object(report_dict(report), path)
-
-
-def write_object(value: Mapping[str, Any], path: Path) -> None:
-    """Write what `to_dict` or `report_dict` gave as JSON, without NaN or Infinity.
-
-    Raises:
-        InputError: the place cannot be written.
-    """
-    replace_file(path, (json.dumps(plain(value), indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_junit(report: CheckReport, path: Path) -> None:

@@ -29,6 +29,7 @@ Reference: Schuirmann, "A comparison of the two one-sided tests procedure and th
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +38,19 @@ from parity.backend import Backend, Inputs
 from parity.check.config import CheckConfig
 from parity.check.records import Equivalence, Setting
 from parity.data import IndexStream, Masks, MaskStream, mask_arguments
+from parity.divergence import (
+    BRACKET_RATIO,
+    LearningRates,
+    Status,
+    bisect,
+    classify,
+    drive,
+    final_loss,
+    find_bracket,
+    geometric_mean,
+)
 from parity.process import Side
 from parity.spec import DType, ModelSpec
-from parity.sweep.classify import BRACKET_RATIO, bisect, classify, drive, final_loss, find_bracket
-from parity.sweep.grid import Group, LearningRates, geometric_mean
-from parity.sweep.records import Status, Trial
 from parity.weights import Array, Weights, cast_weights, draw_weights
 
 ALPHA = 0.05
@@ -49,7 +58,7 @@ MARGIN_SHARE = 0.5
 QUANTITIES = ("final loss", "test accuracy", "divergent learning rate")
 UPDATES = 120
 MOST_SEEDS = 1_000_000  # beyond that nothing is settled
-RATES = LearningRates(0.1, 12.8, 8)  # a factor 2 apart: three halvings bring a bracket below `classify.BRACKET_RATIO`
+RATES = LearningRates(0.1, 12.8, 8)  # a factor 2 apart: three halvings bring a bracket below `BRACKET_RATIO`
 
 
 def statistical(
@@ -97,10 +106,10 @@ def train_seed(
     members = len(rates) if backend.has_population else 1
     weights, batches = draw_weights(spec, seed), _draw_batches(len(data.train_labels), batch_size, seed)
     masks = MaskStream(spec, batch_size, seed).next_updates(len(batches)) if spec.dropout_rate else None
-    group, entropy = Group("", spec.num_hidden_layers, spec.use_batch_norm, seed), _entropy(data.train_labels)
+    entropy = _entropy(data.train_labels)
     shown: dict[float, tuple[float, float]] = {}
 
-    def run(wanted: Sequence[float]) -> dict[float, Trial]:
+    def run(wanted: Sequence[float]) -> dict[float, _Ended]:
         trials = {}
         for start in range(0, len(wanted), members):
             block = list(wanted[start : start + members])
@@ -108,7 +117,7 @@ def train_seed(
             losses, finite, accuracy = _train(backend, spec, data, weights, batches, padded, dtype, masks)
             for m, rate in enumerate(block):
                 status = classify(losses[:, m], finite[:, m], entropy)
-                trials[rate] = Trial(group=group, learning_rate=rate, status=status)
+                trials[rate] = _Ended(rate, status)
                 ended = status is not Status.DIVERGED
                 shown[rate] = (final_loss(losses[:, m]), float(accuracy[m])) if ended else (math.inf, -math.inf)
         return trials
@@ -120,6 +129,11 @@ def train_seed(
         return *shown[learning_rate], math.inf if any_trained else -math.inf
     low, high = find_bracket([*trials.values(), *drive(bisect(*bracket, members), run)]) or bracket
     return *shown[learning_rate], math.log(geometric_mean(low, high))
+
+
+class _Ended(NamedTuple):
+    learning_rate: float
+    status: Status
 
 
 def _train(

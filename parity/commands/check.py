@@ -169,9 +169,9 @@ def _list_faults() -> int:
 
 
 def _self_test(config: CheckConfig, paths: dict[str, Path]) -> int:
-    from parity.check.output import write_object
     from parity.check.screen import print_self_test
     from parity.check.self_test import self_test
+    from parity.files import write_object
 
     with cleared(paths), handle_signals(console_progress(ErrorConsole())) as progress:
         report = self_test(config, progress=progress)

@@ -78,7 +78,7 @@ def _problem(path: Path) -> str:
 
 
 def _move_aside(option: str, path: Path, aside: dict[Path, Path]) -> None:
-    kept = path.parent / f".{secrets.token_hex(8)}.previous"  # nobody has a file of that name
+    kept = path.parent / f".{secrets.token_hex(8)}.previous"  # a random name, which no other file has
     try:
         path.rename(kept)
     except FileNotFoundError:

@@ -13,8 +13,7 @@ from parity.commands.terminal import ErrorConsole, exit_status, print_error, sho
 from parity.errors import InputError
 from parity.progress import Progress, console_progress
 from parity.signals import handle_signals
-from parity.spec import BlockOrder, Initialization
-from parity.sweep import Execution, LearningRates, SweepConfig, SweepInterrupted, SweepReport, sweep
+from parity.sweep import Execution, SweepConfig, SweepInterrupted, SweepReport, sweep
 from parity.sweep.forecast import forecast_sweep, print_forecast
 
 
@@ -24,6 +23,8 @@ class Sweep:
 
     A preset's values are the defaults of all the other options.
     """
+
+    # Up to --dropout-rate, options are the words of `SweepConfig.from_words`.
 
     preset: Literal["quick", "lab"] = "quick"
     """quick: depths 1, 2, 4, 8, one seed, 2 passes. lab: depths 1 to 8, 10, 25, 50, three seeds, 5 passes."""
@@ -35,25 +36,25 @@ class Sweep:
     """Whether the hidden layers have batch norm."""
     learning_rates: Annotated[str, tyro.conf.arg(metavar="LOW:HIGH:COUNT")] = "0.001:10:9"
     """The grid, evenly spaced on a log scale, both ends included."""
-    seeds: int = 1
+    seeds: int = SweepConfig.num_seeds
     """Number of seeds: 0 to N-1."""
-    passes: int = 2
+    passes: int = SweepConfig.num_passes
     """Passes over the training subsample."""
-    dataset: DatasetName = "fashion-mnist"
+    dataset: DatasetName = SweepConfig.dataset
     """The data set."""
     data_dir: DataDir = ""
     """Folder that holds the data set's files."""
-    device: Device = ""
+    device: Device = SweepConfig.device
     """Where to compute."""
-    population_size: int = 8
+    population_size: int = SweepConfig.population_size
     """Learning rates that share their minibatches and are trained as one. The last digits depend on it."""
     block_order: Literal["activation_first", "norm_first"] = "activation_first"
     """Where batch norm stands: Linear, ReLU, BatchNorm as in the lab, or Linear, BatchNorm, ReLU."""
     initialization: Literal["uniform_fan_in", "he_normal", "lecun_normal", "orthogonal"] = "uniform_fan_in"
     """How kernels and biases start."""
-    residual: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    residual: Annotated[bool, tyro.conf.FlagCreatePairsOff] = SweepConfig.residual
     """Residual blocks: each but the first adds its input to what it gives."""
-    dropout_rate: float = 0.0
+    dropout_rate: float = SweepConfig.dropout_rate
     """The chance that training drops a unit at the end of a block; all frameworks drop the same ones."""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "runs/sweep"
     """Folder for the tables, the figures and report.html. The same command goes on from what is there."""
@@ -100,21 +101,7 @@ class Sweep:
         execution = Execution(
             executor=self.executor, workers=self.workers, scheduler=self.scheduler, time_limit=self.time_limit
         )
-        config = SweepConfig(
-            frameworks=choose_frameworks(self.framework),
-            depths=self.depths,
-            batch_norm={"on": (True,), "off": (False,), "both": (False, True)}[self.batch_norm],
-            learning_rates=LearningRates.parse(self.learning_rates),
-            num_seeds=self.seeds,
-            num_passes=self.passes,
-            dataset=self.dataset,
-            device=self.device,
-            population_size=self.population_size,
-            block_order=BlockOrder(self.block_order),
-            initialization=Initialization(self.initialization),
-            residual=self.residual,
-            dropout_rate=self.dropout_rate,
-        )
+        config = SweepConfig.from_words(vars(self) | {"framework": choose_frameworks(self.framework)})
         if execution.executor == "in-process":
             for name in config.frameworks:
                 own_process(name)
@@ -124,7 +111,21 @@ class Sweep:
             forecast = forecast_sweep(config, **places, **how)
             show(lambda console: print_forecast(forecast, console))
             return None
-        return sweep(config, **places, **how, progress=progress, command=command, fail_fast=self.fail_fast)
+        return sweep(
+            config,
+            **places,
+            **how,
+            progress=progress,
+            command=command,
+            fail_fast=self.fail_fast,
+            write_page=_write_page,
+        )
+
+
+def _write_page(report: SweepReport, folder: Path) -> None:
+    from parity.report import write_report  # imports Matplotlib, which other commands do not need
+
+    write_report(report, folder)
 
 
 PRESETS = {

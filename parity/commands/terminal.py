@@ -1,4 +1,4 @@
-"""What a command says on the terminal, and what becomes of it when nobody reads."""
+"""Write on the terminal, also when its reader has gone."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from parity.errors import InputError, one_line
 
 def print_error(message: str) -> None:
     """Say in one line what is wrong."""
-    with suppress(OSError):  # nobody reads it
+    with suppress(OSError):  # its reader has gone
         print(f"bnparity: {one_line(message)}", file=sys.stderr, flush=True)
 
 
@@ -24,7 +24,7 @@ def exit_status(interruption: KeyboardInterrupt) -> int:
 
 
 class ErrorConsole(Console):
-    """Standard error. Whoever reads it may stop: then nothing is said any more, and the work goes on."""
+    """Standard error. If its reader stops, nothing is written any more, and the work goes on."""
 
     def __init__(self) -> None:
         super().__init__(stderr=True)
@@ -37,7 +37,7 @@ class ErrorConsole(Console):
 
 @contextmanager
 def output_may_close() -> Iterator[None]:
-    """Whoever reads our output may stop (`| head`): the rest is dropped, and the exit status stays what it is."""
+    """Allow the reader of our output to stop (`| head`): drop the rest, and keep the exit status."""
     try:
         yield
         if sys.stdout is not None:  # it may have been closed from the beginning

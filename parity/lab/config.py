@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from parity.data import Dataset, StandardizedData, load_dataset, standardize
+from parity.divergence import LearningRates
 from parity.errors import InputError
-from parity.spec import ModelSpec, check_count, check_fraction, check_values
-from parity.sweep.grid import MOST_LAYERS, MOST_SEEDS, LearningRates
+from parity.spec import ModelSpec, check_count, check_fraction, check_values, use_python_values
+from parity.sweep.grid import MOST_LAYERS, MOST_SEEDS
 
 WIDTH = ModelSpec.hidden_width  # of every network that is trained
 SEED = 0  # where there is one
@@ -63,6 +64,7 @@ class LabConfig:
     seeds: int = 2
 
     def __post_init__(self) -> None:
+        use_python_values(self)
         for name, low, most in (
             ("curvature_depths", 1, MOST_LAYERS),
             ("batch_sizes", 2, None),

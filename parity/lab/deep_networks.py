@@ -9,15 +9,14 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from parity.data import IndexStream, MaskStream, StandardizedData, mask_arguments
+from parity.divergence import Status, classify
 from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, listed, on_a_grid
 from parity.lab.config import SEED, WIDTH, LabConfig, lab_data
 from parity.lab.drawing import COLORS, MARKERS, lab_sheet
 from parity.report.panels import PanelGrid, depth_words, learning_rate_axis
 from parity.report.style import page_style, plain
 from parity.spec import BlockOrder, Initialization, ModelSpec
-from parity.sweep import Status
 from parity.sweep.ahead import compiling_ahead
-from parity.sweep.classify import classify
 from parity.weights import draw_weights
 
 TITLE = "Deep networks and their remedies"

@@ -13,14 +13,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
+from parity.divergence import Status
 from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
 from parity.lab.config import SEED, WIDTH, LabConfig, lab_data
 from parity.lab.drawing import lab_sheet
 from parity.machine import usable_cores
 from parity.report.style import batch_norm_words, log_ticks, page_style, plain
-from parity.sweep import Group, Outcome, Status, SweepConfig, Threshold, Trial
+from parity.sweep import Group, Outcome, SweepConfig, Threshold, Trial
 from parity.sweep.ahead import compiling_ahead, lower_family
-from parity.sweep.classify import find_threshold
+from parity.sweep.thresholds import find_threshold
 from parity.sweep.train import train
 
 TITLE = "Depth by learning rate"

@@ -77,7 +77,7 @@ def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str
 
     Args:
         config: how large the experiments are.
-        progress: is told how far it is.
+        progress: shows how far it is.
         command: what made it, for the report; None for this call.
 
     Raises:

@@ -57,7 +57,7 @@ class ProcessSide:
         settings: Iterable[tuple[str, str]] = (),
     ) -> None:
         self.name, self.time_limit = name, time_limit
-        self._load, self._turn = load, Lock()
+        self._load, self._turn, self._reaping = load, Lock(), Lock()
         self._connection, theirs = Pipe()
         self._process = subprocess.Popen(
             [sys.executable, "-c", START, str(theirs.fileno()), *sys.path, ""],
@@ -100,7 +100,7 @@ class ProcessSide:
                 raise SideHungError(f"gave no answer within the time limit of {limit:g} s, and was ended")
             kind, value = self._connection.recv()
         except (EOFError, OSError):
-            raise SideEndedError(_ending(self._process.wait())) from None
+            raise SideEndedError(_ending(self._wait())) from None
         except SideError:
             raise
         except Exception as error:  # a foreign class can raise anything while it is rebuilt here
@@ -111,14 +111,26 @@ class ProcessSide:
 
     def kill(self) -> None:
         """End the process, and those that it has started; a pending `call` then raises `SideEndedError`."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        with self._reaping:
+            if self._process.returncode is None:  # else its number may be another process's by now
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """End the process, and release what it held."""
         self.kill()
-        self._process.wait()
+        self._wait()
         self._connection.close()
+
+    def _wait(self) -> int:
+        """Wait until the process has ended, end those that it has started, and return its exit status."""
+        with suppress(
+            ChildProcessError, AttributeError
+        ):  # it is reaped already; macOS has no waitid before Python 3.13
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        self.kill()
+        with self._reaping:
+            return self._process.wait()
 
 
 def _ending(status: int) -> str:

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
+from parity.divergence import Status
 from parity.report.canvas import Sheet, message_sheet, open_sheet
 from parity.report.heading import sweep_heading
 from parity.report.panels import PanelGrid, depth_words
 from parity.report.style import REFERENCE_COLOR, batch_norm_words, log_ticks, page_style, plain, short
-from parity.sweep.records import Status, SweepReport, Trial
+from parity.sweep.records import SweepReport, Trial
 
 TITLE = "Training loss against the update (seed 0)"
 _DASHES = ("solid", (0, (3, 1.5)), (0, (1, 1.2)), (0, (7, 1.5, 1.5, 1.5)))

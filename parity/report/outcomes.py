@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from parity.divergence import Status, stuck_loss
 from parity.report.canvas import message_sheet, open_sheet
 from parity.report.heading import sweep_heading
 from parity.report.panels import PanelGrid, depth_words, learning_rate_axis
 from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style, plain, series_styles
-from parity.sweep.classify import stuck_loss
-from parity.sweep.records import Status, SweepReport, Trial
+from parity.sweep.records import SweepReport, Trial
 
 TITLE = "Final training loss and test accuracy against the learning rate"
 _MARKS: dict[Status, dict[str, Any]] = {

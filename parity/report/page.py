@@ -5,13 +5,13 @@ from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
+from parity.divergence import stuck_loss
 from parity.files import replace_file
 from parity.report.figures import SWEEP_FIGURES
 from parity.report.heading import notices
 from parity.report.markup import DPI, Picture, configuration, render, take_picture, words
 from parity.report.style import batch_norm_words
 from parity.report.tables import sorted_frameworks, threshold_table
-from parity.sweep.classify import stuck_loss
 from parity.sweep.output import THRESHOLD_COLUMNS, TRIAL_COLUMNS
 from parity.sweep.records import SweepReport, Threshold, Trial
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from parity.sweep.grid import geometric_mean
+from parity.divergence import geometric_mean
 from parity.sweep.records import Outcome, SweepReport, Threshold
 
 MISSING = "not finished"

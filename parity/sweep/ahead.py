@@ -28,8 +28,8 @@ def compiling_ahead(lowerings: Mapping[Any, Lowering]) -> Iterator[Callable[[Has
         lowerings: by any key.
 
     Yields:
-        A function that waits until what a key stands for is compiled; a key of which nothing is known needs nothing.
-        What fails here fails again where it is needed, and is told there.
+        A function that waits until the program of a key is compiled. It returns at once for an unknown key.
+        A failure here is ignored: it occurs again where the program is needed, and is reported there.
     """
     tracer, compilers = ThreadPoolExecutor(1), ThreadPoolExecutor(max(1, min(usable_cores() - 1, MOST_AT_ONCE)))
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from parity.data import StandardizedData
+from parity.divergence import Status
 from parity.errors import InputError
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.identity import common_versions
 from parity.sweep.lanes import accelerated
-from parity.sweep.records import Status, Trial
+from parity.sweep.records import Trial
 from parity.sweep.train import Trained, Wanted, train
 
 

@@ -84,14 +84,14 @@ class Children:
             side.close()
 
     def kill(self) -> None:
-        """End all processes, and start no more; whoever waits for one is told so."""
+        """End all processes, and start no more; a pending `train` then returns crashed trials."""
         with self._lock:
             self._closed = True
             for side, _ in self._sides.values():
                 side.kill()
 
     def close(self) -> None:
-        """Give back what processes held that have been killed, when nobody waits for them."""
+        """Release what killed processes held. No thread may be waiting for them."""
         for side, _ in self._sides.values():
             side.close()
 
@@ -156,11 +156,11 @@ class Children:
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """The GPUs that `CUDA_VISIBLE_DEVICES` lists, or else that NVIDIA's driver knows."""
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if told is None:
+    """Return the GPUs that `CUDA_VISIBLE_DEVICES` lists, else those that NVIDIA's driver knows."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
         return tuple(map(str, range(len(list(DRIVER.iterdir()))))) if DRIVER.is_dir() else ()
-    return tuple(word.strip() for word in told.split(",") if word.strip() not in ("", "-1"))
+    return tuple(word.strip() for word in listed.split(",") if word.strip() not in ("", "-1"))
 
 
 def _hold(backend: Any, digest: str, data: StandardizedData) -> None:

@@ -1,15 +1,15 @@
 """A sweep from its configuration to its report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from parity.divergence import Status
 from parity.errors import InputError
 from parity.files import make_folder, remove_leftovers
 from parity.progress import Progress, SilentProgress
 from parity.sweep.blocks import Block, what_decides
-from parity.sweep.classify import find_threshold
 from parity.sweep.executors import Execution, Executor, open_executor
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.lanes import accelerated
@@ -19,10 +19,13 @@ from parity.sweep.meter import Meter
 from parity.sweep.output import write_tables
 from parity.sweep.plan import plan
 from parity.sweep.prepare import OUTPUTS, STORE, Prepared, prepare
-from parity.sweep.records import Status, SweepReport, Trial
+from parity.sweep.records import SweepReport, Trial
 from parity.sweep.schedule import Found, Schedule, TrialError, make_unit
 from parity.sweep.store import Store, stored_words
+from parity.sweep.thresholds import find_threshold
 from parity.sweep.train import Wanted
+
+PageWriter = Callable[[SweepReport, Path], object]
 
 
 class SweepInterrupted(KeyboardInterrupt):
@@ -44,23 +47,26 @@ def sweep(
     extend: bool = False,
     fail_fast: bool = False,
     parquet: bool = False,
+    write_page: PageWriter | None = None,
 ) -> SweepReport:
     """Find the learning rate at which training diverges, for every depth, norm, seed and framework of a grid.
 
     Args:
         config: what to run.
-        out: folder for `trials.csv`, `thresholds.csv`, figures, `report.html`, `sweep.sqlite` and `config.toml`. What
-            an earlier run of the same sweep has left there is not run again. None writes nothing.
+        out: folder for `trials.csv`, `thresholds.csv`, `sweep.sqlite` and `config.toml`. Trials that an earlier run of
+            the same sweep has left there are not run again. None writes nothing.
         data_dir: where the files of the data set lie; None to look in the usual places.
-        progress: is told how far the sweep is.
+        progress: shows how far the sweep is.
         command: what made it, for the report; None for this call.
         execution: where it is trained; None for this process. The numbers do not depend on it.
         extend: adds to the grid of the sweep that `out` holds, instead of refusing another one.
         fail_fast: ends with the first block that has a crashed trial, after it has been written.
         parquet: whether the tables are written as Parquet too.
+        write_page: writes figures and `report.html` into `out`, such as `parity.report.write_report`. It is called
+            however the sweep ends, after the tables.
 
     Returns:
-        What the command writes.
+        What is done; all of it, unless `fail_fast` has ended the sweep.
 
     Raises:
         InputError: bad input, before anything is run or written.
@@ -82,7 +88,7 @@ def sweep(
     ):
         # A path in the command may hold bytes that are no text.
         words = (command or f"parity.sweep({config})").encode(errors="backslashreplace").decode()
-        outcome = _Outcome(prepared, store, words, parquet)
+        outcome = _Outcome(prepared, store, words, parquet, write_page)
         try:
             for found in _run(prepared, executor, execution.time_limit, store, progress, fail_fast):
                 outcome.done |= found
@@ -101,8 +107,8 @@ def sweep(
             outcome.write(report)
             progress.say(f"stopped at the first trial that crashed ({failure}); the same command goes on from there")
             return report
-        except InputError:  # the store can be kept no longer, a full disk say, or a worker is not what it should be
-            with suppress(InputError):  # the first is what is to be known
+        except InputError:  # the store cannot be written any more (a full disk, say), or a worker is unfit
+            with suppress(InputError):  # the first error is the one to report
                 outcome.write(outcome.so_far())
             raise
     return report
@@ -110,7 +116,7 @@ def sweep(
 
 @contextmanager
 def _open_store(prepared: Prepared, extend: bool) -> Iterator[Store]:
-    """The store, in a folder that is made for it and that no other sweep gets meanwhile."""
+    """Open the store, in a folder that is made for it and locked against other sweeps."""
     if (folder := prepared.folder) is None:
         with Store(None, prepared.identity) as store:
             yield store
@@ -127,13 +133,13 @@ def _open_store(prepared: Prepared, extend: bool) -> Iterator[Store]:
 
 @dataclass
 class _Outcome:
-    """What has become of a sweep, and where it is written.
+    """The results of a sweep, and how they are written.
 
     Args:
         prepared: the sweep.
-        store: of it.
+        store: its store.
         command: what made it.
-        parquet: whether the tables are written as Parquet too.
+        parquet, write_page: as those of `sweep`.
         done: the trials of finished groups.
     """
 
@@ -141,11 +147,13 @@ class _Outcome:
     store: Store
     command: str
     parquet: bool
+    write_page: PageWriter | None
     done: dict[Group, Sequence[Trial]] = field(default_factory=dict)
 
     def so_far(self) -> SweepReport:
-        """All that is kept of a sweep that did not come to its end: its finished groups, and of the others the trials
-        of the grid, and those that crashed.
+        """Return the report of an unfinished sweep.
+
+        It holds all trials of finished groups, and of the others the trials of the grid and those that crashed.
         """
         config, started = self.prepared.config, {}
         grid = set(config.learning_rates.values())
@@ -162,7 +170,7 @@ class _Outcome:
         return self.report(started if len(self.done) < len(config.groups()) else None)
 
     def report(self, started: Mapping[Group, Sequence[Trial]] | None = None) -> SweepReport:
-        """The report of finished groups and, where the sweep was interrupted, of those that it had started."""
+        """Return the report of finished groups and, if the sweep was interrupted, of those that it had started."""
         thresholds = (find_threshold(group, self.done[group]) for group in sorted(self.done))
         trials = {**self.done, **(started or {})}
         return SweepReport(
@@ -177,13 +185,15 @@ class _Outcome:
         )
 
     def write(self, report: SweepReport) -> None:
-        """Write tables, figures and page, where there is a folder."""
+        """Write the tables and the page, if there is a folder."""
         if self.prepared.folder is None:
             return
         write_tables(report, self.prepared.folder, self.parquet)
-        from parity.report import write_report  # Matplotlib is slow to import, and whoever writes nothing needs none
-
-        write_report(report, self.prepared.folder)
+        if self.write_page is not None:
+            self.write_page(report, self.prepared.folder)
+        else:  # an earlier page would show other trials
+            with suppress(OSError):
+                (self.prepared.folder / "report.html").unlink()
 
 
 def _run(
@@ -194,7 +204,7 @@ def _run(
     progress: Progress,
     fail_fast: bool,
 ) -> Iterator[Found]:
-    """Every group with its trials, as it ends. What the store holds is not run again."""
+    """Yield groups with their trials, as they end. What the store holds is not run again."""
     config, samples = prepared.config, len(prepared.data.train_labels)
 
     def note(groups: Sequence[Group]) -> str:
@@ -221,6 +231,6 @@ def _run(
 
 
 def _split(family: Sequence[Group], executor: Executor, prepared: Prepared) -> Sequence[Sequence[Group]]:
-    """The units in which a family is trained: whole where its groups decide each other's last digits."""
+    """Split a family into the units that are trained: whole if its groups affect each other's last digits."""
     whole = executor.pools_seeds or accelerated(prepared.backends[family[0].framework])
     return [family] if whole else [(group,) for group in family]

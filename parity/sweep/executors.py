@@ -99,7 +99,7 @@ class Executor(Protocol):
         ...
 
     def submit(self, block: Block, tick: Tick) -> Future[Done]:
-        """Begin a block; `tick` may be told the share that is done."""
+        """Begin a block; `tick` may be called with the share that is done."""
         ...
 
 
@@ -156,7 +156,7 @@ class LocalProcesses:
         """End what is under way."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._children.kill()
-        self._pool.shutdown()  # its threads have been told by now
+        self._pool.shutdown()  # its threads are ending by now
         self._children.close()
 
 

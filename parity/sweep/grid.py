@@ -2,13 +2,11 @@
 
 import itertools
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Self
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self
 
-import numpy as np
-
+from parity.divergence import LearningRates
 from parity.errors import InputError
 from parity.spec import (
     BlockOrder,
@@ -17,67 +15,26 @@ from parity.spec import (
     TrainSpec,
     check_count,
     check_fraction,
-    check_real,
     check_training_batch,
     check_values,
+    use_python_values,
 )
 
 # Beyond these a value is a slip of the finger.
-MOST_RATES = 1000
 MOST_LAYERS = 10_000
 MOST_SEEDS = 10_000
 MOST_PASSES = 1_000_000
 MOST_MEMBERS = 100_000
 # On two cores or more, two take about the time of one: a bisection of four halvings is then one round.
 LANES_OF_A_BISECTION = 2
-
-
-@dataclass(frozen=True)
-class LearningRates:
-    """`count` learning rates, evenly spaced on a log scale from `low` to `high`, both included.
-
-    Raises:
-        InputError: unless `0 < low < high` and `count >= 2`.
-
-    >>> LearningRates.parse("0.01:1:3").values()
-    (0.01, 0.1, 1.0)
-    """
-
-    low: float
-    high: float
-    count: int
-
-    def __post_init__(self) -> None:
-        check_real("the lowest learning rate", self.low, above=0, why="a log scale starts above 0")
-        check_real("the highest learning rate", self.high, above=0, why="a log scale starts above 0")
-        if not self.low < self.high:
-            raise InputError(f"learning rates LOW:HIGH:COUNT must rise (LOW below HIGH), got {self}; swap the ends")
-        check_count("the number of learning rates", self.count, 2, "a grid needs both of its ends", MOST_RATES)
-        if len(set(self.values())) < self.count:
-            raise InputError(f"learning rates {self} lie too close together to differ; use fewer or a wider range")
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read `LOW:HIGH:COUNT`, such as `0.001:10:9`."""
-        try:
-            low, high, count = text.split(":")
-            return cls(float(low), float(high), int(count))
-        except InputError:
-            raise
-        except ValueError:
-            raise InputError(f"learning rates must be LOW:HIGH:COUNT, such as 0.001:10:9, got {text!r}") from None
-
-    def __str__(self) -> str:
-        return ":".join((repr(self.low).removesuffix(".0"), repr(self.high).removesuffix(".0"), str(self.count)))
-
-    def values(self) -> tuple[float, ...]:
-        """The learning rates, rising."""
-        return tuple(float(value) for value in np.geomspace(self.low, self.high, self.count))
+# The command line, config.toml and the store use a field's own name, but for these.
+OPTION_NAMES = {"frameworks": "framework", "num_seeds": "seeds", "num_passes": "passes"}
+BATCH_NORM = {"on": (True,), "off": (False,), "both": (False, True)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepConfig:
-    """All that decides the numbers of a sweep.
+    """Everything that decides the numbers of a sweep.
 
     Args:
         frameworks: names of backends.
@@ -117,6 +74,7 @@ class SweepConfig:
     dropout_rate: float = 0.0
 
     def __post_init__(self) -> None:
+        use_python_values(self)
         for name in ("frameworks", "depths", "batch_norm"):
             object.__setattr__(self, name, check_values(name, getattr(self, name)))
         if not isinstance(self.learning_rates, LearningRates):
@@ -136,14 +94,35 @@ class SweepConfig:
         if any(self.batch_norm):
             check_training_batch(self.batch_size)
 
+    @classmethod
+    def from_words(cls, words: Mapping[str, Any]) -> Self:
+        """Make a configuration from the words of the command line; other words are left out.
+
+        Raises:
+            InputError: a word breaks its rule.
+        """
+        options = {field.name: OPTION_NAMES.get(field.name, field.name) for field in fields(cls)}
+        given = {name: words[option] for name, option in options.items() if option in words}
+        read = {"learning_rates": LearningRates.parse, "batch_norm": BATCH_NORM.__getitem__}
+        return cls(**given | {name: read[name](given[name]) for name in read.keys() & given})
+
+    def to_words(self) -> dict[str, Any]:
+        """Return all fields in the words of the command line."""
+        words = {OPTION_NAMES.get(field.name, field.name): getattr(self, field.name) for field in fields(self)}
+        words["batch_norm"] = ["on" if value else "off" for value in self.batch_norm]
+        return {
+            name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, LearningRates) else value
+            for name, value in words.items()
+        }
+
     def groups(self) -> tuple["Group", ...]:
-        """Every (framework, depth, batch norm, seed), in the order in which they are run."""
+        """Return every (framework, depth, batch norm, seed), in the order in which they are run."""
         return tuple(group for family in self.families() for group in family)
 
     def families(self) -> tuple[tuple["Group", ...], ...]:
-        """The groups that differ in their seeds only, and are trained together.
+        """Return the groups in families, which differ only in their seeds and are trained together.
 
-        Frameworks alternate, so that a sweep that ends early can be compared, and the time left can be told.
+        Frameworks alternate, so that an unfinished sweep can be compared, and the time left can be estimated.
         """
         return tuple(
             tuple(Group(framework, depth, batch_norm, seed) for seed in range(self.num_seeds))
@@ -153,11 +132,11 @@ class SweepConfig:
         )
 
     def lanes_of(self, groups: int) -> int:
-        """The most lanes that so many groups of a family have at once, in their grids or in their bisections."""
+        """Return the largest number of lanes that `groups` of a family have at once, in grids or bisections."""
         return groups * max(-(-self.learning_rates.count // self.population_size), LANES_OF_A_BISECTION)
 
     def model_spec(self, group: "Group") -> ModelSpec:
-        """The network of a group."""
+        """Return the network of a group."""
         return ModelSpec(
             num_hidden_layers=group.depth,
             hidden_width=self.hidden_width,
@@ -169,16 +148,16 @@ class SweepConfig:
         )
 
     def train_spec(self, seed: int) -> TrainSpec:
-        """The training of a seed."""
+        """Return the training of a seed."""
         return TrainSpec(batch_size=self.batch_size, num_passes=self.num_passes, seed=seed)
 
 
 def extended(config: SweepConfig, found: Mapping[str, str]) -> SweepConfig:
-    """A sweep with the grid of another added to its own.
+    """Return a sweep with the grid of another added to its own.
 
     Args:
-        config: what is asked for.
-        found: the other, in the words of the command line, each as JSON; nothing if there is none.
+        config: the sweep.
+        found: the words of the other sweep, each as JSON; empty if there is none.
 
     Raises:
         InputError: the learning rates of neither are among those of the other.
@@ -225,12 +204,3 @@ class Group:
     def __str__(self) -> str:
         norm = "with" if self.batch_norm else "without"
         return f"{self.framework}, depth {self.depth}, {norm} batch norm, seed {self.seed}"
-
-
-def geometric_mean(low: float, high: float) -> float:
-    """The middle of two learning rates on a log scale.
-
-    >>> geometric_mean(1.0, 4.0)
-    2.0
-    """
-    return math.sqrt(low) * math.sqrt(high)

@@ -40,7 +40,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # before it is opened, so that nobody holds what is no longer there
+        with suppress(OSError):  # unlink before unlocking, so that no process can lock a deleted file
             if os.fstat(descriptor).st_ino == path.stat().st_ino:  # or the folder was removed, and another is there
                 path.unlink()
         os.close(descriptor)
@@ -53,7 +53,7 @@ def refuse_second(folder: Path | None) -> None:
         InputError: another sweep has it, or its lock cannot be had.
     """
     there = None
-    with suppress(OSError, ValueError):  # whoever makes the folder will meet it again, and tell
+    with suppress(OSError, ValueError):  # making the folder fails again, and reports it
         there = folder if folder is not None and (folder / LOCK).exists() else None
     if there is not None:
         with locked(there):

@@ -29,7 +29,7 @@ def needed_bytes(backend: Any, config: SweepConfig, groups: Sequence[Group], sam
         backend: that is to train them.
         config: the sweep.
         groups: they differ in their seeds only.
-        samples: in the training set, of which every lane at work has a copy, and the data another.
+        samples: in the training set; every lane at work holds a copy of it, and the data set one more.
     """
     spec, at_work = config.model_spec(groups[0]), lanes_at_work(backend, config, len(groups))
     members = pad_lanes(backend, config, len(groups)) * config.population_size
@@ -48,9 +48,9 @@ def _evaluating(spec: ModelSpec) -> int:
 
 
 def free_bytes(backend: Any) -> int | None:
-    """What is free where a backend computes; None if nobody tells."""
-    told = backend.free_bytes()
-    return told if told is not None else _free_on_host()
+    """Return the free bytes where a backend computes; None if unknown."""
+    free = backend.free_bytes()
+    return free if free is not None else _free_on_host()
 
 
 def _free_on_host() -> int | None:

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from parity.divergence import BRACKET_RATIO
 from parity.progress import Progress
-from parity.sweep.classify import BRACKET_RATIO
 from parity.sweep.grid import LANES_OF_A_BISECTION, Group, SweepConfig
 
 ALMOST = 0.99  # 1 is shown once, when all is done

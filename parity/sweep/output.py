@@ -13,7 +13,7 @@ from typing import Any
 
 from parity.errors import InputError
 from parity.files import replace_file
-from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.grid import Group
 from parity.sweep.records import SweepReport, Threshold, Trial
 
 GROUP_COLUMNS = ("framework", "depth", "batch_norm", "seed")
@@ -107,31 +107,9 @@ def _cell(value: Any) -> str:
     return repr(float(value)) if isinstance(value, float) else str(value)
 
 
-def config_fields(config: SweepConfig) -> dict[str, Any]:
-    """The configuration in the words of the command line."""
-    return {
-        "framework": list(config.frameworks),
-        "depths": list(config.depths),
-        "batch_norm": ["on" if value else "off" for value in config.batch_norm],
-        "learning_rates": str(config.learning_rates),
-        "seeds": config.num_seeds,
-        "passes": config.num_passes,
-        "dataset": config.dataset,
-        "hidden_width": config.hidden_width,
-        "batch_size": config.batch_size,
-        "fraction": config.fraction,
-        "population_size": config.population_size,
-        "device": config.device,
-        "block_order": str(config.block_order),
-        "initialization": str(config.initialization),
-        "residual": config.residual,
-        "dropout_rate": config.dropout_rate,
-    }
-
-
 def _toml(report: SweepReport) -> str:
     tables: dict[str, Mapping[str, Any]] = {
-        "sweep": config_fields(report.config) | {"command": report.command, "complete": report.complete},
+        "sweep": report.config.to_words() | {"command": report.command, "complete": report.complete},
         "environment": report.environment,
     }
     lines = []

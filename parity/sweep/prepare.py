@@ -1,4 +1,4 @@
-"""What a sweep needs, and why it could not come to its end: told before anything is started or written."""
+"""Load what a sweep needs, and refuse one that could not finish, before anything is started or written."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ from parity.sweep.grid import SweepConfig, extended
 from parity.sweep.identity import Identity, common_versions
 from parity.sweep.lanes import accelerated
 from parity.sweep.memory import check_memory
-from parity.sweep.output import check_parquet, config_fields
+from parity.sweep.output import check_parquet
 from parity.sweep.store import stored_words
 
 STORE = "sweep.sqlite"
@@ -32,12 +32,12 @@ OUTPUTS = (
 
 @dataclass(frozen=True)
 class Prepared:
-    """A sweep that could begin.
+    """A sweep that can begin.
 
     Args:
         config: what to run.
         folder: where it is kept; None for nowhere.
-        stored: what a store there says of its sweep; nothing if there is none.
+        stored: the words of the sweep in a store there; empty if there is none.
         backends: by name.
         dataset: the data set's name.
         data: that is trained on.
@@ -66,7 +66,7 @@ def prepare(
     extend: bool = False,
     parquet: bool = False,
 ) -> Prepared:
-    """Load what a sweep needs, and refuse one that could not come to its end. Nothing is started or written.
+    """Load what a sweep needs, and refuse one that could not finish. Nothing is started or written.
 
     Args:
         config, out, data_dir, execution, extend, parquet: as those of `sweep`.
@@ -90,7 +90,7 @@ def prepare(
         check_memory(name, backend, config, len(data.train_labels), workers_here(execution or Execution(), backend))
     versions = {name: backend.versions() | _accelerator(name, backend, config) for name, backend in backends.items()}
     ours = _environment(dataset)
-    identity = Identity(config_fields(config), ours, versions)
+    identity = Identity(config.to_words(), ours, versions)
     if folder is not None:
         if stored:
             identity.check_same(stored, folder / STORE, extend)
@@ -101,7 +101,7 @@ def prepare(
 
 
 def _accelerator(name: str, backend: Backend, config: SweepConfig) -> dict[str, str]:
-    """Where rounding depends on how many members are trained together, what decides the numbers too."""
+    """Return what else decides the numbers if rounding depends on how many members are trained together."""
     if not (kind := accelerated(backend)):
         return {}
     members = config.lanes_of(config.num_seeds) * config.population_size
@@ -116,7 +116,7 @@ def _environment(dataset: Dataset) -> dict[str, str]:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder that another program wrote, or that cannot be written, as far as looking tells."""
+    """Refuse a folder that another program wrote, or that looks unwritable."""
     taken = [name for name in OUTPUTS if _holds_something(folder / name)]
     if taken and not (folder / STORE).is_file():
         raise InputError(
@@ -124,7 +124,7 @@ def _check_folder(folder: Path) -> None:
             "choose another folder"
         )
     problem = ""
-    with suppress(OSError, ValueError):  # which making the folder will meet again, and tell
+    with suppress(OSError, ValueError):  # making the folder fails again, and reports it
         problem = _problem(folder)
     if problem:
         raise InputError(f"cannot write to --out {str(folder)!r}: {problem}; choose a writable folder")
@@ -144,8 +144,8 @@ def _problem(folder: Path) -> str:
 
 
 def _holds_something(path: Path) -> bool:
-    """Whether a file, or a folder that is not empty, is there: a start that was cut off leaves an empty one."""
+    """Return whether a file or a non-empty folder is there; an interrupted start leaves an empty folder."""
     try:
         return any(path.iterdir()) if path.is_dir() else path.exists()
-    except (OSError, ValueError):  # which making the folder will meet again, and tell
+    except (OSError, ValueError):  # making the folder fails again, and reports it
         return False

@@ -1,4 +1,4 @@
-"""What a sweep finds out: trials, thresholds, and the report that holds them."""
+"""The results of a sweep: trials, thresholds, and the report that holds them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,16 +7,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.divergence import Status
 from parity.sweep.grid import Group, SweepConfig
-
-
-class Status(StrEnum):
-    """How a trial ended."""
-
-    TRAINED = "trained"
-    STUCK = "stuck"
-    DIVERGED = "diverged"
-    ERROR = "error"
 
 
 class Outcome(StrEnum):
@@ -34,7 +26,7 @@ class Trial:
     Args:
         group: framework, depth, batch norm and seed.
         learning_rate: of plain SGD.
-        status: see `parity.sweep.classify`.
+        status: see `parity.divergence.classify`.
         steps: updates before the first offending one; all of them where there is none.
         initial_loss: the first update's training loss, in nats.
         final_loss: mean training loss of the last 100 updates. None for a diverged trial, like the next four.
@@ -85,7 +77,7 @@ class Threshold:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepReport:
-    """All that a sweep found out, and how.
+    """The results of a sweep, and how they were made.
 
     Args:
         config: what was asked for.

@@ -1,8 +1,9 @@
-"""Which trials a sweep trains next: the grid of each group, then the bisection of its first bracket."""
+"""Choose which trials a sweep trains next: the grid of each group, then the bisection of its first bracket."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 
-from parity.sweep.classify import Search, bisect, find_bracket
+from parity.divergence import bisect, find_bracket
+from parity.divergence.bisection import Search
 from parity.sweep.grid import LANES_OF_A_BISECTION, Group, SweepConfig
 from parity.sweep.records import Trial
 
@@ -11,10 +12,10 @@ GroupSearch = Generator[Mapping[Group, Sequence[float]], Blocks, dict[Group, lis
 Runner = Callable[[Mapping[Group, Sequence[float]]], Mapping[Group, Mapping[float, Trial]]]
 
 
-def search(config: SweepConfig) -> Search:
-    """The trials of a group: its grid, then the bisection of its first bracket.
+def search(config: SweepConfig) -> Search[Trial]:
+    """Search a group: its grid, then the bisection of its first bracket.
 
-    It yields the learning rates that it needs next, takes their trials, and returns those that count.
+    This yields the learning rates that it needs next, receives their trials, and returns those that count.
     """
     rates = config.learning_rates.values()
     trials = dict((yield rates))
@@ -27,9 +28,9 @@ def search(config: SweepConfig) -> Search:
 
 
 def search_groups(config: SweepConfig, groups: Sequence[Group]) -> GroupSearch:
-    """The trials of groups that share a network, whose blocks are trained together.
+    """Search groups that share a network, whose blocks are trained together.
 
-    It yields what the groups need next, takes their trials, and returns those of each group that count.
+    This yields what the groups need next, receives their trials, and returns those of each group that count.
 
     Args:
         config: the sweep.
@@ -49,7 +50,7 @@ def search_groups(config: SweepConfig, groups: Sequence[Group]) -> GroupSearch:
 
 
 def run_groups(config: SweepConfig, groups: Sequence[Group], run: Runner) -> dict[Group, list[Trial]]:
-    """The trials of groups that share a network.
+    """Return the trials of groups that share a network.
 
     Args:
         config: the sweep.

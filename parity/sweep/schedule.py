@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
+from parity.divergence import Status
 from parity.sweep.blocks import Block, Done
 from parity.sweep.executors import Executor
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.meter import Meter, block_cost
-from parity.sweep.records import Status, Trial
+from parity.sweep.records import Trial
 from parity.sweep.run import GroupSearch, search_groups
 from parity.sweep.store import Store
 from parity.sweep.train import Wanted
@@ -77,7 +78,7 @@ class Schedule:
         config: the sweep.
         executor: trains blocks.
         store: keeps them.
-        meter: is told how far it is.
+        meter: shows how far it is.
         block: makes a block of what is wanted.
     """
 

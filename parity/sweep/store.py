@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 import numpy as np
 
+from parity.divergence import Status
 from parity.errors import InputError
 from parity.sweep.grid import Group
 from parity.sweep.identity import Identity
-from parity.sweep.records import Status, Trial
+from parity.sweep.records import Trial
 
 APPLICATION_ID = 0x626E7061  # "bnpa", in the file's header
 TABLES = {
@@ -167,7 +168,7 @@ def stored_words(path: Path) -> dict[str, str]:
     try:
         if not path.exists():
             return {}
-    except (OSError, ValueError):  # a name that no file can have; whoever makes the folder will tell
+    except (OSError, ValueError):  # an impossible file name; making the folder reports it
         return {}
     with _readable(path):
         connection = _connect(path, read_only=True)

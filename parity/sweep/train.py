@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from parity.backend import Backend, Population
 from parity.data import IndexStream, Masks, MaskStream, StandardizedData, mask_arguments
+from parity.divergence import Status, classify, final_loss, first_offense
 from parity.errors import one_line
 from parity.spec import DType
-from parity.sweep.classify import classify, final_loss, first_offense
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.lanes import BOTH, EvaluatedOn, pad_lanes, samples_of, working_dtype
 from parity.sweep.memory import fitting
-from parity.sweep.records import Status, Trial
+from parity.sweep.records import Trial
 from parity.weights import Array, draw_weights
 
 Wanted = Mapping[Group, Sequence[float]]
@@ -43,18 +43,18 @@ def train(
         config: the sweep.
         wanted: the learning rates of each group; the groups differ in their seeds only.
         data: the training subsample and the test set.
-        tick: is told the share of the updates that have been made.
+        tick: is called with the share of the updates that are done.
         evaluated_on: the sets on which what has not diverged is evaluated in the end.
     """
     parts = list(fitting(backend, config, list(wanted), len(data.train_labels)))
     trained: Trained = {}
     for number, groups in enumerate(parts):
 
-        def told(share: float, number: int = number) -> None:
+        def tell(share: float, number: int = number) -> None:
             tick((number + share) / len(parts))
 
         own = {group: wanted[group] for group in groups}
-        trained |= _train_together(backend, config, own, data, told, evaluated_on)
+        trained |= _train_together(backend, config, own, data, tell, evaluated_on)
     return trained
 
 

@@ -18,12 +18,11 @@ from matplotlib.figure import Figure
 
 from parity.bench.config import BenchConfig, Case
 from parity.bench.records import BenchReport, Operation, Row
+from parity.divergence import LearningRates, Status
 from parity.lab import LabConfig, LabReport, Plot, Section, Table, write_lab
 from parity.lab.page import to_html
 from parity.report import check_page, page, write_bench_report, write_check_report, write_report
 from parity.report.markup import Picture
-from parity.sweep.grid import LearningRates
-from parity.sweep.records import Status
 
 # What a page may have an element's attribute for; an address is this page's own anchor or a picture inside it.
 HARMLESS = {

@@ -159,7 +159,7 @@ def test_a_folder_of_results(out: str, linked: bool, inside: dict[str, str], tmp
 
 @hostile(sample=10, many=500, value=st.recursive(st.one_of(st.floats(), st.text()), st.lists, max_leaves=5))
 def test_json_is_json(value: Any, tmp_path: Path) -> None:
-    from parity.check.output import write_object
+    from parity.files import write_object
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hostile_cases import hostile, refusal, texts
 from hypothesis import strategies as st
 
-from parity.sweep.grid import LearningRates
+from parity.divergence import LearningRates
 
 numerals = st.one_of(
     st.floats().map(repr),

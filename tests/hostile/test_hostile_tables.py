@@ -11,9 +11,10 @@ from fake_sweep import fake_report
 from hostile_cases import hostile, texts
 from hypothesis import strategies as st
 
-from parity.sweep.grid import Group, LearningRates
+from parity.divergence import LearningRates, Status
+from parity.sweep.grid import Group
 from parity.sweep.output import write_tables
-from parity.sweep.records import Outcome, Status, SweepReport, Threshold, Trial
+from parity.sweep.records import Outcome, SweepReport, Threshold, Trial
 
 REPORT = fake_report(depths=(1,), frameworks=("a",), rates=LearningRates(0.1, 1.0, 2))
 numbers = st.one_of(st.none(), st.floats())

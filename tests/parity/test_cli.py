@@ -20,6 +20,8 @@ from parity.commands.data import Data
 from parity.commands.sweep import PRESETS, Sweep
 from parity.errors import InputError
 from parity.files import make_folder
+from parity.spec import BlockOrder
+from parity.sweep import LearningRates, SweepConfig
 from parity.sweep.identity import Identity
 from parity.sweep.store import Store
 
@@ -210,6 +212,24 @@ def test_options_without_a_preset_override_the_quick_one() -> None:
     assert (parsed.passes, parsed.batch_norm, parsed.seeds, parsed.depths) == (4, "on", 1, (1, 2, 4, 8))
 
 
+def test_every_option_is_a_word_of_the_configuration_or_says_how_to_run() -> None:
+    how = {"preset", "data_dir", "out", "extend", "dry_run", "fail_fast", "executor", "workers", "scheduler"}
+    how |= {"time_limit", "parquet"}
+    only_in_python = {"hidden_width", "batch_size", "fraction"}
+    config = SweepConfig(frameworks=("numpy",), depths=(1, 2, 4, 8))
+    assert vars(Sweep()).keys() - how == config.to_words().keys() - only_in_python
+    assert SweepConfig.from_words(vars(Sweep()) | {"framework": ("numpy",)}) == config
+
+
+def test_the_words_of_the_command_line_make_the_configuration() -> None:
+    arguments = ("--learning-rates", "0.1:10:3", "--batch-norm", "on", "--seeds", "3", "--block-order", "norm_first")
+    config = SweepConfig.from_words(vars(parse(("sweep", *arguments))) | {"framework": ("numpy",)})
+    assert config.learning_rates == LearningRates(0.1, 10.0, 3)
+    assert (config.batch_norm, config.num_seeds, config.block_order) == ((True,), 3, BlockOrder.NORM_FIRST)
+    words = {"learning_rates": "0.1:10:3", "batch_norm": ["on"], "seeds": 3, "block_order": "norm_first"}
+    assert words.items() <= config.to_words().items()
+
+
 def test_data_command_takes_no_preset() -> None:
     assert parse(("data", "--dataset", "synthetic")) == Data(dataset="synthetic")
     with pytest.raises(InputError, match="--preset"):
@@ -244,6 +264,7 @@ def test_finished_sweep_is_0_and_prints_its_thresholds(tmp_path: Path, capsys: p
     assert main((*SHORT, "--out", str(tmp_path))) == 0
     out, err = capsys.readouterr()
     assert str(tmp_path / "report.html") in out.replace("\n", "")
+    assert (tmp_path / "report.html").exists()
     assert "numpy" in out
     assert all(line.lstrip()[0].isdigit() for line in err.splitlines())  # progress, and no complaint
     command = tomllib.loads((tmp_path / "config.toml").read_text())["sweep"]["command"]
@@ -278,6 +299,7 @@ def test_interrupted_sweep_is_130_and_one_line(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1].startswith("bnparity: interrupted")
+    assert (tmp_path / "report.html").exists()
     assert str(tmp_path) in err
 
 

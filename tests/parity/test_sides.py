@@ -337,6 +337,30 @@ def test_nothing_outlives_a_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(has_ended(int(pid)) for pid in (tmp_path / "PIDS").read_text().split())
 
 
+def test_a_side_that_has_ended_leaves_no_process_of_its_own(tmp_path: Path) -> None:
+    with side_of("honest") as side, pytest.raises(SideError, match="ended with exit status 3"):
+        side.call(misbehaving.leave_a_process, tmp_path)
+    assert has_ended(int((tmp_path / "PID").read_text()))
+
+
+def test_no_signal_is_sent_to_a_number_that_may_be_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a process has been waited for, the system may give its number to another."""
+    killpg = os.killpg
+    reaped: list[bool] = []
+
+    def watched(number: int, sent: int) -> None:
+        reaped.append(not Path(f"/proc/{number}").exists())
+        killpg(number, sent)
+
+    monkeypatch.setattr(os, "killpg", watched)
+    with side_of("dies_in_training") as side:
+        for _ in range(2):
+            with pytest.raises(SideError, match="ended with exit status 0"):
+                side.call(misbehaving.train_once)
+    assert reaped
+    assert not any(reaped)
+
+
 # objects
 
 

@@ -1,6 +1,7 @@
 """A benchmark counts only the times of modes whose steps are right, and says of the others why."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 
 from parity.backend import Backend
-from parity.bench import BenchConfig, BenchReport, Case, Row, bench
+from parity.bench import BenchConfig, BenchReport, Case, Row, bench, run
 from parity.bench.output import report_dict, write_json
 from parity.bench.screen import print_report
 from parity.bench.worker import copy_seconds, describe_modes
+from parity.errors import InputError
 from parity.reference import NumpyBackend
 from parity.report import write_bench_report
 from parity.report.bench_page import scalings
@@ -91,6 +93,19 @@ def test_every_mode_of_a_framework_is_right(framework: Backend) -> None:
     assert [row.note for row in report.rows] == [""] * len(report.rows)
     assert sum(operation.share for operation in report.profiles[framework.name]) <= 1 + 1e-9
     assert report.profiles[framework.name][0].share > 0
+
+
+def test_a_witness_that_dies_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "WITNESS", "timed_modes:make_dying")
+    with pytest.raises(InputError, match=r"^a process of the benchmark ended with exit status 3; "):
+        bench(small_config("timed_modes:make"))
+
+
+def test_a_framework_that_dies_loses_no_row_of_another() -> None:
+    names = "timed_modes:make", "timed_modes:make_dying"
+    report = bench(replace(small_config(""), frameworks=names))
+    assert {row.framework for row in report.rows if row.median_us} == set(names)
+    assert all(0 < row.floor_us < np.inf for row in report.rows if row.floor_us is not None)
 
 
 def test_the_json_keeps_the_contract(report: BenchReport, tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import pytest
 from check_reports import EVIDENCE, SAFETY, agreeing, crashed, disagreeing, measurement, setting, with_long_runs
 from rich.console import Console
 
-from parity.check.output import format_report, plain, print_report, report_dict, write_json, write_junit
+from parity.check.output import format_report, print_report, report_dict, write_json, write_junit
 from parity.check.records import Cause, CheckReport, Question
 from parity.errors import InputError
+from parity.files import plain
 
 COLUMNS = ("compared", "noise", "limit", "tivity", "worst", "tensor")
 REPORTS: dict[str, Callable[[], CheckReport]] = {

@@ -13,11 +13,11 @@ from parity.check.config import CheckConfig
 from parity.check.records import Equivalence, Setting
 from parity.check.statistical import ALPHA, MARGIN_SHARE, compare_paired, seeds_needed, statistical, train_seed
 from parity.data import load_dataset
+from parity.divergence import BRACKET_RATIO
 from parity.inputs import prepare_inputs
 from parity.reference import NumpyBackend
 from parity.sides import ObjectSide, SideSpec
 from parity.spec import ModelSpec, TrainSpec
-from parity.sweep.classify import BRACKET_RATIO
 
 NUMPY: Any = NumpyBackend()
 SETTING = Setting(depth=1, batch_norm=True, seed=0, dtype="float32")

@@ -15,10 +15,11 @@ from selenium.webdriver.chrome.service import Service
 
 from parity.bench.config import BenchConfig, Case
 from parity.bench.records import BenchReport, Operation, Row
+from parity.divergence import Status
 from parity.lab import LabConfig, LabReport, Plot, Section, Table, Text, write_lab
 from parity.lab.drawing import lab_sheet, panels
 from parity.report import write_bench_report, write_check_report, write_report
-from parity.sweep.records import Status, Trial
+from parity.sweep.records import Trial
 
 # Were the page's policy all that holds a script back, the elements would still be there.
 ATTACK = "<b class=attack onclick=alert(1)>name</b><script>document.title='attacked'</script><img src=//127.0.0.1:9>"

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 
+from parity.divergence import LearningRates, Status
 from parity.report import SWEEP_FIGURES, divergent_learning_rate, loss_and_accuracy, training_curves
 from parity.report.curves import moving_average
 from parity.report.style import series_styles
-from parity.sweep.grid import LearningRates
-from parity.sweep.records import Outcome, Status, SweepReport, Threshold, Trial
+from parity.sweep.records import Outcome, SweepReport, Threshold, Trial
 
 Draw = Callable[[SweepReport], Figure]
 every_figure = pytest.mark.parametrize("draw", [entry.draw for entry in SWEEP_FIGURES])

@@ -10,9 +10,10 @@ import pytest
 from fake_sweep import fake_report
 from html_page import Page
 
+from parity.divergence import Status
 from parity.errors import InputError
 from parity.report import threshold_table, write_report
-from parity.sweep.records import Status, SweepReport, Trial
+from parity.sweep.records import SweepReport, Trial
 
 ATTACK = "<script>alert(1)</script>"
 NAMES = ["divergent_learning_rate", "loss_and_accuracy", "training_curves"]

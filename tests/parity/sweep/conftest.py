@@ -22,17 +22,11 @@ def small_data(synthetic: Dataset) -> StandardizedData:
 
 
 @pytest.fixture
-def use_backend(synthetic: Dataset, monkeypatch: pytest.MonkeyPatch, no_figures: None) -> Callable[[Backend], None]:
-    """Makes every framework of a sweep the given backend. The data is drawn once, and no figure."""
+def use_backend(synthetic: Dataset, monkeypatch: pytest.MonkeyPatch) -> Callable[[Backend], None]:
+    """Makes every framework of a sweep the given backend. The data is drawn once."""
 
     def use(backend: Backend) -> None:
         monkeypatch.setattr(prepare, "load_backend", lambda name: backend)
         monkeypatch.setattr(prepare, "load_dataset", lambda name, data_dir: synthetic)
 
     return use
-
-
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sweep without its report, which has tests of its own and takes most of the time."""
-    monkeypatch.setattr("parity.report.write_report", lambda report, folder: None)

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.backend import Backend, Evaluation, Learner, PassRecord
+from parity.divergence import LearningRates
 from parity.spec import DType, ModelSpec
-from parity.sweep.grid import LearningRates, SweepConfig
+from parity.sweep.grid import SweepConfig
 from parity.weights import Array, Weights
 
 Loss = Callable[[float, int], float]  # of the learning rate and the update

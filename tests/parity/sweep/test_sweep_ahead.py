@@ -15,9 +15,9 @@ from fake_backend import FakeBackend, FakePopulation, small_config
 
 import parity
 from parity.data import StandardizedData
+from parity.divergence import LearningRates
 from parity.spec import ModelSpec
 from parity.sweep.ahead import MOST_AT_ONCE, compiling_ahead, lower_family
-from parity.sweep.grid import LearningRates
 
 
 class Compiling(FakeBackend):

@@ -22,14 +22,15 @@ import parity
 from parity import InputError
 from parity.backend import Backend, backend_names
 from parity.progress import BarProgress, PlainProgress, SilentProgress, console_progress
+from parity.report import write_report
 from parity.signals import handle_signals
 from parity.sweep import Execution, LearningRates, SweepInterrupted, SweepReport, driver
-from parity.sweep.classify import find_threshold
 from parity.sweep.executors import workers_here
 from parity.sweep.forecast import forecast_sweep
 from parity.sweep.lock import locked
 from parity.sweep.memory import SHARE, check_memory, needed_bytes
 from parity.sweep.store import Store
+from parity.sweep.thresholds import find_threshold
 
 TRIAL_HEADER = (
     "framework,depth,batch_norm,seed,learning_rate,status,steps,initial_loss,final_loss,train_loss,train_accuracy,"
@@ -65,7 +66,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SweepRepor
     """A real sweep by the reference, with all that it writes."""
     folder = tmp_path_factory.mktemp("sweep") / "new" / "folder"
     config = small_config(depths=(2, 1), batch_norm=(True, False), num_seeds=2)
-    return folder, parity.sweep(config, out=folder, command="bnparity sweep --dataset synthetic '🙂'")
+    return folder, parity.sweep(
+        config, out=folder, command="bnparity sweep --dataset synthetic '🙂'", write_page=write_report
+    )
 
 
 # files
@@ -388,7 +391,7 @@ def test_a_batch_size_that_leaves_no_update_is_refused_before_anything_is_run(tm
     assert not (tmp_path / "out").exists()
 
 
-def test_a_second_interruption_while_writing_still_leaves_the_tables(tmp_path: Path, use_backend, monkeypatch) -> None:
+def test_a_second_interruption_while_writing_still_leaves_the_tables(tmp_path: Path, use_backend) -> None:
     class Interrupting(FakeBackend):
         def population(self, *arguments: Any, **named: Any) -> Any:
             if len(self.asked) == 2:  # the grid's are made
@@ -399,9 +402,8 @@ def test_a_second_interruption_while_writing_still_leaves_the_tables(tmp_path: P
         raise KeyboardInterrupt
 
     use_backend(Interrupting())
-    monkeypatch.setattr("parity.report.write_report", interrupted)
     with pytest.raises(SweepInterrupted):
-        parity.sweep(small_config(), out=tmp_path)
+        parity.sweep(small_config(), out=tmp_path, write_page=interrupted)
     assert read(tmp_path / "trials.csv")
 
 
@@ -415,13 +417,34 @@ def test_a_store_that_fails_midway_leaves_the_tables_of_what_is_done(tmp_path: P
             raise InputError("the disk is full")
         record(store, trials, *told)
 
+    shown: list[SweepReport] = []
     monkeypatch.setattr(Store, "record", full)
     with pytest.raises(InputError, match="the disk is full"):
-        parity.sweep(small_config(depths=(1, 2)), out=tmp_path)
+        parity.sweep(small_config(depths=(1, 2)), out=tmp_path, write_page=lambda report, folder: shown.append(report))
     assert {row["depth"] for row in read(tmp_path / "trials.csv")} == {"1"}
+    assert {trial.group.depth for trial in shown[0].trials} == {1}
 
 
-def test_an_interruption_of_the_last_writing_writes_again(tmp_path: Path, use_backend, monkeypatch) -> None:
+def test_a_sweep_asked_for_in_numbers_of_numpy_is_the_same_sweep(tmp_path: Path, use_backend) -> None:
+    backend = FakeBackend()
+    use_backend(backend)
+    parity.sweep(small_config(depths=np.arange(1, 3), num_seeds=np.int64(1)), out=tmp_path)
+    config, asked = (tmp_path / "config.toml").read_text(), len(backend.asked)
+    parity.sweep(small_config(depths=(1, 2), num_seeds=1), out=tmp_path)
+    assert len(backend.asked) == asked  # everything was there
+    assert '"depths" = [1, 2]' in config
+
+
+def test_a_sweep_without_a_page_leaves_none_of_other_trials(tmp_path: Path, use_backend) -> None:
+    use_backend(FakeBackend())
+    parity.sweep(
+        small_config(), out=tmp_path, write_page=lambda report, folder: (folder / "report.html").write_text("old")
+    )
+    parity.sweep(small_config(), out=tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_an_interruption_of_the_last_writing_writes_again(tmp_path: Path, use_backend) -> None:
     use_backend(FakeBackend())
     written: list[SweepReport] = []
 
@@ -430,9 +453,8 @@ def test_an_interruption_of_the_last_writing_writes_again(tmp_path: Path, use_ba
         if len(written) == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("parity.report.write_report", interrupted)
     with pytest.raises(SweepInterrupted) as caught:
-        parity.sweep(small_config(), out=tmp_path)
+        parity.sweep(small_config(), out=tmp_path, write_page=interrupted)
     assert written[1] is caught.value.report
     assert written[1].complete
 

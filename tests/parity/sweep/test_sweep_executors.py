@@ -52,12 +52,6 @@ def rows(folder: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO((folder / "trials.csv").read_text(encoding="utf-8"))))
 
 
-@pytest.fixture
-def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("parity.report.write_report", lambda report, folder: None)
-
-
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     "execution",
     [
@@ -75,7 +69,6 @@ def test_the_rows_are_the_same_bit_for_bit(framework: Any, tmp_path: Path, execu
     assert tables(tmp_path / "here") == tables(tmp_path / "there")
 
 
-@pytest.mark.usefixtures("no_report")
 def test_order_and_neighbours_change_no_row(framework: Any, tmp_path: Path) -> None:
     """Depths and seeds in another order, and a grid that grew: the rows of a sweep that was asked for at once."""
     changes: dict[str, Any] = {"batch_norm": (True,), "population_size": 4}
@@ -90,7 +83,6 @@ def test_order_and_neighbours_change_no_row(framework: Any, tmp_path: Path) -> N
     assert tables(tmp_path / "whole") == tables(tmp_path / "grown")
 
 
-@pytest.mark.usefixtures("no_report")
 def test_on_an_accelerator_what_is_trained_together_is_part_of_the_sweep(
     framework: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,7 +132,6 @@ def children(of: int | None = None) -> set[int]:
     return {int(pid) for path in found for pid in path.read_text().split()}
 
 
-@pytest.mark.usefixtures("no_report")
 def test_a_block_whose_process_is_killed_is_trained_in_another(tmp_path: Path) -> None:
     sweep = config("torch", depths=(1, 2, 3))
     parity.sweep(sweep, out=tmp_path / "here")
@@ -150,7 +141,6 @@ def test_a_block_whose_process_is_killed_is_trained_in_another(tmp_path: Path) -
     assert tables(tmp_path / "here") == tables(tmp_path / "there")
 
 
-@pytest.mark.usefixtures("no_report")
 def test_a_process_that_always_dies_is_an_error_row_and_the_rest_go_on(tmp_path: Path) -> None:
     sweep = config("strange", depths=(1, 2))
     with strange(tmp_path, "dies"):
@@ -162,7 +152,6 @@ def test_a_process_that_always_dies_is_an_error_row_and_the_rest_go_on(tmp_path:
     assert found["2"][0] != "error"
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.timeout(120)
 def test_a_hung_block_is_ended_by_its_time_limit(tmp_path: Path) -> None:
     execution = Execution(executor="processes", workers=1, time_limit=5.0)
@@ -174,7 +163,6 @@ def test_a_hung_block_is_ended_by_its_time_limit(tmp_path: Path) -> None:
     assert found["2"][0] != "error"
 
 
-@pytest.mark.usefixtures("no_report")
 def test_a_process_that_dies_at_its_start_is_started_again_and_then_an_error_row(tmp_path: Path) -> None:
     execution = Execution(executor="processes", workers=1)
     with strange(tmp_path, "dies at its start"):
@@ -185,7 +173,6 @@ def test_a_process_that_dies_at_its_start_is_started_again_and_then_an_error_row
     assert len((tmp_path / "site" / "starts").read_text()) == 3
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.timeout(120)
 def test_a_process_that_hangs_at_its_start_is_ended_by_the_time_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -200,7 +187,6 @@ def test_a_process_that_hangs_at_its_start_is_ended_by_the_time_limit(
     assert children() <= before
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.timeout(120)
 def test_ctrl_c_does_not_wait_for_a_process_that_is_starting(tmp_path: Path, heeds_interrupts: None) -> None:
     del heeds_interrupts
@@ -252,7 +238,6 @@ class Strange(NumpyBackend):
         sys.path.remove(str(site))
 
 
-@pytest.mark.usefixtures("no_report")
 def test_ctrl_c_ends_the_processes_and_the_sweep_goes_on(tmp_path: Path) -> None:
     class Interrupting(SilentProgress):
         def update(self, share: float, description: str) -> None:
@@ -326,7 +311,6 @@ def test_no_process_is_started_for_what_nobody_wants(
     assert not started
 
 
-@pytest.mark.usefixtures("no_report")
 def test_processes_that_cannot_be_started_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(*arguments: Any) -> None:
         raise OSError(24, "Too many open files")
@@ -359,7 +343,6 @@ def test_threads_share_out_the_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 # Dask
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.timeout(120)
 def test_another_share_of_the_data_is_other_data(tmp_path: Path) -> None:
     """Though a worker still holds that of another sweep."""
@@ -405,7 +388,6 @@ def start_dask(what: str, *options: str) -> "subprocess.Popen[bytes]":
     )
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.timeout(300)
 def test_a_dask_worker_that_is_killed_loses_and_repeats_nothing(framework: Any, tmp_path: Path) -> None:
     """A real scheduler, two real workers, one of them killed while it trains."""
@@ -440,7 +422,6 @@ def test_a_dask_worker_that_is_killed_loses_and_repeats_nothing(framework: Any, 
     assert tables(tmp_path / "here") == tables(tmp_path / "there")
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.timeout(200)
 def test_a_block_of_which_workers_die_is_an_error_row_and_its_neighbours_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -462,7 +443,6 @@ def test_a_block_of_which_workers_die_is_an_error_row_and_its_neighbours_go_on(
     assert found["2"][0] != "error"
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.timeout(120)
 def test_workers_end_their_processes_when_the_driver_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that hangs, because its driver was killed; one with nothing to do, because its sweep is done."""
@@ -493,7 +473,6 @@ def test_workers_end_their_processes_when_the_driver_is_gone(tmp_path: Path, mon
     assert "error" not in {row["status"] for row in rows(tmp_path / "out")}
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.timeout(120)
 def test_without_workers_it_is_told_and_a_new_one_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("parity.sweep.schedule"), "LOOK_AROUND", 0.2)
@@ -519,7 +498,6 @@ def test_without_workers_it_is_told_and_a_new_one_goes_on(tmp_path: Path, monkey
     assert tables(tmp_path / "here") == tables(tmp_path / "there")
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.timeout(120)
 def test_a_scheduler_that_dies_is_one_line_and_loses_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     sweep = config("numpy", depths=(1, 2, 3))
@@ -576,7 +554,6 @@ def test_addresses_that_dask_takes(address: str) -> None:
     assert Execution(executor="dask", scheduler=address).scheduler == address
 
 
-@pytest.mark.usefixtures("no_report")
 @pytest.mark.timeout(120)
 def test_a_scheduler_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("parity.sweep.schedule"), "LOOK_AROUND", 0.2)

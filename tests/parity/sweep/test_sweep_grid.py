@@ -1,15 +1,18 @@
 """The grid of a sweep checks itself, and says in which order its groups are run."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_backend import small_config
 from hypothesis import given
 from hypothesis import strategies as st
 
 from parity import InputError
-from parity.sweep.grid import Group, LearningRates, SweepConfig, geometric_mean
+from parity.divergence import LearningRates, geometric_mean
+from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.meter import most_blocks
 
 POSITIVE = st.floats(min_value=1e-300, max_value=1e300)
@@ -112,6 +115,29 @@ def test_frameworks_alternate_and_seeds_are_together() -> None:
 def test_values_given_twice_count_once() -> None:
     config = small_config(frameworks=("b", "a", "b"), depths=(2, 1, 2), batch_norm=(True, True))
     assert (config.frameworks, config.depths, config.batch_norm) == (("b", "a"), (2, 1), (True,))
+
+
+def test_numbers_and_arrays_of_numpy_become_pythons_own() -> None:
+    low, high, count = tuple[Any, ...]((np.float64(0.001), np.float32(8), np.int64(9)))
+    config = small_config(
+        depths=np.arange(1, 4),
+        batch_norm=np.array([True, False]),
+        learning_rates=LearningRates(low, high, count),
+        num_seeds=np.int64(2),
+        fraction=np.float64(0.05),
+        dropout_rate=np.float32(0.5),
+    )
+    same = small_config(
+        depths=(1, 2, 3),
+        batch_norm=(True, False),
+        learning_rates=LearningRates(0.001, 8.0, 9),
+        num_seeds=2,
+        fraction=0.05,
+        dropout_rate=0.5,
+    )
+    assert repr(config) == repr(same)
+    assert json.dumps(config.to_words()) == json.dumps(same.to_words())
+    assert config.groups() == same.groups()
 
 
 def test_specs_follow_the_group() -> None:

@@ -9,9 +9,10 @@ from fake_backend import FakeBackend, small_config
 import parity
 from parity.backend import Backend
 from parity.data import StandardizedData
+from parity.divergence import LearningRates
 from parity.errors import InputError
 from parity.sweep import memory
-from parity.sweep.grid import Group, LearningRates
+from parity.sweep.grid import Group
 from parity.sweep.memory import fitting, free_bytes, needed_bytes
 from parity.sweep.train import train
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from parity.backend import Backend, PassRecord
 from parity.data import StandardizedData
+from parity.divergence import LearningRates, Status
 from parity.spec import DType
-from parity.sweep.grid import Group, LearningRates, SweepConfig
-from parity.sweep.records import Status, Trial
+from parity.sweep.grid import Group, SweepConfig
+from parity.sweep.records import Trial
 from parity.sweep.run import run_groups
 from parity.sweep.train import train
 

@@ -15,12 +15,13 @@ from fake_backend import CrashingBackend, FakeBackend, small_config
 import parity
 from parity import InputError
 from parity.backend import Backend
+from parity.divergence import LearningRates, Status
 from parity.sweep import driver, prepare
 from parity.sweep.forecast import forecast_sweep
-from parity.sweep.grid import Group, LearningRates, SweepConfig
+from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.identity import Identity
 from parity.sweep.lock import locked
-from parity.sweep.records import Status, Trial
+from parity.sweep.records import Trial
 from parity.sweep.store import Store, stored_words
 
 GROUP = Group("numpy", 2, True, 3)

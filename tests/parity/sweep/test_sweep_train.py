@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from parity.backend import PassRecord
 from parity.data import IndexStream, MaskStream, StandardizedData
+from parity.divergence import Status
 from parity.sweep.grid import Group, SweepConfig
-from parity.sweep.records import Status, Trial
+from parity.sweep.records import Trial
 from parity.sweep.train import CHUNK, train
 from parity.weights import Weights, draw_weights
 
