@@ -104,3 +104,26 @@ def test_training_needs_no_gradient_mode_of_the_caller(net) -> None:
 def test_a_state_dict_of_another_dtype_says_so(net) -> None:
     with pytest.raises(InputError, match=r"float32 or float64, got torch\.bfloat16"):
         bntorch.from_native(net.bfloat16().state_dict(), net.spec)
+
+
+def test_a_train_state_is_a_network_of_its_own_and_leaves_the_module() -> None:
+    model = bntorch.MultiLayerPerceptron(6, 3, 2, 5, True)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    narrow, first, second = (
+        bntorch.create_train_state(model, dtype=dtype) for dtype in ("bfloat16", "float32", "float32")
+    )
+    assert narrow.head.dtype == torch.bfloat16
+    assert first.head.dtype is model.head.dtype is None
+    bntorch.train_step(first, np.ones((4, 6), np.float32), np.arange(4) % 3, 0.1)
+    assert not torch.equal(first.head.weight, second.head.weight)
+    assert torch.equal(second.head.weight, narrow.head.weight)
+    wide = bntorch.create_train_state(model, dtype="float64")
+    assert wide.head.weight.dtype == torch.float64
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_train_state_starts_with_a_fresh_optimizer() -> None:
+    model = bntorch.MultiLayerPerceptron(6, 3, 2, 5, True)
+    net = bntorch.create_train_state(model)
+    net.opt_state["velocity"] = torch.ones(1)
+    assert bntorch.create_train_state(net).opt_state == {}
