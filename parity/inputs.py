@@ -1,4 +1,4 @@
-"""What a network is trained on, before any framework sees it: data, index stream, initial weights."""
+"""The inputs of training, before any framework sees them: data, index stream, initial weights."""
 
 from parity.backend import Backend, Inputs
 from parity.data import Dataset, IndexStream, standardize
@@ -7,10 +7,10 @@ from parity.weights import cast_weights, draw_weights
 
 
 def prepare_inputs(backend: Backend, dataset: Dataset, spec: ModelSpec, training: TrainSpec) -> Inputs:
-    """The experiment's inputs: standardized data, the first pass of the index stream, the initial weights.
+    """Return the experiment's inputs: standardized data, the first pass of the index stream, the initial weights.
 
     Args:
-        backend: who is asked; the honest inputs are the same for all.
+        backend: the backend that presents them; honest inputs are the same for all.
         dataset: raw images.
         spec: the network.
         training: gives the seed and the batch size.

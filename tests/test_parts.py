@@ -304,3 +304,17 @@ def test_a_variant_computes_the_same(name: str, variant: str) -> None:
     assert differing(run(varied), observe(name)) == []
     assert differing(run_population(varied), run_population(honest)) == []
     assert varied.with_fault("wrong_decay").parts.apply is varied.parts.apply
+
+
+def test_a_second_fault_of_a_part_is_made_of_the_first(sibling: str) -> None:
+    both, reference = (make_backend(name, "heavy_ball").with_fault("weight_decay") for name in (sibling, "numpy"))
+    found = run(both)
+    assert differing(found, run(reference)) == []
+    assert differing(found, observe(sibling, "heavy_ball"))[0] == "train 1: hidden.0.kernel"
+    assert differing(found, observe(sibling, "weight_decay"))[0] == "train 2: hidden.0.kernel"
+
+
+def test_the_same_fault_is_the_same_part(sibling: str) -> None:
+    backend = make_backend(sibling)
+    assert backend.with_fault("missing_bias") == backend.with_fault("missing_bias")
+    assert backend.with_fault("weight_decay", coefficient=0.1) != backend.with_fault("weight_decay", coefficient=0.2)

@@ -37,7 +37,7 @@ class NumpyLearner(Learner):
         pattern: Pattern | None = None,
         masks: Masks | None = None,
     ) -> Step:
-        """One SGD update; with `pattern`, at those active units instead of its own (see `sgd_step`)."""
+        """Take one SGD update; `pattern` replaces the active units of each ReLU (see `sgd_step`)."""
         self._update += 1
         state = self._parts.carry(self._state, self._initial, self._update)
         # Overflow is a result here, not an accident: a diverging trial runs through inf and nan.
@@ -51,23 +51,23 @@ class NumpyLearner(Learner):
         return replace(step, loss=loss, gradients=cast_weights(gradients, "float64"))
 
     def evaluate(self, inputs: Array, pattern: Pattern | None = None) -> Array:
-        """Logits in evaluation mode."""
+        """Return the logits in evaluation mode."""
         with np.errstate(all="ignore"):
             output = run(self._state, self._parts, pattern, np.array(inputs, np.float64), False)
         self._state = replace(self._state, weights=self._state.weights | output.statistics)
         return output.logits
 
     def activations(self, inputs: Array, pattern: Pattern | None = None) -> Weights:
-        """What each part of each hidden layer gives in evaluation mode."""
+        """Return the output of each part of each hidden layer in evaluation mode."""
         with np.errstate(all="ignore"):
             return run(self._state, self._parts, pattern, np.array(inputs, np.float64), False).activations
 
     def weights(self) -> Weights:
-        """A copy of the state."""
+        """Return a copy of the state."""
         return cast_weights(self._parts.weight_import.save(self._state.weights), "float64")
 
     def move(self, change: Callable[[Weights], Weights]) -> None:
-        """Replace the weights and statistics by what `change` makes of them; the optimizer's memory stays."""
+        """Replace the weights and statistics by `change` of them; the optimizer's memory stays."""
         self._state = replace(self._state, weights=change(self._state.weights))
 
     def stack(self, count: int) -> None:
@@ -77,7 +77,7 @@ class NumpyLearner(Learner):
 
 
 def load_state(spec: ModelSpec, weights: Mapping[str, Array], parts: Parts) -> State:
-    """The state of a network at a copy of the given weights."""
+    """Return the state of a network at a copy of the given weights."""
     return State(parts.conventions(spec), cast_weights(parts.weight_import.load(weights), "float64"))
 
 
@@ -118,14 +118,14 @@ class NumpyPopulation:
         return PassRecord(losses=losses, finite=finite)
 
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
-        """Loss and accuracy of every member in evaluation mode."""
+        """Return loss and accuracy of every member in evaluation mode."""
         with np.errstate(all="ignore"):
             logits = run(self._state, self._parts, None, np.array(inputs, np.float64), False).logits
             loss, _ = cross_entropy(logits, labels)
         return Evaluation(loss=np.array(loss), accuracy=(logits.argmax(axis=-1) == labels).mean(axis=-1))
 
     def weights(self, member: int) -> Weights:
-        """A copy of one member's state."""
+        """Return a copy of one member's state."""
         own = {name: array[member] for name, array in self._state.weights.items()}
         return cast_weights(self._parts.weight_import.save(own), "float64")
 
@@ -140,11 +140,11 @@ class NumpyBackend(Backend):
     dtypes = FLOAT64
 
     def versions(self) -> dict[str, str]:
-        """NumPy's version."""
+        """Return NumPy's version."""
         return {"numpy": np.__version__}
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> NumpyLearner:
-        """A network at the given weights; `dtype` must be float64."""
+        """Return a network at the given weights; `dtype` must be float64."""
         self._check(dtype)
         return NumpyLearner(spec, weights, self.parts)
 
@@ -157,12 +157,12 @@ class NumpyBackend(Backend):
         labels: NDArray[np.integer],
         dtype: DType,
     ) -> NumpyPopulation:
-        """A member for each learning rate."""
+        """Return a population with a member for each learning rate."""
         self._check(dtype)
         return NumpyPopulation(spec, weights, learning_rates, inputs, labels, self.parts)
 
     def inputs(self, dataset: Dataset, spec: ModelSpec, training: TrainSpec) -> Inputs:
-        """What it trains on."""
+        """Return what the reference trains on."""
         return self.parts.inputs(self, dataset, spec, training)
 
     def with_fault(self, name: str, layer: int | None = None, **values: Any) -> Self:
@@ -177,14 +177,14 @@ class NumpyBackend(Backend):
     def to_native(
         self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None
     ) -> Weights:
-        """NumPy's own form is the neutral one; `names` renames it."""
+        """Return the weights: NumPy's own form is the neutral one. `names` renames it."""
         check_weights(weights, spec)
         names = names or {name: name for name in weights}
         check_names(names, spec)
         return {names[name]: array for name, array in cast_weights(weights, dtype).items()}
 
     def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
-        """NumPy's own form is the neutral one; `names` renames it."""
+        """Return the weights: NumPy's own form is the neutral one. `names` renames it."""
         names = names or {name: name for name in weight_shapes(spec)}
         check_names(names, spec)
         weights = select_arrays(native, names)

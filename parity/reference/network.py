@@ -53,7 +53,7 @@ def forward(
         spec: the network.
         weights: by neutral name.
         parts: what it is assembled from.
-        pattern: the active units of each ReLU, to be taken instead of its own (`z > 0`).
+        pattern: the active units of each ReLU, in place of its own (`z > 0`).
         inputs: shape (..., batch, input_dim).
         train: normalize by the batch's statistics, and update the running ones; drop units.
         masks: of dropout, where the network trains with it.
@@ -94,7 +94,7 @@ def _block(
     mask: NDArray[np.bool_] | None,
     forced: Weights,
 ) -> tuple[Array, Pullback, Weights, Weights]:
-    """Hidden block `i`: what it gives, its pullback, and by neutral name its running statistics and activations."""
+    """Run hidden block `i`: return its output, its pullback, and by name its running statistics and activations."""
     prefix, entering, adds = f"hidden.{i}.", x, spec.residual and i > 0
     statistics, activations, pullbacks = {}, {}, []
     for layer in _layers(spec):
@@ -132,7 +132,7 @@ def _force(x: Array, value: Array | None) -> Array:
 
 
 def layer_weights(weights: Mapping[str, Array], i: int) -> Weights:
-    """The tensors of hidden layer `i`, by leaf."""
+    """Return the tensors of hidden layer `i`, by leaf."""
     names = {leaf: f"hidden.{i}.{leaf}" for leaf in LINEAR + AFFINE + STATISTICS}
     return {leaf: weights[name] for leaf, name in names.items() if name in weights}
 
@@ -213,7 +213,7 @@ def sgd_step(
     pattern: Pattern | None = None,
     masks: Masks | None = None,
 ) -> tuple[State, Step]:
-    """One update in train mode: `weight - learning_rate * gradient`, and the new running statistics.
+    """Take one update in train mode: `weight - learning_rate * gradient`, and the new running statistics.
 
     Args:
         state: left as it is.
@@ -221,7 +221,7 @@ def sgd_step(
         labels: shape (batch,).
         learning_rate: of plain SGD; shape () or (members,).
         parts: what the network is assembled from.
-        pattern: the active units of each ReLU, to be taken instead of its own.
+        pattern: the active units of each ReLU, in place of its own.
         masks: of dropout.
 
     Raises:
@@ -254,7 +254,7 @@ def train_step(
     learning_rate: float,
     masks: Masks | None = None,
 ) -> tuple[Weights, Step]:
-    """`sgd_step` of the honest network: the new weights, and what the step showed. `weights` stay as they are.
+    """Take one `sgd_step` of the honest network: return the new weights and the step. `weights` stay as they are.
 
     Raises:
         InputError: as `sgd_step`.
@@ -264,5 +264,5 @@ def train_step(
 
 
 def evaluate(spec: ModelSpec, weights: Weights, inputs: Array) -> Array:
-    """Logits in evaluation mode, by the running statistics; shape (batch, output_dim)."""
+    """Return the logits in evaluation mode, by the running statistics, shape (batch, output_dim)."""
     return forward(spec, weights, HONEST, None, inputs, False).logits

@@ -21,17 +21,17 @@ from parity.weights import Array, Weights
 
 
 def row(vector: Array) -> Array:
-    """A vector as one row, to be broadcast over a batch."""
+    """Return a vector as one row, for broadcasting over a batch."""
     return vector[..., None, :]
 
 
 def transpose(matrix: Array) -> Array:
-    """The last two axes exchanged."""
+    """Exchange the last two axes."""
     return np.swapaxes(matrix, -1, -2)
 
 
 def linear(x: Array, kernel: Array, bias: Array) -> tuple[Array, Callable]:
-    """`z = x @ kernel + bias`; the pullback gives dx, dkernel, dbias."""
+    """Return `z = x @ kernel + bias`; the pullback gives dx, dkernel, dbias."""
 
     def pullback(dz: Array) -> tuple[Array, Array, Array]:
         return dz @ transpose(kernel), transpose(x) @ dz, dz.sum(axis=-2)
@@ -64,7 +64,7 @@ def batch_moments(x: Array, rounded: Callable[[Array], Array] = exact) -> tuple[
 def normalize(
     x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float, train: bool
 ) -> tuple[Array, Callable]:
-    """`y = gamma (x - mean) / sqrt(var + eps) + beta`; the pullback gives dx, dmean, dvar, dgamma, dbeta."""
+    """Return `y = gamma (x - mean) / sqrt(var + eps) + beta`; the pullback gives dx, dmean, dvar, dgamma, dbeta."""
     del train
     return scale_and_shift(x, mean, 1 / np.sqrt(var + eps), lambda s: -(s**3) / 2, gamma, beta)
 
@@ -72,7 +72,7 @@ def normalize(
 def scale_and_shift(
     x: Array, mean: Array, inverse_std: Array, derivative: Callable[[Array], Array], gamma: Array, beta: Array
 ) -> tuple[Array, Callable]:
-    """`y = gamma (x - mean) inverse_std + beta`, where `derivative(inverse_std)` is that of `inverse_std` by `var`."""
+    """Return `y = gamma (x - mean) inverse_std + beta`; `derivative(inverse_std)` is d inverse_std / d var."""
     h = (x - row(mean)) * row(inverse_std)
 
     def pullback(dy: Array) -> tuple[Array, Array, Array, Array, Array]:
@@ -85,7 +85,7 @@ def scale_and_shift(
 
 
 def normalize_batch(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
-    """`y = gamma (x - m) / sqrt(v + eps) + beta` with the batch's mean `m` and biased variance `v`, two-pass.
+    """Return `y = gamma (x - m) / sqrt(v + eps) + beta` with the batch's mean `m` and biased variance `v`, two-pass.
 
     Args:
         x: shape (batch, features).
@@ -109,14 +109,14 @@ def update_statistics(
     decay: float,
     running_variance: RunningVariance,
 ) -> tuple[Array, Array]:
-    """`running = decay * running + (1 - decay) * batch`, for the mean and the variance of a batch of `size`."""
+    """Return `decay * running + (1 - decay) * batch` for the mean and the variance of a batch of `size`."""
     if running_variance is RunningVariance.UNBIASED:
         var = var * (size / max(size - 1, 1))
     return decay * running_mean + (1 - decay) * mean, decay * running_var + (1 - decay) * var
 
 
 def dropout(x: Array, mask: NDArray[np.bool_], rate: float) -> tuple[Array, Callable]:
-    """`mask * x / (1 - rate)`; the pullback gives dx."""
+    """Return `mask * x / (1 - rate)`; the pullback gives dx."""
 
     def keep(array: Array) -> Array:
         return np.where(mask, array / (1 - rate), 0)
@@ -161,18 +161,18 @@ Pass = Callable[[Array, bool, Masks | None], Forward]  # of inputs, the mode, an
 
 
 def apply(forward: Pass, inputs: Array, train: bool, masks: Masks | None = None) -> Forward:
-    """The forward pass in the mode that is asked for."""
+    """Run the forward pass in train or evaluation mode."""
     return forward(inputs, train, masks)
 
 
 def log_softmax(logits: Array) -> Array:
-    """`logits - ln(sum(exp(logits)))` over the classes."""
+    """Return `logits - ln(sum(exp(logits)))` over the classes."""
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def cross_entropy(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
-    """Mean cross entropy in nats, and its gradient with respect to the logits."""
+    """Return the mean cross entropy in nats, and its gradient with respect to the logits."""
     log_probabilities = log_softmax(logits)
     target = np.arange(logits.shape[-1]) == np.asarray(labels)[:, None]
     loss = -np.where(target, log_probabilities, 0).sum(axis=-1).mean(axis=-1)
@@ -180,18 +180,18 @@ def cross_entropy(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Arra
 
 
 def plain_sgd(weights: Weights, gradients: Weights, rate: Any, memory: Weights) -> tuple[Weights, Weights]:
-    """`weight - rate * gradient` for every gradient, and the optimizer's own memory, which plain SGD leaves empty."""
+    """Return `weight - rate * gradient` for every gradient, and the optimizer's memory, empty for plain SGD."""
     return {name: weights[name] - rate_of(rate, g) * g for name, g in gradients.items()}, memory
 
 
 def rate_of(rate: Any, gradient: Array) -> Array:
-    """The learning rate of each member, to be broadcast against a gradient."""
+    """Return the learning rate of each member, for broadcasting against a gradient."""
     rate = np.asarray(rate)
     return rate.reshape(rate.shape + (1,) * (gradient.ndim - rate.ndim))
 
 
 def carry(state: Any, initial: Any, update: int) -> Any:
-    """What is kept from one update to the next: all of it."""
+    """Return the state that the next update starts from: the one that the last update left."""
     del initial, update
     return state
 

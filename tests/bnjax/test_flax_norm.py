@@ -1,5 +1,7 @@
 """Ours and Flax's own batch norm are the same under the matching spec."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,8 @@ import pytest
 from flax.errors import ModifyScopeVariableError
 
 from bnjax import BatchNorm
+from bnjax.layers import ChannelNorm
+from parity.errors import InputError
 from parity.spec import RunningVariance
 
 DECAY = 0.8
@@ -93,3 +97,10 @@ def test_training_without_leave_to_change_the_statistics_is_an_error() -> None:
     x, _, variables = make_case()
     with pytest.raises(ModifyScopeVariableError):
         ours().apply(variables, x, train=True)
+
+
+@pytest.mark.parametrize("make", [BatchNorm, ChannelNorm])
+def test_an_unknown_running_variance_is_refused_with_the_choices(make: Any) -> None:
+    with pytest.raises(InputError, match="running_variance must be one of unbiased, biased, got 'Unbiased'"):
+        make(running_variance="Unbiased").init(jax.random.key(0), jnp.zeros((1, 1, 1, 5)))
+    make(running_variance="biased").init(jax.random.key(0), jnp.zeros((1, 1, 1, 5)))

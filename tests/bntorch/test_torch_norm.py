@@ -1,10 +1,12 @@
 """Ours and PyTorch's own batch norm are the same under the matching spec."""
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 
 from bntorch import BatchNorm
+from parity.errors import InputError
 from parity.spec import RunningVariance
 
 DECAY = 0.8
@@ -59,3 +61,30 @@ def test_biased_running_variance_is_what_pytorch_does_not_do() -> None:
     assert stock.running_var is not None
     ratio = (stock.running_var - old) / (ours.running_var - old)
     np.testing.assert_allclose(ratio.numpy(), 16 / 15, rtol=64 * np.finfo(float).eps)
+
+
+def test_a_stock_norms_whole_state_dict_is_loaded_and_its_counter_left_out() -> None:
+    _, stock, x, _ = make_pair()
+    stock(x)
+    given = stock.state_dict()
+    loaded = BatchNorm(5).double()
+    loaded.load_state_dict(given, strict=True)
+    assert loaded.state_dict().keys() == given.keys() - {"num_batches_tracked"}
+    assert torch.equal(loaded.running_var, given["running_var"])
+    assert "num_batches_tracked" in given
+    stock.load_state_dict(loaded.state_dict(), strict=True)
+    with pytest.raises(RuntimeError, match="num_batches_trained"):
+        loaded.load_state_dict({**given, "num_batches_trained": torch.tensor(1)}, strict=True)
+
+
+def test_norms_inside_a_module_load_their_counters_too() -> None:
+    stock = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
+    ours = nn.Sequential(nn.Linear(3, 5), BatchNorm(5))
+    ours.load_state_dict(stock.state_dict(), strict=True)
+    assert torch.equal(ours.state_dict()["0.weight"], stock.state_dict()["0.weight"])
+
+
+def test_an_unknown_running_variance_is_refused_with_the_choices() -> None:
+    with pytest.raises(InputError, match="running_variance must be one of unbiased, biased, got 'Unbiased'"):
+        BatchNorm(5, running_variance="Unbiased")  # pyright: ignore[reportArgumentType]
+    assert BatchNorm(5, running_variance="biased").running_variance is RunningVariance.BIASED  # pyright: ignore[reportArgumentType]

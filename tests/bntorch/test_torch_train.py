@@ -106,3 +106,26 @@ def test_a_narrow_state_dict_becomes_float32_exactly(net, dtype: torch.dtype) ->
     weights = bntorch.from_native(state_dict, net.spec)
     assert weights["head.bias"].dtype == np.float32
     assert torch.equal(torch.tensor(weights["head.bias"]).to(dtype), state_dict["head.bias"])
+
+
+def test_a_train_state_is_a_network_of_its_own_and_leaves_the_module() -> None:
+    model = bntorch.MultiLayerPerceptron(6, 3, 2, 5, True)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    narrow, first, second = (
+        bntorch.create_train_state(model, dtype=dtype) for dtype in ("bfloat16", "float32", "float32")
+    )
+    assert narrow.head.dtype == torch.bfloat16
+    assert first.head.dtype is model.head.dtype is None
+    bntorch.train_step(first, np.ones((4, 6), np.float32), np.arange(4) % 3, 0.1)
+    assert not torch.equal(first.head.weight, second.head.weight)
+    assert torch.equal(second.head.weight, narrow.head.weight)
+    wide = bntorch.create_train_state(model, dtype="float64")
+    assert wide.head.weight.dtype == torch.float64
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_train_state_starts_with_a_fresh_optimizer() -> None:
+    model = bntorch.MultiLayerPerceptron(6, 3, 2, 5, True)
+    net = bntorch.create_train_state(model)
+    net.opt_state["velocity"] = torch.ones(1)
+    assert bntorch.create_train_state(net).opt_state == {}

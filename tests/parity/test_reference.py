@@ -123,3 +123,16 @@ def test_the_weights_given_stay_as_they_are() -> None:
     evaluate(spec, weights, inputs)
     for name, array in before.items():
         np.testing.assert_array_equal(weights[name], array)
+
+
+def test_relu_keeps_nan_and_has_derivative_0_at_0() -> None:
+    spec = ModelSpec(input_dim=1, output_dim=2, num_hidden_layers=1, hidden_width=3, use_batch_norm=False)
+    weights = cast_weights(draw_weights(spec, 0), "float64")
+    weights["hidden.0.kernel"][:], weights["hidden.0.bias"][:] = 0, [np.nan, 0, -np.inf]
+    step = train_step(spec, weights, np.ones((2, 1)), np.array([0, 1]), 0.1)[1]
+    assert step.activations is not None
+    np.testing.assert_array_equal(step.activations["hidden.0.relu"], [[np.nan, 0, 0]] * 2)
+    weights["hidden.0.bias"][:] = [1, 0, -1]
+    gradients = train_step(spec, weights, np.ones((2, 1)), np.array([0, 0]), 0.1)[1].gradients
+    assert gradients["hidden.0.bias"][0] != 0
+    np.testing.assert_array_equal(gradients["hidden.0.bias"][1:], 0)

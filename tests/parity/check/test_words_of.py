@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from parity.check.sides import SideError, SideSpec, open_side, words_of
+
+from parity.process import SideError, words_of
+from parity.sides import SideSpec, open_side
 
 PORT = """
 import torch

@@ -1,11 +1,12 @@
 """Loading by name, the digest, and what `bnparity data` prints."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 
-from parity.data import DATASETS, Dataset, describe, load_dataset
+from parity.data import DATASETS, Dataset, StandardizedData, describe, load_dataset
 from parity.errors import InputError
 
 
@@ -76,3 +77,31 @@ def test_description_says_why_to_trust_the_data() -> None:
     assert "made by NumPy from a fixed seed" in describe(load_dataset("synthetic"))
     real = dataclasses.replace(tiny(), name="fashion-mnist")
     assert "verified: SHA-256 of the uncompressed bytes" in describe(real)
+
+
+def make_arrays() -> list[Any]:
+    images, labels = np.zeros((8, 4), np.uint8), np.zeros(8, np.int32)
+    return [images[:6], labels[:6], images[6:], labels[6:]]
+
+
+@pytest.mark.parametrize("kind", [Dataset, StandardizedData])
+def test_a_callers_arrays_stay_writable_and_apart(kind: Any) -> None:
+    arrays = make_arrays()
+    rest = {"source": "here"} if kind is Dataset else {"mean": np.zeros(4), "std": np.ones(4)}
+    data = kind("made", *arrays, **rest)
+    for array in (*arrays, *rest.values()):
+        if isinstance(array, np.ndarray):
+            array[...] = 7
+    held = [value for value in vars(data).values() if isinstance(value, np.ndarray)]
+    assert not any(value.flags.writeable or (value == 7).any() for value in held)
+
+
+def test_a_read_only_view_of_a_writable_array_is_copied_and_read_only_arrays_are_not() -> None:
+    images, labels = np.zeros((8, 4), np.uint8), np.zeros(8, np.int32)
+    view = images[:6]
+    view.setflags(write=False)
+    data = Dataset("made", view, labels[:6], images[6:], labels[6:], source="here")
+    images[...] = 7
+    assert not data.train_images.any()
+    again = Dataset("made", data.train_images, data.train_labels, data.test_images, data.test_labels, source="here")
+    assert again.train_images is data.train_images
