@@ -69,7 +69,7 @@ class BatchNorm(nn.Module):
                 self.running_var.copy_(new_var)
         return self.parts.normalize(wide, mean, var, self.weight, self.bias, self.eps, self.training).to(x.dtype)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any, **named: Any) -> None:
         # A stock norm counts its batches; with a fixed decay the count has no use.
         state_dict.pop(f"{prefix}num_batches_tracked", None)
-        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        super()._load_from_state_dict(state_dict, prefix, *rest, **named)
