@@ -70,11 +70,13 @@ def settings(depths: tuple[int, ...], seeds: int = 1, dtype: str = "float64") ->
 def agreeing(depths: tuple[int, ...] = (1, 8), seeds: int = 1, **changes: Any) -> CheckReport:
     """A check in which both compute the same."""
     found = [
-        m for setting in settings(depths, seeds) for m in measurements(Question.SEMANTIC, setting, ("jax", "torch"))
+        m
+        for setting in settings(depths, seeds)
+        for m in measurements(Question.SEMANTIC, setting, ("candidate", "reference"))
     ]
     for setting in settings(depths, seeds, "float32"):
-        found += measurements(Question.PRECISION, setting, ("jax", "numpy"))
-        found += measurements(Question.PRECISION, setting, ("torch", "numpy"))
+        found += measurements(Question.PRECISION, setting, ("candidate", "witness"))
+        found += measurements(Question.PRECISION, setting, ("reference", "witness"))
     values: dict[str, Any] = {
         "config": CheckConfig(depths=depths, num_seeds=seeds), "reference": "torch", "candidate": "jax",
         "verdict": Verdict.AGREE, "measurements": tuple(found), "safety": SAFETY, "command": COMMAND, "seconds": 42.5,

@@ -75,15 +75,14 @@ def judge(key: Key, precision: Precision, sample: Sample) -> Judgement:
 
 def _witness(key: Key, precision: Precision, weights: Weights, step: tuple, draws: int = DRAWS) -> Witness:
     """What the reference shows of one update on `(inputs, labels, learning rate)`, and how far rounding moves it."""
-    reference, unit = NumpyBackend(), unit_of(key.dtype, precision)
+    spec, unit = key.case.spec, unit_of(key.dtype, precision)
 
-    def take(backend: NumpyBackend | RoundingBackend) -> Trace:
-        learner: NumpyLearner | RoundingLearner = backend.learner(key.case.spec, weights, "float64")
+    def take(learner: NumpyLearner | RoundingLearner) -> Trace:
         shown = learner.train_step(*step)
         return _trace(shown.loss, learner.weights(), shown.activations or {})
 
-    moved = (RoundingBackend(reference, unit, np.random.default_rng([seed, 1])) for seed in range(draws))
-    return measure_floors(take(reference), map(take, moved), unit.bits)
+    rounding = RoundingBackend(NumpyBackend(), unit, np.random.default_rng(draws))
+    return measure_floors(take(NumpyLearner(spec, weights)), [take(rounding.learners(spec, weights, draws))], unit.bits)
 
 
 def _trace(loss: float, after: Weights, activations: Mapping[str, Array]) -> Trace:

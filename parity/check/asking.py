@@ -100,15 +100,22 @@ class Asking:
     def _ask_semantic(self, setting: Setting, spec: ModelSpec) -> None:
         sides = self.offer.takers(setting.dtype)
         if sides:
-            episodes = semantic_episodes(*self._asked(setting, spec))
+            episodes = semantic_episodes(**self._asked(setting, spec))
             self._judge(semantic(sides, self.third, setting, episodes), "float64")
 
-    def _asked(self, setting: Setting, spec: ModelSpec) -> tuple[Any, ...]:
+    def _asked(self, setting: Setting, spec: ModelSpec) -> dict[str, Any]:
         """What the episodes of a setting are made of."""
         config = self.config
         weights, samples = self._start(setting, spec)
-        is_first = (setting.depth, setting.seed) == (min(config.depths), config.seed)
-        return spec, weights, samples, config.learning_rate, config.sampled_steps, setting.seed, is_first
+        return {
+            "spec": spec,
+            "weights": weights,
+            "samples": samples,
+            "learning_rate": config.learning_rate,
+            "steps": config.sampled_steps,
+            "seed": setting.seed,
+            "is_first": (setting.depth, setting.seed) == (min(config.depths), config.seed),
+        }
 
     def _leave_out_reference(self, dtype: str) -> None:
         if not self.offer.has(REFERENCE, dtype):
@@ -162,7 +169,7 @@ class Asking:
             if sides:
                 self._leave_out_reference(dtype)
                 bits = unit_of(dtype, self.config.precision).bits
-                episodes = precision_episodes(*self._asked(setting, spec), bits)
+                episodes = precision_episodes(**self._asked(setting, spec), bits=bits)
                 asked = replace(setting, dtype=dtype), episodes, dtype, self.config.precision
                 self._judge(precision(sides, self.third, *asked), dtype)
 

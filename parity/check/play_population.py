@@ -1,8 +1,9 @@
 """Have a side train a population: members share the batches, and nothing else."""
 
+from typing import Any
+
 import numpy as np
 
-from parity.backend import Backend
 from parity.check.answers import check_shapes, check_unwritten
 from parity.check.episode import Episode
 from parity.data import mask_arguments
@@ -13,8 +14,14 @@ from parity.weights import Weights, weight_shapes
 NO_POPULATION = "a population (many learning rates trained at once)"
 
 
-def play_population(backend: Backend, episode: Episode, weights: Weights, dtype: DType) -> Trace:
+def play_population(backend: Any, episode: Episode, weights: Weights, dtype: DType) -> Trace:
     """Record every member's losses and final state.
+
+    Args:
+        backend: has `population`.
+        episode: what to compute.
+        weights: where every member starts.
+        dtype: the working dtype.
 
     Raises:
         SideError: what came back does not fit the network, or the inputs were written to.
@@ -23,7 +30,7 @@ def play_population(backend: Backend, episode: Episode, weights: Weights, dtype:
     labels = np.concatenate([y for _, y in episode.batches])
     # Backwards, so that indices matter; two passes, so that the state between them does; and other data to evaluate.
     indices = np.arange(len(inputs))[::-1].reshape(len(episode.batches), -1)
-    kept = inputs, labels, inputs[1::2], labels[1::2], indices
+    kept: tuple[Any, ...] = inputs, labels, inputs[1::2], labels[1::2], indices
     given = [array.copy() for array in kept]
     population = backend.population(episode.spec, weights, episode.learning_rates, given[0], given[1], dtype)
     masks = mask_arguments(np.array(episode.masks) if episode.spec.dropout_rate else None)

@@ -25,7 +25,7 @@ PORT_FAULTS = (
         name="relu_at_zero",
         what="another derivative of ReLU at exactly 0",
         signature="only gradients differ, and only where an input of ReLU is exactly 0",
-        remedy="use the framework's own relu, whose derivative at 0 is 0 (jnp.maximum has 1/2, torch.clamp has 1)",
+        remedy="use the framework's own relu, whose derivative at 0 is 0 (a maximum has 1/2, a clamp has 1)",
         applies=always,
         is_injected=False,
     ),

@@ -52,9 +52,9 @@ class _ReorderedLearner:
     def evaluate(self, inputs: Array) -> Array:
         return self._learner.evaluate(inputs[::-1].copy())[::-1]
 
-    def activations(self, inputs: Array) -> Weights:
-        shown = self._learner.activations(inputs[::-1].copy())  # pyright: ignore[reportAttributeAccessIssue]
-        return {name: array[::-1] for name, array in shown.items()}
+    def activations(self, inputs: Array) -> Weights | None:
+        shown = self._learner.activations(inputs[::-1].copy())
+        return None if shown is None else {name: array[::-1] for name, array in shown.items()}
 
     def weights(self) -> Weights:
         return self._learner.weights()

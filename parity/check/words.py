@@ -108,11 +108,5 @@ def size_words(distance: float, size: float) -> str:
     if size == 0:
         return f"off by RMS {distance:.2g}, and should be 0"
     relative = distance / size
-    share = (
-        f"{relative:.2g} of"
-        if relative < 1e-4
-        else f"{100 * relative:.2g}% of"
-        if relative < 1
-        else f"{relative:.2g} times"
-    )
+    share = f"{relative:.2g} times" if relative >= 1 else f"{100 * relative:.2g}% of"
     return f"off by {share} its size (RMS {distance:.2g} of {size:.2g})"

@@ -209,7 +209,7 @@ class Parts:
     weight_import: WeightImport = AS_GIVEN
     check_batch: Callable[[int], None] = check_training_batch
     linear: Callable[..., tuple[Array, Callable]] = linear
-    batch_moments: Callable[[Array], tuple[Array, Array, Callable]] = batch_moments
+    batch_moments: Callable[..., tuple[Array, Array, Callable]] = batch_moments
     normalize: Callable[..., tuple[Array, Callable]] = normalize
     update_statistics: Callable[..., tuple[Array, Array]] = update_statistics
     activation: Callable[[Array, NDArray[np.bool_]], tuple[Array, Callable]] = relu

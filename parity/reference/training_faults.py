@@ -90,7 +90,7 @@ def _load_tied(weights: Mapping[str, Any]) -> Weights:
 
 
 def _collect_tied(gradients: Weights, held: Weights) -> tuple[Weights, Weights]:
-    total = sum(gradients[name] for name in _tied(gradients))
+    total = np.sum([gradients[name] for name in _tied(gradients)], axis=0)
     return gradients | dict.fromkeys(_tied(gradients), total), held
 
 

@@ -166,7 +166,7 @@ class Search(Generic[H]):
 
     def _passes_screen(self, reference: Any, hypothesis: H, opened: Open) -> bool:
         """Whether a fault brings an open place near enough for its own noise to be worth measuring."""
-        firsts = {_place(key): index for index, key in reversed(opened.keys())}
+        firsts = {_place(key): index for index, key in reversed(list(opened))}
         for index in sorted(set(firsts.values())):
             shown = self._play(hypothesis.reference, index)
             if shown is None:

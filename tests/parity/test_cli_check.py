@@ -15,10 +15,11 @@ from check_reports import EVIDENCE, agreeing, disagreeing
 
 from parity.check.config import QUESTIONS, CheckConfig
 from parity.check.presets import PRESETS as CONFIGS
-from parity.check.records import CheckReport
+from parity.check.records import CheckReport, Verdict
 from parity.cli import main, parse
 from parity.commands.check import PRESETS, Check
 from parity.errors import InputError
+from parity.spec import ModelSpec
 
 FILES = {"--json": "verdict.json", "--html": "verdict.html", "--junit": "verdict.xml"}
 ALL_FILES = tuple(word for pair in FILES.items() for word in pair)
@@ -116,6 +117,38 @@ def test_an_option_overrides_the_preset_and_nothing_else(
     assert {name: getattr(config, name) for name in expected} == expected
 
 
+@pytest.mark.parametrize(
+    ("option", "field", "value"),
+    [
+        ("--running-variance biased", "running_variance", "biased"),
+        ("--block-order norm_first", "block_order", "norm_first"),
+        ("--eps 1e-3", "eps", 1e-3),
+        ("--decay 0.99", "decay", 0.99),
+        ("--hidden-width 32", "hidden_width", 32),
+        ("--initialization he_normal", "initialization", "he_normal"),
+        ("--residual", "residual", True),
+        ("--dropout-rate 0.5", "dropout_rate", 0.5),
+    ],
+)
+def test_every_convention_is_an_option(option: str, field: str, value: Any, checked: FakeCheck) -> None:
+    assert main(("check", *option.split())) == 0
+    spec = checked.calls[0].config.spec
+    assert {name: getattr(spec, name) for name in vars(spec) if getattr(spec, name) != getattr(ModelSpec(), name)} == {
+        field: value
+    }
+
+
+def test_several_differences_can_be_accepted(checked: FakeCheck) -> None:
+    assert main(("check", "--accept", "fast_variance", "biased_running_variance")) == 0
+    assert checked.calls[0].config.accept == ("fast_variance", "biased_running_variance")
+
+
+def test_incomplete_is_1(checked: FakeCheck, capsys: pytest.CaptureFixture[str]) -> None:
+    checked.result = agreeing(verdict=Verdict.INCOMPLETE, not_asked=("semantic was not asked of the candidate jax",))
+    assert main(("check",)) == 1
+    assert capsys.readouterr().out.startswith("INCOMPLETE: semantic was not asked of the candidate jax\n")
+
+
 def test_sides_and_fault_are_passed_on(checked: FakeCheck) -> None:
     sides = ("--reference", "numpy", "--candidate", "mine.port:Make", "--fault", "wrong_epsilon")
     assert main(("check", *sides, "--data-dir", "images")) == 0
@@ -157,6 +190,14 @@ def test_help_shows_the_values_of_the_preset(capsys: pytest.CaptureFixture[str])
         ("--seeds 0", ("seeds", "at least 1", "got 0")),
         ("--time-limit 0", ("time limit", "above 0", "0.0")),
         ("--time-limit nan", ("time limit", "above 0", "nan")),
+        ("--accept nosuch", ("accepted difference", "'nosuch'", "fast_variance")),
+        ("--accept fast_variance --batch-norm off", ("fast_variance", "does not apply")),
+        ("--accept fast_variance --questions free_run", ("fast_variance", "semantic or the precision", "free_run")),
+        ("--accept fast_variance wrong_epsilon unbiased_normalizer", ("different parts", "fast_variance")),
+        ("--self-test --accept fast_variance", ("--self-test", "--accept")),
+        ("--eps 0", ("eps", "above 0")),
+        ("--decay 1", ("decay", "below 1")),
+        ("--running-variance half", ("--running-variance", "biased")),
         ("--fault=", ("--fault", "got nothing")),
         ("--fault", ("--fault",)),
         ("--json=", ("--json", "got nothing")),
@@ -307,10 +348,13 @@ def test_bad_input_keeps_the_files_of_an_earlier_run(
 def test_faults_are_listed(
     checked: FakeCheck, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    entry = SimpleNamespace(name="wrong_epsilon", what="1e-3 for [1e-5]", signature="ratio fits", part="norm")
+    entry = SimpleNamespace(name="wrong_epsilon", what="1e-3 for [1e-5]", signature="ratio fits", remedy="use 1e-5")
     install(monkeypatch, "parity.check.catalogue", CATALOGUE={"wrong_epsilon": entry})
     assert main(("check", "--list-faults")) == 0
-    assert capsys.readouterr() == ("wrong_epsilon\n    1e-3 for [1e-5]\n    signature: ratio fits\n", "")
+    assert capsys.readouterr() == (
+        "wrong_epsilon\n    1e-3 for [1e-5]\n    signature: ratio fits\n    to change: use 1e-5\n",
+        "",
+    )
     assert checked.calls == []
 
 

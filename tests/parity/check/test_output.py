@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,22 @@ import pytest
 from check_reports import EVIDENCE, SAFETY, agreeing, crashed, disagreeing, measurement, setting, with_long_runs
 from rich.console import Console
 
+from parity.check.config import CheckConfig
 from parity.check.output import format_report, print_report, report_dict, write_json, write_junit
-from parity.check.records import Cause, CheckReport, Question
+from parity.check.records import Cause, CheckReport, Question, Verdict
 from parity.errors import InputError
 from parity.files import plain
+
+NOT_ASKED = (
+    "semantic was not asked of the candidate jax, which does not offer float64; ask for less with --questions precision"
+)
+
+
+def incomplete() -> CheckReport:
+    """A check of a candidate that offers float32 only."""
+    found = [m for m in agreeing().measurements if m.question is Question.PRECISION]
+    return agreeing(verdict=Verdict.INCOMPLETE, measurements=tuple(found), not_asked=(NOT_ASKED,))
+
 
 COLUMNS = ("compared", "noise", "limit", "tivity", "worst", "tensor")
 REPORTS: dict[str, Callable[[], CheckReport]] = {
@@ -27,6 +40,7 @@ REPORTS: dict[str, Callable[[], CheckReport]] = {
     "long": lambda: with_long_runs(agreeing()),
     "infinite": lambda: disagreeing(first_divergence=measurement(math.inf, distance=math.nan, step="probe:batch_of_2")),
     "unexplained": lambda: disagreeing(cause=None, other_causes=()),
+    "incomplete": incomplete,
     "no limit": lambda: agreeing(safety=math.inf, seconds=math.nan),
 }
 
@@ -53,18 +67,20 @@ def breaches(value: dict[str, Any]) -> list[str]:
     """Where a verdict breaks the contract of the design, which is written here once more by hand."""
     wanted: dict[str, Callable[[Any], bool]] = {
         "schema": lambda v: v == 1 and type(v) is int,
-        "verdict": lambda v: v in ("agree", "disagree"),
+        "verdict": lambda v: v in ("agree", "disagree", "incomplete"),
         "failed_question": lambda v: (
             v in (None, "inputs", "semantic", "precision", "free_run", "statistical", "crash")
-            and (v is None) == (value["verdict"] == "agree")
+            and (v is None) == (value["verdict"] != "disagree")
         ),
         "comparisons": lambda v: type(v) is int and v >= 0,
         "first_divergence": lambda v: v is None or is_divergence(v),
-        "cause": lambda v: v is None if value["verdict"] == "agree" else is_cause(v),
+        "cause": lambda v: is_cause(v) if value["verdict"] == "disagree" else v is None,
         "other_causes": lambda v: isinstance(v, list) and all(map(is_cause, v)),
         "sensitivity": lambda v: type(v) is float or v is None,
         "not_compared": lambda v: isinstance(v, list) and all(type(item) is str for item in v),
         "environment": lambda v: isinstance(v, dict),
+        "not_asked": lambda v: isinstance(v, list) and bool(v) == (value["verdict"] == "incomplete"),
+        "accepted": lambda v: isinstance(v, list) and all(type(item) is str for item in v),
     }
     return [name for name, holds in wanted.items() if name not in value or not holds(value[name])]
 
@@ -75,6 +91,7 @@ def is_divergence(value: dict[str, Any]) -> bool:
         (type(step) is int or (type(step) is str and step.startswith("probe:")))
         and (layer in ("input", "head", None) or type(layer) is int)
         and type(value["tensor"]) is str
+        and (type(value["relative"]) is float or value["relative"] is None)
         and (type(times) is float or times is None)
     )
 
@@ -84,6 +101,7 @@ def is_cause(value: Any) -> bool:
         isinstance(value, dict)
         and type(value["name"]) is str
         and type(value["evidence"]) is str
+        and type(value["remedy"]) is str
         and bool(value["name"] and value["evidence"])
     )
 
@@ -126,6 +144,8 @@ def test_a_disagreement_is_told_in_full(tmp_path: Path) -> None:
     assert first["limit"] == SAFETY * 2.0**-50
     assert (found["cause"]["name"], found["cause"]["evidence"]) == ("biased_running_variance", EVIDENCE)
     assert found["cause"]["predicted"] == [1.0, None]
+    assert "--running-variance biased" in found["cause"]["remedy"]
+    assert first["relative"] == pytest.approx(1.25e13 * 2.0**-50)
     assert [other["name"] for other in found["other_causes"]] == ["fast_variance"]
     assert found["sensitivity"] == SAFETY * 2.0**-50
     assert found["not_compared"] == ["activations of the hidden layers"]
@@ -161,6 +181,50 @@ def test_long_runs_are_told(tmp_path: Path) -> None:
         None,
     )
     assert (second["outcome"], second["seeds_needed"], len(second["candidate"])) == ("equivalent", None, 12)
+
+
+def test_an_incomplete_check_is_told_in_every_form(tmp_path: Path) -> None:
+    report = incomplete()
+    found = written(report, tmp_path)
+    assert (found["verdict"], found["not_asked"]) == ("incomplete", [NOT_ASKED])
+    assert " ".join(format_report(report).split()).startswith(f"INCOMPLETE: {NOT_ASKED} ")
+    assert format_report(report).count("not asked") == 1
+    shown = cases(report, tmp_path)
+    failures = {name: failure for (name, _), failure in shown.items() if failure is not None}
+    assert {name: (f.get("type"), f.get("message")) for name, f in failures.items()} == {
+        "bnparity.check.semantic": ("incomplete", NOT_ASKED)
+    }
+
+
+def test_only_what_the_candidate_showed_counts(tmp_path: Path) -> None:
+    own = replace(measurement(1.0, floor=2.0**-10), pair=("reference", "witness"))
+    report = agreeing(measurements=(*agreeing().measurements, own))
+    assert report.comparisons == agreeing().comparisons
+    assert report.sensitivity() == agreeing().sensitivity()
+    assert sum(one["comparisons"] for one in written(report, tmp_path)["limits"]) == report.comparisons
+
+
+def test_accepted_differences_are_told(tmp_path: Path) -> None:
+    report = agreeing(config=CheckConfig(depths=(1,), accept=("fast_variance",)))
+    assert written(report, tmp_path)["accepted"] == ["fast_variance"]
+    assert "accepted: fast_variance" in format_report(report)
+
+
+def test_a_cause_says_how_large_it_is(tmp_path: Path) -> None:
+    cause = Cause(name="unexplained", evidence="seen", predicted=np.full(4, 2.0), observed=np.full(4, 1.5), axes="loss")
+    report = disagreeing(cause=cause)
+    assert written(report, tmp_path)["cause"]["relative"] == 0.25
+    assert "loss: off by 25% of its size (RMS 0.5 of 2)" in format_report(report)
+
+
+def test_no_number_for_people_is_nan_or_inf() -> None:
+    nothing = math.nan
+    first = measurement(math.inf, distance=math.inf, step="probe:batch_of_2")
+    report = with_long_runs(disagreeing(first_divergence=first, measurements=(first,)))
+    answer = replace(report.equivalences[0], mean=nothing, low=nothing, high=nothing, margin=nothing, seeds=0)
+    runs = (replace(report.free_runs[0], times_noise=math.inf),)
+    text = format_report(replace(report, equivalences=(answer,), free_runs=runs))
+    assert not re.search(r"\b(nan|inf)\b", text)
 
 
 def test_without_a_cause_it_is_unexplained(tmp_path: Path) -> None:
@@ -288,11 +352,13 @@ def test_text_says_first_what_matters() -> None:
         "first divergence",
         "  step 3, layer 2, running variance",
         "  depth 25 with batch norm, seed 0, float64; candidate against reference",
-        "  1.25e+13 times the noise floor; the limit is 64 times",
-        "  RMS distance 0.0111, limit 5.68e-14, size 1",
+        "  off by 1.1% of its size (RMS 0.011 of 1)",
+        "  1.25e+13 times the noise floor; the limit is 64 times, RMS 5.68e-14",
         "cause",
         "  biased_running_variance, in the candidate",
         f"  {EVIDENCE}",
+        "  running variance: off where the reference is not finite",
+        "  to change: average n/(n-1) times the batch variance (stock Flax averages the",
         "other causes",
         "  fast_variance, in the candidate: the error grows with mean^2 / variance",
         "not compared",

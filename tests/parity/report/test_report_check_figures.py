@@ -258,9 +258,7 @@ def test_only_figures_that_apply_are_drawn() -> None:
     assert names(disagreeing((1,))) == [*lockstep, "cause_1"]
     assert names(running_free()) == [*lockstep, "free_run", "statistical"]
     assert names(crashed()) == []
-    given = replace(
-        agreeing((1,)).measurements[0], question=Question.INPUTS, key=at("input.test_inputs", Kind.PRESENTED)
-    )
+    given = replace(agreeing((1,)).measurements[0], question=Question.INPUTS, key=TEST_INPUTS)
     assert names(replace(crashed(), measurements=(replace(given, times_noise=0.0),))) == []
     assert names(replace(crashed(), measurements=(replace(given, times_noise=0.1),))) == ["inputs_by_layer"]
     lone = Cause(name="x", evidence="", predicted=np.ones(3), observed=None)

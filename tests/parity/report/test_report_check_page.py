@@ -12,7 +12,8 @@ import pytest
 from fake_check_report import agreeing, change, crashed, disagreeing, running_free
 from places import at
 
-from parity.check.records import Cause, CheckReport, Question
+from parity.check.config import CheckConfig
+from parity.check.records import Cause, CheckReport, Question, Verdict
 from parity.errors import InputError
 from parity.report import write_check_report
 from parity.report.check_page import LONGEST_MESSAGE
@@ -90,8 +91,10 @@ def test_a_disagreement_comes_with_its_numbers_first(tmp_path: Path) -> None:
     top = before_figures(write(report, tmp_path))
     for words in (
         "DISAGREE", "jax does not compute what torch computes", "semantic: both take the same step",
-        "step 0, layer 0, running variance: 2.5e+12 times the noise floor, where 128 times is the limit",
-        "jax against torch", "biased_running_variance, in the candidate", "increment ratio 0.96875 = 31/32",
+        "step 0, layer 0, running variance: off by", "2.5e+12 times the noise floor, where 128 times is the limit",
+        "candidate against reference", "or check with --running-variance biased", 
+        "biased_running_variance, in the candidate",
+        "increment ratio 0.96875 = 31/32",
         "fast_variance", "torch does not show them", f"{report.comparisons:,} comparisons",
     ):  # fmt: skip
         assert words in " ".join(top.split())
@@ -105,12 +108,27 @@ def test_an_agreement_comes_with_its_limits_and_sensitivities_first(tmp_path: Pa
     assert "DISAGREE" not in top
     assert f"{report.comparisons:,} comparisons" in top
     for question in (Question.SEMANTIC, Question.PRECISION):
-        assert f"every relative error from {report.sensitivity(question):.2g} on would have been caught" in top
+        assert f"any relative error above {report.sensitivity(question):.2g} would have been caught" in top
         for setting in report.settings(question):
             worst = report.worst(question, setting)
             assert worst is not None
             assert f"{report.sensitivity(question, setting):.2g}" in top
             assert f"{worst.times_noise:.3g}" in top
+
+
+def test_an_incomplete_check_says_what_could_not_be_asked_and_how_to_ask_for_less(tmp_path: Path) -> None:
+    line = "semantic was not asked of the candidate jax, which does not offer float64; ask for less with --questions x"
+    report = agreeing((1,), verdict=Verdict.INCOMPLETE, not_asked=(line, "more"))
+    top = " ".join(before_figures(write(report, tmp_path)).split())
+    assert f"INCOMPLETE {line}" in top
+    assert "What could not be asked" in top
+    assert "computes what" not in top
+    assert "cause" not in top
+
+
+def test_what_was_accepted_stands_before_everything_else(tmp_path: Path) -> None:
+    report = agreeing((1,), config=CheckConfig(depths=(1,), accept=("fast_variance",)))
+    assert "fast_variance; the reference is played with what is accepted" in before_figures(write(report, tmp_path))
 
 
 def test_a_crash_shows_what_the_side_said(tmp_path: Path) -> None:
