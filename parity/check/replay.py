@@ -103,7 +103,8 @@ class _Replay:
 
     def _enter(self, weights: Weights) -> None:
         """Take a state that the side showed."""
-        own = self._parts.weight_import.load(weights)
+        # What a side shows has left its network by `save`, which undoes itself wherever it changes anything.
+        own = self._parts.weight_import.save(weights)
         self._state = replace(self._state, weights=own if self._rounding is None else self._rounding.state(own))
 
     def _forced(self, step: int, mode: Mode, number: int = 0) -> Weights:
@@ -126,7 +127,7 @@ class _Replay:
         statistics, held = self._parts.write_statistics(state, output.statistics, held)
         trained = [name for name in self._names if not is_statistic(name)]
         given = {name: self._of_side(Kind.GRADIENT, name, update) for name in trained}
-        own = self._parts.weight_import.load({name: self._moved(array) for name, array in given.items()})
+        own = self._parts.weight_import.save({name: self._moved(array) for name, array in given.items()})
         if self._parts.shows_gradients_late:  # then its optimizer takes others than it shows
             own = fresh
         rate = episode.learning_rates[update]

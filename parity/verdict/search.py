@@ -139,6 +139,11 @@ class Search(Generic[H]):
         self._honest = {}
         best: list[tuple[H, Open, set[Place]]] = []
         for hypothesis in tried:
+            if best and not best[0][1]:  # the first of its family explains everything; only a rival matters now
+                if self._allows_rivals:
+                    break
+                if not hypothesis.is_rival(best[0][0]):
+                    continue
             if not self._passes_screen(reference, hypothesis, opened):
                 continue
             left = self.divergences(hypothesis.reference)

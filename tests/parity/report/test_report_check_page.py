@@ -92,7 +92,7 @@ def test_a_disagreement_comes_with_its_numbers_first(tmp_path: Path) -> None:
     for words in (
         "DISAGREE", "jax does not compute what torch computes", "semantic: both take the same step",
         "step 0, layer 0, running variance: off by", "2.5e+12 times the noise floor, where 128 times is the limit",
-        "candidate against reference", "or check with --running-variance biased", 
+        "candidate against reference", "or check with --running-variance biased",
         "biased_running_variance, in the candidate",
         "increment ratio 0.96875 = 31/32",
         "fast_variance", "torch does not show them", f"{report.comparisons:,} comparisons",
