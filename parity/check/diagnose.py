@@ -13,7 +13,7 @@ import numpy as np
 from parity.check.catalogue import CATALOGUE, FaultEntry
 from parity.check.evidence import DRAWN, EVIDENCE, Evidence
 from parity.check.fits import FITS, Case, Values
-from parity.check.lockstep import Comparison, jumps, unsure_update
+from parity.check.lockstep import WITNESS, Comparison, jumps, unsure_update
 from parity.check.records import UNEXPLAINED, Cause, Question
 from parity.check.replay import replay, replay_witness
 from parity.check.words import layer_of, tensor_words
@@ -123,7 +123,7 @@ class _Diagnosis:
     # Playing
 
     def _comparison_diverges(self) -> bool:
-        return any(m.is_beyond for m in self._comparison.measurements if m.pair[0] == self._role)
+        return any(m.is_beyond for m in self._comparison.measurements if m.pair == (self._role, WITNESS))
 
     def _play(self, reference: _Reference, index: int) -> Trace | None:
         try:
@@ -228,7 +228,7 @@ class _Diagnosis:
 
     def _whole(self) -> Cause:
         """Each part does what it should with what it is given, and yet the whole is off."""
-        first = next(m for m in self._comparison.measurements if m.is_beyond and m.pair[0] == self._role)
+        first = next(m for m in self._comparison.measurements if m.is_beyond and m.pair == (self._role, WITNESS))
         index = [episode.label(first.key) for episode in self._episodes].index(first.step) if first.key.step == 0 else 0
         evidence = f"{self._times(index, first)}; every part agrees with the reference on what it is given"
         return Cause(name=UNEXPLAINED, evidence=evidence, side=self._role)

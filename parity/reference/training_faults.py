@@ -90,8 +90,9 @@ def _load_tied(weights: Mapping[str, Any]) -> Weights:
 
 
 def _collect_tied(gradients: Weights, held: Weights) -> tuple[Weights, Weights]:
-    total = np.sum([gradients[name] for name in _tied(gradients)], axis=0)
-    return gradients | dict.fromkeys(_tied(gradients), total), held
+    tied = _tied(gradients)
+    total: Array = np.sum([gradients[name] for name in tied], axis=0)
+    return {name: total if name in tied else g for name, g in gradients.items()}, held
 
 
 def tied_kernels(whole: Parts) -> Parts:

@@ -63,7 +63,7 @@ def told(value: Any, text: str) -> Any:
 
 
 # Not free text: it decides what is drawn, or is checked when a command begins, by a closed list of choices.
-KEPT = ("layer", "step", "dtype", "dtypes", "questions", "precision", "device", "block_order", "initialization",
+KEPT = ("key", "step", "dtype", "dtypes", "questions", "precision", "device", "block_order", "initialization",
         "running_variance", "outcome", "learning_rates", "diagram_rates")  # fmt: skip
 
 

@@ -105,7 +105,7 @@ class FlaxDecayOnKernels(StockFlax):
 
 
 @fault("more names", "each gradient clipped to 0.01", where=UPDATE, when=(FIRST, LATER, PROBE),
-       names=("clipped_gradient_value", "gradient_clipping_by_value"))  # fmt: skip
+       names=("clipped_gradient_values", "gradient_clipping_by_value"))  # fmt: skip
 class FlaxClippedByValue(StockFlax):
     @staticmethod
     def optimizer(rate: jax.Array | float) -> optax.GradientTransformation:

@@ -40,7 +40,7 @@ class OfNormalizedInput(HandwrittenNorm):
 
 
 @fault("more names", "running statistics of the normalized input", where=STATISTICS, needs_norm=True,
-       names=("statistics_of_normalized", "statistics_from_normalized_input"))  # fmt: skip
+       names=("statistics_of_output", "statistics_from_normalized_input"))  # fmt: skip
 class StatisticsOfNormalized(HandwrittenTorch):
     norm = OfNormalizedInput
 

@@ -32,14 +32,14 @@ def model_fault(kind: str, wrong: str, **options):
 
 
 @model_fault("never played", "ReLU has derivative 1/2 at 0", where="* gradient of *", when=(PROBE,),
-             names=("relu_derivative_at_zero",))  # fmt: skip
+             names=("relu_at_zero",))  # fmt: skip
 class ReluDerivativeHalf(PlainModel):
     def relu(self, x: Tensor) -> Tensor:
         return jnp.maximum(x, 0)
 
 
 @model_fault("never played", "softmax without subtracting the maximum", where=("* loss", "head gradient of *"),
-             when=(PROBE,), names=("softmax_without_maximum",))  # fmt: skip
+             when=(PROBE,), names=("naive_softmax",))  # fmt: skip
 class SoftmaxWithoutMaximum(PlainModel):
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         probabilities = jnp.exp(logits) / jnp.exp(logits).sum(axis=-1, keepdims=True)

@@ -89,14 +89,14 @@ class OptaxNesterov(PlainModel):
 
 
 @model_fault("wrong names", "the rate grows linearly over the first 10 updates", where=UPDATE, float32_only=True,
-             names=("warm_up", "learning_rate_warmup"))  # fmt: skip
+             names=("warmup", "learning_rate_warmup"))  # fmt: skip
 class OptaxWarmUp(PlainModel):
     def optimizer(self, rate: Tensor | float) -> optax.GradientTransformation:
         return optax.chain(optax.scale_by_schedule(lambda count: jnp.minimum(1.0, (count + 1) / 10)), optax.sgd(rate))
 
 
 @model_fault("wrong names", "gradients clipped to a norm of 0.5", where=UPDATE, when=(FIRST, LATER, PROBE),
-             names=("clipped_gradient_norm", "gradient_clipping_by_norm"), float32_only=True)  # fmt: skip
+             names=("clipped_gradients", "gradient_clipping_by_norm"), float32_only=True)  # fmt: skip
 class OptaxClipByNorm(PlainModel):
     def optimizer(self, rate: Tensor | float) -> optax.GradientTransformation:
         return optax.chain(optax.clip_by_global_norm(0.5), optax.sgd(rate))

@@ -38,7 +38,7 @@ class ClampModule(nn.Module):
 
 
 @fault("never played", "ReLU has derivative 1 at 0", where="* gradient of *", when=(PROBE,),
-       names=("relu_derivative_at_zero",))  # fmt: skip
+       names=("relu_at_zero",))  # fmt: skip
 class ReluDerivativeOne(ShowingStockTorch):
     def make_relu(self, layer: int) -> nn.Module:
         return ClampModule()
@@ -52,7 +52,7 @@ class Relu6(ShowingStockTorch):
 
 
 @fault("never played", "probabilities clamped at 1e-7 before the logarithm", where=("* loss", "head gradient of *"),
-       when=(FIRST, PROBE), names=("clamped_log",))  # fmt: skip
+       when=(FIRST, PROBE), names=("clipped_log",))  # fmt: skip
 class ClampedLog(ShowingStockTorch):
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.nll_loss(torch.log(torch.softmax(logits, dim=-1).clamp(min=1e-7)), labels)

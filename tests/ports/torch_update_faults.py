@@ -101,14 +101,14 @@ class Nesterov(ShowingStockTorch):
 
 
 @fault("wrong names", "the rate grows linearly over the first 10 updates", where=UPDATE, float32_only=True,
-       names=("warm_up", "learning_rate_warmup"))  # fmt: skip
+       names=("warmup", "learning_rate_warmup"))  # fmt: skip
 class WarmUp(Counting):
     def update(self, learning_rate: float) -> None:
         super().update(learning_rate * min(1.0, (self.count + 1) / 10))
 
 
 @fault("wrong names", "gradients clipped to a norm of 0.5", where=UPDATE, when=(FIRST, LATER, PROBE),
-       names=("clipped_gradient_norm", "gradient_clipping_by_norm"), float32_only=True)  # fmt: skip
+       names=("clipped_gradients", "gradient_clipping_by_norm"), float32_only=True)  # fmt: skip
 class ClippedByNorm(ShowingStockTorch):
     def update(self, learning_rate: float) -> None:
         nn.utils.clip_grad_norm_(self.network.parameters(), 0.5)
@@ -116,7 +116,7 @@ class ClippedByNorm(ShowingStockTorch):
 
 
 @fault("more names", "each gradient clipped to 0.01", where=UPDATE, when=(FIRST, LATER, PROBE),
-       names=("clipped_gradient_value", "gradient_clipping_by_value"))  # fmt: skip
+       names=("clipped_gradient_values", "gradient_clipping_by_value"))  # fmt: skip
 class ClippedByValue(ShowingStockTorch):
     def update(self, learning_rate: float) -> None:
         nn.utils.clip_grad_value_(self.network.parameters(), 0.01)
@@ -167,7 +167,7 @@ class GradientsAfterUpdate(ShowingStockTorch):
 
 
 @fault("more names", "the first kernel gets no gradient", where=("0 gradient of kernel", "0 updated kernel"),
-       names=("frozen_parameter", "missing_gradient"))  # fmt: skip
+       names=("untrained_parameter", "missing_gradient"))  # fmt: skip
 class ParameterWithoutGradient(ShowingStockTorch):
     def make_optimizer(self) -> torch.optim.Optimizer:
         self.network.get_parameter("hidden.0.linear.weight").requires_grad_(False)
@@ -175,7 +175,7 @@ class ParameterWithoutGradient(ShowingStockTorch):
 
 
 @fault("more names", "weight decay and momentum together", where=UPDATE, float32_only=True,
-       names=("weight_decay", "heavy_ball", "momentum_and_weight_decay"))  # fmt: skip
+       names=("weight_decay", "heavy_ball", "momentum_and_decay"))  # fmt: skip
 class WeightDecayAndMomentum(ShowingStockTorch):
     def make_optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.network.parameters(), lr=0.0, momentum=0.9, weight_decay=5e-4)

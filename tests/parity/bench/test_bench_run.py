@@ -62,9 +62,9 @@ def test_a_right_mode_has_its_times(report: BenchReport) -> None:
     ("mode", "words"),
     [
         ("wrong", "failed the parity check in float64: updated"),
-        ("wrong_statistics", "failed the parity check in float64: running mean of layer 0"),
-        ("wrong_before", "failed the parity check in float32: running mean of layer 0"),
-        ("wrong_after", "failed the parity check in float32: running mean of layer 0"),
+        ("wrong_statistics", "failed the parity check in float64: statistic hidden.0.running_mean"),
+        ("wrong_before", "failed the parity check in float32: statistic hidden.0.running_mean"),
+        ("wrong_after", "failed the parity check in float32: statistic hidden.0.running_mean"),
         ("missing", "there is no compiler here; install one"),
         ("crashing", "raised RuntimeError: out of <memory>"),
     ],

@@ -344,7 +344,6 @@ def test_a_numpy_reference_whose_process_ends_is_one_line(monkeypatch: pytest.Mo
     ("candidate", "words"),
     [
         (Bent(presented=lambda inputs: misbehaving.raises()), "raised RuntimeError: no licence"),
-        (Bent(presented=lambda inputs: None), "inputs returned NoneType without 'train_inputs'"),
         (Bent(presented=vars), "inputs returned dict without 'train_inputs'"),
         (of_inputs(weights=lambda weights: None), "initial weights must be a dict by neutral name, got NoneType"),
         (of_inputs(weights=without_first), "missing hidden.0.kernel"),

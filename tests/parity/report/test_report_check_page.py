@@ -181,7 +181,8 @@ def test_what_is_not_finite_has_words(value: float, tmp_path: Path) -> None:
     report = change(disagreeing((1,)), lambda m: m.tensor == "loss", times_noise=value, distance=value, floor=value,
                     size=value)  # fmt: skip
     page = write(replace(report, first_divergence=next(m for m in report.measurements if m.tensor == "loss")), tmp_path)
-    assert f"step 0, loss: {'not a number' if math.isnan(value) else 'infinite'} times the noise floor" in page.text
+    assert "step 0, loss: off where the reference is not finite" in page.text
+    assert f"{'not a number' if math.isnan(value) else 'infinite'} times the noise floor" in page.text
 
 
 def test_the_tables_hold_the_worst_and_the_first_beyond() -> None:
