@@ -145,7 +145,7 @@ EVIDENCE: dict[str, Callable[[Case, Values], Evidence]] = {
     "clipped_gradient_values": _valued("no element of a gradient is taken beyond {limit}"),
     "untrained_parameter": _valued("the gradient of {parameter} is 0"),
     "statistics_of_another_layer": _valued(
-        "hidden layer {layer} takes in the batch statistics of hidden layer {source}"
+        "hidden layer {target} takes in the batch statistics of hidden layer {source}"
     ),
     "leaky_slope": _valued("negative pre-activations are multiplied by {slope}"),
     "clipped_activation": _valued("no activation is above {limit}"),

@@ -36,6 +36,11 @@ def square_kernel(spec: ModelSpec) -> bool:
     return spec.hidden_width > 1 and (spec.num_hidden_layers > 1 or spec.input_dim == spec.hidden_width)
 
 
+def two_square_kernels(spec: ModelSpec) -> bool:
+    """Return whether two hidden kernels are square."""
+    return spec.num_hidden_layers > (1 if spec.input_dim == spec.hidden_width else 2)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FaultEntry:
     """One row of the catalogue.

@@ -278,7 +278,7 @@ def fit_source(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
         misfits = [float(np.abs(new - decay * old - (1 - decay) * mean).max()) for mean in means]
         source = int(np.argmin(misfits))
         if source != i:
-            yield {"layer": i, "source": source}
+            yield {"target": i, "source": source}
 
 
 FITS: dict[str, Fit] = {

@@ -1,6 +1,6 @@
 """The rows of the catalogue that no sibling can be given: the diagnosis knows them from other ports."""
 
-from parity.check.fault_entry import FaultEntry, always, square_kernel, with_norm
+from parity.check.fault_entry import FaultEntry, always, two_square_kernels, with_norm
 
 PORT_FAULTS = (
     FaultEntry(
@@ -66,7 +66,7 @@ PORT_FAULTS = (
         what="hidden kernels that are one tensor",
         signature="the loaded kernels are equal, and each gradient is the sum of theirs",
         remedy="make a layer of its own for each depth (a list comprehension, not a list times a number)",
-        applies=square_kernel,
+        applies=two_square_kernels,
         is_injected=False,
     ),
     FaultEntry(

@@ -229,12 +229,12 @@ def statistics_of_output(honest: Part, state: Any, computed: Weights, held: Weig
 
 
 def statistics_of_another_layer(
-    honest: Part, state: Any, computed: Weights, held: Weights, layer: int = 0, source: int = 1
+    honest: Part, state: Any, computed: Weights, held: Weights, target: int = 0, source: int = 1
 ) -> tuple[Weights, Weights]:
     """Let one hidden layer take in the statistics of another's batch."""
     decay, written = state.spec.decay, dict(computed)
     for leaf in ("running_mean", "running_var"):
-        ours, theirs = (f"hidden.{i}.{leaf}" for i in (layer, source))
+        ours, theirs = (f"hidden.{i}.{leaf}" for i in (target, source))
         if ours in computed and theirs in computed:
             taken = computed[theirs] - decay * state.weights[theirs]
             written[ours] = decay * state.weights[ours] + taken

@@ -62,7 +62,7 @@ WITHOUT_NORM = {
     "biased_pixel_std", "test_statistics_leak", "shifted_batches", "misaligned_labels", "transposed_kernel",
     "missing_bias", "summed_loss", "double_softmax", "label_smoothing", "weight_decay", "heavy_ball",
     "scaled_learning_rate", "bfloat16_matmul", "tf32_matmul", "leaky_slope", "clipped_activation", "relu_at_zero",
-    "naive_softmax", "clipped_log", "accumulated_gradients", "untrained_parameter", "tied_kernels",
+    "naive_softmax", "clipped_log", "accumulated_gradients", "untrained_parameter",
     "gradients_after_update", "clipped_gradients", "clipped_gradient_values", "nesterov", "warmup",
     "momentum_and_decay", "adam",
 }  # fmt: skip
@@ -75,7 +75,7 @@ def applying(**fields: Any) -> set[str]:
 
 def test_rows_apply_to_networks_that_can_have_them() -> None:
     assert applying(use_batch_norm=False) == WITHOUT_NORM
-    everything = set(CATALOGUE) - {"unscaled_dropout"}
+    everything = set(CATALOGUE) - {"unscaled_dropout", "tied_kernels"}
     assert applying(dropout_rate=0.1) - applying() == {"unscaled_dropout"}
     assert applying() == everything - {"unbiased_running_variance"}
     assert applying(running_variance="biased") == everything - {"biased_running_variance"}

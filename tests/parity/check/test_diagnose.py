@@ -96,7 +96,7 @@ EVIDENCE = {
     "label_smoothing": "a smoothing of 0.1",
     "weight_decay": "0.0001 times the weight",
     "heavy_ball": "0.9 times the first gradient",
-    "scaled_learning_rate": "0.5 times the learning rate's",
+    "scaled_learning_rate": "0.5 times what the learning rate asks for",
     "padded_batch": "a multiple of 32",
     "unbiased_normalizer": "sqrt((n-1)/n) is 0.984251",
     "transposed_kernel": "pre-activation at step 0, layer 1",
