@@ -148,7 +148,8 @@ def fit_slope(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
 
 
 def fit_limit(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
-    """The largest activation where the divergence is."""
+    """ReLU6's, and the largest activation where the divergence is."""
+    yield {"limit": 6.0}
     layers = range(case.spec.num_hidden_layers) if layer is None else [layer]
     yield {"limit": max(float(there.shown(Kind.ACTIVATION, f"hidden.{i}.relu").max(initial=0.0)) for i in layers)}
 
@@ -175,7 +176,7 @@ def _factor(case: Case, update: int = 0) -> float:
 def fit_factor(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
     """`new - old = -f lr gradient`, solved for `f` over every weight; 1 is no fault."""
     factor = _factor(case)
-    if abs(factor - 1) > 1e-6:
+    if abs(factor - 1) > 1e-9:
         yield from ({"factor": value} for value in near(factor) if value != 1)
 
 

@@ -160,9 +160,11 @@ class _Replay:
                 self._record(Kind.REFUSAL, {"refusal": np.array(1.0)}, step, Mode.EVALUATION, number)
                 continue
             self._record(Kind.REFUSAL, {"refusal": np.array(0.0)}, step, Mode.EVALUATION, number)
-            shown = output.activations | {"head.logits": output.logits}
-            self._record(Kind.ACTIVATION, shown, step, Mode.EVALUATION, number)
-            self._state = replace(self._state, weights=self._state.weights | output.statistics)
+            logits = {"head.logits": output.logits}
+            if output.statistics:  # the side showed its activations by another pass, after this one
+                self._state = replace(self._state, weights=self._state.weights | output.statistics)
+                output = self._run(self._state, inputs, False, None, forced)
+            self._record(Kind.ACTIVATION, output.activations | logits, step, Mode.EVALUATION, number)
         if found:
             changes = {name: self._state.weights[name] - before.weights[name] for name in self._names}
             first = found[0][0]
