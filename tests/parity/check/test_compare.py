@@ -210,7 +210,8 @@ def test_measurements_stand_in_causal_order(block_order: Any) -> None:
 # Literals below 1 in parity/check, with why each is none of the check's tolerances.
 ALLOWED = {
     "fits.py": {
-        1e-7: "a usual bound of a logarithm", 1e-9: "a factor that is 1", 1e-10: "seen", 1e-15: "seen", 0.5: "a derivative of ReLU at 0",
+        1e-7: "a usual bound of a logarithm", 1e-9: "a factor that is 1",
+        1e-10: "seen", 1e-15: "seen", 0.5: "a derivative of ReLU at 0",
         1e-3: "an epsilon of Keras", 1e-5: "of Torch and Flax", 1e-6: "seen; and a fitted number is printed short",
         1e-8: "seen", 1e-12: "seen",
     },
