@@ -4,7 +4,9 @@
 
 It is honest work, and computes something else all the same: Flax keeps the biased variance in its running statistics,
 where PyTorch (and this experiment's spec) keeps the unbiased one, and takes the variance of a batch as E[x^2] -
-E[x]^2.
+E[x]^2. Where both are meant, the check is told so, and judges everything else exactly:
+
+    bnparity check --candidate examples.stock_flax:make_backend --running-variance biased --accept fast_variance
 
 The protocol that it satisfies is the smallest that can be checked with all questions but those on its own inputs and on
 populations: a backend with `learner`, and a learner with `train_step`, `evaluate`, `weights` and `activations`.
