@@ -519,8 +519,10 @@ def test_where_rounding_can_switch_a_unit_a_port_without_activations_must_be_fin
     assert (not_finite.verdict, not_finite.failed_question) == ("disagree", Question.PRECISION)
     doubled = {"gradients": lambda step: {name: 2 * array for name, array in step.gradients.items()}}
     unknown = judge(_FloatFault(lambda step: replace(step, gradients=doubled["gradients"](step))), config=config)
-    assert unknown.agrees
     assert any("held only to be finite" in words for words in unknown.not_compared)
+    # What its update leaves does not follow from the gradients that it shows, and that is judged always.
+    assert unknown.first_divergence is not None
+    assert unknown.first_divergence.tensor.startswith("increment of")
     # Logits are continuous where a unit switches, so they are judged always.
     assert judge(_FloatFault(lambda step: replace(step, logits=step.logits * 2)), config=config).failed_question
 
