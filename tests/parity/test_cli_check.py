@@ -193,7 +193,7 @@ def test_help_shows_the_values_of_the_preset(capsys: pytest.CaptureFixture[str])
         ("--accept nosuch", ("accepted difference", "'nosuch'", "fast_variance")),
         ("--accept fast_variance --batch-norm off", ("fast_variance", "does not apply")),
         ("--accept fast_variance --questions free_run", ("fast_variance", "semantic or the precision", "free_run")),
-        ("--accept summed_loss wrong_epsilon double_softmax", ("different parts", "fast_variance")),
+        ("--accept summed_loss wrong_epsilon double_softmax", ("different parts", "summed_loss")),
         ("--self-test --accept fast_variance", ("--self-test", "--accept")),
         ("--eps 0", ("eps", "above 0")),
         ("--decay 1", ("decay", "below 1")),
