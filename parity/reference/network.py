@@ -200,7 +200,12 @@ def run(
     forced: Weights | None = None,
 ) -> Forward:
     """Run a state forward, through the part that decides its mode."""
-    network = partial(forward, state.spec, state.weights, parts, pattern, forced=forced)
+
+    def network(inputs: Array, mode: bool, masks: Masks | None = None) -> Forward:
+        # What was shown is of the mode that was asked for: it has no place in a pass in the other one.
+        own = forced if mode is train else None
+        return forward(state.spec, state.weights, parts, pattern, inputs, mode, masks, own)
+
     return parts.apply(network, inputs, train, masks)
 
 

@@ -73,15 +73,7 @@ def test_honest_reference_has_no_cause() -> None:
 # one fault
 
 
-OPEN = {
-    "eval_updates_statistics": "its second layer takes statistics from a pass that the side does not show",
-}
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [pytest.param(name, marks=pytest.mark.xfail(reason=OPEN[name])) if name in OPEN else name for name in SEMANTIC],
-)
+@pytest.mark.parametrize("fault", SEMANTIC)
 def test_every_fault_is_caught_and_named_and_nothing_else_is(fault: str) -> None:
     cause = cause_of(fault)
     assert cause.name == fault
