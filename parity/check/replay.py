@@ -162,6 +162,7 @@ class _Replay:
             self._record(Kind.REFUSAL, {"refusal": np.array(0.0)}, step, Mode.EVALUATION, number)
             logits = {"head.logits": output.logits}
             if output.statistics:  # the side showed its activations by another pass, after this one
+                logits = {"head.logits": self._run(self._state, inputs, False, None, {}).logits}
                 self._state = replace(self._state, weights=self._state.weights | output.statistics)
                 output = self._run(self._state, inputs, False, None, forced)
             self._record(Kind.ACTIVATION, output.activations | logits, step, Mode.EVALUATION, number)
