@@ -45,16 +45,16 @@ def rms(array: Array, per_channel: bool = False) -> Array:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         square = np.einsum("nc,nc->c", rows, rows) if per_channel else np.dot(rows[:, 0], rows[:, 0])
     plain = np.sqrt(square / len(rows))
-    if np.all((plain > 1e-150) & (plain < 1e150)):
+    if 1e-150 < plain.min() and plain.max() < 1e150:
         return plain
     return _rms_of_extremes(rows) if per_channel else _rms_of_extremes(rows)[0]
 
 
 def _rms_of_extremes(rows: Array) -> Array:
     """By the largest element first: the square of a number near the largest float is infinite, of a tiny one 0."""
+    if not rows.any():
+        return np.zeros(rows.shape[1])
     largest = np.max(np.abs(rows), axis=0)
-    if not largest.any():
-        return largest
     with np.errstate(invalid="ignore"):
         scaled = np.divide(rows, largest, out=np.zeros(rows.shape), where=largest > 0)
     return largest * np.sqrt(np.mean(np.square(scaled), axis=0))
@@ -133,6 +133,6 @@ def _largest_rms(changes: Array, per_channel: bool) -> Array:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("knc,knc->kc", rows, rows) / rows.shape[1]
     largest = squares.max(axis=0)
-    if np.all((largest > 1e-300) & (largest < 1e300)):
+    if 1e-300 < largest.min() and largest.max() < 1e300:
         return np.sqrt(largest) if per_channel else np.sqrt(largest[0])
     return np.max([rms(change, per_channel) for change in changes], axis=0)

@@ -6,9 +6,10 @@ limit that was within. So what a single step suggests yields to what later steps
 least is taken, and the search goes on with it in place; what no hypothesis explains stays open.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import isfinite
 from typing import Any, Generic, Protocol, TypeVar
 
 from parity.verdict.compare import SAFETY, Distance, compare, drowned_tensors
@@ -123,12 +124,13 @@ class Search(Generic[H]):
 
     def divergences(self, reference: Any) -> dict[tuple[int, Key], Distance]:
         """Return every distance of the side from a reference that is beyond its limit."""
-        found = {}
-        for index in range(len(self._traces)):
+        return dict(self._divergences(reference, range(len(self._traces))))
+
+    def _divergences(self, reference: Any, episodes: Iterable[int]) -> Iterator[tuple[tuple[int, Key], Distance]]:
+        for index in episodes:
             for distance in self._compare(index, self._measure(reference, index)):
                 if distance.is_beyond:
-                    found[index, distance.key] = distance
-        return found
+                    yield (index, distance.key), distance
 
     def _compare(self, index: int, seen: Witness) -> Iterable[Distance]:
         left_out = drowned_tensors(seen) | self._left_out(index, seen)
@@ -137,7 +139,7 @@ class Search(Generic[H]):
 
     def _best(self, reference: Any, opened: Open, tried: Iterable[H]) -> tuple[Explanation[H], Open] | None:
         self._honest = {}
-        best: list[tuple[H, Open, set[Place]]] = []
+        best: list[tuple[H, Open]] = []
         for hypothesis in tried:
             if best and not best[0][1]:  # the first of its family explains everything; only a rival matters now
                 if self._allows_rivals:
@@ -146,22 +148,32 @@ class Search(Generic[H]):
                     continue
             if not self._passes_screen(reference, hypothesis, opened):
                 continue
-            left = self.divergences(hypothesis.reference)
-            explained = _places(opened) - _places(left)
-            if not explained or not left.keys() <= opened.keys():
-                continue
-            if not hypothesis.has_own_evidence(opened, partial(self._measure, hypothesis.reference)):
+            left = self._left(hypothesis, opened, len(best[0][1]) if best else len(opened))
+            if left is None or not hypothesis.has_own_evidence(opened, partial(self._measure, hypothesis.reference)):
                 continue
             if best and len(left) < len(best[0][1]):
                 best = []
-            if not best or len(left) == len(best[0][1]):
-                best.append((hypothesis, left, explained))
+            best.append((hypothesis, left))
         if not best:
             return None
-        hypothesis, left, explained = best[0]
+        hypothesis, left = best[0]
+        explained = _places(opened) - _places(left)
         first = next(item for item in opened.items() if _place(item[0][1]) in explained)
-        rivals = () if self._allows_rivals else tuple(other for other, *_ in best[1:] if hypothesis.is_rival(other))
+        rivals = () if self._allows_rivals else tuple(other for other, _ in best[1:] if hypothesis.is_rival(other))
         return Explanation(hypothesis, (first[0][0], first[1]), rivals), left
+
+    def _left(self, hypothesis: H, opened: Open, most: int) -> Open | None:
+        """What a hypothesis leaves open; None as soon as it explains no place, spoils a tensor, or leaves too many."""
+        left: dict[tuple[int, Key], Distance] = {}
+        explained = _places(opened)
+        firsts = _first_episodes(opened)  # where every place is, so that what explains none is soon done with
+        others = [index for index in range(len(self._traces)) if index not in firsts]
+        for at, distance in self._divergences(hypothesis.reference, [*firsts, *others]):
+            left[at] = distance
+            explained.discard(_place(at[1]))
+            if not explained or at not in opened or len(left) > most:
+                return None
+        return {at: left[at] for at in opened if at in left}
 
     def _seen(self, reference: Any, index: int) -> Witness:
         """What the present reference shows, with its noise floor; measured once for all hypotheses."""
@@ -170,22 +182,23 @@ class Search(Generic[H]):
         return self._honest[index]
 
     def _passes_screen(self, reference: Any, hypothesis: H, opened: Open) -> bool:
-        """Whether a fault brings an open place near enough for its own noise to be worth measuring."""
-        firsts = {_place(key): index for index, key in reversed(list(opened))}
-        for index in sorted(set(firsts.values())):
+        """Whether a fault brings an open place near enough for its own noise to be worth measuring, and spoils none."""
+        for index in _first_episodes(opened):
             shown = self._play(hypothesis.reference, index)
             if shown is None:
                 return False
-            floors = self._seen(reference, index).floors
-            own = {key: floors[key] for at, key in opened if at == index}
-            per_channel = self._per_channel[index]
-            for distance in compare(self._traces[index], shown, own, per_channel, nan_matches=True):
-                # It must help at all: a fault that has nothing to do with it leaves the distance as it was.
-                before = opened[index, distance.key]
-                # Where nothing rounds, a distance is infinite in floors, however small it is.
-                is_near = distance.times_noise <= SCREEN * SAFETY or not before.times_noise < float("inf")
-                if is_near and distance.distance <= before.distance / 2:
-                    return True
+            helps = False
+            for distance in self._compare(index, Witness(shown, self._seen(reference, index).floors)):
+                before = opened.get((index, distance.key))
+                is_far = distance.times_noise > SCREEN * SAFETY
+                if before is None:
+                    if is_far and distance.floor > 0:  # without a floor a distance is infinite, however small it is
+                        return False
+                elif not is_far or not isfinite(before.times_noise):
+                    # It must help at all: a fault that has nothing to do with it leaves the distance as it was.
+                    helps |= isfinite(distance.distance) and distance.distance <= before.distance / 2
+            if helps:
+                return True
         return False
 
     def nearest(self, reference: Any, opened: Open, tried: Iterable[H]) -> tuple[str, float] | None:
@@ -212,3 +225,9 @@ def _place(key: Key) -> Place:
 
 def _places(opened: Open) -> set[Place]:
     return {_place(key) for _, key in opened}
+
+
+def _first_episodes(opened: Open) -> list[int]:
+    """The episodes where places first diverge."""
+    firsts = {_place(key): index for index, key in reversed(list(opened))}
+    return sorted(set(firsts.values()))
