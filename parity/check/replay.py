@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from parity.check.episode import Episode
-from parity.check.witness import play_reference
+from parity.check.witness import play_reference, witness
 from parity.data import Masks
 from parity.errors import InputError
 from parity.reference import NumpyBackend, State
@@ -41,9 +41,9 @@ def replay(reference: NumpyBackend, episode: Episode, shown: Trace) -> Trace:
 
 def replay_witness(reference: NumpyBackend, episode: Episode, shown: Trace, unit: Unit, draws: int = DRAWS) -> Witness:
     """Replay an episode, and measure how far rounding moves each part on its own."""
-    trace = replay(reference, episode, shown)
     if episode.is_population or episode.expects_refusal:
-        return Witness(trace, dict.fromkeys(trace.tensors, np.zeros(())))
+        return witness(reference, episode, unit, draws=draws)
+    trace = replay(reference, episode, shown)
     rng = np.random.default_rng([draws, len(episode.batches)])
     rounding = _Rounding(unit, rng, draws)
     parts = RoundingBackend(reference, unit, rng).parts

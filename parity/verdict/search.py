@@ -2,8 +2,9 @@
 
 A hypothesis is a reference with one more fault. It explains a *place* (mode, kind and path of a tensor) if with it no
 tensor of that place is beyond its limit any more, in any episode and at any step; and it may bring nothing beyond its
-limit that was within. So what a single step suggests yields to what later steps refute. The hypothesis that leaves the
-least is taken, and the search goes on with it in place; what no hypothesis explains stays open.
+limit that was within, and must explain at least half of the open places that it alters. So what a single step or tensor
+suggests yields to what the others refute. The hypothesis that leaves the least is taken, and the search goes on with it
+in place; what no hypothesis explains stays open.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
 
 from parity.verdict.compare import SAFETY, Distance, compare, drowned_tensors
 from parity.verdict.noise import Witness
@@ -149,7 +152,7 @@ class Search(Generic[H]):
             if not self._passes_screen(reference, hypothesis, opened):
                 continue
             left = self._left(hypothesis, opened, len(best[0][1]) if best else len(opened))
-            if left is None or not hypothesis.has_own_evidence(opened, partial(self._measure, hypothesis.reference)):
+            if left is None or not self._holds(reference, hypothesis, opened, left):
                 continue
             if best and len(left) < len(best[0][1]):
                 best = []
@@ -171,9 +174,23 @@ class Search(Generic[H]):
         for at, distance in self._divergences(hypothesis.reference, [*firsts, *others]):
             left[at] = distance
             explained.discard(_place(at[1]))
-            if not explained or at not in opened or len(left) > most:
+            # The outcome of several updates is no part's alone: beside another fault it may come and go.
+            spoils = at not in opened and at[1].kind is not Kind.OUTCOME
+            if spoils or not explained or len(left) > most:
                 return None
-        return {at: left[at] for at in opened if at in left}
+        return dict(sorted(left.items(), key=lambda item: (item[0][0], item[1].order)))
+
+    def _holds(self, reference: Any, hypothesis: H, opened: Open, left: Open) -> bool:
+        """Whether it explains at least half of the open places that it alters, and has what evidence it needs."""
+        own = partial(self._measure, hypothesis.reference)
+        altered = {
+            _place(key)
+            for index, key in opened
+            if key.kind is not Kind.OUTCOME  # which another fault beside it alters too
+            and not np.array_equal(own(index).trace.tensors[key], self._seen(reference, index).trace.tensors[key])
+        }
+        explained = _places(opened) - _places(left)
+        return 2 * len(explained) >= len(altered) and hypothesis.has_own_evidence(opened, own)
 
     def _seen(self, reference: Any, index: int) -> Witness:
         """What the present reference shows, with its noise floor; measured once for all hypotheses."""
@@ -183,22 +200,27 @@ class Search(Generic[H]):
 
     def _passes_screen(self, reference: Any, hypothesis: H, opened: Open) -> bool:
         """Whether a fault brings an open place near enough for its own noise to be worth measuring, and spoils none."""
+        explained = _places(opened)
         for index in _first_episodes(opened):
             shown = self._play(hypothesis.reference, index)
             if shown is None:
                 return False
-            helps = False
+            helped = set()
             for distance in self._compare(index, Witness(shown, self._seen(reference, index).floors)):
-                before = opened.get((index, distance.key))
-                is_far = distance.times_noise > SCREEN * SAFETY
+                key, is_far = distance.key, distance.times_noise > SCREEN * SAFETY
+                before = opened.get((index, key))
                 if before is None:
-                    if is_far and distance.floor > 0:  # without a floor a distance is infinite, however small it is
+                    # Without a floor a distance is infinite, however small it is.
+                    if is_far and distance.floor > 0 and key.kind is not Kind.OUTCOME:
                         return False
-                elif not is_far or not isfinite(before.times_noise):
-                    # It must help at all: a fault that has nothing to do with it leaves the distance as it was.
-                    helps |= isfinite(distance.distance) and distance.distance <= before.distance / 2
-            if helps:
+                elif is_far and isfinite(before.times_noise):
+                    explained.discard(_place(key))
+                elif isfinite(distance.distance) and distance.distance <= before.distance / 2:
+                    helped.add(_place(key))  # a fault that has nothing to do with it leaves the distance as it was
+            if helped & explained:
                 return True
+            if not explained:
+                return False
         return False
 
     def nearest(self, reference: Any, opened: Open, tried: Iterable[H]) -> tuple[str, float] | None:
