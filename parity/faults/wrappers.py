@@ -95,6 +95,6 @@ def forgotten_eval(honest: Callable[..., Any], net: Any, inputs: Any, train: boo
     return honest(net, inputs, True, masks)
 
 
-def summed_loss(honest: Callable[..., Any], logits: Any, labels: Any) -> Any:
+def summed_loss(honest: Callable[..., Any], logits: Any, labels: Any, *rounded: Any) -> Any:
     """Sum the loss over the batch."""
-    return scale_result(honest(logits, labels), len(labels))
+    return scale_result(honest(logits, labels, *rounded), len(labels))

@@ -128,20 +128,22 @@ def eval_uses_batch_statistics(
     return output if train else replace(output, statistics={})
 
 
-def double_softmax(honest: Part, logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
+def double_softmax(
+    honest: Part, logits: Array, labels: NDArray[np.integer], rounded: Part = parts.exact
+) -> tuple[Any, Array]:
     """Take probabilities for logits."""
-    p = np.exp(parts.log_softmax(logits))
-    loss, dp = honest(p, labels)
+    p = rounded(np.exp(parts.log_softmax(logits)))
+    loss, dp = honest(p, labels, rounded)
     return loss, p * (dp - (dp * p).sum(axis=-1, keepdims=True))
 
 
 def label_smoothing(
-    honest: Part, logits: Array, labels: NDArray[np.integer], smoothing: float = 0.1
+    honest: Part, logits: Array, labels: NDArray[np.integer], rounded: Part = parts.exact, smoothing: float = 0.1
 ) -> tuple[Any, Array]:
     """Return `(1 - smoothing) * loss + smoothing * mean over the classes of -log p`."""
-    loss, gradient = honest(logits, labels)
+    loss, gradient = honest(logits, labels, rounded)
     log_p = parts.log_softmax(logits)
-    uniform = (np.exp(log_p) - 1 / logits.shape[-1]) / len(labels)
+    uniform = (rounded(np.exp(log_p)) - 1 / logits.shape[-1]) / len(labels)
     mean_nll = -log_p.mean(axis=-1).mean(axis=-1)
     return (1 - smoothing) * loss + smoothing * mean_nll, (1 - smoothing) * gradient + smoothing * uniform
 

@@ -171,12 +171,20 @@ def log_softmax(logits: Array) -> Array:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def cross_entropy(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
-    """Return the mean cross entropy in nats, and its gradient with respect to the logits."""
+def cross_entropy(
+    logits: Array, labels: NDArray[np.integer], rounded: Callable[[Array], Array] = exact
+) -> tuple[Any, Array]:
+    """Return the mean cross entropy in nats, and its gradient with respect to the logits.
+
+    Args:
+        logits: shape (..., batch, classes).
+        labels: shape (batch,).
+        rounded: what rounding makes of the probabilities. Where one is near 1, what is left of its gradient is that.
+    """
     log_probabilities = log_softmax(logits)
     target = np.arange(logits.shape[-1]) == np.asarray(labels)[:, None]
     loss = -np.where(target, log_probabilities, 0).sum(axis=-1).mean(axis=-1)
-    return loss, (np.exp(log_probabilities) - target) / len(labels)
+    return loss, (rounded(np.exp(log_probabilities)) - target) / len(labels)
 
 
 def plain_sgd(weights: Weights, gradients: Weights, rate: Any, memory: Weights) -> tuple[Weights, Weights]:

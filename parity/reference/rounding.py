@@ -95,7 +95,7 @@ class _Rounding:
             return self._move(y), lambda dy: self._move(pullback(dy))
 
         def objective(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
-            loss, dlogits = parts.objective(logits, labels)
+            loss, dlogits = parts.objective(logits, labels, self._move)
             return loss, self._move(dlogits)
 
         layers = {layer: self.of(own) for layer, own in parts.layers.items()}

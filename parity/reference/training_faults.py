@@ -42,16 +42,20 @@ def relu_at_zero(honest: Part, z: Array, active: NDArray[np.bool_], derivative: 
 # Objective
 
 
-def naive_softmax(honest: Part, logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
+def naive_softmax(
+    honest: Part, logits: Array, labels: NDArray[np.integer], rounded: Part = parts.exact
+) -> tuple[Any, Array]:
     """Take exponentials of the logits as they are, which overflow; the loss is the logarithm of a share."""
     exponentials = np.exp(logits)
-    shares = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    shares = rounded(exponentials / exponentials.sum(axis=-1, keepdims=True))
     return _loss_of(shares, labels, np.log(shares))
 
 
-def clipped_log(honest: Part, logits: Array, labels: NDArray[np.integer], least: float = 1e-7) -> tuple[Any, Array]:
+def clipped_log(
+    honest: Part, logits: Array, labels: NDArray[np.integer], rounded: Part = parts.exact, least: float = 1e-7
+) -> tuple[Any, Array]:
     """Take the logarithm of no share below `least`; there the gradient is 0."""
-    shares = np.exp(parts.log_softmax(logits))
+    shares = rounded(np.exp(parts.log_softmax(logits)))
     loss, gradient = _loss_of(shares, labels, np.log(np.maximum(shares, least)))
     own = np.take_along_axis(shares, np.broadcast_to(labels, shares.shape[:-1])[..., None], axis=-1)
     return loss, np.where(own >= least, gradient, 0)

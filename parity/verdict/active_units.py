@@ -23,6 +23,9 @@ def can_switch(witness: Witness, pre_activations: Iterable[Key]) -> bool:
 def compare_active_units(witness: Witness, key: Key, active: NDArray[np.bool_], order: int) -> Distance:
     """Return how far from 0 the witness's pre-activation is where a side disagrees on which units are active.
 
+    The smallest error that switches these units is their own pre-activation; its RMS over all units is held against the
+    floor, as that of any error is.
+
     Args:
         witness: the reference.
         key: of the pre-activation.
@@ -30,7 +33,7 @@ def compare_active_units(witness: Witness, key: Key, active: NDArray[np.bool_], 
         order: of the pre-activation.
     """
     z, floor = witness.trace.tensors[key], float(np.max(witness.floors[key]))
-    distance = float(np.where(active != (z > 0), np.abs(z), 0.0).max(initial=0.0))
+    distance = float(rms(np.where(active != (z > 0), z, 0.0)))
     return Distance(
         key=key._replace(kind=Kind.ACTIVE_UNITS),
         order=order,

@@ -18,6 +18,8 @@ DRAWS = 8
 # Bits of mantissa after the leading one.
 MANTISSA_BITS: dict[str, int] = {"float64": 52, "float32": 23, "tf32": 10, "bfloat16": 7}
 
+# The exponents of the smallest normal number and of the largest, plus one.
+_RANGE = {"float64": (-1022, 1024), "float32": (-126, 128)}
 _EXPONENT, _SIGN = np.uint64(0x7FF0000000000000), np.uint64(1 << 63)  # bits of a float64
 
 
@@ -25,9 +27,14 @@ def ulp(x: Array, bits: int) -> Array:
     """Return the distance between neighbouring numbers with that many bits of mantissa, at the size of `x`; 0 at 0.
 
     The float64 whose mantissa is cleared is the power of two at or below `|x|`, and that times `2**-bits` is the ulp.
+    It is at least the dtype's smallest normal number: what is smaller may be set to 0.
     """
     power = (np.asarray(x, np.float64).view(np.uint64) & _EXPONENT).view(np.float64)
-    return power * 2.0**-bits
+    return np.where(power > 0, np.maximum(power * 2.0**-bits, 2.0 ** _range(bits)[0]), 0.0)
+
+
+def _range(bits: int) -> tuple[int, int]:
+    return _RANGE["float64" if bits >= MANTISSA_BITS["float64"] else "float32"]
 
 
 def move_one_ulp(array: Array, bits: int, rng: np.random.Generator, ulps: float = 1.0) -> Array:
@@ -106,7 +113,8 @@ def measure_floors(trace: Trace, draws: Iterable[Trace], bits: int, per_channel:
 
         floor = max_k RMS(T_k - T) + ulp(RMS(T))
 
-    over all elements, or channel by channel. The ulp of a residue of larger tensors is that of their size.
+    over all elements, or channel by channel. The ulp of a residue of larger tensors is that of their size. Where the
+    square of a number overflows in the dtype, an honest implementation may give infinity, and the floor is infinite.
 
     Args:
         trace: of the reference as it is.
@@ -122,7 +130,8 @@ def measure_floors(trace: Trace, draws: Iterable[Trace], bits: int, per_channel:
             change = _largest_rms(changes, per_channel)
             spread[key] = np.maximum(spread[key], change) if key in spread else change
     sizes = {key: rms(trace.scales.get(key, array), per_channel) for key, array in trace.tensors.items()}
-    return Witness(trace, {key: spread[key] + ulp(size, bits) for key, size in sizes.items()})
+    most = 2.0 ** (_range(bits)[1] // 2)
+    return Witness(trace, {k: np.where(size < most, spread[k] + ulp(size, bits), np.inf) for k, size in sizes.items()})
 
 
 def _largest_rms(changes: Array, per_channel: bool) -> Array:
