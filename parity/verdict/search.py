@@ -183,11 +183,11 @@ class Search(Generic[H]):
     def _holds(self, reference: Any, hypothesis: H, opened: Open, left: Open) -> bool:
         """Whether it explains at least half of the open places that it alters, and has what evidence it needs."""
         own = partial(self._measure, hypothesis.reference)
+        # The outcome of several updates is altered by another fault beside it too.
         altered = {
             _place(key)
             for index, key in opened
-            if key.kind is not Kind.OUTCOME  # which another fault beside it alters too
-            and not np.array_equal(own(index).trace.tensors[key], self._seen(reference, index).trace.tensors[key])
+            if key.kind is not Kind.OUTCOME and _alters(own(index).trace, self._seen(reference, index).trace, key)
         }
         explained = _places(opened) - _places(left)
         return 2 * len(explained) >= len(altered) and hypothesis.has_own_evidence(opened, own)
@@ -202,11 +202,13 @@ class Search(Generic[H]):
         """Whether a fault brings an open place near enough for its own noise to be worth measuring, and spoils none."""
         explained = _places(opened)
         for index in _first_episodes(opened):
-            shown = self._play(hypothesis.reference, index)
+            seen, shown = self._seen(reference, index), self._play(hypothesis.reference, index)
             if shown is None:
                 return False
+            altered = {key: floor for key, floor in seen.floors.items() if _alters(shown, seen.trace, key)}
+            explained -= {_place(key) for at, key in opened if at == index and key not in altered}
             helped = set()
-            for distance in self._compare(index, Witness(shown, self._seen(reference, index).floors)):
+            for distance in compare(self._traces[index], shown, altered, self._per_channel[index], nan_matches=True):
                 key, is_far = distance.key, distance.times_noise > SCREEN * SAFETY
                 before = opened.get((index, key))
                 if before is None:
@@ -216,11 +218,11 @@ class Search(Generic[H]):
                 elif is_far and isfinite(before.times_noise):
                     explained.discard(_place(key))
                 elif isfinite(distance.distance) and distance.distance <= before.distance / 2:
-                    helped.add(_place(key))  # a fault that has nothing to do with it leaves the distance as it was
+                    helped.add(_place(key))
+                if not explained:
+                    return False
             if helped & explained:
                 return True
-            if not explained:
-                return False
         return False
 
     def nearest(self, reference: Any, opened: Open, tried: Iterable[H]) -> tuple[str, float] | None:
@@ -253,3 +255,7 @@ def _first_episodes(opened: Open) -> list[int]:
     """The episodes where places first diverge."""
     firsts = {_place(key): index for index, key in reversed(list(opened))}
     return sorted(set(firsts.values()))
+
+
+def _alters(shown: Trace, reference: Trace, key: Key) -> bool:
+    return not np.array_equal(shown.tensors.get(key, ()), reference.tensors[key], equal_nan=True)
