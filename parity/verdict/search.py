@@ -160,7 +160,7 @@ class Search(Generic[H]):
         if not best:
             return None
         hypothesis, left = best[0]
-        explained = _places(opened) - _places(left)
+        explained = _places(opened) - {_place(key) for _, key in left}
         first = next(item for item in opened.items() if _place(item[0][1]) in explained)
         rivals = () if self._allows_rivals else tuple(other for other, _ in best[1:] if hypothesis.is_rival(other))
         return Explanation(hypothesis, (first[0][0], first[1]), rivals), left
@@ -183,13 +183,13 @@ class Search(Generic[H]):
     def _holds(self, reference: Any, hypothesis: H, opened: Open, left: Open) -> bool:
         """Whether it explains at least half of the open places that it alters, and has what evidence it needs."""
         own = partial(self._measure, hypothesis.reference)
-        # The outcome of several updates is altered by another fault beside it too.
+        places = _places(opened)
         altered = {
             _place(key)
             for index, key in opened
-            if key.kind is not Kind.OUTCOME and _alters(own(index).trace, self._seen(reference, index).trace, key)
+            if _place(key) in places and _alters(own(index).trace, self._seen(reference, index).trace, key)
         }
-        explained = _places(opened) - _places(left)
+        explained = places - {_place(key) for _, key in left}
         return 2 * len(explained) >= len(altered) and hypothesis.has_own_evidence(opened, own)
 
     def _seen(self, reference: Any, index: int) -> Witness:
@@ -248,12 +248,15 @@ def _place(key: Key) -> Place:
 
 
 def _places(opened: Open) -> set[Place]:
-    return {_place(key) for _, key in opened}
+    """What is to be explained: outcomes of several updates follow from the rest, and count where nothing else is open."""
+    places = {_place(key) for _, key in opened}
+    return {place for place in places if place[1] is not Kind.OUTCOME} or places
 
 
 def _first_episodes(opened: Open) -> list[int]:
     """The episodes where places first diverge."""
-    firsts = {_place(key): index for index, key in reversed(list(opened))}
+    places = _places(opened)
+    firsts = {_place(key): index for index, key in reversed(list(opened)) if _place(key) in places}
     return sorted(set(firsts.values()))
 
 
