@@ -64,6 +64,7 @@ FIRST = {
     "tf32_matmul": "train 1: hidden.0.linear",
     "float32_statistics": "train 1: hidden.0.running_mean",
     "eval_updates_statistics": "evaluated 1: hidden.0.running_mean",
+    "forgotten_eval": "evaluate 1: hidden.0.norm",
     "wrong_decay": "train 1: hidden.0.running_mean",
     "population_leak": "",
     "unscaled_dropout": "train 1: hidden.0.dropout",

@@ -530,7 +530,8 @@ def test_where_rounding_can_switch_a_unit_a_port_without_activations_must_be_fin
 class _ShowsTrainingOnly(NumpyLearner):
     """Wrong in evaluation, of which it shows no activations."""
 
-    activations = property()  # pyright: ignore[reportAssignmentType]  # there is none
+    def activations(self, inputs, pattern=None):
+        return None
 
     def evaluate(self, inputs, pattern=None):
         return 2 * super().evaluate(inputs, pattern)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, t
 
-from parity.backend import Backend, Evaluation, Inputs, PassRecord
+from parity.backend import Backend, Evaluation, Inputs, PassRecord, as_backend
 from parity.check.config import CheckConfig
 from parity.check.records import Equivalence, Setting
 from parity.check.statistical import ALPHA, MARGIN_SHARE, compare_paired, seeds_needed, statistical, train_seed
@@ -181,7 +181,7 @@ class LearnerOnly:
 
 
 def test_backend_without_population_is_trained_one_rate_at_a_time(data: Inputs) -> None:
-    learner_only: Any = LearnerOnly()
+    learner_only = as_backend(LearnerOnly())
     alone, together = (train_seed(side, SPEC, data, 0, 32, 0.1, "float64") for side in (learner_only, NUMPY))
     # One layer is not chaotic: a free run stays within 1e-13, in whatever order its products are summed.
     assert alone == pytest.approx(together, rel=1e-9)
@@ -192,6 +192,9 @@ class BreaksAt:
 
     name = "breaks_at"
     dtypes = ("float32",)
+
+    def learner(self, spec, weights, dtype):
+        raise NotImplementedError("it trains populations only")
 
     def population(self, spec, weights, learning_rates, inputs, labels, dtype):
         self.rates = np.array(learning_rates)
@@ -207,7 +210,7 @@ class BreaksAt:
 
 @pytest.mark.parametrize("rate", [0.1, 0.05])
 def test_divergent_rate_is_bisected_and_the_others_are_at_the_asked_rate(data: Inputs, rate: float) -> None:
-    side: Any = BreaksAt()
+    side = as_backend(BreaksAt())
     loss, accuracy, divergent = train_seed(side, SPEC, data, 0, 32, rate, "float32")
     assert (loss, accuracy) == pytest.approx((rate, 1 - rate), rel=1e-12)
     # The middle of a bracket that holds 1.3 and is narrower than the ratio at which bisection ends.
