@@ -3,9 +3,9 @@
     python benchmarks/honest_seeds.py --seeds 1000 --out benchmarks/honest_seeds.json
 
 Each seed has initial weights of its own, and one of the settings: depth 1, 3, 8 or 25, with batch norm or without, in
-float64, float32 or bfloat16. It is asked what the check asks: natural steps with carried windows, and every probe; every
-tensor of JAX and of PyTorch against the NumPy reference, and in float64 against each other. What is flagged must be 0;
-the largest distance in noise floors is what the safety factor is derived from.
+float64, float32 or bfloat16. It is asked what the check asks, natural steps with carried windows and every probe: every
+tensor of JAX and of PyTorch is held against the NumPy reference, and in float64 against the other's. What is flagged
+must be 0; the largest distance in noise floors is what the safety factor is derived from.
 """
 
 import argparse

@@ -52,7 +52,7 @@ def rms(array: Array, per_channel: bool = False) -> Array:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         square = np.einsum("nc,nc->c", rows, rows) if per_channel else np.dot(rows[:, 0], rows[:, 0])
     plain = np.sqrt(square / len(rows))
-    if 1e-150 < plain.min() and plain.max() < 1e150:
+    if plain.min() > 1e-150 and plain.max() < 1e150:
         return plain
     return _rms_of_extremes(rows) if per_channel else _rms_of_extremes(rows)[0]
 
@@ -142,6 +142,6 @@ def _largest_rms(changes: Array, per_channel: bool) -> Array:
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("knc,knc->kc", rows, rows) / rows.shape[1]
     largest = squares.max(axis=0)
-    if 1e-300 < largest.min() and largest.max() < 1e300:
+    if largest.min() > 1e-300 and largest.max() < 1e300:
         return np.sqrt(largest) if per_channel else np.sqrt(largest[0])
     return np.max([rms(change, per_channel) for change in changes], axis=0)
