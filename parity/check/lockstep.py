@@ -259,9 +259,7 @@ def _absent(traces: Mapping[str, Sequence[Trace]]) -> set[str]:
 
 
 def _drowned_words(setting: Setting, episode: Episode, count: int) -> str:
-    return (
-        f"{setting}, {_step_words(episode)}: {count} tensors are pure rounding noise, or overflow, and are not compared"
-    )
+    return f"{setting}, {_step_words(episode)}: {count} tensors are pure rounding noise or overflow, and not compared"
 
 
 def _step_words(episode: Episode) -> str:

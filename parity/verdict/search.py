@@ -248,7 +248,7 @@ def _place(key: Key) -> Place:
 
 
 def _places(opened: Open) -> set[Place]:
-    """What is to be explained: outcomes of several updates follow from the rest, and count where nothing else is open."""
+    """What is to be explained; the outcome of several updates follows from the rest, and counts where it is alone."""
     places = {_place(key) for _, key in opened}
     return {place for place in places if place[1] is not Kind.OUTCOME} or places
 

@@ -145,7 +145,7 @@ def test_a_batch_of_2_at_depth_50_drowns_and_is_named() -> None:
     played = play_all(NUMPY, [episode], "float64")
     found = compare_semantic(SETTING, [episode], {CANDIDATE: played}, [seen])
     assert [m.key for m in found.measurements] == compared
-    words = f"{SETTING}, probe:batch_of_2: {len(drowned)} tensors are pure rounding noise, or overflow, and are not compared"
+    words = f"{SETTING}, probe:batch_of_2: {len(drowned)} tensors are pure rounding noise or overflow, and not compared"
     assert found.not_compared == {words}
 
 

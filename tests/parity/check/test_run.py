@@ -530,7 +530,7 @@ def test_where_rounding_can_switch_a_unit_a_port_without_activations_must_be_fin
 class _ShowsTrainingOnly(NumpyLearner):
     """Wrong in evaluation, of which it shows no activations."""
 
-    def activations(self, inputs, pattern=None):
+    def activations(self, inputs, pattern=None) -> Any:
         return None
 
     def evaluate(self, inputs, pattern=None):
