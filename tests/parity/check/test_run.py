@@ -302,7 +302,7 @@ def test_a_port_of_float32_alone_is_told_how_to_ask_for_less_and_then_agrees() -
     report = judge(port, reference, both)
     assert report.verdict == "incomplete"
     assert report.not_asked[0].endswith("; ask for less with --questions precision")
-    assert report.comparisons > 50
+    assert report.comparisons == sum(m.pair[0] == lockstep.CANDIDATE for m in report.measurements) > 0
     assert judge(port, reference, replace(both, questions=("precision",))).agrees
 
 

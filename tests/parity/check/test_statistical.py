@@ -11,7 +11,15 @@ from scipy.stats import binom, t
 from parity.backend import Backend, Evaluation, Inputs, PassRecord, as_backend
 from parity.check.config import CheckConfig
 from parity.check.records import Equivalence, Setting
-from parity.check.statistical import ALPHA, MARGIN_SHARE, compare_paired, seeds_needed, statistical, train_seed
+from parity.check.statistical import (
+    ALPHA,
+    MARGIN_SHARE,
+    compare_paired,
+    describe,
+    seeds_needed,
+    statistical,
+    train_seed,
+)
 from parity.data import load_dataset
 from parity.divergence import BRACKET_RATIO
 from parity.inputs import prepare_inputs
@@ -221,3 +229,12 @@ def test_seed_changes_weights_and_batches(data: Inputs) -> None:
     first, other = (train_seed(NUMPY, SPEC, data, seed, 32, 0.1, "float32") for seed in (0, 1))
     assert first[0] != other[0]
     assert train_seed(NUMPY, SPEC, data, 0, 32, 0.1, "float32") == first
+
+
+def test_a_difference_is_told_without_nan() -> None:
+    healthy, diverged = [0.5] * 12, [math.inf] * 12
+    words = describe(compare(diverged, healthy))
+    assert words.startswith("final loss: the candidate diverges at 12 of 12 seeds where the reference does not (")
+    assert "nan" not in words
+    assert "the reference diverges at 12 of 12 seeds" in describe(compare(healthy, diverged))
+    assert describe(compare([0.9, 0.8, 1.0], [0.1, 0.2, 0.1])).startswith("final loss differs by 0.767, beyond")

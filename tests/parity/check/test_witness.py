@@ -15,8 +15,8 @@ from parity.check.witness import witness, witness_all
 from parity.reference import NumpyBackend
 from parity.reference.rounding import RoundingBackend
 from parity.spec import ModelSpec
-from parity.verdict.noise import DRAWS, Witness, rms, ulp, unit_of
-from parity.verdict.trace import Kind, Mode
+from parity.verdict.noise import DRAWS, Witness, measure_floors, rms, ulp, unit_of
+from parity.verdict.trace import Kind, Mode, Trace
 from parity.weights import cast_weights, draw_weights
 
 NUMPY = NumpyBackend()
@@ -73,9 +73,15 @@ def test_floors_are_repeatable(seen: Witness) -> None:
     assert {key: float(floor) for key, floor in again.floors.items()} == {k: float(f) for k, f in seen.floors.items()}
 
 
-def test_more_draws_raise_floors(seen: Witness) -> None:
-    fewer = witness(NUMPY, make_episode(), EXACT, draws=2)
-    assert np.mean([float(fewer.floors[key] / floor) for key, floor in seen.floors.items() if floor > 0]) < 1
+def test_more_draws_raise_floors_and_never_lower_one(seen: Witness) -> None:
+    learners = RoundingBackend(NUMPY, EXACT, np.random.default_rng(0)).learners(SPEC, make_episode().weights, DRAWS)
+    moved = record(learners, make_episode(), {}).tensors
+    fewer, more = (
+        measure_floors(seen.trace, [Trace({key: array[:draws] for key, array in moved.items()})], EXACT.bits).floors
+        for draws in (2, DRAWS)
+    )
+    assert all(fewer[key] <= more[key] for key in more)
+    assert any(fewer[key] < more[key] for key in more)
 
 
 def test_noise_grows_with_depth() -> None:
