@@ -22,9 +22,10 @@ def test_every_relative_link_leads_somewhere() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_every_room_that_it_names_exists() -> None:
-    rooms = re.findall(r"^\| `([^`]+)`", README, re.MULTILINE)
-    paths = [room for room in rooms if room.startswith(("parity/", "tests/"))]
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_path_that_a_page_names_exists(page: str) -> None:
+    folders = "parity|bnjax|bntorch|tests|benchmarks|examples|docs|scripts"
+    paths = re.findall(rf"`((?:{folders})/[\w/.]+)`", (ROOT / page).read_text(encoding="utf-8"))
     assert len(paths) > 5
     assert [path for path in paths if not (ROOT / path).exists()] == []
 

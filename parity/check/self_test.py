@@ -31,6 +31,7 @@ from parity.verdict.noise import Witness, unit_of
 from parity.verdict.trace import Trace
 
 DEPTHS = (1, 3, 8)
+IN_DTYPE = {"semantic": "float64", "precision": "float32"}  # where a fault is looked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +143,7 @@ class _Depth:
 
     spec: ModelSpec
     setting: Setting
-    semantic: list[Episode]
-    precise: list[Episode]
+    episodes: dict[str, list[Episode]]  # by dtype
     witnesses: list[Witness]
     exact: list[Trace]
     honest: list[Trace]  # of the candidate's own framework, in float32
@@ -244,16 +244,15 @@ class _Run:
             spec, inputs.weights, samples_of(inputs), config.learning_rate, config.sampled_steps, config.seed,
             depth == min(config.depths),
         )  # fmt: skip
-        semantic = semantic_episodes(*asked)
-        in_float32 = precision_episodes(*asked, unit_of("float32").bits)
+        episodes = {dtype: precision_episodes(*asked, unit_of(dtype).bits) for dtype in ("float32", "bfloat16")}
+        episodes["float64"] = semantic_episodes(*asked)
         return _Depth(
             spec=spec,
             setting=Setting(depth=depth, batch_norm=True, seed=config.seed),
-            semantic=semantic,
-            precise=in_float32,
-            witnesses=self.third.call(witness_all, semantic, unit_of("float64")),
-            exact=self.third.call(play_fault, None, in_float32, "float64"),
-            honest=self.side.call(play_fault, None, in_float32, "float32"),
+            episodes=episodes,
+            witnesses=self.third.call(witness_all, episodes["float64"], unit_of("float64")),
+            exact=self.third.call(play_fault, None, episodes["float32"], "float64"),
+            honest=self.side.call(play_fault, None, episodes["float32"], "float32"),
         )
 
     def _training(self) -> TrainSpec:
@@ -266,36 +265,33 @@ class _Run:
         if entry.shows_in == "inputs":
             return self._input_fault(case, shared)
         try:
-            found = self._compare(play_fault, entry.name, shared, entry.shows_in)
+            found = self._compare(play_fault, entry.name, shared, IN_DTYPE[entry.shows_in])
             return replace(self._judge(case, found), rules=self._rules(play_fault, entry.name, shared))
         except SideError as error:  # a crash is caught, but not named
             return replace(case, flagged=True, where=str(error))
 
     def _variant(self, name: str, shared: _Depth) -> SelfTestCase:
         case = SelfTestCase(framework=self.framework, depth=shared.setting.depth, name=name, honest=True, flagged=False)
-        for question in ("semantic", "precision"):
-            case = self._judge(case, self._compare(play_variant, name, shared, question))
+        for dtype in self.side.call(_dtypes):
+            case = self._judge(case, self._compare(play_variant, name, shared, dtype))
             if case.flagged:
                 break
         return replace(case, rules=self._rules(play_variant, name, shared))
 
-    def _compare(self, task: Callable, name: str, shared: _Depth, question: str) -> Comparison:
-        side = self.threaded if name == TWO_THREADS else self.side
-        if question == "semantic":
-            played = side.call(task, name, shared.semantic, "float64")
-            return compare_semantic(shared.setting, shared.semantic, {CANDIDATE: played}, shared.witnesses)
-        played = side.call(task, name, shared.precise, "float32")
-        patterns = [shown.patterns for shown in played]
-        seen = self.third.call(witness_all, shared.precise, unit_of("float32"), patterns)
-        setting = replace(shared.setting, dtype="float32")
-        return compare_precision(setting, shared.precise, {CANDIDATE: played}, {CANDIDATE: seen})
+    def _compare(self, task: Callable, name: str, shared: _Depth, dtype: str) -> Comparison:
+        side, episodes = self.threaded if name == TWO_THREADS else self.side, shared.episodes[dtype]
+        played = side.call(task, name, episodes, dtype)
+        if dtype == "float64":
+            return compare_semantic(shared.setting, episodes, {CANDIDATE: played}, shared.witnesses)
+        seen = self.third.call(witness_all, episodes, unit_of(dtype), [shown.patterns for shown in played])
+        setting = replace(shared.setting, dtype=dtype)
+        return compare_precision(setting, episodes, {CANDIDATE: played}, {CANDIDATE: seen})
 
     def _judge(self, case: SelfTestCase, found: Comparison) -> SelfTestCase:
         first = next((m for m in found.measurements if not m.times_noise <= SAFETY), None)
         if first is None:
             return case
-        unit = unit_of("float64" if found.setting.dtype == "float64" else "float32")
-        causes = self.third.call(explain_role, found, CANDIDATE, unit)
+        causes = self.third.call(explain_role, found, CANDIDATE, unit_of(found.setting.dtype))
         where = f"{first.step}, {'' if first.layer is None else f'layer {first.layer}, '}{first.tensor}"
         return replace(case, flagged=True, named=causes[0].name if causes else None, where=where)
 
@@ -313,9 +309,13 @@ class _Run:
         return replace(case, flagged=True, named=causes[0].name, where=f"inputs, {first.tensor}", rules=rules)
 
     def _rules(self, task: Callable, name: str, shared: _Depth) -> dict[str, bool]:
-        played = self.side.call(task, name, shared.precise, "float32")
+        played = self.side.call(task, name, shared.episodes["float32"], "float32")
         return objections(played[:-1], shared.honest[:-1], shared.exact[:-1])
 
 
 def _variant_names(backend: Any) -> tuple[str, ...]:
     return tuple(backend.variants())
+
+
+def _dtypes(backend: Any) -> tuple[str, ...]:
+    return tuple(backend.dtypes)
