@@ -21,7 +21,7 @@ from parity.check.records import SCHEMA, Setting
 from parity.check.variants import TWO_THREADS, VARIANTS, with_variant
 from parity.check.witness import witness_all
 from parity.data import Dataset, load_dataset
-from parity.process import SideError
+from parity.process import THREAD_SETTINGS, SideError
 from parity.progress import Progress, SilentProgress
 from parity.reference import NumpyBackend
 from parity.sides import SideSpec, open_side
@@ -207,10 +207,8 @@ class _Run:
     def _cases_in_new_processes(self, depth: int) -> list[SelfTestCase]:
         # Every fault is a program of its own, and the system gives a process only so many memory maps to hold them.
         with ExitStack() as stack:
-            self.side, self.threaded, self.third = (
-                stack.enter_context(open_side(SideSpec(target=target, time_limit=None, threads=threads)))
-                for target, threads in ((self.framework, 1), (self.framework, 2), (NumpyBackend.name, 1))
-            )
+            specs = spec_of(self.framework), spec_of(self.framework, threads=2), spec_of(NumpyBackend.name)
+            self.side, self.threaded, self.third = (stack.enter_context(open_side(spec)) for spec in specs)
             return list(self._cases_of(depth))
 
     def _cases_of(self, depth: int) -> Iterator[SelfTestCase]:
@@ -311,6 +309,12 @@ class _Run:
     def _rules(self, task: Callable, name: str, shared: _Depth) -> dict[str, bool]:
         played = self.side.call(task, name, shared.episodes["float32"], "float32")
         return objections(played[:-1], shared.honest[:-1], shared.exact[:-1])
+
+
+def spec_of(target: str, threads: int = 1) -> SideSpec:
+    """Return a side of the self-test, with that many threads, whatever the environment of this process says."""
+    settings = tuple((name, str(threads)) for name in THREAD_SETTINGS)
+    return SideSpec(target=target, time_limit=None, settings=settings)
 
 
 def _variant_names(backend: Any) -> tuple[str, ...]:

@@ -1,12 +1,15 @@
 """The check, checked: a part of the self-test that fits into CI; `make self-test` runs the whole."""
 
+from typing import Any
+
 import pytest
 
 from parity.backend import sibling_names
 from parity.check.catalogue import CATALOGUE
 from parity.check.config import CheckConfig
 from parity.check.fixed_rules import RULES
-from parity.check.self_test import SelfTestCase, SelfTestReport, self_test
+from parity.check.self_test import SelfTestCase, SelfTestReport, self_test, spec_of
+from parity.sides import open_side
 
 # One fault of each part, and of each question.
 FAULTS = (
@@ -40,6 +43,19 @@ def test_faults_are_caught_and_named_and_honest_variants_are_not_flagged(framewo
     assert len(report.variants) >= 4  # eager JAX and compiled Torch take minutes; `make self-test` has them
     assert report.passed
     assert all(case.rules.keys() == RULES.keys() for case in report.cases)
+
+
+def test_two_threads_are_two_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with open_side(spec_of("torch", threads=2)) as side:
+        assert side.call(count_threads) == 2
+
+
+def count_threads(backend: Any) -> int:
+    del backend
+    import torch
+
+    return torch.get_num_threads()
 
 
 def case(honest: bool, flagged: bool, named: str | None = None) -> SelfTestCase:
