@@ -117,13 +117,19 @@ def move_state(weights: Mapping[str, Array], unit: Unit, rng: np.random.Generato
 
 
 class RoundingLearner:
-    """Learners whose states and inputs are moved before every call."""
+    """Learners whose states are moved before every update, and before the first call; inputs before every call."""
 
     def __init__(self, learner: NumpyLearner, unit: Unit, rng: np.random.Generator, draws: int) -> None:
         self._learner, self._unit, self._rng, self._draws = learner, unit, rng, draws
+        self._is_moved = False
 
     def _move(self) -> None:
         self._learner.move(lambda weights: move_state(weights, self._unit, self._rng))
+        self._is_moved = True
+
+    def _start(self) -> None:
+        if not self._is_moved:
+            self._move()
 
     def _moved(self, inputs: Array) -> Array:
         stacked = np.broadcast_to(np.asarray(inputs, np.float64), (self._draws, 1, *np.shape(inputs)))
@@ -136,12 +142,12 @@ class RoundingLearner:
 
     def evaluate(self, inputs: Array, **imposed: Any) -> Array:
         """Return logits in evaluation mode."""
-        self._move()
+        self._start()
         return self._learner.evaluate(self._moved(inputs), **imposed)
 
     def activations(self, inputs: Array, **imposed: Any) -> Weights:
         """Return what each part of each hidden layer gives in evaluation mode."""
-        self._move()
+        self._start()
         return self._learner.activations(self._moved(inputs), **imposed)
 
     def weights(self) -> Weights:

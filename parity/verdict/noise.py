@@ -20,17 +20,17 @@ MANTISSA_BITS: dict[str, int] = {"float64": 52, "float32": 23, "tf32": 10, "bflo
 
 # The exponents of the smallest normal number and of the largest, plus one.
 _RANGE = {"float64": (-1022, 1024), "float32": (-126, 128)}
-_EXPONENT, _SIGN = np.uint64(0x7FF0000000000000), np.uint64(1 << 63)  # bits of a float64
+_EXPONENT, _SIGN = np.uint64(0x7FF0000000000000), np.uint64(63)  # of a float64: its bits, and its place
 
 
 def ulp(x: Array, bits: int) -> Array:
     """Return the distance between neighbouring numbers with that many bits of mantissa, at the size of `x`; 0 at 0.
 
     The float64 whose mantissa is cleared is the power of two at or below `|x|`, and that times `2**-bits` is the ulp.
-    It is at least the dtype's smallest normal number: what is smaller may be set to 0.
+    It is at least the dtype's smallest normal number, or that power: what is smaller may be set to 0.
     """
     power = (np.asarray(x, np.float64).view(np.uint64) & _EXPONENT).view(np.float64)
-    return np.where(power > 0, np.maximum(power * 2.0**-bits, 2.0 ** _range(bits)[0]), 0.0)
+    return np.minimum(np.maximum(power * 2.0**-bits, 2.0 ** _range(bits)[0]), power)
 
 
 def _range(bits: int) -> tuple[int, int]:
@@ -39,9 +39,11 @@ def _range(bits: int) -> tuple[int, int]:
 
 def move_one_ulp(array: Array, bits: int, rng: np.random.Generator, ulps: float = 1.0) -> Array:
     """Move every element by one ulp (or by some), up or down at random."""
-    signs = rng.bit_generator.random_raw(array.size).reshape(array.shape) & _SIGN
-    step = np.asarray(ulps * ulp(array, bits)).view(np.uint64) | signs
-    return array + step.view(np.float64)
+    moved = np.asarray(ulps * ulp(array, bits))
+    drawn = np.unpackbits(np.frombuffer(rng.bytes(-(-array.size // 8)), np.uint8), count=array.size)
+    moved.view(np.uint64)[...] |= drawn.reshape(array.shape).astype(np.uint64) << _SIGN
+    moved += array
+    return moved
 
 
 def rms(array: Array, per_channel: bool = False) -> Array:
