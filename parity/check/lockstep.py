@@ -10,7 +10,7 @@ import numpy as np
 from parity.check.episode import Episode
 from parity.check.play import play
 from parity.check.records import Measurement, Question, Setting
-from parity.check.witness import witness_all
+from parity.check.witness import witness_all, witness_roles
 from parity.process import Side, SideError
 from parity.spec import DType
 from parity.verdict.active_units import can_switch, compare_active_units
@@ -153,10 +153,8 @@ def precision(
         RoleError: a side misbehaved.
     """
     traces = play_both(sides, episodes, dtype)
-    witnesses = {
-        role: third.call(witness_all, episodes, unit_of(dtype, matmul), [found.patterns for found in played])
-        for role, played in traces.items()
-    }
+    patterns = {role: [found.patterns for found in played] for role, played in traces.items()}
+    witnesses = third.call(witness_roles, episodes, unit_of(dtype, matmul), patterns)
     return compare_precision(setting, episodes, traces, witnesses)
 
 

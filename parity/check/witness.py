@@ -1,6 +1,6 @@
 """What the NumPy reference shows of an episode, and how far rounding moves it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -52,8 +52,27 @@ def witness_all(
     reference: NumpyBackend, episodes: Sequence[Episode], unit: Unit, patterns: Sequence[Patterns] | None = None
 ) -> list[Witness]:
     """Play one episode after the other; a network that blows up runs through inf and nan."""
+    return witness_roles(reference, episodes, unit, {"": patterns or [{}] * len(episodes)})[""]
+
+
+def witness_roles(
+    reference: NumpyBackend, episodes: Sequence[Episode], unit: Unit, patterns: Mapping[str, Sequence[Patterns]]
+) -> dict[str, list[Witness]]:
+    """Play every episode at the active units of each role; roles with the same ones share a witness."""
+    found: dict[str, list[Witness]] = {role: [] for role in patterns}
     with np.errstate(all="ignore"):
-        return [
-            witness(reference, episode, unit, None if patterns is None else patterns[index])
-            for index, episode in enumerate(episodes)
-        ]
+        for index, episode in enumerate(episodes):
+            known: list[tuple[Patterns, Witness]] = []
+            for role, given in patterns.items():
+                seen = next((seen for own, seen in known if _are_same(own, given[index])), None)
+                if seen is None:
+                    seen = witness(reference, episode, unit, given[index])
+                    known.append((given[index], seen))
+                found[role].append(seen)
+    return found
+
+
+def _are_same(some: Patterns, others: Patterns) -> bool:
+    return some.keys() == others.keys() and all(
+        np.array_equal(active, others[place][name]) for place, own in some.items() for name, active in own.items()
+    )

@@ -1,6 +1,7 @@
 """The unit of the check: ulps, root mean squares, and how far rounding alone moves the reference."""
 
 import inspect
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from places import at, loss
 from parity.check.episode import Episode, Evaluation
 from parity.check.play import play, record
 from parity.check.probes import draw_samples
-from parity.check.witness import witness, witness_all
+from parity.check.witness import witness, witness_all, witness_roles
 from parity.reference import NumpyBackend
 from parity.reference.rounding import RoundingBackend
 from parity.spec import ModelSpec
@@ -113,6 +114,16 @@ def test_patterns_are_imposed_on_the_reference_and_on_its_draws() -> None:
         np.testing.assert_array_equal(a, z)
     # Had a draw its own pattern, every negative unit would differ by its whole size.
     assert found.floors[at("hidden.0.relu")] < 1e-13
+
+
+def test_roles_with_the_same_active_units_share_a_witness() -> None:
+    episode = make_episode(updates=1)
+    own = {(Mode.TRAIN, 0): {f"hidden.{i}.relu": np.ones((16, 8), bool) for i in range(2)}}
+    other = {(Mode.TRAIN, 0): {name: ~active for name, active in own[Mode.TRAIN, 0].items()}}
+    found = witness_roles(NUMPY, [episode], EXACT, {"a": [own], "b": [other], "c": [deepcopy(own)]})
+    assert found["c"][0] is found["a"][0]
+    assert not found["b"][0].trace.tensors[at("hidden.0.relu")].any()
+    assert found["a"][0].trace.tensors[at("hidden.0.relu")].all()
 
 
 def test_each_channel_has_a_floor_of_its_own_where_it_is_asked_for() -> None:
