@@ -71,11 +71,13 @@ def check_count(name: str, value: int, minimum: int, why: str, most: int | None 
 
 
 def check_values(name: str, values: object) -> tuple[Any, ...]:
-    """`values` without repetitions; raises `InputError` unless it is a sequence of at least one."""
+    """`values` without repetitions; raises `InputError` unless it is a sequence of at least one text or number."""
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise InputError(f"{name} must be a tuple, such as ({values!r},), got {values!r}")
     if not values:
         raise InputError(f"{name} must name at least one value, got none")
+    if not all(isinstance(value, str | int | float) for value in values):
+        raise InputError(f"{name} must be a tuple of single values, got {values!r}")
     return tuple(dict.fromkeys(values))
 
 

@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any
-
-import numpy as np
 
 from parity.check.accepted import check_accepted
 from parity.errors import InputError
-from parity.spec import DType, ModelSpec, Precision, check_count, check_real
+from parity.spec import DType, ModelSpec, Precision, check_count, check_real, check_values, use_python_values
 
 QUESTIONS = ("semantic", "precision", "free_run", "statistical")
 SEVERAL = ("depths", "batch_norm", "questions", "dtypes", "sampled_steps", "accept")
@@ -63,8 +60,10 @@ class CheckConfig:
     accept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
-            object.__setattr__(self, name, _as_python(name, getattr(self, name)))
+        use_python_values(self)
+        for name in SEVERAL:
+            if getattr(self, name) != ():  # only `accept` may be
+                object.__setattr__(self, name, check_values(name, getattr(self, name)))
         for name, choices in (("questions", QUESTIONS), ("dtypes", DTYPES)):
             for item in getattr(self, name):
                 if item not in choices:
@@ -103,21 +102,3 @@ class CheckConfig:
     def spec_of(self, depth: int, batch_norm: bool) -> ModelSpec:
         """Return the network of a depth, with or without batch norm."""
         return replace(self.spec, num_hidden_layers=depth, use_batch_norm=batch_norm)
-
-
-def _as_python(name: str, value: Any) -> Any:
-    """Return a field's value with tuples for lists and arrays, and Python's numbers for NumPy's.
-
-    Raises:
-        InputError: it is one value where several are asked for, or holds what is no number or text.
-    """
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if name not in SEVERAL:
-        return value
-    if not isinstance(value, list | tuple | range):
-        raise InputError(f"{name} must be a tuple, such as ({value!r},), got {value!r}")
-    items = tuple(item.item() if isinstance(item, np.generic) else item for item in value)
-    if not all(isinstance(item, str | int | float) for item in items):
-        raise InputError(f"{name} must be a tuple of single values, got {value!r}")
-    return tuple(dict.fromkeys(items)) if name == "accept" else items
