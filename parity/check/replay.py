@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from parity.check.episode import Episode
-from parity.check.witness import play_reference, witness
+from parity.check.witness import draws_of, play_reference, witness
 from parity.data import Masks
 from parity.errors import InputError
 from parity.reference import NumpyBackend, State
@@ -20,7 +20,7 @@ from parity.reference.backend import load_state
 from parity.reference.network import run
 from parity.reference.parts import Forward, Parts
 from parity.reference.rounding import RoundingBackend, move_state
-from parity.verdict.noise import DRAWS, Unit, Witness, measure_floors, move_one_ulp
+from parity.verdict.noise import Unit, Witness, measure_floors, move_one_ulp
 from parity.verdict.trace import Array, Key, Kind, Mode, Trace
 from parity.weights import Weights, is_statistic, weight_shapes
 
@@ -39,11 +39,11 @@ def replay(reference: NumpyBackend, episode: Episode, shown: Trace) -> Trace:
         return _Replay(reference.parts, episode, shown, None).play()
 
 
-def replay_witness(reference: NumpyBackend, episode: Episode, shown: Trace, unit: Unit, draws: int = DRAWS) -> Witness:
+def replay_witness(reference: NumpyBackend, episode: Episode, shown: Trace, unit: Unit) -> Witness:
     """Replay an episode, and measure how far rounding moves each part on its own."""
     if episode.is_population or episode.expects_refusal:
-        return witness(reference, episode, unit, draws=draws)
-    trace = replay(reference, episode, shown)
+        return witness(reference, episode, unit)
+    trace, draws = replay(reference, episode, shown), draws_of(episode)
     rng = np.random.default_rng([draws, len(episode.batches)])
     rounding = _Rounding(unit, rng, draws)
     parts = RoundingBackend(reference, unit, rng).parts

@@ -24,7 +24,7 @@ def play_reference(reference: NumpyBackend, episode: Episode, patterns: Patterns
 
 
 def witness(
-    reference: NumpyBackend, episode: Episode, unit: Unit, patterns: Patterns | None = None, draws: int = DRAWS
+    reference: NumpyBackend, episode: Episode, unit: Unit, patterns: Patterns | None = None, draws: int | None = None
 ) -> Witness:
     """Play an episode on the reference, and measure its noise floor.
 
@@ -33,11 +33,12 @@ def witness(
         episode: what to play.
         unit: the rounding that is allowed.
         patterns: active units to impose on the reference and on its draws.
-        draws: how many.
+        draws: how many; None for `draws_of` the episode.
     """
     trace = play_reference(reference, episode, patterns)
     if episode.expects_refusal:
         return Witness(trace, dict.fromkeys(trace.tensors, np.zeros(())))
+    draws = draws or draws_of(episode)
     rngs = [np.random.default_rng([seed, len(episode.batches)]) for seed in range(draws)]
     backends = [RoundingBackend(reference, unit, rng) for rng in rngs]
     if episode.is_population:
@@ -46,6 +47,16 @@ def witness(
         learner = backends[0].learners(episode.spec, episode.weights, draws)
         moved = [record(learner, episode, patterns or {})]
     return measure_floors(trace, moved, unit.bits, episode.per_channel)
+
+
+def draws_of(episode: Episode) -> int:
+    """Return how many draws measure an episode's noise: `DRAWS`, and up to four times as many for a small batch.
+
+    After batch norm a channel of `n` samples has `n - 1` numbers of its own. Where these are few, the largest of eight
+    draws may by chance be far smaller than usual.
+    """
+    smallest = min((len(labels) for _, labels in episode.batches), default=DRAWS)
+    return max(DRAWS, -(-4 * DRAWS // max(smallest - 1, 1)))
 
 
 def witness_all(
