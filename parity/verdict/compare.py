@@ -108,7 +108,8 @@ def drowned_tensors(witness: Witness) -> frozenset[Key]:
 
     In a deep network with batch norm noise grows from layer to layer. Where the limit on a whole activation reaches its
     size, that activation is drowned, and with it all that follows it in causal order. In updates after the first, which
-    each side takes from its own state, every tensor is judged for itself.
+    each side takes from its own state, every tensor is judged for itself, as long as its noise is small: states drift
+    apart exponentially, and how much further one drift goes than another has no bound.
     """
     found: set[Key] = set()
     submerged = False
@@ -117,7 +118,8 @@ def drowned_tensors(witness: Witness) -> frozenset[Key]:
             continue
         with np.errstate(all="ignore"):
             floor, size = np.max(witness.floors[key]), rms(array)
-        drowned = not np.isfinite(floor) or (size > 0 and SAFETY * floor >= size)
+        limit = (SAFETY if key.step == 0 else SAFETY**2) * floor
+        drowned = not np.isfinite(floor) or (size > 0 and limit >= size)
         submerged |= drowned and key.kind is Kind.ACTIVATION and key.step == 0
         if submerged or (drowned and key.step > 0):
             found.add(key)
