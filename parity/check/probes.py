@@ -19,9 +19,8 @@ LONG_WINDOW = 12  # of the first window in one configuration: what happens only 
 LARGE_LOGITS = 3000.0  # times the head's kernel: exp() of such logits overflows
 EVALUATED = 32  # samples of most evaluations
 MANY_EVALUATED = 67  # samples of one: no power of two, and more than any batch
-# Factors of the learning rate and of the batch size during a window: a value kept from an earlier update shows.
+# Factors of the learning rate during a window: a value kept from an earlier update shows. The batch size changes too.
 RATE_FACTORS = (1.0, 0.5, 1.0, 2.0, 0.25)
-SIZE_FACTORS = (1.0, 1.0, 0.625, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,7 @@ def natural_episodes(
     learning_rate: float,
     steps: tuple[int, ...],
     windows: tuple[int, ...] = (),
+    sizes_change: bool = True,
 ) -> Iterator[Episode]:
     """Yield episodes along the reference's own trajectory.
 
@@ -84,27 +84,35 @@ def natural_episodes(
         learning_rate: of the trajectory.
         steps: the updates at which it is sampled, the first of them 0.
         windows: lengths of the carried windows of the first of these, in updates; the others have one update.
+        sizes_change: whether the batch size changes during a window.
     """
     state = State(spec, cast_weights(weights, "float64"))
     for update in range(max(steps) + 1):
         if update in steps:
             number = steps.index(update)
             length = windows[number] if number < len(windows) else 1
-            yield _natural(spec, state.weights, samples, learning_rate, update, length)
+            yield _natural(spec, state.weights, samples, learning_rate, update, length, sizes_change)
         with np.errstate(all="ignore"):  # a trajectory that blows up is a result
             state, _ = sgd_step(state, *samples.batch(update), learning_rate, masks=samples.masks(spec, update))
 
 
 def _natural(
-    spec: ModelSpec, weights: Weights, samples: Samples, learning_rate: float, update: int, length: int
+    spec: ModelSpec,
+    weights: Weights,
+    samples: Samples,
+    learning_rate: float,
+    update: int,
+    length: int,
+    sizes_change: bool,
 ) -> Episode:
     """An update and its carried window.
 
-    In a window the learning rate and the batch size change, and the same samples are evaluated before, between and
-    after updates; in a long one, other numbers of samples too.
+    In a window the learning rate changes and perhaps the batch size, and the same samples are evaluated before, between
+    and after updates; in a long one, other numbers of samples too.
     """
     batch_size = samples.batches.shape[1]
-    sizes = [max(2, int(batch_size * SIZE_FACTORS[k % len(SIZE_FACTORS)])) for k in range(length)]
+    cycle = (batch_size, batch_size, _partial(batch_size), batch_size, 2 * batch_size)
+    sizes = [cycle[k % len(cycle)] if sizes_change else batch_size for k in range(length)]
     evaluations = [Evaluation(samples.evaluated(), 1)]
     if length > 1:
         # Before the first update only along the way: at step 0 what training shows comes first.
@@ -155,7 +163,7 @@ def probe_episodes(
         )
 
     yield probe("batch_of_2", 2)
-    yield probe("partial_batch", max(2, 5 * batch_size // 8 | 1))  # odd, so that no half of it is whole
+    yield probe("partial_batch", _partial(batch_size))
     if spec.use_batch_norm:
         yield probe("low_variance", weights=_plant(state, kernel=2.0**-12, bias=0.0))
         yield probe("large_mean", weights=_plant(state, kernel=1.0, bias=large_mean))
@@ -235,13 +243,23 @@ def precision_episodes(
     Args:
         spec, weights, samples, learning_rate, steps, seed, is_first: as `semantic_episodes` takes them.
         bits: of the working dtype's mantissa. The mean of a channel is as large as its variance can still be held.
+
+    Other batch sizes than the usual are asked of the first network only: each is compiled anew, which takes most of the
+    time, and the semantic question asks them of every network.
     """
     windows = (LONG_WINDOW if is_first else WINDOW,)
-    episodes = list(natural_episodes(spec, weights, samples, learning_rate, steps, windows))
-    probes = probe_episodes(spec, weights, samples, learning_rate, seed, large_mean=2.0 ** (bits // 2))
-    # Many members and a refusal are matters of semantics.
-    episodes += [probe for probe in probes if not (probe.is_population or probe.expects_refusal)]
+    episodes = list(natural_episodes(spec, weights, samples, learning_rate, steps, windows, sizes_change=is_first))
+    for probe in probe_episodes(spec, weights, samples, learning_rate, seed, large_mean=2.0 ** (bits // 2)):
+        # Many members and a refusal are matters of semantics.
+        if not (probe.is_population or probe.expects_refusal):
+            usual = all(len(labels) == samples.batches.shape[1] for _, labels in probe.batches)
+            episodes += [probe] if is_first or usual else []
     return [replace(episode, weights=_rounded(episode.weights, bits)) for episode in episodes]
+
+
+def _partial(batch_size: int) -> int:
+    """The size of a partial batch: odd, so that no half of it is whole."""
+    return max(2, 5 * batch_size // 8 | 1)
 
 
 def _rounded(weights: Weights, bits: int) -> Weights:
