@@ -272,7 +272,7 @@ def test_samples_run_on_past_the_end_of_the_stream(samples: Samples) -> None:
 
 
 def test_precise_episodes_start_where_the_working_dtype_can(samples: Samples) -> None:
-    asked = SPEC, draw_weights(SPEC, 0), samples, RATE, (0,), 0, False
+    asked = SPEC, draw_weights(SPEC, 0), samples, RATE, (0,), 0, True
     names = [str(episode.step) for episode in semantic_episodes(*asked)]
     for bits, precise in ((23, np.float32), (52, np.float64)):
         episodes = precision_episodes(*asked, bits)
@@ -282,6 +282,16 @@ def test_precise_episodes_start_where_the_working_dtype_can(samples: Samples) ->
         for array in (array for episode in episodes for array in episode.weights.values()):
             assert array.dtype == np.float64
             np.testing.assert_array_equal(array, array.astype(precise))
+
+
+def test_precision_asks_other_batch_sizes_of_the_first_network_only(samples: Samples) -> None:
+    asked = SPEC, draw_weights(SPEC, 0), samples, RATE, (0,), 0
+    first, other = (precision_episodes(*asked, is_first, 23) for is_first in (True, False))
+    sizes = [{len(labels) for episode in found for _, labels in episode.batches} for found in (first, other)]
+    assert sizes == [{2, 2 * BATCH, SPEC.hidden_width, 5 * BATCH // 8 | 1, BATCH}, {BATCH}]
+    assert {episode.step for episode in first} - {episode.step for episode in other} == {
+        "probe:batch_of_2", "probe:partial_batch", "probe:batch_equals_width",
+    }  # fmt: skip
 
 
 # what is new in a probe
