@@ -162,6 +162,13 @@ def test_nothing_drowns_in_networks_that_are_not_deep(depth: int, use_batch_norm
         assert not drowned_tensors(witness(NUMPY, episode, EXACT, draws=3))
 
 
+def test_in_later_updates_only_what_has_little_noise_is_judged() -> None:
+    first, later = at("hidden.0.norm"), at("hidden.0.norm", step=1)
+    trace = Trace({key: np.ones(4) for key in (first, later)})
+    for floor, expected in ((1 / (2 * SAFETY**2), set()), (1 / SAFETY**2, {later}), (1 / SAFETY, {first, later})):
+        assert drowned_tensors(Witness(trace, dict.fromkeys(trace.tensors, np.array(floor)))) == expected
+
+
 def test_a_gradient_below_its_own_noise_is_not_drowned() -> None:
     """The bias before batch norm in the paper's order: its gradient is rounding alone, and is judged all the same."""
     episode = episodes(1)[0]

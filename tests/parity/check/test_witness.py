@@ -12,7 +12,7 @@ from places import at, loss
 from parity.check.episode import Episode, Evaluation
 from parity.check.play import play, record
 from parity.check.probes import draw_samples
-from parity.check.witness import witness, witness_all, witness_roles
+from parity.check.witness import draws_of, witness, witness_all, witness_roles
 from parity.reference import NumpyBackend
 from parity.reference.rounding import RoundingBackend
 from parity.spec import ModelSpec
@@ -140,6 +140,23 @@ def test_a_fault_has_the_noise_of_the_faulty_reference(seen: Witness) -> None:
     summed = witness(NUMPY.with_fault("summed_loss"), make_episode(), EXACT)
     assert summed.trace.tensors[key] == pytest.approx(16 * seen.trace.tensors[key])
     assert 4 < summed.floors[key] / seen.floors[key] < 64
+
+
+def test_a_saturated_probability_is_rounded_at_its_own_size() -> None:
+    """In float32 a probability of 1 - 1e-9 is 1, and its gradient 0: an honest rounding, and no error."""
+    logits, labels = np.array([[20.0, 0.0]]), np.array([0])
+    _, exact = NUMPY.parts.objective(logits, labels)
+    parts = RoundingBackend(NUMPY, unit_of("float32"), np.random.default_rng(0)).parts
+    assert 0 < -exact[0, 0] < 1e-8
+    assert max(abs(parts.objective(logits, labels)[1] - exact)[0, 0] for _ in range(DRAWS)) >= 2.0**-24
+
+
+def test_small_batches_have_more_draws() -> None:
+    batch = np.zeros((32, 3)), np.zeros(32, int)
+    for size, draws in ((2, 4 * DRAWS), (3, 2 * DRAWS), (5, DRAWS), (32, DRAWS)):
+        small = tuple(array[:size] for array in batch)
+        assert draws_of(replace(make_episode(), batches=(batch, small))) == draws
+    assert draws_of(replace(make_episode(), batches=())) == DRAWS
 
 
 def test_members_of_a_population_have_floors() -> None:

@@ -4,8 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from places import at
 
-from parity.verdict.noise import MANTISSA_BITS, Unit, move_one_ulp, rms, ulp, unit_of
+from parity.verdict.active_units import compare_active_units
+from parity.verdict.noise import MANTISSA_BITS, Unit, Witness, measure_floors, move_one_ulp, rms, ulp, unit_of
+from parity.verdict.trace import Array, Kind, Trace
 
 # ulps
 
@@ -38,6 +41,14 @@ def test_zero_has_no_ulp_and_extremes_have_finite_ones() -> None:
     assert 0 <= ulp(subnormal, 52) <= subnormal
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [("float32", 23), ("float64", 52)])
+def test_below_the_smallest_normal_number_an_ulp_is_what_may_be_set_to_0(dtype: Any, bits: int) -> None:
+    smallest = float(np.finfo(dtype).smallest_normal)
+    assert ulp(np.array(4 * smallest), bits) == smallest
+    below = smallest / 8  # exact in float64 where it is float32's; else subnormal itself, and 0 is as good
+    assert ulp(np.array(below), bits) == (below if dtype == "float32" else 0)
+
+
 def test_moving_by_one_ulp_moves_every_element_to_a_neighbour() -> None:
     x = np.random.default_rng(0).uniform(-4, 4, (30, 20))
     moved = move_one_ulp(x, 52, np.random.default_rng(1))
@@ -48,6 +59,39 @@ def test_moving_by_one_ulp_moves_every_element_to_a_neighbour() -> None:
     np.testing.assert_array_equal(
         np.abs(move_one_ulp(x, 10, np.random.default_rng(1), 3.0) - x), 3 * ulp(x, 10)
     )  # exact: few bits
+
+
+# floors
+
+
+def floor_of(array: Array, spread: float, bits: int) -> float:
+    key = at("x")
+    draw = Trace({key: (array + spread)[None]})
+    return float(measure_floors(Trace({key: array}), [draw], bits).floors[key])
+
+
+def test_a_floor_is_the_largest_change_and_an_ulp() -> None:
+    assert floor_of(np.full(4, 3.0), 2.0**-20, 23) == 2.0**-20 + 2.0**-22
+
+
+@pytest.mark.parametrize(("bits", "exponent"), [(23, 64), (7, 64), (52, 512)])
+def test_where_a_square_overflows_in_the_dtype_the_floor_is_infinite(bits: int, exponent: int) -> None:
+    assert np.isfinite(floor_of(np.full(4, 2.0 ** (exponent - 1)), 0.0, bits))
+    assert np.isinf(floor_of(np.full(4, 2.0**exponent), 0.0, bits))
+
+
+# units that rounding can switch
+
+
+def test_switched_units_are_as_far_as_the_smallest_error_that_switches_them() -> None:
+    z = np.array([[0.5, -0.25], [3.0, -4.0]])
+    key = at("hidden.0.linear")
+    seen = Witness(Trace({key: z}), {key: np.array(0.01)})
+    assert compare_active_units(seen, key, z > 0, 0).distance == 0
+    switched = compare_active_units(seen, key, np.array([[True, True], [True, False]]), 0)
+    assert switched.distance == 0.25 / 2  # one unit of four
+    assert switched.times_noise == pytest.approx(12.5)
+    assert switched.key.kind is Kind.ACTIVE_UNITS
 
 
 # root mean squares
