@@ -20,9 +20,9 @@ from typing import Any
 
 from rich.progress import track
 
-from parity.check.lockstep import CANDIDATE, REFERENCE, Comparison, precision, semantic
+from parity.check.lockstep import CANDIDATE, REFERENCE, Asked, Comparison, ask_all
 from parity.check.probes import precision_episodes, samples_of, semantic_episodes
-from parity.check.records import Setting
+from parity.check.records import Question, Setting
 from parity.data import load_dataset
 from parity.process import Side
 from parity.reference import NumpyBackend
@@ -66,9 +66,11 @@ def ask(sides: dict[str, Side], third: Side, depth: int, batch_norm: bool, dtype
     inputs = NumpyBackend().inputs(DATASET, spec, TrainSpec(seed=seed))
     asked = spec, inputs.weights, samples_of(inputs), LEARNING_RATE, (0, 3, 10), seed, False
     setting = Setting(depth=depth, batch_norm=batch_norm, seed=seed, dtype=dtype)
-    if dtype == "float64":
-        return semantic(sides, third, setting, semantic_episodes(*asked))
-    return precision(sides, third, setting, precision_episodes(*asked, unit_of(dtype).bits), dtype, "highest")
+    question, episodes = Question.SEMANTIC, semantic_episodes(*asked)
+    if dtype != "float64":
+        question, episodes = Question.PRECISION, precision_episodes(*asked, unit_of(dtype).bits)
+    (found,) = ask_all([Asked(question, setting, episodes, sides)], third, "highest")
+    return found
 
 
 def run(seeds: range) -> Iterator[tuple[int, tuple[int, bool, str], Comparison]]:

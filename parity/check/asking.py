@@ -1,6 +1,6 @@
 """The questions of a check, one after the other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -15,11 +15,11 @@ from parity.check.lockstep import (
     CANDIDATE,
     REFERENCE,
     WITNESS,
+    Asked,
     Comparison,
     RoleError,
+    ask_all,
     has_vanished,
-    precision,
-    semantic,
 )
 from parity.check.not_asked import Offer
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
@@ -76,11 +76,22 @@ class Asking:
         for setting, spec in settings:
             self._ask_inputs(setting, spec)
         total, done = sum(setting.depth + 2 for setting, _ in settings) * len(self.config.questions), 0
-        for question in self.config.questions:
+
+        def each(question: str) -> Iterator[tuple[Setting, ModelSpec]]:
+            nonlocal done
             for setting, spec in settings:
                 self.progress.update(done / total, f"{question.replace('_', ' ')}: {setting}")
-                getattr(self, f"_ask_{question}")(setting, spec)
+                yield setting, spec
                 done += setting.depth + 2
+
+        for question in self.config.questions:
+            if question in (Question.SEMANTIC, Question.PRECISION):
+                asked = (one for place in each(question) for one in self._lockstep(question, *place))
+                for found in ask_all(asked, self.third, self.config.precision):
+                    self._judge(found)
+            else:
+                for place in each(question):
+                    getattr(self, f"_ask_{question}")(*place)
 
     def _training(self, setting: Setting) -> TrainSpec:
         return TrainSpec(batch_size=self.config.batch_size, seed=setting.seed)
@@ -96,12 +107,6 @@ class Asking:
             return draw_weights(spec, setting.seed), draw_samples(spec, self.config.batch_size, setting.seed)
         inputs = NumpyBackend().inputs(self.dataset, spec, self._training(setting))
         return inputs.weights, samples_of(inputs)
-
-    def _ask_semantic(self, setting: Setting, spec: ModelSpec) -> None:
-        sides = self.offer.takers(setting.dtype)
-        if sides:
-            episodes = semantic_episodes(**self._asked(setting, spec))
-            self._judge(semantic(sides, self.third, setting, episodes), "float64")
 
     def _asked(self, setting: Setting, spec: ModelSpec) -> dict[str, Any]:
         """What the episodes of a setting are made of."""
@@ -163,17 +168,21 @@ class Asking:
         self.findings.seen |= set(accepted) - set(gone)
         return tuple(Cause(name=GONE, evidence=gone_words(name)) for name in gone)
 
-    def _ask_precision(self, setting: Setting, spec: ModelSpec) -> None:
-        for dtype in self.config.dtypes:
+    def _lockstep(self, question: str, setting: Setting, spec: ModelSpec) -> Iterator[Asked]:
+        """What the semantic or the precision question asks of a configuration."""
+        for dtype in ("float64",) if question == Question.SEMANTIC else self.config.dtypes:
             sides = self.offer.takers(dtype)
-            if sides:
+            if not sides:
+                continue
+            if question == Question.SEMANTIC:
+                episodes = semantic_episodes(**self._asked(setting, spec))
+            else:
                 self._leave_out_reference(dtype)
                 bits = unit_of(dtype, self.config.precision).bits
                 episodes = precision_episodes(**self._asked(setting, spec), bits=bits)
-                asked = replace(setting, dtype=dtype), episodes, dtype, self.config.precision
-                self._judge(precision(sides, self.third, *asked), dtype)
+            yield Asked(Question(question), replace(setting, dtype=dtype), episodes, sides)
 
-    def _judge(self, found: Comparison, dtype: Any) -> None:
+    def _judge(self, found: Comparison) -> None:
         """Take in what lockstep found; explain the first configuration of each question that fails."""
         self.findings.leave_out(*sorted(found.not_compared))
         fresh = self.findings.holds(found.question)
@@ -184,7 +193,7 @@ class Asking:
             words = f"{found.setting}: the gradient of the first layer is no larger than its rounding, so nothing shows"
             self.findings.fail(found.question, words, CANDIDATE, VANISHED)
         beyond = self.findings.note(found.question, list(found.measurements)) and fresh
-        unit = unit_of(dtype, self.config.precision)
+        unit = unit_of(found.setting.dtype, self.config.precision)
         gone = self._gone(found, unit, beyond)
         if beyond:
             for role in found.traces:

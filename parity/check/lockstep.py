@@ -1,9 +1,10 @@
 """The semantic and the precision question: both sides step from the same states, and every tensor is compared."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import cast
+from itertools import chain
+from threading import Event
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from parity.check.play import play
 from parity.check.records import Measurement, Question, Setting
 from parity.check.witness import witness_all, witness_roles
 from parity.process import Side, SideError
-from parity.spec import DType
 from parity.verdict.active_units import can_switch, compare_active_units
 from parity.verdict.compare import SAFETY, Distance, compare, drowned_tensors
 from parity.verdict.noise import Witness, rms, unit_of
@@ -54,78 +54,133 @@ class RoleError(Exception):
         self.role = role
 
 
-def play_both(sides: Mapping[str, Side], episodes: Sequence[Episode], dtype: DType) -> dict[str, list[Trace]]:
-    """Have both sides compute at once, as `play_all` does; each episode is an answer with a time limit of its own.
-
-    Raises:
-        RoleError: one of them misbehaved; the candidate's is told first.
-    """
-
-    def play_every(side: Side) -> list[Trace]:
-        return [side.call(play, episode, dtype) for episode in (*episodes, episodes[0])]
-
-    with ThreadPoolExecutor(len(sides)) as pool:
-        futures = {role: pool.submit(play_every, side) for role, side in sides.items()}
-        for role, future in futures.items():
-            error = future.exception()
-            if isinstance(error, SideError):
-                raise RoleError(role, f"the {role} {sides[role].name} {error}")
-        return {role: future.result() for role, future in futures.items()}
-
-
-def semantic(sides: Mapping[str, Side], third: Side, setting: Setting, episodes: Sequence[Episode]) -> Comparison:
-    """Compare in float64: candidate against reference, and both against the witness.
+@dataclass(frozen=True)
+class Asked:
+    """What sides are asked in one configuration.
 
     Args:
-        sides: by role; the candidate first.
-        third: the NumPy reference.
-        setting: the configuration.
+        question: semantic or precision.
+        setting: the configuration, with the working dtype.
         episodes: natural steps, then probes.
+        sides: by role; the candidate first.
+    """
+
+    question: Question
+    setting: Setting
+    episodes: Sequence[Episode]
+    sides: Mapping[str, Side]
+
+
+def ask_all(asked: Iterable[Asked], third: Side, matmul: str) -> Iterator[Comparison]:
+    """Have sides compute, each episode as an answer with a time limit of its own, and compare what they show.
+
+    In float64 the candidate is held against the reference, and both against the witness. In a narrower dtype each side
+    is held against float64 at the side's own pattern of active units: a unit whose pre-activation is within rounding of
+    0 may be active on one side and not on the other, and then all that follows differs by far more than rounding. So
+    the witness and its draws take the side's pattern, and the pattern is judged by itself. Of a side that does not show
+    its activations the pattern is known where no unit lies that near to 0; elsewhere what jumps there (`jumps`) is held
+    only to be finite.
+
+    The sides are one configuration ahead of the one that is compared, since that takes as long.
+
+    Args:
+        asked: the configurations.
+        third: the NumPy reference.
+        matmul: precision of float32 matrix products.
 
     Raises:
-        RoleError: a side misbehaved.
+        RoleError: a side misbehaved; the candidate's error is told first.
     """
-    with ThreadPoolExecutor(1) as pool:  # the witness computes while the sides do
-        playing = pool.submit(play_both, sides, episodes, cast(DType, setting.dtype))
-        witnesses: list[Witness] = third.call(witness_all, episodes, unit_of("float64"))
-        traces = playing.result()
-    return compare_semantic(setting, episodes, traces, witnesses)
+    pools: dict[str, ThreadPoolExecutor] = {}
+    stopped = Event()
+
+    def play_every(side: Side, one: Asked) -> list[Trace]:
+        every = (*one.episodes, one.episodes[0])  # the first again: it must say the same
+        return [side.call(play, episode, one.setting.dtype) for episode in every if not stopped.is_set()]
+
+    def begin(role: str, side: Side, one: Asked) -> "Future[list[Trace]]":
+        return pools.setdefault(role, ThreadPoolExecutor(1)).submit(play_every, side, one)
+
+    begun: list[tuple[Asked, Playing]] = []
+    try:
+        for one in asked:
+            begun.append((one, {role: begin(role, side, one) for role, side in one.sides.items()}))
+            if len(begun) > 1:
+                yield _finish(*begun.pop(0), third, matmul)
+        for one, playing in begun:
+            yield _finish(one, playing, third, matmul)
+    finally:
+        stopped.set()
+        for pool in pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
-def compare_semantic(
+Playing = Mapping[str, "Future[list[Trace]]"]
+
+
+def _finish(asked: Asked, playing: Playing, third: Side, matmul: str) -> Comparison:
+    episodes, unit = asked.episodes, unit_of(asked.setting.dtype, matmul)
+    witnesses: Mapping[str, Sequence[Witness]] = {}
+    if asked.question is Question.SEMANTIC:  # the witness computes while the sides do
+        seen: list[Witness] = third.call(witness_all, episodes, unit)
+        witnesses = dict.fromkeys(playing, seen)
+    traces = {}
+    for role, future in playing.items():
+        try:
+            traces[role] = future.result()
+        except SideError as error:
+            raise RoleError(role, f"the {role} {asked.sides[role].name} {error}") from error
+    if not witnesses:
+        patterns = {role: [shown.patterns for shown in played] for role, played in traces.items()}
+        witnesses = third.call(witness_roles, episodes, unit, patterns)
+    return compare_lockstep(asked.question, asked.setting, episodes, traces, witnesses)
+
+
+def compare_lockstep(
+    question: Question,
     setting: Setting,
     episodes: Sequence[Episode],
     traces: Mapping[str, Sequence[Trace]],
-    witnesses: Sequence[Witness],
+    witnesses: Mapping[str, Sequence[Witness]],
 ) -> Comparison:
-    """Hold every trace against the witness, and the candidate's against the reference's."""
+    """Hold every trace against the witness; in float64 the candidate's against the reference's too.
+
+    Elsewhere a side's pattern of active units is held against its witness's, which has computed at that pattern.
+    """
     measurements: list[Measurement] = []
     missing = _absent(traces)
+    is_exact = question is Question.SEMANTIC
     pairs = [(role, WITNESS) for role in traces]
-    pairs[1:1] = [(CANDIDATE, REFERENCE)] if len(traces) > 1 else []
-    for index, (episode, seen) in enumerate(zip(episodes, witnesses, strict=True)):
-        drowned = drowned_tensors(seen)
-        if submerged := sum(key.step == 0 for key in drowned):
-            missing.add(_drowned_words(setting, episode, submerged))
-        shown = {role: played[index] for role, played in traces.items()} | {WITNESS: seen.trace}
-        found = [
-            measure(
-                Question.SEMANTIC, setting, episode, pair,
-                compare(shown[pair[0]], shown[pair[1]], seen.floors, episode.per_channel, drowned),
-            )
-            for pair in pairs
-        ]  # fmt: skip
+    pairs[1:1] = [(CANDIDATE, REFERENCE)] if is_exact and len(traces) > 1 else []
+    for index, episode in enumerate(episodes):
+        found: list[Measurement] = []
+        for role, other in pairs:
+            shown, seen = traces[role][index], witnesses[role][index]
+            drowned = drowned_tensors(seen)
+            if drowned:
+                missing.add(_drowned_words(setting, episode, len(drowned)))
+            against = seen.trace if other == WITNESS else traces[other][index]
+            distances = compare(shown, against, seen.floors, episode.per_channel, drowned)
+            if not is_exact:
+                if (unsure := unsure_update(episode, shown, seen)) is not None:
+                    missing.add(
+                        f"{setting}, {_step_words(episode)}: the {role} does not show its activations, and rounding "
+                        "alone could switch a ReLU, so gradients and what follows from them are held only to be finite"
+                    )
+                sure = (d for d in distances if np.isinf(d.distance) or not jumps(episode, d.key, unsure))
+                distances = chain(sure, _active_units(episode, shown, seen, drowned))
+            found += measure(question, setting, episode, (role, other), distances)
         # Causal order first: the same tensor of every pair stands together.
-        measurements += sorted((m for part in found for m in part), key=lambda m: m.order)
+        measurements += sorted(found, key=lambda m: m.order)
     return Comparison(
         setting=setting,
-        question=Question.SEMANTIC,
+        question=question,
         episodes=episodes,
         traces=traces,
-        witnesses=dict.fromkeys(traces, witnesses),
+        witnesses=witnesses,
         measurements=measurements,
         not_compared=frozenset(missing),
-        unrepeatable=_unrepeatable(episodes[0], traces, dict.fromkeys(traces, witnesses)),
+        unrepeatable=_unrepeatable(episodes[0], traces, witnesses),
     )
 
 
@@ -136,65 +191,6 @@ def measure(
     for distance in found:
         place = {"question": question, "setting": setting, "pair": pair, "step": episode.label(distance.key)}
         yield Measurement(**vars(distance), **place)
-
-
-def precision(
-    sides: Mapping[str, Side], third: Side, setting: Setting, episodes: Sequence[Episode], dtype: DType, matmul: str
-) -> Comparison:
-    """Compare each side in the working dtype against float64 at the side's own pattern of active units.
-
-    A unit whose pre-activation is within rounding of 0 may be active on one side and not on the other, and then all
-    that follows differs by far more than rounding. So the witness and its draws take the side's pattern, and the
-    pattern is judged by itself: a unit may differ only where the witness's own pre-activation lies within its limit
-    of 0. Of a side that does not show its activations the pattern is known where no unit lies that near to 0;
-    elsewhere what jumps there (`jumps`) is held only to be finite.
-
-    Raises:
-        RoleError: a side misbehaved.
-    """
-    traces = play_both(sides, episodes, dtype)
-    patterns = {role: [found.patterns for found in played] for role, played in traces.items()}
-    witnesses = third.call(witness_roles, episodes, unit_of(dtype, matmul), patterns)
-    return compare_precision(setting, episodes, traces, witnesses)
-
-
-def compare_precision(
-    setting: Setting,
-    episodes: Sequence[Episode],
-    traces: Mapping[str, Sequence[Trace]],
-    witnesses: Mapping[str, Sequence[Witness]],
-) -> Comparison:
-    """Hold every trace against the witness at its own pattern, and its pattern against the witness's."""
-    measurements: list[Measurement] = []
-    missing = _absent(traces)
-    for index, episode in enumerate(episodes):
-        found: list[Measurement] = []
-        for role, played in traces.items():
-            shown, seen = played[index], witnesses[role][index]
-            drowned = drowned_tensors(seen)
-            if drowned:
-                missing.add(_drowned_words(setting, episode, len(drowned)))
-            distances: Iterable[Distance] = compare(shown, seen.trace, seen.floors, episode.per_channel, drowned)
-            unsure = unsure_update(episode, shown, seen)
-            if unsure is not None:
-                missing.add(
-                    f"{setting}, {_step_words(episode)}: the {role} does not show its activations, and rounding alone "
-                    "could switch a ReLU, so gradients and what follows from them are held only to be finite"
-                )
-                distances = (d for d in distances if np.isinf(d.distance) or not jumps(episode, d.key, unsure))
-            units = _active_units(episode, shown, seen, drowned)
-            found += measure(Question.PRECISION, setting, episode, (role, WITNESS), (*distances, *units))
-        measurements += sorted(found, key=lambda m: m.order)
-    return Comparison(
-        setting=setting,
-        question=Question.PRECISION,
-        episodes=episodes,
-        traces=traces,
-        witnesses=witnesses,
-        measurements=measurements,
-        not_compared=frozenset(missing),
-        unrepeatable=_unrepeatable(episodes[0], traces, witnesses),
-    )
 
 
 def _active_units(episode: Episode, shown: Trace, seen: Witness, drowned: frozenset[Key]) -> Iterator[Distance]:
@@ -227,12 +223,12 @@ def unsure_update(episode: Episode, shown: Trace, seen: Witness) -> int | None:
     return None
 
 
-def jumps(episode: Episode, key: Key, update: int) -> bool:
+def jumps(episode: Episode, key: Key, update: int | None) -> bool:
     """Return whether a tensor jumps where a unit of an update switches: its gradients, and all that follows from them.
 
-    Increments follow from the side's own gradients, and so are small however it jumps.
+    Increments follow from the side's own gradients, and so are small however it jumps. Without an update nothing does.
     """
-    if key.kind in (Kind.INCREMENT, Kind.SIDE_EFFECT, Kind.LOADED):
+    if update is None or key.kind in (Kind.INCREMENT, Kind.SIDE_EFFECT, Kind.LOADED):
         return False
     if key.mode is Mode.EVALUATION:
         return episode.evaluations[key.number].after > update

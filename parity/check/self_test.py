@@ -13,11 +13,11 @@ from parity.check.config import CheckConfig
 from parity.check.diagnose import explain_role
 from parity.check.episode import Episode
 from parity.check.fixed_rules import RULES, objections
-from parity.check.lockstep import CANDIDATE, Comparison, compare_precision, compare_semantic
+from parity.check.lockstep import CANDIDATE, Comparison, compare_lockstep
 from parity.check.play import play_all
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
 from parity.check.probes import precision_episodes, samples_of, semantic_episodes
-from parity.check.records import SCHEMA, Setting
+from parity.check.records import SCHEMA, Question, Setting
 from parity.check.variants import TWO_THREADS, VARIANTS, with_variant
 from parity.check.witness import witness_all
 from parity.data import Dataset, load_dataset
@@ -279,11 +279,12 @@ class _Run:
     def _compare(self, task: Callable, name: str, shared: _Depth, dtype: str) -> Comparison:
         side, episodes = self.threaded if name == TWO_THREADS else self.side, shared.episodes[dtype]
         played = side.call(task, name, episodes, dtype)
-        if dtype == "float64":
-            return compare_semantic(shared.setting, episodes, {CANDIDATE: played}, shared.witnesses)
-        seen = self.third.call(witness_all, episodes, unit_of(dtype), [shown.patterns for shown in played])
-        setting = replace(shared.setting, dtype=dtype)
-        return compare_precision(setting, episodes, {CANDIDATE: played}, {CANDIDATE: seen})
+        question, seen = Question.SEMANTIC, shared.witnesses
+        if dtype != "float64":
+            question = Question.PRECISION
+            seen = self.third.call(witness_all, episodes, unit_of(dtype), [shown.patterns for shown in played])
+        asked = question, replace(shared.setting, dtype=dtype), episodes
+        return compare_lockstep(*asked, {CANDIDATE: played}, {CANDIDATE: seen})
 
     def _judge(self, case: SelfTestCase, found: Comparison) -> SelfTestCase:
         first = next((m for m in found.measurements if not m.times_noise <= SAFETY), None)

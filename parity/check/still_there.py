@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from parity.check.accepted import reference_with
-from parity.check.lockstep import Comparison, compare_precision, compare_semantic
+from parity.check.lockstep import Comparison, compare_lockstep
 from parity.check.records import Question
 from parity.check.witness import witness_all
 from parity.process import Side
@@ -27,10 +27,7 @@ def is_gone(name: str, accepted: Sequence[str], found: Comparison, role: str, th
     played = found.traces[role]
     patterns = None if found.question is Question.SEMANTIC else [shown.patterns for shown in played]
     seen = third.call(_witness_with, others, found.episodes, unit, patterns)
-    if found.question is Question.SEMANTIC:
-        without = compare_semantic(found.setting, found.episodes, {role: played}, seen)
-    else:
-        without = compare_precision(found.setting, found.episodes, {role: played}, {role: seen})
+    without = compare_lockstep(found.question, found.setting, found.episodes, {role: played}, {role: seen})
     return first_beyond(without.measurements) is None
 
 

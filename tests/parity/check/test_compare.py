@@ -12,7 +12,7 @@ from places import at
 import parity
 from parity.check import lockstep
 from parity.check.episode import Episode
-from parity.check.lockstep import CANDIDATE, compare_semantic
+from parity.check.lockstep import CANDIDATE, compare_lockstep
 from parity.check.play import play, play_all
 from parity.check.probes import WINDOW, draw_samples, natural_episodes, probe_episodes
 from parity.check.records import Measurement, Question, Setting
@@ -143,7 +143,7 @@ def test_a_batch_of_2_at_depth_50_drowns_and_is_named() -> None:
     assert drowned
     assert at("hidden.0.norm") in compared
     played = play_all(NUMPY, [episode], "float64")
-    found = compare_semantic(SETTING, [episode], {CANDIDATE: played}, [seen])
+    found = compare_lockstep(Question.SEMANTIC, SETTING, [episode], {CANDIDATE: played}, {CANDIDATE: [seen]})
     assert [m.key for m in found.measurements] == compared
     words = f"{SETTING}, probe:batch_of_2: {len(drowned)} tensors are pure rounding noise or overflow, and not compared"
     assert found.not_compared == {words}
@@ -206,7 +206,8 @@ def test_measurements_stand_in_causal_order(block_order: Any) -> None:
     backward = [layer_of(key.path) for key in first if place(key) == 3]
     assert backward == sorted(backward, key=["head", 1, 0].index)
     seen = witness(NUMPY, episode, EXACT, draws=1)
-    found = compare_semantic(SETTING, [episode], {CANDIDATE: play_all(NUMPY, [episode], "float64")}, [seen])
+    played = play_all(NUMPY, [episode], "float64")
+    found = compare_lockstep(Question.SEMANTIC, SETTING, [episode], {CANDIDATE: played}, {CANDIDATE: [seen]})
     orders = [m.order for m in found.measurements]
     assert orders == sorted(orders)
     assert orders[: len(first)] == list(range(len(first)))

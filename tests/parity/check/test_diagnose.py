@@ -13,10 +13,10 @@ from parity.check.catalogue import CATALOGUE
 from parity.check.diagnose import explain_role
 from parity.check.episode import Episode
 from parity.check.fits import FITS, Case, as_fraction, slope, tidy
-from parity.check.lockstep import CANDIDATE, Comparison, compare_semantic
+from parity.check.lockstep import CANDIDATE, Comparison, compare_lockstep
 from parity.check.play import play_all
 from parity.check.probes import WINDOW, draw_samples, natural_episodes, probe_episodes
-from parity.check.records import UNEXPLAINED, Cause, Setting
+from parity.check.records import UNEXPLAINED, Cause, Question, Setting
 from parity.check.witness import witness_all
 from parity.data import Masks
 from parity.reference import NumpyBackend, NumpyLearner
@@ -44,7 +44,8 @@ def asked(spec: ModelSpec) -> tuple[list[Episode], list[Witness]]:
 def compare(candidate: Any, spec: ModelSpec = SPEC) -> Comparison:
     episodes, seen = asked(spec)
     setting = Setting(depth=spec.num_hidden_layers, batch_norm=spec.use_batch_norm, seed=0)
-    return compare_semantic(setting, episodes, {CANDIDATE: play_all(candidate, episodes, "float64")}, seen)
+    played = {CANDIDATE: play_all(candidate, episodes, "float64")}
+    return compare_lockstep(Question.SEMANTIC, setting, episodes, played, {CANDIDATE: seen})
 
 
 def diagnose(candidate: Any, spec: ModelSpec = SPEC) -> tuple[Cause, ...]:
