@@ -3,8 +3,9 @@
 **The limit.** A tensor of one side may be further from another's by at most `SAFETY` times its noise floor. The floor
 simulates one rounding at every place where any implementation must round; where an honest one rounds more often, or in
 another order, it comes out further away. How much further is measured over every tensor of every probe and window, on
-honest siblings against the reference and each other, in every dtype, at depths 1 to 25 (`make honest-seeds`): the largest
-distances are near 5 floors, and in earlier runs in float64 one was 7.2. `SAFETY` is the next power of two above twice that.
+honest siblings against the reference and each other, in every dtype, at depths 1 to 25 (`make honest-seeds`): the
+largest distances are near 5 floors, and in earlier runs in float64 one was 7.2. `SAFETY` is the next power of two above
+twice that.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
