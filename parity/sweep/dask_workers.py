@@ -1,5 +1,6 @@
 """Dask's workers: blocks are its tasks, and data travels to each worker once, under its digest."""
 
+import asyncio
 import logging
 import os
 import signal
@@ -40,8 +41,8 @@ class DaskWorkers:
     pools_seeds = False
 
     def __init__(self, client: Any, config: SweepConfig, data: StandardizedData, digest: str) -> None:
-        options = {"resources": {"GPU": 1}} if config.device == "gpu" else {}
-        self._client, self._executor, self._width = client, client.get_executor(pure=False, **options), 1
+        self._client, self._width = client, 1
+        self._resources = {"GPU": 1} if config.device == "gpu" else None
         self._suspects = ThreadPoolExecutor(1)
         # A task, not scattered: when the workers that hold it have died, the scheduler has it made again.
         with catch_warnings():
@@ -74,13 +75,17 @@ class DaskWorkers:
     def submit(self, block: Block, tick: Any) -> Future[Done]:
         """See `Executor.submit`."""
         done: Future[Done] = Future()
-        task = self._executor.submit(train_in_worker, block, self._data)
-        task.add_done_callback(lambda ended: self._hand_over(ended, block, done, self._suspect))
+        self._begin(block).add_done_callback(lambda ended: self._hand_over(ended, block, done, self._suspect))
         return done
 
     def close(self) -> None:
         """Try nothing again."""
         self._suspects.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, block: Block) -> Future[Done]:
+        """Not by Dask's own executor: its future never ends if the worker dies before its result has been fetched."""
+        task = self._client.submit(train_in_worker, block, self._data, pure=False, resources=self._resources)
+        return asyncio.run_coroutine_threadsafe(_outcome(task), self._client.loop.asyncio_loop)
 
     def _hand_over(
         self,
@@ -108,12 +113,16 @@ class DaskWorkers:
 
     def _try_again(self, block: Block, done: Future[Done]) -> None:
         try:
-            task = self._executor.submit(train_in_worker, block, self._data)
+            task = self._begin(block)
         except Exception:  # the client has no scheduler any more
             done.set_exception(InputError(GONE))
             return
         wait([task])
         self._hand_over(task, block, done, lambda block, done, death: done.set_result(crashed(block, str(death))))
+
+
+async def _outcome(task: Any) -> Done:
+    return await task
 
 
 def train_in_worker(block: Block, data: StandardizedData) -> Done:

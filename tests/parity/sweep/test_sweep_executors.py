@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import distributed
 import pytest
 from fake_backend import small_config
 
@@ -441,6 +442,29 @@ def test_a_block_of_which_workers_die_is_an_error_row_and_its_neighbours_go_on(
     assert found["1"][0] == "error"
     assert "all those workers died while running it" in found["1"][1]
     assert found["2"][0] != "error"
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_that_dies_before_its_result_is_fetched_loses_no_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver then learns of the death while it fetches, not while it waits."""
+    fetch, deaths = distributed.Client._gather, []
+
+    async def dying(self: Any, futures: Any, *options: Any, **named: Any) -> Any:
+        key = str(futures[0].key)
+        if key.startswith("train_in_worker") and not deaths:
+            deaths.append(key)
+            worker: Any = SimpleNamespace(address="tcp://gone:1")
+            raise distributed.KilledWorker(key, worker, 0)
+        return await fetch(self, futures, *options, **named)
+
+    monkeypatch.setattr(distributed.Client, "_gather", dying)
+    sweep = config("numpy", depths=(1, 2))
+    parity.sweep(sweep, out=tmp_path / "here", command="c")
+    parity.sweep(sweep, out=tmp_path / "there", command="c", execution=Execution(executor="dask", workers=1))
+    assert deaths
+    assert tables(tmp_path / "here") == tables(tmp_path / "there")
 
 
 @pytest.mark.timeout(120)
