@@ -69,6 +69,11 @@ class FaultHypothesis:
         """The fault's."""
         return self.entry.name
 
+    @property
+    def is_rounding(self) -> bool:
+        """Whether what it makes is itself rounding."""
+        return self.entry.random
+
     def is_rival(self, other: Hypothesis) -> bool:
         """Return whether the two are of different families."""
         return isinstance(other, FaultHypothesis) and self.entry.family != other.entry.family

@@ -33,6 +33,7 @@ class Hypothesis(Protocol):
     Attributes:
         name: of the fault.
         reference: the reference with it, and with what was found before.
+        is_rounding: whether what it makes is itself rounding, so that it is reproduced in size and not in every digit.
     """
 
     @property
@@ -40,6 +41,9 @@ class Hypothesis(Protocol):
 
     @property
     def reference(self) -> Any: ...
+
+    @property
+    def is_rounding(self) -> bool: ...
 
     def has_own_evidence(self, opened: Open, own: Callable[[int], Witness]) -> bool:
         """Return whether what it needs beyond reproduction is there.
@@ -149,7 +153,8 @@ class Search(Generic[H]):
                     break
                 if not hypothesis.is_rival(best[0][0]):
                     continue
-            if not self._passes_screen(reference, hypothesis, opened):
+            # Two roundings of the same size may have opposite signs, so a glance at one of them says nothing.
+            if not (hypothesis.is_rounding or self._passes_screen(reference, hypothesis, opened)):
                 continue
             left = self._left(hypothesis, opened, len(best[0][1]) if best else len(opened))
             if left is None or not self._holds(reference, hypothesis, opened, left):

@@ -116,7 +116,7 @@ def test_a_train_state_is_a_network_of_its_own_and_leaves_the_module() -> None:
     )
     assert narrow.head.dtype == torch.bfloat16
     assert first.head.dtype is model.head.dtype is None
-    bntorch.train_step(first, np.ones((4, 6), np.float32), np.arange(4) % 3, 0.1)
+    bntorch.train_step(first, np.eye(4, 6, dtype=np.float32), np.arange(4) % 3, 0.1)
     assert not torch.equal(first.head.weight, second.head.weight)
     assert torch.equal(second.head.weight, narrow.head.weight)
     wide = bntorch.create_train_state(model, dtype="float64")

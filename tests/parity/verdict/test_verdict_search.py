@@ -25,6 +25,7 @@ class Hypothesis:
     name: str
     reference: Shown
     has_evidence: bool = True
+    is_rounding: bool = False
 
     def has_own_evidence(self, opened: Any, own: Any) -> bool:
         return self.has_evidence
@@ -111,6 +112,22 @@ def test_rivals_that_explain_as_much_are_told_where_none_may_be_preferred() -> N
     (explanation,), _ = find({FIRST[0]: 2.0}, faults, allows_rivals=False)
     assert [rival.name for rival in explanation.rivals] == ["b"]
     assert names(find({FIRST[0]: 2.0}, faults)[0]) == ["a"]
+
+
+def test_a_cause_that_is_itself_rounding_has_the_size_and_may_have_the_other_sign() -> None:
+    """Both are off by as much, each way, and the noise floor of such a reference says so."""
+    side = {**HONEST, FIRST[0]: 1 + 40 * FLOOR}
+    floors = {True: 10 * FLOOR, False: FLOOR}
+
+    def measure(reference: Shown, index: int) -> Witness:
+        return Witness(trace(reference), {key: np.array(floors[reference is rounded]) for key in reference})
+
+    rounded = {**HONEST, FIRST[0]: 1 - 40 * FLOOR}
+    looking = Search([trace(side)], [False], lambda reference, _: trace(reference), measure)
+    for is_rounding in (True, False):
+        fault = Hypothesis("fault", rounded, is_rounding=is_rounding)
+        found, _ = looking.run(HONEST, lambda *_, fault=fault: [fault])
+        assert names(found) == ["fault"] * is_rounding
 
 
 def test_what_lacks_its_own_evidence_is_no_cause() -> None:
