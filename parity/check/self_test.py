@@ -17,7 +17,7 @@ from parity.check.lockstep import CANDIDATE, Comparison, compare_lockstep
 from parity.check.play import play_all
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
 from parity.check.probes import precision_episodes, samples_of, semantic_episodes
-from parity.check.records import SCHEMA, Question, Setting
+from parity.check.records import SCHEMA, Cause, Question, Setting
 from parity.check.variants import TWO_THREADS, VARIANTS, with_variant
 from parity.check.witness import witness_all
 from parity.data import Dataset, load_dataset
@@ -44,7 +44,7 @@ class SelfTestCase:
         name: of the fault or the variant.
         honest: whether it is a variant.
         flagged: whether the check said that it disagrees.
-        named: the first cause that it gave, or None.
+        named: the causes that it gave, or None.
         where: the first divergence, in words.
         rules: which fixed rules would have objected.
     """
@@ -292,7 +292,7 @@ class _Run:
             return case
         causes = self.third.call(explain_role, found, CANDIDATE, unit_of(found.setting.dtype))
         where = f"{first.step}, {'' if first.layer is None else f'layer {first.layer}, '}{first.tensor}"
-        return replace(case, flagged=True, named=causes[0].name if causes else None, where=where)
+        return replace(case, flagged=True, named=_names(causes), where=where)
 
     def _input_fault(self, case: SelfTestCase, shared: _Depth) -> SelfTestCase:
         training = self._training()
@@ -305,11 +305,16 @@ class _Run:
         if first is None:
             return replace(case, rules=rules)
         causes = explain_inputs(shared.setting, self.dataset, training, shared.spec, CANDIDATE, shown)
-        return replace(case, flagged=True, named=causes[0].name, where=f"inputs, {first.tensor}", rules=rules)
+        return replace(case, flagged=True, named=_names(causes), where=f"inputs, {first.tensor}", rules=rules)
 
     def _rules(self, task: Callable, name: str, shared: _Depth) -> dict[str, bool]:
         played = self.side.call(task, name, shared.episodes["float32"], "float32")
         return objections(played[:-1], shared.honest[:-1], shared.exact[:-1])
+
+
+def _names(causes: Sequence[Cause]) -> str | None:
+    """Every cause, so that one too many is not right."""
+    return " and ".join(cause.name for cause in causes) or None
 
 
 def spec_of(target: str, threads: int = 1) -> SideSpec:

@@ -120,9 +120,10 @@ class NumpyPopulation:
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
         """Return loss and accuracy of every member in evaluation mode."""
         with np.errstate(all="ignore"):
-            logits = run(self._state, self._parts, None, np.array(inputs, np.float64), False).logits
-            loss, _ = cross_entropy(logits, labels)
-        return Evaluation(loss=np.array(loss), accuracy=(logits.argmax(axis=-1) == labels).mean(axis=-1))
+            output = run(self._state, self._parts, None, np.array(inputs, np.float64), False)
+            loss, _ = cross_entropy(output.logits, labels)
+        self._state = replace(self._state, weights=self._state.weights | output.statistics)
+        return Evaluation(loss=np.array(loss), accuracy=(output.logits.argmax(axis=-1) == labels).mean(axis=-1))
 
     def weights(self, member: int) -> Weights:
         """Return a copy of one member's state."""
