@@ -222,7 +222,7 @@ def test_gradients_are_those_of_everything_that_is_trained(backend: Backend, bat
 
 
 @pytest.mark.parametrize("use_batch_norm", [False, True])
-@pytest.mark.parametrize("depth", [1, 50, 60])
+@pytest.mark.parametrize("depth", [1, 50])
 def test_any_depth_trains_in_every_dtype(backend: Backend, batches, depth: int, use_batch_norm: bool) -> None:
     spec = make_spec(num_hidden_layers=depth, use_batch_norm=use_batch_norm)
     for dtype in backend.dtypes:

@@ -22,7 +22,6 @@ CASES = {case.name: case for case in all_cases()}
 SAMPLE = (
     "backward_without_mean",
     "cached_batch_size",
-    "cached_learning_rate",
     "eps_in_one_layer_float32",
     "evaluation_cached_by_content",
     "gradients_not_zeroed_float32",

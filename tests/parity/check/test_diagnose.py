@@ -149,9 +149,7 @@ CONVENTIONS: dict[str, dict[str, Any]] = {
     "residual": {"residual": True},
     "dropout": {"dropout_rate": 0.3},
 }
-ANYWHERE = [
-    "wrong_decay", "unbiased_normalizer", "detached_statistics", "padded_batch", "norm_before_activation",
-]  # fmt: skip
+ANYWHERE = ["wrong_decay", "detached_statistics"]
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
@@ -177,11 +175,9 @@ def test_faults_are_named_without_batch_norm() -> None:
 # several faults
 
 SEVERAL = [
-    ("biased_running_variance", "fast_variance"), ("fast_variance", "batch_of_one"),
-    ("population_leak", "batch_of_one"), ("wrong_epsilon", "scaled_learning_rate"),
-    ("missing_bias", "wrong_decay"), ("default_momentum", "biased_running_variance"),
-    ("wrong_epsilon", "default_momentum"), ("wrong_decay", "biased_running_variance"),
-    ("summed_loss", "heavy_ball"), ("wrong_epsilon", "default_momentum", "biased_running_variance"),
+    ("biased_running_variance", "fast_variance"), ("population_leak", "batch_of_one"),
+    ("default_momentum", "biased_running_variance"), ("summed_loss", "heavy_ball"),
+    ("wrong_epsilon", "default_momentum", "biased_running_variance"),
     ("missing_bias", "biased_running_variance", "scaled_learning_rate"),
 ]  # fmt: skip
 
