@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from parity.check.catalogue import CATALOGUE
 from parity.errors import InputError
-from parity.faults import NEUTRAL_FAULTS
 from parity.reference import NumpyBackend
-from parity.reference.faults import FAULTS
+from parity.reference.faults import part_of
 from parity.spec import ModelSpec
 
 GONE = "accepted_difference_gone"
@@ -46,7 +45,7 @@ def check_accepted(names: Sequence[str], questions: Sequence[str], specs: Sequen
     parts: dict[str, str] = {}
     for name in names:
         check_difference("accepted difference", name, specs)
-        part = (NEUTRAL_FAULTS | dict(FAULTS))[name][0]
+        part = part_of(name)
         if part != "conventions" and part in parts:
             raise InputError(
                 f"accepted differences must be in different parts, and {parts[part]!r} and {name!r} are in one "

@@ -18,10 +18,9 @@ from parity.check.records import UNEXPLAINED, Cause, Question
 from parity.check.replay import replay, replay_witness
 from parity.check.words import layer_of, tensor_words
 from parity.errors import InputError
-from parity.faults import NEUTRAL_FAULTS
 from parity.process import SideError
 from parity.reference import NumpyBackend
-from parity.reference.faults import FAULTS
+from parity.reference.faults import part_of
 from parity.verdict.compare import SAFETY, Distance
 from parity.verdict.noise import MANTISSA_BITS, Unit, Witness
 from parity.verdict.search import Explanation, Hypothesis, Open, Search
@@ -280,5 +279,5 @@ def _is_float32(array: Array) -> bool:
 
 def _part(name: str) -> str:
     """The part that a fault takes; conventions can be wrong several at once, and so can faults of several parts."""
-    part = (NEUTRAL_FAULTS | dict(FAULTS))[name][0]
+    part = part_of(name)
     return name if part in ("conventions", "parts") else part

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.data import Masks
-from parity.faults import Fault, cumulative_decay, debiased_decay
+from parity.faults import NEUTRAL_FAULTS, Fault, cumulative_decay, debiased_decay
 from parity.reference import parts
 from parity.reference.network import State
 from parity.reference.parts import Forward, Pass, exact, row, scale_and_shift
@@ -230,3 +230,8 @@ FAULTS: Mapping[str, Fault] = {
     "cumulative_average": ("carry", cumulative_average),
     "debiased_statistics": ("carry", debiased_statistics),
 }
+
+
+def part_of(name: str) -> str:
+    """Return the part of the network, or of its training, that a fault replaces."""
+    return (NEUTRAL_FAULTS | dict(FAULTS))[name][0]
