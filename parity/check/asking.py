@@ -37,6 +37,7 @@ from parity.verdict.noise import Unit, unit_of
 from parity.verdict.trace import Trace
 from parity.weights import Weights, draw_weights
 
+Place = tuple[Setting, ModelSpec]
 NOT_REPEATABLE, VANISHED = "not_repeatable", "vanished_signal"
 
 
@@ -75,23 +76,23 @@ class Asking:
         ]
         for setting, spec in settings:
             self._ask_inputs(setting, spec)
-        total, done = sum(setting.depth + 2 for setting, _ in settings) * len(self.config.questions), 0
-
-        def each(question: str) -> Iterator[tuple[Setting, ModelSpec]]:
-            nonlocal done
-            for setting, spec in settings:
-                self.progress.update(done / total, f"{question.replace('_', ' ')}: {setting}")
-                yield setting, spec
-                done += setting.depth + 2
-
-        for question in self.config.questions:
+        for number, question in enumerate(self.config.questions):
+            places = self._watched(question, settings, number / len(self.config.questions))
             if question in (Question.SEMANTIC, Question.PRECISION):
-                asked = (one for place in each(question) for one in self._lockstep(question, *place))
+                asked = (one for place in places for one in self._lockstep(question, *place))
                 for found in ask_all(asked, self.third, self.config.precision):
                     self._judge(found)
             else:
-                for place in each(question):
+                for place in places:
                     getattr(self, f"_ask_{question}")(*place)
+
+    def _watched(self, question: str, settings: Sequence[Place], share: float) -> Iterator[Place]:
+        """The settings of a question, each told to the progress; it costs about as much as its network has layers."""
+        total = sum(setting.depth + 2 for setting, _ in settings) * len(self.config.questions)
+        for setting, spec in settings:
+            self.progress.update(share, f"{question.replace('_', ' ')}: {setting}")
+            yield setting, spec
+            share += (setting.depth + 2) / total
 
     def _training(self, setting: Setting) -> TrainSpec:
         return TrainSpec(batch_size=self.config.batch_size, seed=setting.seed)
