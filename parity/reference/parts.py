@@ -84,22 +84,6 @@ def scale_and_shift(
     return row(gamma) * h + row(beta), pullback
 
 
-def normalize_batch(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
-    """Return `y = gamma (x - m) / sqrt(v + eps) + beta` with the batch's mean `m` and biased variance `v`, two-pass.
-
-    Args:
-        x: shape (batch, features).
-        gamma: shape (features,).
-        beta: shape (features,).
-        eps: inside the square root.
-
-    Returns:
-        `y`, `m`, `v`.
-    """
-    mean, var, _ = batch_moments(x)
-    return normalize(x, mean, var, gamma, beta, eps, True)[0], mean, var
-
-
 def update_statistics(
     running_mean: Array,
     running_var: Array,

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from honest_reference import train_step
 from places import at, loss
 
 from parity.check.episode import Episode
@@ -20,7 +21,7 @@ from parity.check.probes import (
     probe_episodes,
     semantic_episodes,
 )
-from parity.reference import NumpyBackend, train_step
+from parity.reference import NumpyBackend
 from parity.spec import BlockOrder, ModelSpec
 from parity.verdict.trace import Key, Kind, Mode
 from parity.weights import Array, Weights, cast_weights, draw_weights, is_statistic
