@@ -21,7 +21,6 @@ class Evidence(NamedTuple):
 
 
 def _running_variance(case: Case, values: Values) -> Evidence:
-    del values
     unbiased = case.spec.running_variance == "unbiased"
     n = len(case.episode.batches[0][0])
     predicted = (1 - case.spec.decay) * case.batch_variances(ddof=1 if unbiased else 0)
@@ -34,7 +33,6 @@ def _running_variance(case: Case, values: Values) -> Evidence:
 
 
 def _decay(case: Case, values: Values) -> Evidence:
-    del values
     decay = solved_decay(case)
     return Evidence(
         f"the decay solved from one update is {decay:.6g}; the spec's is {case.spec.decay:g}",
@@ -52,7 +50,6 @@ def _statistics(case: Case) -> tuple[Array, Array]:
 
 
 def _double(case: Case, values: Values) -> Evidence:
-    del values
     decay, own = solved_decay(case), case.spec.decay
     return Evidence(
         f"the decay solved from one update is {decay:.6g} = {own:g} squared: the statistics are written twice per step "
@@ -63,7 +60,6 @@ def _double(case: Case, values: Values) -> Evidence:
 
 
 def _changing(case: Case, values: Values) -> Evidence:
-    del values
     decays = [solved_decay(case, update) for update in range(len(case.episode.batches))]
     listed = ", ".join(f"{abs(decay):.4g}" for decay in decays)
     return Evidence(
@@ -79,7 +75,6 @@ def _epsilon(case: Case, values: Values) -> Evidence:
 
 def _valued(sentence: str) -> Callable[[Case, Values], Evidence]:
     def evidence(case: Case, values: Values) -> Evidence:
-        del case
         words = {n: f"{value:.6g}" if isinstance(value, float) else value for n, value in values.items()}
         return Evidence(sentence.format(**words))
 
@@ -87,7 +82,6 @@ def _valued(sentence: str) -> Callable[[Case, Values], Evidence]:
 
 
 def _normalizer_scale(case: Case, values: Values) -> Evidence:
-    del values
     n = len(case.episode.batches[0][0])
     beta = case.weight("hidden.0.beta", 0)
     honest = case.seen.tensors[Key(0, Mode.TRAIN, Kind.ACTIVATION, "hidden.0.norm")] - beta
@@ -102,7 +96,6 @@ def _normalizer_scale(case: Case, values: Values) -> Evidence:
 
 
 def _summed(case: Case, values: Values) -> Evidence:
-    del values
     n = len(case.episode.batches[0][0])
     honest = Case(case.episode, case.seen, case.seen)
     predicted, observed = (np.concatenate([c.gradient(x).ravel() for x in c.trained()]) for c in (honest, case))
@@ -116,7 +109,6 @@ def _summed(case: Case, values: Values) -> Evidence:
 
 
 def _weight_decay(case: Case, values: Values) -> Evidence:
-    del case
     of = "every kernel" if values.get("kernels_only") else "the weight"
     return Evidence(f"the update holds {values['coefficient']:.6g} times {of}")
 

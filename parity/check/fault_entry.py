@@ -7,7 +7,6 @@ from parity.spec import ModelSpec, RunningVariance
 
 
 def always(spec: ModelSpec) -> bool:
-    del spec
     return True
 
 

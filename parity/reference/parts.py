@@ -65,7 +65,6 @@ def normalize(
     x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float, train: bool
 ) -> tuple[Array, Callable]:
     """Return `y = gamma (x - mean) / sqrt(var + eps) + beta`; the pullback gives dx, dmean, dvar, dgamma, dbeta."""
-    del train
     return scale_and_shift(x, mean, 1 / np.sqrt(var + eps), lambda s: -(s**3) / 2, gamma, beta)
 
 
@@ -120,7 +119,6 @@ def collect(gradients: Weights, held: Weights) -> tuple[Weights, Weights]:
 
 def write_statistics(state: Any, computed: Weights, held: Weights) -> tuple[Weights, Weights]:
     """Return the running statistics that an update writes: those that it computed."""
-    del state
     return computed, held
 
 
@@ -184,7 +182,6 @@ def rate_of(rate: Any, gradient: Array) -> Array:
 
 def carry(state: Any, initial: Any, update: int) -> Any:
     """Return the state that the next update starts from: the one that the last update left."""
-    del initial, update
     return state
 
 

@@ -51,7 +51,6 @@ class RoundingBackend:
         dtype: DType,
     ) -> NumpyPopulation:
         """Return a population that is moved at its start."""
-        del dtype
         moved = move_state(weights, self.unit, self.rng), move_one_ulp(inputs, self.unit.bits, self.rng)
         return NumpyPopulation(spec, moved[0], learning_rates, moved[1], labels, self.parts)
 
