@@ -24,6 +24,7 @@ from parity.data import Dataset, load_dataset
 from parity.process import THREAD_SETTINGS, SideError
 from parity.progress import Progress, SilentProgress
 from parity.reference import NumpyBackend
+from parity.reference.training_faults import TRAINING_FAULTS
 from parity.sides import SideSpec, open_side
 from parity.spec import ModelSpec, TrainSpec
 from parity.verdict.compare import SAFETY
@@ -214,7 +215,7 @@ class _Run:
     def _cases_of(self, depth: int) -> Iterator[SelfTestCase]:
         shared = self._share_of(depth)
         for name, entry in CATALOGUE.items():
-            if entry.is_injected and self._wanted(name) and self._applies(entry, shared.spec):
+            if name not in TRAINING_FAULTS and self._wanted(name) and self._applies(entry, shared.spec):
                 self._meter.tell(self.framework, depth, name)
                 yield self._fault(entry, shared)
         for name in (*VARIANTS, *self.side.call(_variant_names)):

@@ -245,6 +245,7 @@ def statistics_of_another_layer(
     return written, held
 
 
+# The siblings can be given none of these; they are tried on other ports.
 TRAINING_FAULTS: Mapping[str, Fault] = {
     "leaky_slope": ("activation", leaky_slope),
     "clipped_activation": ("activation", clipped_activation),
