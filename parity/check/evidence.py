@@ -32,40 +32,35 @@ def _running_variance(case: Case, values: Values) -> Evidence:
     )
 
 
-def _decay(case: Case, values: Values) -> Evidence:
-    decay = solved_decay(case)
-    return Evidence(
-        f"the decay solved from one update is {decay:.6g}; the spec's is {case.spec.decay:g}",
-        *_statistics(case),
-        "running statistics after one update",
-    )
-
-
-def _statistics(case: Case) -> tuple[Array, Array]:
+def _of_statistics(case: Case, sentence: str) -> Evidence:
+    """Return a sentence about the running statistics, and a drawing of them."""
     names = [
         f"hidden.{i}.{leaf}" for i in range(case.spec.num_hidden_layers) for leaf in ("running_mean", "running_var")
     ]
     honest = Case(case.episode, case.seen, case.seen)
-    return tuple(np.concatenate([c.weight(name, 1) for name in names]) for c in (honest, case))  # pyright: ignore
+    predicted, observed = (np.concatenate([c.weight(name, 1) for name in names]) for c in (honest, case))
+    return Evidence(sentence, predicted, observed, "running statistics after one update")
+
+
+def _decay(case: Case, values: Values) -> Evidence:
+    decay = solved_decay(case)
+    return _of_statistics(case, f"the decay solved from one update is {decay:.6g}; the spec's is {case.spec.decay:g}")
 
 
 def _double(case: Case, values: Values) -> Evidence:
     decay, own = solved_decay(case), case.spec.decay
-    return Evidence(
+    return _of_statistics(
+        case,
         f"the decay solved from one update is {decay:.6g} = {own:g} squared: the statistics are written twice per step "
         f"(a plain decay of {decay:.6g} is the same mathematics)",
-        *_statistics(case),
-        "running statistics after one update",
     )
 
 
 def _changing(case: Case, values: Values) -> Evidence:
     decays = [solved_decay(case, update) for update in range(len(case.episode.batches))]
     listed = ", ".join(f"{abs(decay):.4g}" for decay in decays)
-    return Evidence(
-        f"the decays solved from updates 1 to {len(decays)} are {listed}; the spec's is {case.spec.decay:g}",
-        *_statistics(case),
-        "running statistics after one update",
+    return _of_statistics(
+        case, f"the decays solved from updates 1 to {len(decays)} are {listed}; the spec's is {case.spec.decay:g}"
     )
 
 
