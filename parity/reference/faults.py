@@ -16,7 +16,7 @@ from parity.faults import Fault, cumulative_decay, debiased_decay
 from parity.reference import parts
 from parity.reference.network import State
 from parity.reference.parts import Forward, Pass, exact, row, scale_and_shift
-from parity.reference.training_faults import TRAINING_FAULTS
+from parity.reference.training_faults import TRAINING_FAULTS, heavy_ball, weight_decay
 from parity.weights import AFFINE, Array, Weights, is_statistic
 
 Part = Callable[..., Any]
@@ -153,31 +153,6 @@ def untrained_affine(
 ) -> tuple[Weights, Weights]:
     """Do not update gamma and beta."""
     return honest(weights, {n: g for n, g in gradients.items() if not n.endswith(AFFINE)}, rate, memory)
-
-
-def weight_decay(
-    honest: Part,
-    weights: Weights,
-    gradients: Weights,
-    rate: Any,
-    memory: Weights,
-    coefficient: float = 1e-4,
-    kernels_only: bool = False,
-) -> tuple[Weights, Weights]:
-    """Add `coefficient * weight` to every gradient, or to every kernel's."""
-    decayed: Weights = {
-        name: gradient + coefficient * weights[name] if name.endswith(".kernel") or not kernels_only else gradient
-        for name, gradient in gradients.items()
-    }
-    return honest(weights, decayed, rate, memory)
-
-
-def heavy_ball(
-    honest: Part, weights: Weights, gradients: Weights, rate: Any, memory: Weights, momentum: float = 0.9
-) -> tuple[Weights, Weights]:
-    """Update by the velocity: `v = momentum * v + gradient; weight -= rate * v`."""
-    velocity: Weights = {name: momentum * memory[name] + g if memory else g for name, g in gradients.items()}
-    return honest(weights, velocity, rate, velocity)
 
 
 def scaled_learning_rate(

@@ -5,6 +5,7 @@ Arrays may have axes of members before their own, so norms are taken over each t
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,31 @@ def nesterov(
     return honest(weights, ahead, rate, velocity)
 
 
+def weight_decay(
+    honest: Part,
+    weights: Weights,
+    gradients: Weights,
+    rate: Any,
+    memory: Weights,
+    coefficient: float = 1e-4,
+    kernels_only: bool = False,
+) -> Updated:
+    """Add `coefficient * weight` to every gradient, or to every kernel's."""
+    decayed: Weights = {
+        name: gradient + coefficient * weights[name] if name.endswith(".kernel") or not kernels_only else gradient
+        for name, gradient in gradients.items()
+    }
+    return honest(weights, decayed, rate, memory)
+
+
+def heavy_ball(
+    honest: Part, weights: Weights, gradients: Weights, rate: Any, memory: Weights, momentum: float = 0.9
+) -> Updated:
+    """Update by the velocity: `v = momentum * v + gradient; weight -= rate * v`."""
+    velocity: Weights = {name: momentum * memory[name] + g if memory else g for name, g in gradients.items()}
+    return honest(weights, velocity, rate, velocity)
+
+
 def momentum_and_decay(
     honest: Part,
     weights: Weights,
@@ -177,12 +203,8 @@ def momentum_and_decay(
     kernels_only: bool = False,
 ) -> Updated:
     """Add `coefficient * weight` to every gradient (or every kernel's), and then take momentum."""
-    decayed: Weights = {
-        name: g + coefficient * weights[name] if name.endswith(".kernel") or not kernels_only else g
-        for name, g in gradients.items()
-    }
-    velocity: Weights = {name: momentum * memory[name] + g if memory else g for name, g in decayed.items()}
-    return honest(weights, velocity, rate, velocity)
+    ball = partial(heavy_ball, honest, momentum=momentum)
+    return weight_decay(ball, weights, gradients, rate, memory, coefficient, kernels_only)
 
 
 def adam(
