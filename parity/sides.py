@@ -11,7 +11,7 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
-from parity.backend import Backend, as_backend, backend_names, load_backend, own_process
+from parity.backend import Backend, as_backend, backend_names, load_backend
 from parity.errors import InputError
 from parity.process import ProcessSide, Side, SideError, words_of
 
@@ -68,7 +68,7 @@ def _load(spec: SideSpec) -> Any:
     wanted = {name: value for name, value in options.items() if value != SideSpec.__dataclass_fields__[name].default}
     if spec.target in backend_names():
         if spec.whole_machine:
-            own_process(spec.target)
+            load_backend(spec.target).own_process()
         return load_backend(spec.target, **wanted)
     module, colon, attribute = spec.target.partition(":")
     if not (module and colon and attribute):
