@@ -17,10 +17,10 @@ from parity.reference import parts
 from parity.reference.network import State
 from parity.reference.parts import Forward, Pass, exact, row, scale_and_shift
 from parity.reference.training_faults import TRAINING_FAULTS, heavy_ball, weight_decay
+from parity.verdict.noise import MANTISSA_BITS
 from parity.weights import AFFINE, Array, Weights, is_statistic
 
 Part = Callable[..., Any]
-BFLOAT16_BITS, TF32_BITS = 7, 10  # of mantissa, without the leading one
 
 
 def round_mantissa(x: Array, bits: int) -> Array:
@@ -185,8 +185,8 @@ def _with_decay(state: State, decay: float) -> State:
 
 FAULTS: Mapping[str, Fault] = {
     **TRAINING_FAULTS,
-    "bfloat16_matmul": ("linear", partial(reduced_matmul, bits=BFLOAT16_BITS)),
-    "tf32_matmul": ("linear", partial(reduced_matmul, bits=TF32_BITS)),
+    "bfloat16_matmul": ("linear", partial(reduced_matmul, bits=MANTISSA_BITS["bfloat16"])),
+    "tf32_matmul": ("linear", partial(reduced_matmul, bits=MANTISSA_BITS["tf32"])),
     "fast_variance": ("batch_moments", fast_variance),
     "population_leak": ("batch_moments", population_leak),
     "epsilon_outside_sqrt": ("normalize", epsilon_outside_sqrt),

@@ -164,9 +164,14 @@ def cross_entropy(
         rounded: what rounding makes of the probabilities. Where one is near 1, what is left of its gradient is that.
     """
     log_probabilities = log_softmax(logits)
-    target = np.arange(logits.shape[-1]) == np.asarray(labels)[:, None]
-    loss = -np.where(target, log_probabilities, 0).sum(axis=-1).mean(axis=-1)
-    return loss, (rounded(np.exp(log_probabilities)) - target) / len(labels)
+    return loss_of_shares(rounded(np.exp(log_probabilities)), labels, log_probabilities)
+
+
+def loss_of_shares(shares: Array, labels: NDArray[np.integer], logarithms: Array) -> tuple[Any, Array]:
+    """Return the mean of minus the labels' logarithms, and `(share - target) / n`."""
+    target = np.arange(shares.shape[-1]) == np.asarray(labels)[:, None]
+    loss = -np.where(target, logarithms, 0).sum(axis=-1).mean(axis=-1)
+    return loss, (shares - target) / len(labels)
 
 
 def plain_sgd(weights: Weights, gradients: Weights, rate: Any, memory: Weights) -> tuple[Weights, Weights]:

@@ -49,7 +49,7 @@ def naive_softmax(
     """Take exponentials of the logits as they are, which overflow; the loss is the logarithm of a share."""
     exponentials = np.exp(logits)
     shares = rounded(exponentials / exponentials.sum(axis=-1, keepdims=True))
-    return _loss_of(shares, labels, np.log(shares))
+    return parts.loss_of_shares(shares, labels, np.log(shares))
 
 
 def clipped_log(
@@ -57,15 +57,9 @@ def clipped_log(
 ) -> tuple[Any, Array]:
     """Take the logarithm of no share below `least`; there the gradient is 0."""
     shares = rounded(np.exp(parts.log_softmax(logits)))
-    loss, gradient = _loss_of(shares, labels, np.log(np.maximum(shares, least)))
+    loss, gradient = parts.loss_of_shares(shares, labels, np.log(np.maximum(shares, least)))
     own = np.take_along_axis(shares, np.broadcast_to(labels, shares.shape[:-1])[..., None], axis=-1)
     return loss, np.where(own >= least, gradient, 0)
-
-
-def _loss_of(shares: Array, labels: NDArray[np.integer], logarithms: Array) -> tuple[Any, Array]:
-    target = np.arange(shares.shape[-1]) == np.asarray(labels)[:, None]
-    loss = -np.where(target, logarithms, 0).sum(axis=-1).mean(axis=-1)
-    return loss, (shares - target) / len(labels)
 
 
 # Gradients
