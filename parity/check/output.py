@@ -24,14 +24,11 @@ from parity.check.screen import (
     cause_of,
     format_report,
     place,
-    print_report,
     sensitive_question,
     verdict_words,
 )
 from parity.check.words import times_words
 from parity.files import replace_file, write_object
-
-__all__ = ["format_report", "print_report", "report_dict", "write_json", "write_junit"]
 
 # What XML 1.0 cannot hold, not even escaped.
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -108,8 +108,9 @@ class Check:
         return replace(preset, spec=replace(preset.spec, **vars(self.conventions)), **own)
 
     def _judge(self, config: CheckConfig, paths: dict[str, Path], command: str) -> int:
-        from parity.check.output import print_report, write_json, write_junit
+        from parity.check.output import write_json, write_junit
         from parity.check.run import check
+        from parity.check.screen import print_report
 
         options: dict[str, Any] = {"fault": None if self.fault == NOTHING else self.fault, "command": command}
         options |= {"data_dir": self.data_dir or None, "config": config}

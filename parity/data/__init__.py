@@ -3,11 +3,10 @@
 from parity.data.batches import IndexStream, updates_per_pass
 from parity.data.dataset import DATASETS, Dataset, describe, load_dataset
 from parity.data.dropout import Masks, MaskStream, check_masks, draw_masks, mask_arguments
-from parity.data.standardize import DATA_SEED, StandardizedData, label_entropy, standardize
+from parity.data.standardize import StandardizedData, label_entropy, standardize
 
 __all__ = [
     "DATASETS",
-    "DATA_SEED",
     "Dataset",
     "IndexStream",
     "MaskStream",

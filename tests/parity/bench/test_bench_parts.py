@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parity.backend import load_backend
-from parity.bench import BenchConfig, Case, worker
+from parity.bench import BenchConfig, worker
+from parity.bench.config import Case
 from parity.bench.floor import Floor, layouts, products
 from parity.bench.statistics import median_interval
 from parity.bench.trust import judge
