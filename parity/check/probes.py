@@ -17,6 +17,7 @@ from parity.weights import Array, Weights, cast_weights, is_statistic
 WINDOW = 5  # updates of a carried window: the shared one and four that each side carries on by itself
 LONG_WINDOW = 12  # of the first window in one configuration: what happens only now and then
 LARGE_LOGITS = 3000.0  # times the head's kernel: exp() of such logits overflows
+DRAWN = 512  # samples of a network that fits no data set
 EVALUATED = 32  # samples of most evaluations
 MANY_EVALUATED = 67  # samples of one: no power of two, and more than any batch
 # Factors of the learning rate during a window: a value kept from an earlier update shows. The batch size changes too.
@@ -55,14 +56,14 @@ def samples_of(inputs: Inputs) -> Samples:
     return Samples(inputs.train_inputs, inputs.train_labels, inputs.test_inputs, inputs.batches)
 
 
-def draw_samples(spec: ModelSpec, batch_size: int, seed: int, count: int = 512) -> Samples:
+def draw_samples(spec: ModelSpec, batch_size: int, seed: int) -> Samples:
     """Standard normal inputs and uniform labels, for a network that fits no data set."""
     rng = np.random.default_rng([seed, spec.input_dim, spec.output_dim])
     return Samples(
-        rng.standard_normal((count, spec.input_dim)).astype(np.float32),
-        rng.integers(spec.output_dim, size=count),
+        rng.standard_normal((DRAWN, spec.input_dim)).astype(np.float32),
+        rng.integers(spec.output_dim, size=DRAWN),
         rng.standard_normal((MANY_EVALUATED, spec.input_dim)).astype(np.float32),
-        rng.integers(count, size=(count // batch_size + 1, batch_size)),
+        rng.integers(DRAWN, size=(DRAWN // batch_size + 1, batch_size)),
     )
 
 

@@ -18,6 +18,7 @@ from parity.check.play import play_all
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
 from parity.check.probes import precision_episodes, samples_of, semantic_episodes
 from parity.check.records import SCHEMA, Question, Setting
+from parity.check.roles import describe
 from parity.check.variants import TWO_THREADS, VARIANTS, with_variant
 from parity.check.witness import witness_all
 from parity.data import Dataset, load_dataset
@@ -123,9 +124,9 @@ class SelfTestReport:
         }
 
 
-def play_fault(backend: Any, name: str | None, episodes: Sequence[Episode], dtype: Any) -> list[Trace]:
+def play_fault(backend: Any, name: str, episodes: Sequence[Episode], dtype: Any) -> list[Trace]:
     """Play episodes with a fault."""
-    return play_all(backend.with_fault(name) if name else backend, episodes, dtype)
+    return play_all(backend.with_fault(name), episodes, dtype)
 
 
 def play_variant(backend: Backend, name: str, episodes: Sequence[Episode], dtype: Any) -> list[Trace]:
@@ -250,8 +251,8 @@ class _Run:
             setting=Setting(depth=depth, batch_norm=True, seed=config.seed),
             episodes=episodes,
             witnesses=self.third.call(witness_all, episodes["float64"], unit_of("float64")),
-            exact=self.third.call(play_fault, None, episodes["float32"], "float64"),
-            honest=self.side.call(play_fault, None, episodes["float32"], "float32"),
+            exact=self.third.call(play_all, episodes["float32"], "float64"),
+            honest=self.side.call(play_all, episodes["float32"], "float32"),
         )
 
     def _training(self) -> TrainSpec:
@@ -271,7 +272,7 @@ class _Run:
 
     def _variant(self, name: str, shared: _Depth) -> SelfTestCase:
         case = SelfTestCase(framework=self.framework, depth=shared.setting.depth, name=name, honest=True, flagged=False)
-        for dtype in self.side.call(_dtypes):
+        for dtype in self.side.call(describe).dtypes:
             case = self._judge(case, self._compare(play_variant, name, shared, dtype))
             if case.flagged:
                 break
@@ -321,7 +322,3 @@ def spec_of(target: str, threads: int = 1) -> SideSpec:
 
 def _variant_names(backend: Any) -> tuple[str, ...]:
     return tuple(backend.variants())
-
-
-def _dtypes(backend: Any) -> tuple[str, ...]:
-    return tuple(backend.dtypes)
