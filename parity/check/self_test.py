@@ -16,7 +16,7 @@ from parity.check.fixed_rules import RULES, objections
 from parity.check.lockstep import CANDIDATE, Comparison, compare_lockstep
 from parity.check.play import play_all
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
-from parity.check.probes import precision_episodes, samples_of, semantic_episodes
+from parity.check.probes import Course, precision_episodes, samples_of, semantic_episodes
 from parity.check.records import SCHEMA, Question, Setting
 from parity.check.roles import describe
 from parity.check.variants import TWO_THREADS, VARIANTS, with_variant
@@ -240,12 +240,17 @@ class _Run:
         config = self.config
         spec = replace(config.spec, num_hidden_layers=depth, use_batch_norm=True)
         inputs = NumpyBackend().inputs(self.dataset, spec, self._training())
-        asked = (
-            spec, inputs.weights, samples_of(inputs), config.learning_rate, config.sampled_steps, config.seed,
-            depth == min(config.depths),
-        )  # fmt: skip
-        episodes = {dtype: precision_episodes(*asked, unit_of(dtype).bits) for dtype in ("float32", "bfloat16")}
-        episodes["float64"] = semantic_episodes(*asked)
+        course = Course(
+            spec=spec,
+            weights=inputs.weights,
+            samples=samples_of(inputs),
+            learning_rate=config.learning_rate,
+            steps=config.sampled_steps,
+            seed=config.seed,
+            is_first=depth == min(config.depths),
+        )
+        episodes = {dtype: precision_episodes(course, unit_of(dtype).bits) for dtype in ("float32", "bfloat16")}
+        episodes["float64"] = semantic_episodes(course)
         return _Depth(
             spec=spec,
             setting=Setting(depth=depth, batch_norm=True, seed=config.seed),
