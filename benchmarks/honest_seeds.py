@@ -21,7 +21,7 @@ from typing import Any
 from rich.progress import track
 
 from parity.check.lockstep import CANDIDATE, REFERENCE, Asked, Comparison, ask_all
-from parity.check.probes import precision_episodes, samples_of, semantic_episodes
+from parity.check.probes import Course, precision_episodes, samples_of, semantic_episodes
 from parity.check.records import Question, Setting
 from parity.data import load_dataset
 from parity.process import Side
@@ -64,11 +64,18 @@ def ask(sides: dict[str, Side], third: Side, depth: int, batch_norm: bool, dtype
     """Put both siblings to what the check asks of one network, as a configuration after the first."""
     spec = ModelSpec(num_hidden_layers=depth, use_batch_norm=batch_norm)
     inputs = NumpyBackend().inputs(DATASET, spec, TrainSpec(seed=seed))
-    asked = spec, inputs.weights, samples_of(inputs), LEARNING_RATE, (0, 3, 10), seed, False
+    course = Course(
+        spec=spec,
+        weights=inputs.weights,
+        samples=samples_of(inputs),
+        learning_rate=LEARNING_RATE,
+        steps=(0, 3, 10),
+        seed=seed,
+    )
     setting = Setting(depth=depth, batch_norm=batch_norm, seed=seed, dtype=dtype)
-    question, episodes = Question.SEMANTIC, semantic_episodes(*asked)
+    question, episodes = Question.SEMANTIC, semantic_episodes(course)
     if dtype != "float64":
-        question, episodes = Question.PRECISION, precision_episodes(*asked, unit_of(dtype).bits)
+        question, episodes = Question.PRECISION, precision_episodes(course, unit_of(dtype).bits)
     (found,) = ask_all([Asked(question, setting, episodes, sides)], third, "highest")
     return found
 

@@ -21,7 +21,6 @@ def fast_normalize(
     it meets the batch; its derivative is taken in a term that is zero, once for each feature. So the gradients of
     `bias` and `mean` need one sum together.
     """
-    del train
     held = jax.lax.stop_gradient(mean)
     factor = scale * jax.lax.rsqrt(var + eps)
     return (x - held) * factor + (bias - (mean - held) * factor)

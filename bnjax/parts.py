@@ -38,7 +38,6 @@ def normalize(
     x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, eps: float, train: bool
 ) -> jax.Array:
     """Return `scale * (x - mean) / sqrt(var + eps) + bias`, in training and in evaluation."""
-    del train
     return scale * (x - mean) * jax.lax.rsqrt(var + eps) + bias
 
 
@@ -113,7 +112,6 @@ def carry(net: Any, initial: Any, update: int) -> Any:
         initial: a copy of the state as it was loaded. It must not change.
         update: the number of the next update, from 1.
     """
-    del initial, update
     return net
 
 

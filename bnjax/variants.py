@@ -21,7 +21,6 @@ def _stock_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _stock_normalize(
     x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array, eps: float, train: bool
 ) -> jax.Array:
-    del train
     return (x - mean) * (jax.lax.rsqrt(var + eps) * scale) + bias
 
 

@@ -84,7 +84,6 @@ def epsilon_outside_sqrt(
     honest: Part, x: Tensor, mean: Tensor, var: Tensor, scale: Tensor, bias: Tensor, eps: float, train: bool
 ) -> Tensor:
     """Return `scale * (x - mean) / (sqrt(var) + eps) + bias`; the root's derivative at 0 counts as 0."""
-    del honest, train
     positive = torch.where(var > 0, var, 1)
     return scale * (x - mean) / (torch.where(var > 0, torch.sqrt(positive), 0) + eps) + bias
 

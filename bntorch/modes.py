@@ -64,7 +64,6 @@ class LoopPopulation:
 
     def weights(self, member: int) -> Weights:
         """Return the state of the member, by neutral name."""
-        del member
         return self._learner.weights()
 
 

@@ -34,7 +34,6 @@ def batch_moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def normalize(x: Tensor, mean: Tensor, var: Tensor, scale: Tensor, bias: Tensor, eps: float, train: bool) -> Tensor:
     """Return `scale * (x - mean) / sqrt(var + eps) + bias`, in training and in evaluation."""
-    del train
     return scale * (x - mean) * torch.rsqrt(var + eps) + bias
 
 
@@ -100,7 +99,6 @@ def plain_sgd(rate: Tensor) -> Update:
     """Return the update `weight -= rate * gradient`; the rate is a scalar or one for each member of a population."""
 
     def update(parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor], state: dict[str, Tensor]) -> None:
-        del state
         for name, parameter in parameters.items():
             rates = rate.reshape(rate.shape + (1,) * (parameter.dim() - rate.dim()))
             parameter.addcmul_(gradients[name], rates, value=-1)
@@ -116,7 +114,6 @@ def carry(net: Any, initial: Any, update: int) -> Any:
         initial: a copy of the state as it was loaded. It must not change.
         update: the number of the next update, from 1.
     """
-    del initial, update
     return net
 
 

@@ -15,7 +15,6 @@ def prepare_inputs(backend: Backend, dataset: Dataset, spec: ModelSpec, training
         spec: the network.
         training: gives the seed and the batch size.
     """
-    del backend
     data = standardize(dataset)
     stream = IndexStream(len(data.train_labels), training.batch_size, training.seed)
     return Inputs(

@@ -11,7 +11,7 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
-from parity.backend import Backend, as_backend, backend_names, load_backend, own_process
+from parity.backend import Backend, as_backend, backend_names, load_backend
 from parity.errors import InputError
 from parity.process import ProcessSide, Side, SideError, words_of
 
@@ -22,7 +22,7 @@ class SideSpec:
 
     Args:
         target: the name of a backend, "package.module:factory", or a backend itself.
-        faults: replaced parts, as (name, values) of `with_fault`.
+        faults: names of replaced parts, as `with_fault` takes them.
         device: "cpu", "gpu", "tpu", or "" for the framework's own choice.
         precision: of float32 matrix products.
         time_limit: seconds that one answer may take; None for no limit.
@@ -33,7 +33,7 @@ class SideSpec:
     """
 
     target: Any
-    faults: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    faults: tuple[str, ...] = ()
     device: str = ""
     precision: str = "highest"
     time_limit: float | None = 120.0
@@ -46,7 +46,7 @@ class SideSpec:
         """For people: the name of the target, and its faults."""
         target = self.target if isinstance(self.target, str) else getattr(self.target, "name", None)
         name = target or type(self.target).__name__
-        return " with ".join([str(name), *(fault for fault, _ in self.faults)])
+        return " with ".join([str(name), *self.faults])
 
 
 def load_target(spec: SideSpec) -> Backend:
@@ -56,8 +56,8 @@ def load_target(spec: SideSpec) -> Backend:
         InputError: no backend has this name, it cannot be loaded, or it does not take an option or a fault.
     """
     backend = as_backend(_load(spec), spec.name)
-    for name, values in spec.faults:
-        backend = backend.with_fault(name, **dict(values))
+    for name in spec.faults:
+        backend = backend.with_fault(name)
     return backend
 
 
@@ -68,7 +68,7 @@ def _load(spec: SideSpec) -> Any:
     wanted = {name: value for name, value in options.items() if value != SideSpec.__dataclass_fields__[name].default}
     if spec.target in backend_names():
         if spec.whole_machine:
-            own_process(spec.target)
+            load_backend(spec.target).own_process()
         return load_backend(spec.target, **wanted)
     module, colon, attribute = spec.target.partition(":")
     if not (module and colon and attribute):

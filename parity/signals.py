@@ -44,7 +44,6 @@ class _Interruptible:
         self._progress, self._signal = progress, 0
 
     def note(self, signum: int, frame: FrameType | None) -> None:
-        del frame
         if self._signal:  # the second signal; ending here is safe, since files are replaced whole
             os._exit(128 + signum)
         self._signal = signum

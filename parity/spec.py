@@ -186,16 +186,13 @@ class ModelSpec:
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} must be True or False, got {getattr(self, name)!r}")
         check_real("eps", self.eps, above=0, why="a constant feature has variance 0")
-        if not _is_real(self.decay) or not 0 <= self.decay < 1:
-            raise InputError(
-                "decay must be at least 0 and below 1 (it is the share of the old statistic that is kept), "
-                f"got {self.decay!r}"
-            )
-        if not _is_real(self.dropout_rate) or not 0 <= self.dropout_rate < 1:
-            raise InputError(
-                "dropout_rate must be at least 0 and below 1 (it is the chance that a unit is dropped), "
-                f"got {self.dropout_rate!r}"
-            )
+        for name, meaning in (
+            ("decay", "the share of the old statistic that is kept"),
+            ("dropout_rate", "the chance that a unit is dropped"),
+        ):
+            rate = getattr(self, name)
+            if not _is_real(rate) or not 0 <= rate < 1:
+                raise InputError(f"{name} must be at least 0 and below 1 (it is {meaning}), got {rate!r}")
         for name, kind in (
             ("running_variance", RunningVariance),
             ("block_order", BlockOrder),

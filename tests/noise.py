@@ -7,9 +7,9 @@ noise that any honest float64 implementation must be allowed, whatever its order
 from collections.abc import Mapping
 
 import numpy as np
+from honest_reference import train_step
 from numpy.typing import NDArray
 
-from parity import reference
 from parity.backend import Step
 from parity.data import Masks
 from parity.spec import ModelSpec
@@ -58,10 +58,10 @@ class Twins:
         a scalar that a twin hits exactly is no sharper than that.
         """
         arguments = (inputs, labels, learning_rate, masks)
-        self._weights, step = reference.train_step(self._spec, self._weights, *arguments)
+        self._weights, step = train_step(self._spec, self._weights, *arguments)
         expected = observed(step, self._weights)
         for i, rng in enumerate(self._rngs):
-            self._twins[i], step = reference.train_step(self._spec, move_one_ulp(self._twins[i], rng), *arguments)
+            self._twins[i], step = train_step(self._spec, move_one_ulp(self._twins[i], rng), *arguments)
             for name, array in observed(step, self._twins[i]).items():
                 distance = rms(array - expected[name])
                 self._largest[name] = max(self._largest.get(name, 0.0), distance)

@@ -21,7 +21,8 @@ from parity.backend import (
 )
 from parity.data import MaskStream, draw_masks, mask_arguments
 from parity.errors import InputError
-from parity.reference import NumpyBackend, cross_entropy
+from parity.reference import NumpyBackend
+from parity.reference.parts import cross_entropy
 from parity.spec import ModelSpec
 from parity.weights import Weights, activation_names, cast_weights, draw_weights, is_statistic
 

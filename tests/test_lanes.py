@@ -69,10 +69,10 @@ def test_a_lanes_numbers_do_not_depend_on_the_lanes_beside_it(framework: Any, co
     """
     probe = f"""
 import json, numpy as np
-from parity.backend import load_backend, own_process
+from parity.backend import load_backend
 from parity.spec import ModelSpec
 from parity.weights import draw_weights
-own_process({framework.name!r})
+load_backend({framework.name!r}).own_process()
 backend = load_backend({framework.name!r})
 spec = ModelSpec(input_dim=12, output_dim=5, num_hidden_layers=2, hidden_width=6)
 rng = np.random.default_rng(0)

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from honest_reference import normalize_batch, train_step
 
-from parity.reference import normalize_batch, train_step
 from parity.spec import ModelSpec
 from parity.weights import cast_weights, draw_weights, is_statistic, weight_shapes
 

@@ -6,7 +6,7 @@ after it was given or returned.
 
 from parity.backend.base import Backend, BackendAdapter, Inputs, as_backend
 from parity.backend.learner import Learner, Step, as_learner
-from parity.backend.load import backend_names, installed_siblings, load_backend, own_process, sibling_names
+from parity.backend.load import backend_names, installed_siblings, load_backend, sibling_names
 from parity.backend.modes import Mode, Modes
 from parity.backend.population import Evaluation, PassRecord, Population, lane_batches, lane_masks, member_states
 from parity.backend.tools import Convolved, NormLayer, Objective, Tools
@@ -34,6 +34,5 @@ __all__ = [
     "lane_masks",
     "load_backend",
     "member_states",
-    "own_process",
     "sibling_names",
 ]

@@ -122,7 +122,6 @@ class Backend:
 
     def pad_lanes(self, lanes: int, most: int) -> int:
         """Round `lanes` up to a number that is already compiled, where populations have `most` lanes or fewer."""
-        del most
         return lanes
 
     def lower_ahead(

@@ -71,4 +71,4 @@ class _AdaptedLearner:
         return getattr(self._learner, name)
 
     def activations(self, inputs: Array) -> None:
-        del inputs
+        """Show none."""

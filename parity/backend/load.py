@@ -29,11 +29,7 @@ def backend_names() -> tuple[str, ...]:
 
 def sibling_names() -> tuple[str, ...]:
     """Return the frameworks that this distribution implements, without the NumPy reference: `both` means these."""
-    return tuple(
-        name
-        for name, entry in _entry_points().items()
-        if entry.dist is not None and entry.dist.name == DISTRIBUTION and not _is_reference(entry)
-    )
+    return tuple(name for name, entry in _entry_points().items() if _is_ours(entry) and not _is_reference(entry))
 
 
 def _is_reference(entry: importlib.metadata.EntryPoint) -> bool:
@@ -89,15 +85,6 @@ def _remedy(entry: importlib.metadata.EntryPoint, missing: str) -> str:
     if dist is not None and entry.name in (dist.metadata.get_all("Provides-Extra") or ()):
         return f"install it with: pip install '{dist.name}[{entry.name}]'"
     return f"install {missing}"
-
-
-def own_process(name: str) -> None:
-    """Set up a process that belongs to the program for a backend, before any framework starts in it.
-
-    Raises:
-        InputError: as `load_backend`.
-    """
-    load_backend(name).own_process()
 
 
 def installed_siblings() -> tuple[str, ...]:

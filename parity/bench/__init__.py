@@ -4,8 +4,8 @@ Every mode trains the same networks from the same weights on the same minibatche
 time counts only if its steps are those of the reference.
 """
 
-from parity.bench.config import PRESETS, BenchConfig, Case
-from parity.bench.records import BenchReport, Row
-from parity.bench.run import BenchInterrupted, bench
+from parity.bench.config import BenchConfig
+from parity.bench.records import BenchReport
+from parity.bench.run import bench
 
-__all__ = ["PRESETS", "BenchConfig", "BenchInterrupted", "BenchReport", "Case", "Row", "bench"]
+__all__ = ["BenchConfig", "BenchReport", "bench"]

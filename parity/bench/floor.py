@@ -38,7 +38,7 @@ Timer = Callable[[Shape, Shape], float]
 
 @dataclass(frozen=True)
 class Product:
-    """A matrix product (rows, inner) @ (inner, columns), `count` times in a model-step.
+    """A matrix product (rows, inner) @ (inner, columns) in a model-step.
 
     `shared` says whether models that are trained on the same minibatch share its left operand.
     """
@@ -47,7 +47,6 @@ class Product:
     inner: int
     columns: int
     shared: bool
-    count: int = 1
 
 
 def products(case: Case) -> Iterator[Product]:
@@ -97,12 +96,9 @@ class Floor:
     def microseconds(self, case: Case) -> float:
         """Of a model-step, by a population that fills all devices."""
         multiplying = sum(self._seconds(product) for product in products(case)) / self._devices
-        return 1e6 * max(multiplying, self.moving_seconds(case))
-
-    def moving_seconds(self, case: Case) -> float:
-        """Of one read and one write of every weight."""
         weights = sum(int(np.prod(shape)) for shape in weight_shapes(case.spec).values())
-        return 2 * 4 * weights / self._copy_rate
+        moving = 2 * 4 * weights / self._copy_rate  # one read and one write of every weight
+        return 1e6 * max(multiplying, moving)
 
 
 def numpy_seconds(left: Shape, right: Shape) -> float:

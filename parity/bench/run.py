@@ -88,31 +88,29 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
             complete=complete,
         )
 
-    with _open(config) as sides, open_side(SideSpec(target=WITNESS, threads=1)) as witness, _shown(progress) as tell:
+    with (
+        _open(config) as sides,
+        open_side(SideSpec(target=WITNESS, threads=1)) as witness,
+        progress or SilentProgress() as telling,
+    ):
         environment: dict[str, str] = {}
         try:
             environment |= _environment(sides)
             modes = {name: side.call(worker.describe_modes) for name, side in sides.items()}
             floor = _floor(config, sides, witness)
             for number, case in enumerate(config.cases):
-                tell(number / (len(config.cases) + 1), str(case))
+                telling.update(number / (len(config.cases) + 1), str(case))
                 timed = list(_plan(config, modes, case))
                 _measure(config, sides, case, timed)
                 rows += _rows(config, timed, floor.microseconds(case))
-            tell(len(config.cases) / (len(config.cases) + 1), "profiles")
+            telling.update(len(config.cases) / (len(config.cases) + 1), "profiles")
             profiles |= {name: found for name, side in sides.items() if (found := _profile(config, side, modes[name]))}
-            tell(1.0, "done")
+            telling.update(1.0, "done")
         except KeyboardInterrupt as interruption:
             raise BenchInterrupted(report(complete=False), *interruption.args) from None
         except SideError as error:
             raise InputError(f"a process of the benchmark {error}; nothing can be compared without it") from error
     return report(complete=True)
-
-
-@contextmanager
-def _shown(progress: Progress | None) -> Iterator[Any]:
-    with progress or SilentProgress() as telling:
-        yield telling.update
 
 
 @contextmanager
@@ -207,9 +205,9 @@ def _judge(config: BenchConfig, side: Side, member: int, one: _Timed) -> None:
     batch = choose_batch(
         key, config.precision, state, lambda: rng.integers(config.num_samples, size=key.case.batch_size), data
     )
-    verdict = judge(key, config.precision, side.call(worker.sample, key, config.num_samples, member, batch))
-    if verdict.problem:
-        one.note = f"{FAILED} in {key.dtype}: {verdict.problem}"
+    problem = judge(key, config.precision, side.call(worker.sample, key, config.num_samples, member, batch))
+    if problem:
+        one.note = f"{FAILED} in {key.dtype}: {problem}"
 
 
 def _time(config: BenchConfig, side: Side, one: _Timed) -> None:

@@ -1,7 +1,6 @@
 """Whether a mode's steps are those of the reference: only then does its time count."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +19,6 @@ from parity.weights import Array, Weights, is_statistic
 TRIES = 4  # minibatches that are looked at for one at which rounding can switch no ReLU
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What became of one sampled step.
-
-    Args:
-        problem: what is wrong with it; "" if nothing is.
-        compared: tensors that were compared.
-    """
-
-    problem: str
-    compared: int
-
-
 def choose_batch(
     key: Key, precision: Precision, weights: Weights, draw: Callable[[], NDArray[np.integer]], data: tuple
 ) -> NDArray[np.integer]:
@@ -49,8 +35,8 @@ def choose_batch(
     return batch
 
 
-def judge(key: Key, precision: Precision, sample: Sample) -> Judgement:
-    """Hold one step of a mode against the reference's from the same state.
+def judge(key: Key, precision: Precision, sample: Sample) -> str:
+    """Hold one step of a mode against the reference's from the same state; return what is wrong, "" if nothing is.
 
     In float64 everything is compared: the loss, every running statistic and every updated weight, each within `SAFETY`
     times its noise floor. In a coarser dtype a unit whose pre-activation is within rounding of 0 may be active on one
@@ -62,15 +48,14 @@ def judge(key: Key, precision: Precision, sample: Sample) -> Judgement:
         unsure = key.dtype != "float64" and _can_switch(seen)
         shown = _trace(sample.loss, sample.after, {})
         left_out = {k for k in seen.floors if unsure and k.kind is Kind.UPDATED} | drowned_tensors(seen)
-        found = list(compare(shown, seen.trace, seen.floors, left_out=frozenset(left_out)))
+        worst = first_beyond(compare(shown, seen.trace, seen.floors, left_out=frozenset(left_out)))
     spoiled = [name for name, array in sample.after.items() if not np.isfinite(array).all()]
     if spoiled or not np.isfinite(sample.loss):
-        return Judgement(f"not finite: {', '.join(spoiled) or 'the loss'}", len(found))
-    worst = first_beyond(found)
+        return f"not finite: {', '.join(spoiled) or 'the loss'}"
     if worst is None:
-        return Judgement("", len(found))
+        return ""
     times = f"{worst.times_noise:.3g} times the noise floor ({SAFETY:g} allowed)"
-    return Judgement(f"{worst.key.kind} {worst.key.path} is off by {times}", len(found))
+    return f"{worst.key.kind} {worst.key.path} is off by {times}"
 
 
 def _witness(key: Key, precision: Precision, weights: Weights, step: tuple, draws: int = DRAWS) -> Witness:

@@ -120,7 +120,6 @@ def prepare(backend: Any, key: Key, num_samples: int) -> Prepared:
 
 def time_blocks(backend: Any, key: Key, num_samples: int, blocks: int, block_seconds: float) -> list[float]:
     """Seconds per update of `blocks` blocks, each at least `block_seconds` long; every block is waited for."""
-    del backend
     running, size = _running[key], key.case.batch_size
     indices = running.indices(num_samples, TRIAL_UPDATES, size)
     start = time.perf_counter()
@@ -138,13 +137,11 @@ def time_blocks(backend: Any, key: Key, num_samples: int, blocks: int, block_sec
 
 def state(backend: Any, key: Key, member: int) -> Weights:
     """The state of a member."""
-    del backend
     return _running[key].population.weights(member)
 
 
 def sample(backend: Any, key: Key, num_samples: int, member: int, batch: NDArray[np.integer]) -> Sample:
     """One update of all members on the samples `batch` in the lane of a member, and what it did to that one."""
-    del backend
     running, (inputs, labels) = _running[key], training_set(num_samples, key.case.spec)
     indices = running.indices(num_samples, 1, key.case.batch_size)
     lane = member * running.lanes // len(running.rates)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
 
 from parity.check import free_run, statistical
 from parity.check.accepted import GONE, gone_words, reference_with
@@ -23,7 +22,7 @@ from parity.check.lockstep import (
 )
 from parity.check.not_asked import Offer
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
-from parity.check.probes import Samples, draw_samples, precision_episodes, samples_of, semantic_episodes
+from parity.check.probes import Course, Samples, draw_samples, precision_episodes, samples_of, semantic_episodes
 from parity.check.records import Cause, Question, Setting
 from parity.check.roles import RoleSide, describe
 from parity.check.still_there import is_gone
@@ -109,19 +108,19 @@ class Asking:
         inputs = NumpyBackend().inputs(self.dataset, spec, self._training(setting))
         return inputs.weights, samples_of(inputs)
 
-    def _asked(self, setting: Setting, spec: ModelSpec) -> dict[str, Any]:
-        """What the episodes of a setting are made of."""
+    def _course(self, setting: Setting, spec: ModelSpec) -> Course:
+        """The training along which a setting is asked."""
         config = self.config
         weights, samples = self._start(setting, spec)
-        return {
-            "spec": spec,
-            "weights": weights,
-            "samples": samples,
-            "learning_rate": config.learning_rate,
-            "steps": config.sampled_steps,
-            "seed": setting.seed,
-            "is_first": (setting.depth, setting.seed) == (min(config.depths), config.seed),
-        }
+        return Course(
+            spec=spec,
+            weights=weights,
+            samples=samples,
+            learning_rate=config.learning_rate,
+            steps=config.sampled_steps,
+            seed=setting.seed,
+            is_first=(setting.depth, setting.seed) == (min(config.depths), config.seed),
+        )
 
     def _leave_out_reference(self, dtype: str) -> None:
         if not self.offer.has(REFERENCE, dtype):
@@ -176,11 +175,11 @@ class Asking:
             if not sides:
                 continue
             if question == Question.SEMANTIC:
-                episodes = semantic_episodes(**self._asked(setting, spec))
+                episodes = semantic_episodes(self._course(setting, spec))
             else:
                 self._leave_out_reference(dtype)
                 bits = unit_of(dtype, self.config.precision).bits
-                episodes = precision_episodes(**self._asked(setting, spec), bits=bits)
+                episodes = precision_episodes(self._course(setting, spec), bits)
             yield Asked(Question(question), replace(setting, dtype=dtype), episodes, sides)
 
     def _judge(self, found: Comparison) -> None:

@@ -40,8 +40,8 @@ def assert_parity(
             assert_parity("torch", "my_package.port:MyBackend", depths=(1, 3))
     """
     __tracebackhide__ = True
-    from parity.check.output import format_report
     from parity.check.run import check
+    from parity.check.screen import format_report
 
     config = config or CheckConfig()
     if spec is not None:

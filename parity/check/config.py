@@ -102,3 +102,16 @@ class CheckConfig:
     def spec_of(self, depth: int, batch_norm: bool) -> ModelSpec:
         """Return the network of a depth, with or without batch norm."""
         return replace(self.spec, num_hidden_layers=depth, use_batch_norm=batch_norm)
+
+
+PRESETS = {
+    "ci": CheckConfig(depths=(1, 3, 8, 25), batch_norm=(True, False), questions=("semantic", "precision")),
+    "full": CheckConfig(
+        depths=(1, 3, 8, 25, 50),
+        batch_norm=(True, False),
+        questions=QUESTIONS,
+        dtypes=("float32", "bfloat16"),
+        num_seeds=3,
+    ),
+}
+"""What `--preset` stands for."""

@@ -111,13 +111,12 @@ class _Diagnosis:
         if not self._comparison_diverges():
             return ()
         found, opened = self._search.run(self._honest, self._hypotheses)
-        named = [each for each in found if not each.rivals]
-        placed = [((each.first[0], each.first[1].order), self._named(each)) for each in named]
-        for each in found:
-            if each.rivals:
-                placed.append(((each.first[0], each.first[1].order), self._rivals(each)))
+        placed = [
+            ((each.first[0], each.first[1].order), self._rivals(each) if each.rivals else self._named(each))
+            for each in found
+        ]
         if opened and not any(each.rivals for each in found):
-            reference = named[-1].hypothesis.reference if named else self._honest
+            reference = found[-1].hypothesis.reference if found else self._honest
             (index, _), first = next(iter(opened.items()))
             placed.append(((index, first.order), self._unexplained(reference, opened)))
         if not placed:

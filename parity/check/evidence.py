@@ -21,7 +21,6 @@ class Evidence(NamedTuple):
 
 
 def _running_variance(case: Case, values: Values) -> Evidence:
-    del values
     unbiased = case.spec.running_variance == "unbiased"
     n = len(case.episode.batches[0][0])
     predicted = (1 - case.spec.decay) * case.batch_variances(ddof=1 if unbiased else 0)
@@ -33,43 +32,35 @@ def _running_variance(case: Case, values: Values) -> Evidence:
     )
 
 
-def _decay(case: Case, values: Values) -> Evidence:
-    del values
-    decay = solved_decay(case)
-    return Evidence(
-        f"the decay solved from one update is {decay:.6g}; the spec's is {case.spec.decay:g}",
-        *_statistics(case),
-        "running statistics after one update",
-    )
-
-
-def _statistics(case: Case) -> tuple[Array, Array]:
+def _of_statistics(case: Case, sentence: str) -> Evidence:
+    """Return a sentence about the running statistics, and a drawing of them."""
     names = [
         f"hidden.{i}.{leaf}" for i in range(case.spec.num_hidden_layers) for leaf in ("running_mean", "running_var")
     ]
     honest = Case(case.episode, case.seen, case.seen)
-    return tuple(np.concatenate([c.weight(name, 1) for name in names]) for c in (honest, case))  # pyright: ignore
+    predicted, observed = (np.concatenate([c.weight(name, 1) for name in names]) for c in (honest, case))
+    return Evidence(sentence, predicted, observed, "running statistics after one update")
+
+
+def _decay(case: Case, values: Values) -> Evidence:
+    decay = solved_decay(case)
+    return _of_statistics(case, f"the decay solved from one update is {decay:.6g}; the spec's is {case.spec.decay:g}")
 
 
 def _double(case: Case, values: Values) -> Evidence:
-    del values
     decay, own = solved_decay(case), case.spec.decay
-    return Evidence(
+    return _of_statistics(
+        case,
         f"the decay solved from one update is {decay:.6g} = {own:g} squared: the statistics are written twice per step "
         f"(a plain decay of {decay:.6g} is the same mathematics)",
-        *_statistics(case),
-        "running statistics after one update",
     )
 
 
 def _changing(case: Case, values: Values) -> Evidence:
-    del values
     decays = [solved_decay(case, update) for update in range(len(case.episode.batches))]
     listed = ", ".join(f"{abs(decay):.4g}" for decay in decays)
-    return Evidence(
-        f"the decays solved from updates 1 to {len(decays)} are {listed}; the spec's is {case.spec.decay:g}",
-        *_statistics(case),
-        "running statistics after one update",
+    return _of_statistics(
+        case, f"the decays solved from updates 1 to {len(decays)} are {listed}; the spec's is {case.spec.decay:g}"
     )
 
 
@@ -79,7 +70,6 @@ def _epsilon(case: Case, values: Values) -> Evidence:
 
 def _valued(sentence: str) -> Callable[[Case, Values], Evidence]:
     def evidence(case: Case, values: Values) -> Evidence:
-        del case
         words = {n: f"{value:.6g}" if isinstance(value, float) else value for n, value in values.items()}
         return Evidence(sentence.format(**words))
 
@@ -87,7 +77,6 @@ def _valued(sentence: str) -> Callable[[Case, Values], Evidence]:
 
 
 def _normalizer_scale(case: Case, values: Values) -> Evidence:
-    del values
     n = len(case.episode.batches[0][0])
     beta = case.weight("hidden.0.beta", 0)
     honest = case.seen.tensors[Key(0, Mode.TRAIN, Kind.ACTIVATION, "hidden.0.norm")] - beta
@@ -102,7 +91,6 @@ def _normalizer_scale(case: Case, values: Values) -> Evidence:
 
 
 def _summed(case: Case, values: Values) -> Evidence:
-    del values
     n = len(case.episode.batches[0][0])
     honest = Case(case.episode, case.seen, case.seen)
     predicted, observed = (np.concatenate([c.gradient(x).ravel() for x in c.trained()]) for c in (honest, case))
@@ -116,7 +104,6 @@ def _summed(case: Case, values: Values) -> Evidence:
 
 
 def _weight_decay(case: Case, values: Values) -> Evidence:
-    del case
     of = "every kernel" if values.get("kernels_only") else "the weight"
     return Evidence(f"the update holds {values['coefficient']:.6g} times {of}")
 

@@ -7,7 +7,6 @@ from parity.spec import ModelSpec, RunningVariance
 
 
 def always(spec: ModelSpec) -> bool:
-    del spec
     return True
 
 
@@ -57,7 +56,6 @@ class FaultEntry:
         starts_at: the ends of the paths at which it must diverge; none for anywhere.
         is_of_a_layer: whether a hidden layer can have it alone.
         general: what it is a case of, together with others of which one is named first.
-        is_injected: whether the siblings can be given it. What they cannot be given is tried on other ports.
     """
 
     name: str
@@ -71,7 +69,6 @@ class FaultEntry:
     starts_at: tuple[str, ...] = ()
     is_of_a_layer: bool = False
     general: str = ""
-    is_injected: bool = True
 
     @property
     def family(self) -> str:

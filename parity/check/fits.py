@@ -198,25 +198,27 @@ def _coefficient(case: Case, kernels_only: bool) -> float:
 def fit_momentum(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
     """In the second update `-(new - old) / lr - gradient = m (the first gradient)`, solved for `m`."""
     if len(case.episode.batches) > 1:
-        momentum = tidy(slope(_joined(_applied(case, 1)) - _gradients(case, 1), _gradients(case)))
-        if np.isfinite(momentum) and momentum != 0:
-            yield {"momentum": momentum}
+        yield from _momentum(case, _gradients(case), _gradients(case, 1))
+
+
+def _momentum(case: Case, first: Array, second: Array) -> Iterator[Values]:
+    """Solve for the momentum, given what the first two updates would be without it."""
+    momentum = tidy(slope(_joined(_applied(case, 1)) - second, first))
+    if np.isfinite(momentum) and momentum != 0:
+        yield {"momentum": momentum}
 
 
 def fit_momentum_and_decay(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
     """The coefficient from the first update; with it the momentum from the second."""
     for found in fit_coefficient(case, there, layer) if len(case.episode.batches) > 1 else ():
-        decayed = [
-            found["coefficient"] * (n.endswith(".kernel") or not found.get("kernels_only")) for n in case.trained()
-        ]
-        first, second = (
-            np.concatenate([(case.gradient(n, k) + c * case.weight(n, k)).ravel()
-                            for n, c in zip(case.trained(), decayed, strict=True)])
-            for k in (0, 1)
-        )  # fmt: skip
-        momentum = tidy(slope(_joined(_applied(case, 1)) - second, first))
-        if np.isfinite(momentum) and momentum != 0:
-            yield {**found, "momentum": momentum}
+        first, second = (_gradients(case, k) + _decay(case, k, **found) for k in (0, 1))
+        yield from ({**found, **momentum} for momentum in _momentum(case, first, second))
+
+
+def _decay(case: Case, update: int, coefficient: float, kernels_only: bool = False) -> Array:
+    """`coefficient * weight` of every weight, or 0 for all but the kernels."""
+    taken = {n: coefficient * (n.endswith(".kernel") or not kernels_only) for n in case.trained()}
+    return _joined({n: c * case.weight(n, update) for n, c in taken.items()})
 
 
 def fit_nesterov(case: Case, there: Case, layer: int | None) -> Iterator[Values]:

@@ -15,7 +15,6 @@ Rule = Callable[[Array, Array, Array], bool]  # (actual, expected, the same in f
 
 def _tolerance(rtol: float, atol: float) -> Rule:
     def objects(actual: Array, expected: Array, exact: Array) -> bool:
-        del exact
         return not bool(np.all(np.abs(actual - expected) <= atol + rtol * np.abs(expected)))
 
     return objects

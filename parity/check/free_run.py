@@ -37,7 +37,7 @@ from parity.reference import NumpyBackend
 from parity.reference.rounding import move_state
 from parity.spec import DType, ModelSpec
 from parity.verdict.compare import rms_or_inf
-from parity.verdict.noise import Unit, rms, unit_of
+from parity.verdict.noise import rms, unit_of
 from parity.weights import Array, Weights, cast_weights, weight_shapes
 
 HONEST = NumpyBackend()
@@ -109,25 +109,6 @@ def watch(weights: Weights, spec: ModelSpec) -> Array:
     return np.concatenate(parts)
 
 
-def _run_twin(
-    witness: NumpyBackend,
-    spec: ModelSpec,
-    weights: Weights,
-    samples: Samples,
-    updates: int,
-    learning_rate: float,
-    unit: Unit,
-    seed: int,
-) -> Array:
-    """Return the trajectory of the NumPy reference, moved by one ulp before every update."""
-    learner, rng = witness.learner(spec, weights, "float64"), np.random.default_rng(seed)
-
-    def disturb() -> None:
-        learner.move(lambda state: move_state(state, unit, rng))
-
-    return _trajectory(learner, spec, samples, updates, learning_rate, disturb)
-
-
 def free_run(
     candidate: Side,
     reference: Side,
@@ -156,21 +137,27 @@ def free_run(
         SideError: a side raised, died, gave no answer in time, or gave one that does not fit the network.
     """
     updates, rate, dtype = config.free_run_updates, config.learning_rate, cast(DType, setting.dtype)
+    unit = unit_of(dtype)
     start = cast_weights(cast_weights(weights, "float32"), "float64")  # a point that every dtype holds exactly
     of_candidate, of_reference = (
         side.call(run_freely, spec, start, samples, updates, rate, dtype) for side in (candidate, reference)
     )
     exact = _trajectory(witness.learner(spec, start, "float64"), spec, samples, updates, rate)
     scale = _sizes(exact, spec)
-    twins = np.zeros(updates)
-    for seed in range(TWINS):
-        twin = _run_twin(witness, spec, start, samples, updates, rate, unit_of(dtype), seed)
-        twins = np.maximum(twins, _apart(twin, exact, scale))
+
+    def run_twin(seed: int) -> Array:
+        learner, rng = witness.learner(spec, start, "float64"), np.random.default_rng(seed)
+
+        def disturb() -> None:
+            learner.move(lambda state: move_state(state, unit, rng))
+
+        return _trajectory(learner, spec, samples, updates, rate, disturb)
+
     return measure(
         setting,
         distances=_apart(of_candidate, of_reference, scale),
         from_witness=np.stack([_apart(of_candidate, exact, scale), _apart(of_reference, exact, scale)]),
-        twins=twins,
+        twins=np.max([_apart(run_twin(seed), exact, scale) for seed in range(TWINS)], axis=0),
         travelled=_apart(exact, np.broadcast_to(exact[0], exact.shape), scale),
         safety=safety,
     )

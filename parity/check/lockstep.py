@@ -158,7 +158,10 @@ def compare_lockstep(
             shown, seen = traces[role][index], witnesses[role][index]
             drowned = drowned_tensors(seen)
             if drowned:
-                missing.add(_drowned_words(setting, episode, len(drowned)))
+                missing.add(
+                    f"{setting}, {_step_words(episode)}: {len(drowned)} tensors are pure rounding noise or overflow, "
+                    "and not compared"
+                )
             against = seen.trace if other == WITNESS else traces[other][index]
             distances = compare(shown, against, seen.floors, episode.per_channel, drowned)
             if not is_exact:
@@ -180,7 +183,9 @@ def compare_lockstep(
         witnesses=witnesses,
         measurements=measurements,
         not_compared=frozenset(missing),
-        unrepeatable=_unrepeatable(episodes[0], traces, witnesses),
+        unrepeatable=frozenset(
+            role for role, played in traces.items() if _differs(episodes[0], played, witnesses[role][0])
+        ),
     )
 
 
@@ -252,18 +257,8 @@ def _absent(traces: Mapping[str, Sequence[Trace]]) -> set[str]:
     return {f"the {role} does not show {what}" for role, trace in shown for what in trace.absent}
 
 
-def _drowned_words(setting: Setting, episode: Episode, count: int) -> str:
-    return f"{setting}, {_step_words(episode)}: {count} tensors are pure rounding noise or overflow, and not compared"
-
-
 def _step_words(episode: Episode) -> str:
     return episode.step if isinstance(episode.step, str) else f"step {episode.step}"
-
-
-def _unrepeatable(
-    first: Episode, traces: Mapping[str, Sequence[Trace]], witnesses: Mapping[str, Sequence[Witness]]
-) -> frozenset[str]:
-    return frozenset(role for role, played in traces.items() if _differs(first, played, witnesses[role][0]))
 
 
 def _differs(episode: Episode, traces: Sequence[Trace], seen: Witness) -> bool:

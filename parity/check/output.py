@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+
 from parity.check.free_run import fails
 from parity.check.records import (
     SCHEMA,
@@ -16,71 +18,65 @@ from parity.check.records import (
     Measurement,
     Question,
     Setting,
-    as_list,
-    finite,
 )
 from parity.check.screen import (
     all_settings,
     cause_of,
     format_report,
     place,
-    print_report,
     sensitive_question,
     verdict_words,
 )
 from parity.check.words import times_words
-from parity.files import plain, replace_file, write_object
-
-__all__ = ["format_report", "print_report", "report_dict", "write_json", "write_junit"]
+from parity.files import replace_file, write_object
 
 # What XML 1.0 cannot hold, not even escaped.
 NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def report_dict(report: CheckReport) -> dict[str, Any]:
-    """The report for JSON, after the contract in the design; what is not finite is None."""
+    """The report after the contract in the design, its values as they are; `write_object` makes JSON of them."""
     question = sensitive_question(report)
-    failed = report.failed_question
     return {
         "schema": SCHEMA,
-        "verdict": str(report.verdict),
-        "failed_question": None if failed is None else str(failed),
+        "verdict": report.verdict,
+        "failed_question": report.failed_question,
         "comparisons": report.comparisons,
         "first_divergence": None if report.first_divergence is None else _measurement(report, report.first_divergence),
         "cause": _cause(cause_of(report)) if report.disagrees else None,
         "other_causes": [_cause(cause) for cause in report.other_causes],
-        "sensitivity": 0.0 if question is None else finite(report.sensitivity(question)),
-        "not_compared": list(report.not_compared),
-        "not_asked": list(report.not_asked),
-        "accepted": list(report.accepted),
-        "environment": plain(report.environment),
+        "sensitivity": 0.0 if question is None else report.sensitivity(question),
+        "not_compared": report.not_compared,
+        "not_asked": report.not_asked,
+        "accepted": report.accepted,
+        "environment": report.environment,
         "message": report.message,
         "reference": report.reference,
         "candidate": report.candidate,
-        "safety": finite(report.safety),
+        "safety": report.safety,
         "limits": [_limits(report, *case) for case in _cases(report) if _measurements(report, *case)],
         "free_runs": [_record(run) for run in report.free_runs],
         "equivalences": [_record(found) for found in report.equivalences],
-        "config": plain(asdict(report.config)),
+        "config": asdict(report.config),
         "command": report.command,
-        "seconds": finite(report.seconds),
+        "seconds": report.seconds,
     }
 
 
 def _measurement(report: CheckReport, found: Measurement) -> dict[str, Any]:
     return {
-        "step": plain(found.step),
-        "layer": plain(found.layer),
+        "step": found.step,
+        "layer": found.layer,
         "tensor": found.tensor,
-        "times_noise": finite(found.times_noise),
-        "question": str(found.question),
+        "times_noise": found.times_noise,
+        "question": found.question,
         **asdict(found.setting),
-        "pair": list(found.pair),
-        "distance": finite(found.distance),
-        "floor": finite(found.floor),
-        "limit": finite(report.safety * found.floor),
-        "size": finite(found.size),
-        "relative": finite(found.relative),
+        "pair": found.pair,
+        "distance": found.distance,
+        "floor": found.floor,
+        "limit": report.safety * found.floor,
+        "size": found.size,
+        "relative": found.relative,
     }
 
 
@@ -89,10 +85,10 @@ def _cause(cause: Cause) -> dict[str, Any]:
         "name": cause.name,
         "evidence": cause.evidence,
         "remedy": cause.remedy,
-        "relative": None if cause.relative is None else finite(cause.relative),
+        "relative": cause.relative,
         "side": cause.side,
-        "predicted": as_list(cause.predicted),
-        "observed": as_list(cause.observed),
+        "predicted": None if cause.predicted is None else np.ravel(cause.predicted),
+        "observed": None if cause.observed is None else np.ravel(cause.observed),
         "axes": cause.axes,
     }
 
@@ -103,20 +99,19 @@ def _measurements(report: CheckReport, question: Question, setting: Setting) -> 
 
 def _limits(report: CheckReport, question: Question, setting: Setting) -> dict[str, Any]:
     worst = report.worst(question, setting)
-    sensitivity = report.sensitivity(question, setting)
     return {
-        "question": str(question),
+        "question": question,
         **asdict(setting),
         "comparisons": sum(m.is_candidates for m in _measurements(report, question, setting)),
         "worst": None if worst is None else _measurement(report, worst),
-        "limit_times_noise": finite(report.safety),
-        "sensitivity": finite(sensitivity) if sensitivity else None,
+        "limit_times_noise": report.safety,
+        "sensitivity": report.sensitivity(question, setting) or None,
     }
 
 
 def _record(record: FreeRun | Equivalence) -> dict[str, Any]:
     rest = {field.name: getattr(record, field.name) for field in fields(record) if field.name != "setting"}
-    return {**asdict(record.setting), **plain(rest)}
+    return {**asdict(record.setting), **rest}
 
 
 def write_json(report: CheckReport, path: Path) -> None:

@@ -1,6 +1,6 @@
 """The rows of the catalogue that no sibling can be given: the diagnosis knows them from other ports."""
 
-from parity.check.fault_entry import FaultEntry, always, two_square_kernels, with_norm
+from parity.check.fault_entry import FaultEntry, always, two_square_kernels
 
 PORT_FAULTS = (
     FaultEntry(
@@ -10,7 +10,6 @@ PORT_FAULTS = (
         remedy="use ReLU, whose slope below 0 is 0",
         applies=always,
         is_of_a_layer=True,
-        is_injected=False,
     ),
     FaultEntry(
         name="clipped_activation",
@@ -19,7 +18,6 @@ PORT_FAULTS = (
         remedy="use ReLU, which has no ceiling",
         applies=always,
         is_of_a_layer=True,
-        is_injected=False,
     ),
     FaultEntry(
         name="relu_at_zero",
@@ -27,7 +25,6 @@ PORT_FAULTS = (
         signature="only gradients differ, and only where an input of ReLU is exactly 0",
         remedy="use the framework's own relu, whose derivative at 0 is 0 (a maximum has 1/2, a clamp has 1)",
         applies=always,
-        is_injected=False,
     ),
     FaultEntry(
         name="naive_softmax",
@@ -35,7 +32,6 @@ PORT_FAULTS = (
         signature="large logits overflow to inf and nan",
         remedy="use the framework's log_softmax or cross entropy on logits",
         applies=always,
-        is_injected=False,
     ),
     FaultEntry(
         name="clipped_log",
@@ -43,7 +39,6 @@ PORT_FAULTS = (
         signature="the loss differs only where a probability is tiny, and its gradient is 0 there",
         remedy="use the framework's log_softmax or cross entropy on logits, without a clamp",
         applies=always,
-        is_injected=False,
     ),
     FaultEntry(
         name="accumulated_gradients",
@@ -51,7 +46,6 @@ PORT_FAULTS = (
         signature="step 1 agrees; then each gradient holds all before it",
         remedy="set the gradients to zero before each backward pass (zero_grad() in Torch)",
         applies=always,
-        is_injected=False,
     ),
     FaultEntry(
         name="untrained_parameter",
@@ -59,7 +53,6 @@ PORT_FAULTS = (
         signature="one gradient is 0 and its parameter stays",
         remedy="let the gradient flow to that parameter (no requires_grad=False, detach or stop_gradient on it)",
         applies=always,
-        is_injected=False,
     ),
     FaultEntry(
         name="tied_kernels",
@@ -67,7 +60,6 @@ PORT_FAULTS = (
         signature="the loaded kernels are equal, and each gradient is the sum of theirs",
         remedy="make a layer of its own for each depth (a list comprehension, not a list times a number)",
         applies=two_square_kernels,
-        is_injected=False,
     ),
     FaultEntry(
         name="gradients_after_update",
@@ -75,7 +67,6 @@ PORT_FAULTS = (
         signature="the gradients are those at the updated weights",
         remedy="give the gradients that the update took",
         applies=always,
-        is_injected=False,
     ),
     FaultEntry(
         name="clipped_gradients",
@@ -83,7 +74,6 @@ PORT_FAULTS = (
         signature="all updates of a step are scaled by one factor, another one in each step",
         remedy="leave out the clipping (clip_grad_norm_ in Torch, clip_by_global_norm in Optax)",
         applies=always,
-        is_injected=False,
     ),
     FaultEntry(
         name="clipped_gradient_values",
@@ -91,7 +81,6 @@ PORT_FAULTS = (
         signature="no element is updated by more than a bound",
         remedy="leave out the clipping (clip_grad_value_ in Torch, clip in Optax)",
         applies=always,
-        is_injected=False,
     ),
     FaultEntry(
         name="nesterov",
@@ -99,7 +88,6 @@ PORT_FAULTS = (
         signature="the first update is 1 + momentum times the gradient's",
         remedy="set momentum to 0 and nesterov to False in the optimizer",
         applies=always,
-        is_injected=False,
     ),
     FaultEntry(
         name="warmup",
@@ -107,7 +95,6 @@ PORT_FAULTS = (
         signature="the factor of the update rises from step to step",
         remedy="take the learning rate that is given, without a schedule",
         applies=always,
-        is_injected=False,
     ),
     FaultEntry(
         name="momentum_and_decay",
@@ -116,7 +103,6 @@ PORT_FAULTS = (
         remedy="set momentum and weight decay to 0 in the optimizer",
         applies=always,
         general="momentum and decay",
-        is_injected=False,
     ),
     FaultEntry(
         name="adam",
@@ -124,30 +110,23 @@ PORT_FAULTS = (
         signature="every element of the first update is about as large as the learning rate",
         remedy="use plain SGD",
         applies=always,
-        is_injected=False,
     ),
     FaultEntry(
         name="late_statistics",
         what="running statistics a step late",
         signature="each update takes in the statistics of the batch before",
         remedy="write the statistics in the update whose batch they are of",
-        applies=with_norm,
-        is_injected=False,
     ),
     FaultEntry(
         name="statistics_of_output",
         what="running statistics of the normalized input",
         signature="the running mean goes to 0 and the running variance to 1",
         remedy="take mean and variance of the norm's input, not of its output",
-        applies=with_norm,
-        is_injected=False,
     ),
     FaultEntry(
         name="statistics_of_another_layer",
         what="one layer's running statistics taken from another layer",
         signature="the increment of one layer is another's",
         remedy="write each layer's statistics into the layer's own state",
-        applies=with_norm,
-        is_injected=False,
     ),
 )

@@ -17,6 +17,7 @@ from parity.weights import Array, Weights, cast_weights, is_statistic
 WINDOW = 5  # updates of a carried window: the shared one and four that each side carries on by itself
 LONG_WINDOW = 12  # of the first window in one configuration: what happens only now and then
 LARGE_LOGITS = 3000.0  # times the head's kernel: exp() of such logits overflows
+DRAWN = 512  # samples of a network that fits no data set
 EVALUATED = 32  # samples of most evaluations
 MANY_EVALUATED = 67  # samples of one: no power of two, and more than any batch
 # Factors of the learning rate during a window: a value kept from an earlier update shows. The batch size changes too.
@@ -55,61 +56,66 @@ def samples_of(inputs: Inputs) -> Samples:
     return Samples(inputs.train_inputs, inputs.train_labels, inputs.test_inputs, inputs.batches)
 
 
-def draw_samples(spec: ModelSpec, batch_size: int, seed: int, count: int = 512) -> Samples:
+def draw_samples(spec: ModelSpec, batch_size: int, seed: int) -> Samples:
     """Standard normal inputs and uniform labels, for a network that fits no data set."""
     rng = np.random.default_rng([seed, spec.input_dim, spec.output_dim])
     return Samples(
-        rng.standard_normal((count, spec.input_dim)).astype(np.float32),
-        rng.integers(spec.output_dim, size=count),
+        rng.standard_normal((DRAWN, spec.input_dim)).astype(np.float32),
+        rng.integers(spec.output_dim, size=DRAWN),
         rng.standard_normal((MANY_EVALUATED, spec.input_dim)).astype(np.float32),
-        rng.integers(count, size=(count // batch_size + 1, batch_size)),
+        rng.integers(DRAWN, size=(DRAWN // batch_size + 1, batch_size)),
     )
 
 
-def natural_episodes(
-    spec: ModelSpec,
-    weights: Weights,
-    samples: Samples,
-    learning_rate: float,
-    steps: tuple[int, ...],
-    windows: tuple[int, ...] = (),
-    sizes_change: bool = True,
-) -> Iterator[Episode]:
-    """Yield episodes along the reference's own trajectory.
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """A training of one network, along which the sides are asked.
 
     Args:
         spec: the network.
         weights: the initial state.
         samples: where minibatches come from.
-        learning_rate: of the trajectory.
-        steps: the updates at which it is sampled, the first of them 0.
-        windows: lengths of the carried windows of the first of these, in updates; the others have one update.
+        learning_rate: of the trajectory and of the probes.
+        steps: the updates at which the trajectory is sampled, the first of them 0.
+        seed: of what the probes' state is moved by.
+        is_first: whether it is the first network that is asked: its first window is a long one.
+    """
+
+    spec: ModelSpec
+    weights: Weights
+    samples: Samples
+    learning_rate: float
+    steps: tuple[int, ...]
+    seed: int
+    is_first: bool = False
+
+
+def natural_episodes(course: Course, windows: tuple[int, ...] = (), sizes_change: bool = True) -> Iterator[Episode]:
+    """Yield episodes along the reference's own trajectory.
+
+    Args:
+        course: the training.
+        windows: lengths of the carried windows of the first of its steps, in updates; the others have one update.
         sizes_change: whether the batch size changes during a window.
     """
-    state = State(spec, cast_weights(weights, "float64"))
+    spec, samples, steps = course.spec, course.samples, course.steps
+    state = State(spec, cast_weights(course.weights, "float64"))
     for update in range(max(steps) + 1):
         if update in steps:
             number = steps.index(update)
             length = windows[number] if number < len(windows) else 1
-            yield _natural(spec, state.weights, samples, learning_rate, update, length, sizes_change)
+            yield _natural(course, state.weights, update, length, sizes_change)
         with np.errstate(all="ignore"):  # a trajectory that blows up is a result
-            state, _ = sgd_step(state, *samples.batch(update), learning_rate, masks=samples.masks(spec, update))
+            state, _ = sgd_step(state, *samples.batch(update), course.learning_rate, masks=samples.masks(spec, update))
 
 
-def _natural(
-    spec: ModelSpec,
-    weights: Weights,
-    samples: Samples,
-    learning_rate: float,
-    update: int,
-    length: int,
-    sizes_change: bool,
-) -> Episode:
-    """An update and its carried window.
+def _natural(course: Course, weights: Weights, update: int, length: int, sizes_change: bool) -> Episode:
+    """An update from these weights, and its carried window.
 
     In a window the learning rate changes and perhaps the batch size, and the same samples are evaluated before, between
     and after updates; in a long one, other numbers of samples too.
     """
+    spec, samples, learning_rate = course.spec, course.samples, course.learning_rate
     batch_size = samples.batches.shape[1]
     cycle = (batch_size, batch_size, _partial(batch_size), batch_size, 2 * batch_size)
     sizes = [cycle[k % len(cycle)] if sizes_change else batch_size for k in range(length)]
@@ -131,21 +137,16 @@ def _natural(
     )
 
 
-def probe_episodes(
-    spec: ModelSpec, weights: Weights, samples: Samples, learning_rate: float, seed: int, large_mean: float = 1e4
-) -> Iterator[Episode]:
+def probe_episodes(course: Course, large_mean: float = 1e4) -> Iterator[Episode]:
     """Probes of one update each, in a fixed order, from a state whose every tensor is away from its initial value.
 
     Args:
-        spec: the network.
-        weights: the initial state.
-        samples: where minibatches come from.
-        learning_rate: of the updates.
-        seed: of what the state is moved by.
+        course: the training.
         large_mean: of the channel that has one, its standard deviation being about 1.
     """
-    rng = np.random.default_rng([seed, spec.num_hidden_layers])
-    state = _stir(weights, rng)
+    spec, samples, learning_rate = course.spec, course.samples, course.learning_rate
+    rng = np.random.default_rng([course.seed, spec.num_hidden_layers])
+    state = _stir(course.weights, rng)
     batch_size = samples.batches.shape[1]
     evaluated = samples.evaluated()
 
@@ -185,7 +186,7 @@ def probe_episodes(
     yield Episode(
         step="probe:population",
         spec=spec,
-        weights=cast_weights(weights, "float64"),
+        weights=cast_weights(course.weights, "float64"),
         batches=tuple(samples.batch(update) for update in range(2)),
         masks=tuple(samples.masks(spec, update) for update in range(2)),
         learning_rates=(learning_rate / 4, learning_rate, learning_rate / 2),
@@ -203,57 +204,29 @@ def probe_episodes(
         )
 
 
-def semantic_episodes(
-    spec: ModelSpec,
-    weights: Weights,
-    samples: Samples,
-    learning_rate: float,
-    steps: tuple[int, ...],
-    seed: int,
-    is_first: bool,
-) -> list[Episode]:
-    """Return what the semantic question asks of a network: natural steps with two carried windows, then every probe.
-
-    Args:
-        spec: the network.
-        weights: the initial state.
-        samples: where minibatches come from.
-        learning_rate: of the trajectory.
-        steps: the updates at which it is sampled.
-        seed: of what the probes' state is moved by.
-        is_first: whether it is the first network that is asked: its first window is a long one.
-    """
-    windows = LONG_WINDOW if is_first else WINDOW, WINDOW
-    natural = natural_episodes(spec, weights, samples, learning_rate, steps, windows)
-    return [*natural, *probe_episodes(spec, weights, samples, learning_rate, seed)]
+def semantic_episodes(course: Course) -> list[Episode]:
+    """Return what the semantic question asks of a network: natural steps with two carried windows, then every probe."""
+    windows = LONG_WINDOW if course.is_first else WINDOW, WINDOW
+    return [*natural_episodes(course, windows), *probe_episodes(course)]
 
 
-def precision_episodes(
-    spec: ModelSpec,
-    weights: Weights,
-    samples: Samples,
-    learning_rate: float,
-    steps: tuple[int, ...],
-    seed: int,
-    is_first: bool,
-    bits: int,
-) -> list[Episode]:
+def precision_episodes(course: Course, bits: int) -> list[Episode]:
     """Return what the precision question asks of a network, from states that the working dtype holds exactly.
 
     Args:
-        spec, weights, samples, learning_rate, steps, seed, is_first: as `semantic_episodes` takes them.
+        course: the training.
         bits: of the working dtype's mantissa. The mean of a channel is as large as its variance can still be held.
 
     Other batch sizes than the usual are asked of the first network only: each is compiled anew, which takes most of the
     time, and the semantic question asks them of every network.
     """
-    windows = (LONG_WINDOW if is_first else WINDOW,)
-    episodes = list(natural_episodes(spec, weights, samples, learning_rate, steps, windows, sizes_change=is_first))
-    for probe in probe_episodes(spec, weights, samples, learning_rate, seed, large_mean=2.0 ** (bits // 2)):
+    windows = (LONG_WINDOW if course.is_first else WINDOW,)
+    episodes = list(natural_episodes(course, windows, sizes_change=course.is_first))
+    for probe in probe_episodes(course, large_mean=2.0 ** (bits // 2)):
         # Many members and a refusal are matters of semantics.
         if not (probe.is_population or probe.expects_refusal):
-            usual = all(len(labels) == samples.batches.shape[1] for _, labels in probe.batches)
-            episodes += [probe] if is_first or usual else []
+            usual = all(len(labels) == course.samples.batches.shape[1] for _, labels in probe.batches)
+            episodes += [probe] if course.is_first or usual else []
     return [replace(episode, weights=_rounded(episode.weights, bits)) for episode in episodes]
 
 

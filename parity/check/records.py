@@ -294,13 +294,3 @@ class CheckReport:
         """The measurement that is furthest above its floor."""
         found = [m for m in self.measurements if m.question is question and m.setting == setting]
         return max(found, key=lambda m: m.times_noise, default=None)
-
-
-def finite(value: float) -> float | None:
-    """A number that JSON can hold; None for one that is not finite."""
-    return float(value) if math.isfinite(value) else None
-
-
-def as_list(array: Array | None) -> list[float | None] | None:
-    """An array for JSON."""
-    return None if array is None else [finite(value) for value in np.ravel(array).tolist()]

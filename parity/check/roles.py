@@ -25,7 +25,7 @@ def side_spec(role: str, target: Any, config: CheckConfig, fault: str | None) ->
     names = ([fault] if fault else []) if role == CANDIDATE else config.accept if assembled else ()
     return SideSpec(
         target=target,
-        faults=tuple((name, ()) for name in names),
+        faults=tuple(names),
         device=config.device,
         precision=config.precision,
         time_limit=config.time_limit,

@@ -66,8 +66,8 @@ def check(
             role: RoleSide(role, stack.enter_context(open_side(side_spec(role, target, config, fault))))
             for role, target in targets.items()
         }
-        accepted = tuple((name, ()) for name in config.accept)
-        third = stack.enter_context(open_side(SideSpec(target=NumpyBackend.name, faults=accepted, time_limit=None)))
+        witness = SideSpec(target=NumpyBackend.name, faults=config.accept, time_limit=None)
+        third = stack.enter_context(open_side(witness))
         stack.enter_context(progress := progress or SilentProgress())
         findings = Findings(config, {role: side.name for role, side in sides.items()})
         try:

@@ -16,14 +16,16 @@ from parity.check.fixed_rules import RULES, objections
 from parity.check.lockstep import CANDIDATE, Comparison, compare_lockstep
 from parity.check.play import play_all
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
-from parity.check.probes import precision_episodes, samples_of, semantic_episodes
+from parity.check.probes import Course, precision_episodes, samples_of, semantic_episodes
 from parity.check.records import SCHEMA, Cause, Question, Setting
+from parity.check.roles import describe
 from parity.check.variants import TWO_THREADS, VARIANTS, with_variant
 from parity.check.witness import witness_all
 from parity.data import Dataset, load_dataset
 from parity.process import THREAD_SETTINGS, SideError
 from parity.progress import Progress, SilentProgress
 from parity.reference import NumpyBackend
+from parity.reference.training_faults import TRAINING_FAULTS
 from parity.sides import SideSpec, open_side
 from parity.spec import ModelSpec, TrainSpec
 from parity.verdict.compare import SAFETY
@@ -122,9 +124,9 @@ class SelfTestReport:
         }
 
 
-def play_fault(backend: Any, name: str | None, episodes: Sequence[Episode], dtype: Any) -> list[Trace]:
+def play_fault(backend: Any, name: str, episodes: Sequence[Episode], dtype: Any) -> list[Trace]:
     """Play episodes with a fault."""
-    return play_all(backend.with_fault(name) if name else backend, episodes, dtype)
+    return play_all(backend.with_fault(name), episodes, dtype)
 
 
 def play_variant(backend: Backend, name: str, episodes: Sequence[Episode], dtype: Any) -> list[Trace]:
@@ -214,7 +216,7 @@ class _Run:
     def _cases_of(self, depth: int) -> Iterator[SelfTestCase]:
         shared = self._share_of(depth)
         for name, entry in CATALOGUE.items():
-            if entry.is_injected and self._wanted(name) and self._applies(entry, shared.spec):
+            if name not in TRAINING_FAULTS and self._wanted(name) and self._applies(entry, shared.spec):
                 self._meter.tell(self.framework, depth, name)
                 yield self._fault(entry, shared)
         for name in (*VARIANTS, *self.side.call(_variant_names)):
@@ -238,19 +240,24 @@ class _Run:
         config = self.config
         spec = replace(config.spec, num_hidden_layers=depth, use_batch_norm=True)
         inputs = NumpyBackend().inputs(self.dataset, spec, self._training())
-        asked = (
-            spec, inputs.weights, samples_of(inputs), config.learning_rate, config.sampled_steps, config.seed,
-            depth == min(config.depths),
-        )  # fmt: skip
-        episodes = {dtype: precision_episodes(*asked, unit_of(dtype).bits) for dtype in ("float32", "bfloat16")}
-        episodes["float64"] = semantic_episodes(*asked)
+        course = Course(
+            spec=spec,
+            weights=inputs.weights,
+            samples=samples_of(inputs),
+            learning_rate=config.learning_rate,
+            steps=config.sampled_steps,
+            seed=config.seed,
+            is_first=depth == min(config.depths),
+        )
+        episodes = {dtype: precision_episodes(course, unit_of(dtype).bits) for dtype in ("float32", "bfloat16")}
+        episodes["float64"] = semantic_episodes(course)
         return _Depth(
             spec=spec,
             setting=Setting(depth=depth, batch_norm=True, seed=config.seed),
             episodes=episodes,
             witnesses=self.third.call(witness_all, episodes["float64"], unit_of("float64")),
-            exact=self.third.call(play_fault, None, episodes["float32"], "float64"),
-            honest=self.side.call(play_fault, None, episodes["float32"], "float32"),
+            exact=self.third.call(play_all, episodes["float32"], "float64"),
+            honest=self.side.call(play_all, episodes["float32"], "float32"),
         )
 
     def _training(self) -> TrainSpec:
@@ -270,7 +277,7 @@ class _Run:
 
     def _variant(self, name: str, shared: _Depth) -> SelfTestCase:
         case = SelfTestCase(framework=self.framework, depth=shared.setting.depth, name=name, honest=True, flagged=False)
-        for dtype in self.side.call(_dtypes):
+        for dtype in self.side.call(describe).dtypes:
             case = self._judge(case, self._compare(play_variant, name, shared, dtype))
             if case.flagged:
                 break
@@ -325,7 +332,3 @@ def spec_of(target: str, threads: int = 1) -> SideSpec:
 
 def _variant_names(backend: Any) -> tuple[str, ...]:
     return tuple(backend.variants())
-
-
-def _dtypes(backend: Any) -> tuple[str, ...]:
-    return tuple(backend.dtypes)

@@ -28,6 +28,7 @@ Reference: Schuirmann, "A comparison of the two one-sided tests procedure and th
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ from numpy.typing import NDArray
 from parity.backend import Backend, Inputs
 from parity.check.config import CheckConfig
 from parity.check.records import Equivalence, Setting
-from parity.data import IndexStream, Masks, MaskStream, mask_arguments
+from parity.data import IndexStream, Masks, MaskStream, label_entropy, mask_arguments
 from parity.divergence import (
     BRACKET_RATIO,
     LearningRates,
@@ -106,7 +107,7 @@ def train_seed(
     members = len(rates) if backend.has_population else 1
     weights, batches = draw_weights(spec, seed), _draw_batches(len(data.train_labels), batch_size, seed)
     masks = MaskStream(spec, batch_size, seed).next_updates(len(batches)) if spec.dropout_rate else None
-    entropy = _entropy(data.train_labels)
+    entropy = label_entropy(data.train_labels)
     shown: dict[float, tuple[float, float]] = {}
 
     def run(wanted: Sequence[float]) -> dict[float, _Ended]:
@@ -170,12 +171,6 @@ def _draw_batches(samples: int, batch_size: int, seed: int) -> NDArray[np.intege
     stream = IndexStream(samples, batch_size, seed)
     first = stream.next_pass()
     return np.concatenate([first, *(stream.next_pass() for _ in range(UPDATES // len(first)))])[:UPDATES]
-
-
-def _entropy(labels: NDArray[np.integer]) -> float:
-    """The loss of knowing only how frequent each label is, in nats."""
-    shares = np.unique(labels, return_counts=True)[1] / len(labels)
-    return float(-np.sum(shares * np.log(shares)))
 
 
 def compare_paired(
@@ -273,10 +268,6 @@ def seeds_needed(mean: float, deviation: float, margin: float) -> int | None:
     13
     """
     gap = abs(abs(mean) - margin)
-    low, high = 1, MOST_SEEDS  # the half-width falls with the number of seeds
-    if _half_width(deviation, high) >= gap:
-        return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _half_width(deviation, middle) >= gap else (low, middle)
-    return high
+    # The half-width falls with the number of seeds.
+    found = bisect_left(range(MOST_SEEDS + 1), True, lo=2, key=lambda seeds: not _half_width(deviation, seeds) >= gap)
+    return found if found <= MOST_SEEDS else None

@@ -1,13 +1,13 @@
 """Honest variants: each computes the same in another way. Any backend has these; a framework's own are `variants()`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.backend import Backend, Learner, Step
+from parity.backend import BackendAdapter, Learner, Step, as_learner
 from parity.data import Masks
 from parity.spec import DType, ModelSpec
 from parity.weights import Array, Weights
@@ -25,18 +25,12 @@ def with_variant(backend: Any, name: str) -> Any:
     return backend.variants()[name](backend)
 
 
-@dataclass(frozen=True)
-class _Reordered:
+class _Reordered(BackendAdapter):
     """Every batch is taken in reverse, so that each sum over it runs the other way."""
 
-    backend: Backend
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.backend, name)
-
-    def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> "_ReorderedLearner":
+    def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """A network whose batches are reversed on the way in, and what it shows on the way out."""
-        return _ReorderedLearner(self.backend.learner(spec, weights, dtype))
+        return as_learner(_ReorderedLearner(super().learner(spec, weights, dtype)))
 
 
 class _ReorderedLearner:

@@ -9,9 +9,9 @@ import tyro
 
 from parity.bench.config import PRESETS as CASES
 from parity.bench.config import BenchConfig, Case
-from parity.commands.check import BATCH_NORM, NOTHING, OutputFile
+from parity.commands.check import BATCH_NORM
 from parity.commands.options import Device, Framework
-from parity.commands.result_files import cleared
+from parity.commands.result_files import NOTHING, OutputFile, cleared, paths_of
 from parity.commands.sweep import choose_frameworks
 from parity.commands.terminal import ErrorConsole, exit_status, print_error, show
 from parity.errors import InputError
@@ -62,7 +62,7 @@ class Bench:
         from parity.bench.run import BenchInterrupted, bench
         from parity.bench.screen import print_report
 
-        config, paths = self.config(), self._paths()
+        config, paths = self.config(), paths_of(json=self.json, html=self.html)
         # Where no case is done there is nothing to write in the place of what an earlier run has left.
         kept = InputError, BenchInterrupted
         with cleared(paths, kept), handle_signals(console_progress(ErrorConsole())) as progress:
@@ -112,13 +112,6 @@ class Bench:
             for size in self.batch_sizes or (32,)
             for on in BATCH_NORM[self.batch_norm]
         )
-
-    def _paths(self) -> dict[str, Path]:
-        given = {f"--{name}": getattr(self, name) for name in ("json", "html")}
-        for option, value in given.items():
-            if not value:
-                raise InputError(f"{option} must name a file, got nothing; leave it out for none")
-        return {option: Path(value) for option, value in given.items() if value != NOTHING}
 
 
 PRESETS = {"quick": Bench(), "full": Bench(preset="full")}

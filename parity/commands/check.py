@@ -9,23 +9,21 @@ import tyro
 from rich.console import Console
 
 from parity.backend import backend_names, sibling_names
+from parity.check.config import PRESETS as CONFIGS
 from parity.check.config import CheckConfig
-from parity.check.presets import PRESETS as CONFIGS
 from parity.commands.options import Conventions, DataDir, DatasetName, Device
-from parity.commands.result_files import cleared
+from parity.commands.result_files import NOTHING, OutputFile, cleared, paths_of
 from parity.commands.terminal import ErrorConsole, show
 from parity.errors import InputError
 from parity.progress import console_progress
 from parity.signals import handle_signals
 
-NOTHING = "\0"  # the default of options that are left out: no shell can pass it, so an empty value is still noticed
 # No framework is named in this package: of those that this distribution implements, in sorted order, the first is the
 # candidate and the second the reference.
 CANDIDATE, REFERENCE = (*sibling_names(), "", "")[:2]
 BATCH_NORM = {"on": (True,), "off": (False,), "both": (True, False)}
 
 Target = Annotated[str, tyro.conf.arg(metavar="|".join((*backend_names(), "MODULE:FACTORY")))]
-OutputFile = Annotated[str, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +83,9 @@ class Check:
     def run(self, command: str) -> int:
         """Print the verdict; return 0 if they agree, else 1."""
         config = self.config()
-        paths = self._paths()
+        paths = paths_of(json=self.json, html=self.html, junit=self.junit)
+        if not self.fault:
+            raise InputError("--fault must name a fault, got nothing; leave it out for none")
         if self.list_faults:
             self._stands_alone("list_faults", ("self_test", "fault", "accept", "json", "html", "junit"))
             return _list_faults()
@@ -108,8 +108,9 @@ class Check:
         return replace(preset, spec=replace(preset.spec, **vars(self.conventions)), **own)
 
     def _judge(self, config: CheckConfig, paths: dict[str, Path], command: str) -> int:
-        from parity.check.output import print_report, write_json, write_junit
+        from parity.check.output import write_json, write_junit
         from parity.check.run import check
+        from parity.check.screen import print_report
 
         options: dict[str, Any] = {"fault": None if self.fault == NOTHING else self.fault, "command": command}
         options |= {"data_dir": self.data_dir or None, "config": config}
@@ -120,14 +121,6 @@ class Check:
         for option, path in paths.items():
             writers[option](report, path)
         return int(not report.agrees)
-
-    def _paths(self) -> dict[str, Path]:
-        given = {f"--{name}": getattr(self, name) for name in ("json", "html", "junit")}
-        for option, value in (*given.items(), ("--fault", self.fault)):
-            if not value:
-                noun = "a fault" if option == "--fault" else "a file"
-                raise InputError(f"{option} must name {noun}, got nothing; leave it out for none")
-        return {option: Path(value) for option, value in given.items() if value != NOTHING}
 
     def _stands_alone(self, name: str, others: tuple[str, ...]) -> None:
         defaults = PRESETS[self.preset]

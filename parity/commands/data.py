@@ -17,6 +17,5 @@ class Data:
 
     def run(self, command: str) -> int:
         """Print what was found."""
-        del command
         print(describe(load_dataset(self.dataset, self.data_dir or None)))
         return 0

@@ -5,8 +5,30 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from parity.errors import InputError
+
+NOTHING = "\0"  # the default of options that are left out: no shell can pass it, so an empty value is still noticed
+OutputFile = Annotated[str, tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: none)")]
+
+
+def paths_of(**files: str) -> dict[str, Path]:
+    """Return the files that options name, by option; `NOTHING` is left out.
+
+    Args:
+        files: by the option's name without its dashes.
+
+    Raises:
+        InputError: an option names nothing.
+    """
+    given = {f"--{name}": file for name, file in files.items()}
+    for option, file in given.items():
+        if not file:
+            raise InputError(f"{option} must name a file, got nothing; leave it out for none")
+    return {option: Path(file) for option, file in given.items() if file != NOTHING}
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 
-from parity.backend import backend_names, installed_siblings, own_process, sibling_names
+from parity.backend import backend_names, installed_siblings, load_backend, sibling_names
 from parity.commands.options import DataDir, DatasetName, Device, Framework
 from parity.commands.terminal import ErrorConsole, exit_status, print_error, show
 from parity.errors import InputError
@@ -104,7 +104,7 @@ class Sweep:
         config = SweepConfig.from_words(vars(self) | {"framework": choose_frameworks(self.framework)})
         if execution.executor == "in-process":
             for name in config.frameworks:
-                own_process(name)
+                load_backend(name).own_process()
         places: Any = {"out": self.out, "data_dir": self.data_dir or None}
         how: Any = {"execution": execution, "extend": self.extend, "parquet": self.parquet}
         if self.dry_run:

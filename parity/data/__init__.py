@@ -3,11 +3,10 @@
 from parity.data.batches import IndexStream, updates_per_pass
 from parity.data.dataset import DATASETS, Dataset, describe, load_dataset
 from parity.data.dropout import Masks, MaskStream, check_masks, draw_masks, mask_arguments
-from parity.data.standardize import DATA_SEED, StandardizedData, standardize
+from parity.data.standardize import StandardizedData, label_entropy, standardize
 
 __all__ = [
     "DATASETS",
-    "DATA_SEED",
     "Dataset",
     "IndexStream",
     "MaskStream",
@@ -16,6 +15,7 @@ __all__ = [
     "check_masks",
     "describe",
     "draw_masks",
+    "label_entropy",
     "load_dataset",
     "mask_arguments",
     "standardize",

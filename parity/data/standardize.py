@@ -42,9 +42,14 @@ class StandardizedData:
 
     @property
     def label_entropy(self) -> float:
-        """`-sum(p * ln(p))` over the shares of the training labels, in nats: the loss of knowing only these."""
-        shares = np.unique(self.train_labels, return_counts=True)[1] / len(self.train_labels)
-        return float(-np.sum(shares * np.log(shares)))
+        """See `label_entropy`; of the training labels."""
+        return label_entropy(self.train_labels)
+
+
+def label_entropy(labels: NDArray[np.integer]) -> float:
+    """Return `-sum(p * ln(p))` over the shares of the labels, in nats: the loss of knowing only these."""
+    shares = np.unique(labels, return_counts=True)[1] / len(labels)
+    return float(-np.sum(shares * np.log(shares)))
 
 
 def standardize(dataset: Dataset, fraction: float = 0.1) -> StandardizedData:

@@ -52,7 +52,6 @@ def swap_block_order(honest: Reading, spec: ModelSpec) -> ModelSpec:
 
 def cumulative_decay(decay: float, update: int) -> float:
     """Return the decay that makes the running statistics the plain average of updates 1 to `update`."""
-    del decay
     return 1 - 1 / update
 
 

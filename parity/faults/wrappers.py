@@ -55,7 +55,6 @@ def scale_plus_one(
 
 def frozen_running_statistics(honest: Callable[..., Any], running_mean: Any, running_var: Any, *batch: Any) -> Any:
     """Keep the running statistics as they are."""
-    del honest, batch
     return running_mean, running_var
 
 
@@ -66,20 +65,17 @@ def double_update(honest: Callable[..., Any], running_mean: Any, running_var: An
 
 def unscaled_dropout(honest: Callable[..., Any], x: Any, mask: Any, rate: float) -> Any:
     """Do not scale the units that are kept."""
-    del rate
     return honest(x, mask, 0.0)
 
 
 def batch_of_one(honest: Callable[..., Any], batch_size: int) -> None:
     """Refuse no batch."""
-    del honest, batch_size
 
 
 def train_uses_running_statistics(
     honest: Callable[..., Any], net: Any, inputs: Any, train: bool, masks: Any = None
 ) -> Any:
     """Train in evaluation mode; the running statistics stay."""
-    del train, masks
     return honest(net, inputs, False)
 
 
@@ -91,7 +87,6 @@ def eval_updates_statistics(honest: Callable[..., Any], net: Any, inputs: Any, t
 
 def forgotten_eval(honest: Callable[..., Any], net: Any, inputs: Any, train: bool, masks: Any = None) -> Any:
     """Evaluate as in training: by the batch's statistics, which enter the running ones."""
-    del train
     return honest(net, inputs, True, masks)
 
 

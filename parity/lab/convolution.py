@@ -93,7 +93,6 @@ class Measured:
 
 def measure(backend: Any, config: LabConfig) -> Measured:
     """Run the framework's own convolution on images of noise, and its batch norm over channels."""
-    del config
     tools, rng = backend.tools(), np.random.default_rng(0)
     outputs = []
     for size, kernel, padding, stride, dilation in SETTINGS:
@@ -114,7 +113,6 @@ def measure(backend: Any, config: LabConfig) -> Measured:
 
 def section(results: Results, config: LabConfig, command: str) -> Section:
     """What was found."""
-    del config
     names = list(results)
     right = all(
         output.shape == (2, output_size(*setting), output_size(*setting), 4)

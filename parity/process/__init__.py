@@ -1,6 +1,6 @@
 """Tasks in another process: start it, send it tasks, limit their time, end it."""
 
-from parity.process.errors import SideEndedError, SideError, SideHungError, StartError, words_of
+from parity.process.errors import SideEndedError, SideError, StartError, words_of
 from parity.process.side import THREAD_SETTINGS, ProcessSide, Side
 
 __all__ = [
@@ -9,7 +9,6 @@ __all__ = [
     "Side",
     "SideEndedError",
     "SideError",
-    "SideHungError",
     "StartError",
     "words_of",
 ]

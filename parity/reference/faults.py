@@ -16,11 +16,11 @@ from parity.faults import NEUTRAL_FAULTS, Fault, cumulative_decay, debiased_deca
 from parity.reference import parts
 from parity.reference.network import State
 from parity.reference.parts import Forward, Pass, exact, row, scale_and_shift
-from parity.reference.training_faults import TRAINING_FAULTS
+from parity.reference.training_faults import TRAINING_FAULTS, heavy_ball, weight_decay
+from parity.verdict.noise import MANTISSA_BITS
 from parity.weights import AFFINE, Array, Weights, is_statistic
 
 Part = Callable[..., Any]
-BFLOAT16_BITS, TF32_BITS = 7, 10  # of mantissa, without the leading one
 
 
 def round_mantissa(x: Array, bits: int) -> Array:
@@ -155,31 +155,6 @@ def untrained_affine(
     return honest(weights, {n: g for n, g in gradients.items() if not n.endswith(AFFINE)}, rate, memory)
 
 
-def weight_decay(
-    honest: Part,
-    weights: Weights,
-    gradients: Weights,
-    rate: Any,
-    memory: Weights,
-    coefficient: float = 1e-4,
-    kernels_only: bool = False,
-) -> tuple[Weights, Weights]:
-    """Add `coefficient * weight` to every gradient, or to every kernel's."""
-    decayed: Weights = {
-        name: gradient + coefficient * weights[name] if name.endswith(".kernel") or not kernels_only else gradient
-        for name, gradient in gradients.items()
-    }
-    return honest(weights, decayed, rate, memory)
-
-
-def heavy_ball(
-    honest: Part, weights: Weights, gradients: Weights, rate: Any, memory: Weights, momentum: float = 0.9
-) -> tuple[Weights, Weights]:
-    """Update by the velocity: `v = momentum * v + gradient; weight -= rate * v`."""
-    velocity: Weights = {name: momentum * memory[name] + g if memory else g for name, g in gradients.items()}
-    return honest(weights, velocity, rate, velocity)
-
-
 def scaled_learning_rate(
     honest: Part, weights: Weights, gradients: Weights, rate: Any, memory: Weights, factor: float = 0.5
 ) -> tuple[Weights, Weights]:
@@ -210,8 +185,8 @@ def _with_decay(state: State, decay: float) -> State:
 
 FAULTS: Mapping[str, Fault] = {
     **TRAINING_FAULTS,
-    "bfloat16_matmul": ("linear", partial(reduced_matmul, bits=BFLOAT16_BITS)),
-    "tf32_matmul": ("linear", partial(reduced_matmul, bits=TF32_BITS)),
+    "bfloat16_matmul": ("linear", partial(reduced_matmul, bits=MANTISSA_BITS["bfloat16"])),
+    "tf32_matmul": ("linear", partial(reduced_matmul, bits=MANTISSA_BITS["tf32"])),
     "fast_variance": ("batch_moments", fast_variance),
     "population_leak": ("batch_moments", population_leak),
     "epsilon_outside_sqrt": ("normalize", epsilon_outside_sqrt),

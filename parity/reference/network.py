@@ -249,25 +249,3 @@ def sgd_step(
         gradients = backward(updated)[2]
     step = Step(loss=loss, logits=output.logits, gradients=gradients, activations=output.activations)
     return replace(state, weights=updated, memory=memory), step
-
-
-def train_step(
-    spec: ModelSpec,
-    weights: Weights,
-    inputs: Array,
-    labels: NDArray[np.integer],
-    learning_rate: float,
-    masks: Masks | None = None,
-) -> tuple[Weights, Step]:
-    """Take one `sgd_step` of the honest network: return the new weights and the step. `weights` stay as they are.
-
-    Raises:
-        InputError: as `sgd_step`.
-    """
-    state, step = sgd_step(State(spec, weights), inputs, labels, learning_rate, masks=masks)
-    return state.weights, step
-
-
-def evaluate(spec: ModelSpec, weights: Weights, inputs: Array) -> Array:
-    """Return the logits in evaluation mode, by the running statistics, shape (batch, output_dim)."""
-    return forward(spec, weights, HONEST, None, inputs, False).logits

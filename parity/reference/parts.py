@@ -65,7 +65,6 @@ def normalize(
     x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float, train: bool
 ) -> tuple[Array, Callable]:
     """Return `y = gamma (x - mean) / sqrt(var + eps) + beta`; the pullback gives dx, dmean, dvar, dgamma, dbeta."""
-    del train
     return scale_and_shift(x, mean, 1 / np.sqrt(var + eps), lambda s: -(s**3) / 2, gamma, beta)
 
 
@@ -82,22 +81,6 @@ def scale_and_shift(
         return dx, -dx.sum(axis=-2), dvar, (dy * h).sum(axis=-2), dy.sum(axis=-2)
 
     return row(gamma) * h + row(beta), pullback
-
-
-def normalize_batch(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
-    """Return `y = gamma (x - m) / sqrt(v + eps) + beta` with the batch's mean `m` and biased variance `v`, two-pass.
-
-    Args:
-        x: shape (batch, features).
-        gamma: shape (features,).
-        beta: shape (features,).
-        eps: inside the square root.
-
-    Returns:
-        `y`, `m`, `v`.
-    """
-    mean, var, _ = batch_moments(x)
-    return normalize(x, mean, var, gamma, beta, eps, True)[0], mean, var
 
 
 def update_statistics(
@@ -136,7 +119,6 @@ def collect(gradients: Weights, held: Weights) -> tuple[Weights, Weights]:
 
 def write_statistics(state: Any, computed: Weights, held: Weights) -> tuple[Weights, Weights]:
     """Return the running statistics that an update writes: those that it computed."""
-    del state
     return computed, held
 
 
@@ -182,9 +164,14 @@ def cross_entropy(
         rounded: what rounding makes of the probabilities. Where one is near 1, what is left of its gradient is that.
     """
     log_probabilities = log_softmax(logits)
-    target = np.arange(logits.shape[-1]) == np.asarray(labels)[:, None]
-    loss = -np.where(target, log_probabilities, 0).sum(axis=-1).mean(axis=-1)
-    return loss, (rounded(np.exp(log_probabilities)) - target) / len(labels)
+    return loss_of_shares(rounded(np.exp(log_probabilities)), labels, log_probabilities)
+
+
+def loss_of_shares(shares: Array, labels: NDArray[np.integer], logarithms: Array) -> tuple[Any, Array]:
+    """Return the mean of minus the labels' logarithms, and `(share - target) / n`."""
+    target = np.arange(shares.shape[-1]) == np.asarray(labels)[:, None]
+    loss = -np.where(target, logarithms, 0).sum(axis=-1).mean(axis=-1)
+    return loss, (shares - target) / len(labels)
 
 
 def plain_sgd(weights: Weights, gradients: Weights, rate: Any, memory: Weights) -> tuple[Weights, Weights]:
@@ -200,7 +187,6 @@ def rate_of(rate: Any, gradient: Array) -> Array:
 
 def carry(state: Any, initial: Any, update: int) -> Any:
     """Return the state that the next update starts from: the one that the last update left."""
-    del initial, update
     return state
 
 

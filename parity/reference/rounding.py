@@ -51,61 +51,53 @@ class RoundingBackend:
         dtype: DType,
     ) -> NumpyPopulation:
         """Return a population that is moved at its start."""
-        del dtype
         moved = move_state(weights, self.unit, self.rng), move_one_ulp(inputs, self.unit.bits, self.rng)
         return NumpyPopulation(spec, moved[0], learning_rates, moved[1], labels, self.parts)
 
     @property
     def parts(self) -> Parts:
         """The parts of the reference, with what each of them gives moved."""
-        return _Rounding(self.unit, self.rng).of(self.reference.parts)
+        return rounding_parts(self.reference.parts, self.unit, self.rng)
 
 
-@dataclass(frozen=True)
-class _Rounding:
-    unit: Unit
-    rng: np.random.Generator
+def rounding_parts(parts: Parts, unit: Unit, rng: np.random.Generator) -> Parts:
+    """Return the parts, with what each of them gives moved."""
 
-    def _move(self, array: Array, ulps: float = 1.0) -> Array:
-        return move_one_ulp(array, self.unit.bits, self.rng, ulps)
+    def move(array: Array, ulps: float = 1.0) -> Array:
+        return move_one_ulp(array, unit.bits, rng, ulps)
 
-    def _moving(self, part: Callable[..., tuple[Array, ...]]) -> Callable[..., tuple[Array, ...]]:
-        return lambda *arguments: tuple(self._move(array) for array in part(*arguments))
+    def move_statistic(statistic: Array) -> Array:
+        return move_one_ulp(statistic, unit.statistic_bits, rng)
 
-    def of(self, parts: Parts) -> Parts:
-        """Return the parts, with what each of them gives moved."""
+    def linear(x: Array, kernel: Array, bias: Array) -> tuple[Array, Callable]:
+        z, pullback = parts.linear(x, kernel, bias)
+        return move(z, unit.ulps_of_sum(x.shape[-1])), lambda dz: pullback(move(dz))
 
-        def linear(x: Array, kernel: Array, bias: Array) -> tuple[Array, Callable]:
-            z, pullback = parts.linear(x, kernel, bias)
-            return self._move(z, self.unit.ulps_of_sum(x.shape[-1])), lambda dz: pullback(self._move(dz))
+    def batch_moments(x: Array) -> tuple[Array, Array, Callable]:
+        mean, var, pullback = parts.batch_moments(x, move_statistic)
+        return mean, move_statistic(var), pullback
 
-        def batch_moments(x: Array) -> tuple[Array, Array, Callable]:
-            def move(statistic: Array) -> Array:
-                return move_one_ulp(statistic, self.unit.statistic_bits, self.rng)
+    def normalize(*arguments: Any) -> tuple[Array, Callable]:
+        y, pullback = parts.normalize(*arguments)
+        return move(y), lambda dy: tuple(move(array) for array in pullback(dy))
 
-            mean, var, pullback = parts.batch_moments(x, move)
-            return mean, move(var), pullback
+    def dropout(*arguments: Any) -> tuple[Array, Callable]:
+        y, pullback = parts.dropout(*arguments)
+        return move(y), lambda dy: move(pullback(dy))
 
-        def normalize(*arguments: Any) -> tuple[Array, Callable]:
-            y, pullback = parts.normalize(*arguments)
-            return self._move(y), self._moving(pullback)
+    def objective(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
+        loss, dlogits = parts.objective(logits, labels, move)
+        return loss, move(dlogits)
 
-        def dropout(*arguments: Any) -> tuple[Array, Callable]:
-            y, pullback = parts.dropout(*arguments)
-            return self._move(y), lambda dy: self._move(pullback(dy))
-
-        def objective(logits: Array, labels: NDArray[np.integer]) -> tuple[Any, Array]:
-            loss, dlogits = parts.objective(logits, labels, self._move)
-            return loss, self._move(dlogits)
-
-        layers = {layer: self.of(own) for layer, own in parts.layers.items()}
-        moved: dict[str, Any] = {
-            "linear": linear,
-            "batch_moments": batch_moments,
-            "normalize": normalize,
-            "dropout": dropout,
-        }
-        return replace(parts, objective=objective, layers=layers, **moved)
+    return replace(
+        parts,
+        linear=linear,
+        batch_moments=batch_moments,
+        normalize=normalize,
+        dropout=dropout,
+        objective=objective,
+        layers={layer: rounding_parts(own, unit, rng) for layer, own in parts.layers.items()},
+    )
 
 
 def move_state(weights: Mapping[str, Array], unit: Unit, rng: np.random.Generator) -> Weights:

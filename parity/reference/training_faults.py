@@ -5,6 +5,7 @@ Arrays may have axes of members before their own, so norms are taken over each t
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def naive_softmax(
     """Take exponentials of the logits as they are, which overflow; the loss is the logarithm of a share."""
     exponentials = np.exp(logits)
     shares = rounded(exponentials / exponentials.sum(axis=-1, keepdims=True))
-    return _loss_of(shares, labels, np.log(shares))
+    return parts.loss_of_shares(shares, labels, np.log(shares))
 
 
 def clipped_log(
@@ -56,15 +57,9 @@ def clipped_log(
 ) -> tuple[Any, Array]:
     """Take the logarithm of no share below `least`; there the gradient is 0."""
     shares = rounded(np.exp(parts.log_softmax(logits)))
-    loss, gradient = _loss_of(shares, labels, np.log(np.maximum(shares, least)))
+    loss, gradient = parts.loss_of_shares(shares, labels, np.log(np.maximum(shares, least)))
     own = np.take_along_axis(shares, np.broadcast_to(labels, shares.shape[:-1])[..., None], axis=-1)
     return loss, np.where(own >= least, gradient, 0)
-
-
-def _loss_of(shares: Array, labels: NDArray[np.integer], logarithms: Array) -> tuple[Any, Array]:
-    target = np.arange(shares.shape[-1]) == np.asarray(labels)[:, None]
-    loss = -np.where(target, logarithms, 0).sum(axis=-1).mean(axis=-1)
-    return loss, (shares - target) / len(labels)
 
 
 # Gradients
@@ -166,6 +161,31 @@ def nesterov(
     return honest(weights, ahead, rate, velocity)
 
 
+def weight_decay(
+    honest: Part,
+    weights: Weights,
+    gradients: Weights,
+    rate: Any,
+    memory: Weights,
+    coefficient: float = 1e-4,
+    kernels_only: bool = False,
+) -> Updated:
+    """Add `coefficient * weight` to every gradient, or to every kernel's."""
+    decayed: Weights = {
+        name: gradient + coefficient * weights[name] if name.endswith(".kernel") or not kernels_only else gradient
+        for name, gradient in gradients.items()
+    }
+    return honest(weights, decayed, rate, memory)
+
+
+def heavy_ball(
+    honest: Part, weights: Weights, gradients: Weights, rate: Any, memory: Weights, momentum: float = 0.9
+) -> Updated:
+    """Update by the velocity: `v = momentum * v + gradient; weight -= rate * v`."""
+    velocity: Weights = {name: momentum * memory[name] + g if memory else g for name, g in gradients.items()}
+    return honest(weights, velocity, rate, velocity)
+
+
 def momentum_and_decay(
     honest: Part,
     weights: Weights,
@@ -177,12 +197,8 @@ def momentum_and_decay(
     kernels_only: bool = False,
 ) -> Updated:
     """Add `coefficient * weight` to every gradient (or every kernel's), and then take momentum."""
-    decayed: Weights = {
-        name: g + coefficient * weights[name] if name.endswith(".kernel") or not kernels_only else g
-        for name, g in gradients.items()
-    }
-    velocity: Weights = {name: momentum * memory[name] + g if memory else g for name, g in decayed.items()}
-    return honest(weights, velocity, rate, velocity)
+    ball = partial(heavy_ball, honest, momentum=momentum)
+    return weight_decay(ball, weights, gradients, rate, memory, coefficient, kernels_only)
 
 
 def adam(
@@ -245,6 +261,7 @@ def statistics_of_another_layer(
     return written, held
 
 
+# The siblings can be given none of these; they are tried on other ports.
 TRAINING_FAULTS: Mapping[str, Fault] = {
     "leaky_slope": ("activation", leaky_slope),
     "clipped_activation": ("activation", clipped_activation),

@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from parity.check.free_run import describe, fails
 from parity.check.records import CheckReport, Question
 from parity.check.screen import place
+from parity.check.words import number_words
 from parity.report.check_absolute import has_sizes, relative_by_layer
 from parity.report.check_cause import MOST_POINTS, points_of, predicted_and_observed
 from parity.report.check_equivalence import drawn_rows, mean_differences
 from parity.report.check_free_run import drawn_runs, free_run_distances
 from parity.report.check_noise import noise_by_layer, noise_by_step
-from parity.report.check_series import Group, chosen, excess, times
+from parity.report.check_series import Group, chosen, excess
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _noise_words(report: CheckReport, groups: Sequence[Group]) -> str:
     count = sum(len(group.beyond) for group in groups)
     beyond = "No tensor is" if count == 0 else "1 tensor is" if count == 1 else f"{count} tensors are"
     return (
-        f"The worst is {times(worst.times_noise)} times the floor, at {place(worst)} ({worst.setting}). "
+        f"The worst is {number_words(worst.times_noise)} times the floor, at {place(worst)} ({worst.setting}). "
         f"{beyond} beyond the limit of {report.safety:g} times."
     )
 

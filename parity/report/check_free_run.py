@@ -11,10 +11,11 @@ from matplotlib.patches import Patch
 
 from parity.check.free_run import fails
 from parity.check.records import CheckReport, FreeRun
+from parity.check.words import number_words
 from parity.report.canvas import open_sheet
 from parity.report.check_axes import LogScale
 from parity.report.check_noise import subtitle
-from parity.report.check_series import MOST_PANELS, times
+from parity.report.check_series import MOST_PANELS
 from parity.report.heading import check_heading
 from parity.report.panels import PanelGrid
 from parity.report.style import page_style, short
@@ -79,7 +80,7 @@ def _judgement(report: CheckReport, run: FreeRun) -> str:
     if not run.judged:
         return "not judged: rounding reaches all that training has changed at once"
     verdict = "BEYOND THE LIMIT" if fails(run, report.safety) else "within the limit"
-    return f"{times(run.times_noise)} × the twins' in {run.judged} of {len(run.twins)} updates: {verdict}"
+    return f"{number_words(run.times_noise)} × the twins' in {run.judged} of {len(run.twins)} updates: {verdict}"
 
 
 def _draw_run(axes: Axes, report: CheckReport, run: FreeRun, scale: LogScale) -> None:

@@ -9,9 +9,10 @@ from matplotlib.lines import Line2D
 
 from parity.check.records import CheckReport, Measurement
 from parity.check.screen import place
+from parity.check.words import number_words
 from parity.report.canvas import open_sheet
 from parity.report.check_axes import RING, LogScale, Places, by_layer, by_step
-from parity.report.check_series import Group, Kind, excess, is_beyond, kind_of, times, worst_by
+from parity.report.check_series import Group, Kind, excess, is_beyond, kind_of, worst_by
 from parity.report.heading import check_heading
 from parity.report.panels import PanelGrid
 from parity.report.style import REFERENCE_COLOR, page_style, plain, short
@@ -81,7 +82,7 @@ def _draw(
             axes.axhline(1.0, gid="floor", zorder=1.5, **_FLOOR)
             for kind, points in series.items():
                 _draw_series(axes, report, kind, points, scale, crowded=len(across.at) > _CROWDED)
-            subtitle(axes, f"worst {times(group.worst.times_noise)} × floor: {place(group.worst)}")
+            subtitle(axes, f"worst {number_words(group.worst.times_noise)} × floor: {place(group.worst)}")
             if grid.is_first(group):
                 axes.set_ylabel("distance / noise floor\n(no unit, log scale)")
         return sheet.figure

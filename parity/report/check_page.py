@@ -8,7 +8,7 @@ from parity.check.screen import MEANINGS, cause_lines, cause_of, place, verdict_
 from parity.check.words import number_words
 from parity.files import replace_file
 from parity.report.check_figures import check_figures
-from parity.report.check_series import Group, groups_of, times
+from parity.report.check_series import Group, groups_of
 from parity.report.check_tables import WORDY, summary, tables
 from parity.report.markup import DPI, Picture, configuration, render, take_picture
 
@@ -75,8 +75,8 @@ def _facts(report: CheckReport) -> list[tuple[str, str]]:
 
 def _divergence(report: CheckReport, m: Measurement) -> str:
     return (
-        f"{place(m)}: {m.magnitude}; {times(m.times_noise)} times the noise floor, where {report.safety:g} times is "
-        f"the limit ({m.pair[0]} against {m.pair[1]}; {m.setting}; noise floor {number_words(m.floor)})"
+        f"{place(m)}: {m.magnitude}; {number_words(m.times_noise)} times the noise floor, where {report.safety:g} "
+        f"times is the limit ({m.pair[0]} against {m.pair[1]}; {m.setting}; noise floor {number_words(m.floor)})"
     )
 
 

@@ -54,17 +54,6 @@ def is_beyond(report: CheckReport, times_noise: float) -> bool:
     return not times_noise <= report.safety
 
 
-def times(value: float) -> str:
-    """A multiple of the noise floor, in three significant digits.
-
-    >>> times(1234.5), times(math.inf)
-    ('1.23e+03', 'infinite')
-    """
-    if math.isnan(value):
-        return "not a number"
-    return f"{value:.3g}" if math.isfinite(value) else "infinite"
-
-
 @dataclass(frozen=True, eq=False)
 class Group:
     """What one question found in one setting.

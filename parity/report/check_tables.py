@@ -7,7 +7,7 @@ from parity.check.free_run import fails
 from parity.check.records import CheckReport, Measurement, Question, Setting
 from parity.check.screen import MEANINGS, interval_words, place
 from parity.check.words import number_words
-from parity.report.check_series import Group, excess, is_beyond, times
+from parity.report.check_series import Group, excess, is_beyond
 
 MOST_ROWS = 20
 _WITNESS = "The witness is the NumPy reference, computed by hand in float64."
@@ -57,7 +57,7 @@ def summary(report: CheckReport, groups: Sequence[Group]) -> PageTable:
         [
             str(group.question), *_setting(group.setting),
             str(sum(m.is_candidates for m in group.measurements)), str(len(group.beyond)),
-            times(group.worst.times_noise), f"{report.safety:g}",
+            number_words(group.worst.times_noise), f"{report.safety:g}",
             f"{group.sensitivity:.2g}" if group.sensitivity else "–", place(group.worst),
         ]
         for group in groups
@@ -97,7 +97,7 @@ def _setting(setting: Setting) -> list[str]:
 def _measured_rows(report: CheckReport, found: Iterable[Measurement]) -> list[list[str]]:
     return [
         [
-            str(m.question), *_setting(m.setting), " against ".join(m.pair), place(m), times(m.times_noise),
+            str(m.question), *_setting(m.setting), " against ".join(m.pair), place(m), number_words(m.times_noise),
             "beyond" if is_beyond(report, m.times_noise) else "within", number_words(m.distance),
             number_words(m.floor), number_words(m.size),
         ]
@@ -111,7 +111,7 @@ def _run_rows(report: CheckReport) -> Iterator[list[str]]:
         verdict = "not judged" if not judged else "beyond" if fails(run, report.safety) else "within"
         horizons = ["none" if horizon is None else str(horizon) for horizon in (run.horizon, run.twin_horizon)]
         yield [
-            *_setting(run.setting), str(len(run.distances)), str(judged), times(run.times_noise),
+            *_setting(run.setting), str(len(run.distances)), str(judged), number_words(run.times_noise),
             f"{report.safety:g}", *horizons, verdict,
         ]  # fmt: skip
 

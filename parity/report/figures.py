@@ -10,8 +10,6 @@ from parity.report.outcomes import loss_and_accuracy
 from parity.report.thresholds import divergent_learning_rate
 from parity.sweep.records import SweepReport
 
-__all__ = ["SWEEP_FIGURES", "SweepFigure", "divergent_learning_rate", "loss_and_accuracy", "training_curves"]
-
 
 @dataclass(frozen=True)
 class SweepFigure:

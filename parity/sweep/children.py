@@ -164,7 +164,6 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def _hold(backend: Any, digest: str, data: StandardizedData) -> None:
-    del backend
     _held.clear()  # of one sweep at a time
     _held[digest] = data
 

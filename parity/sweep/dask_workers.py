@@ -107,7 +107,6 @@ class DaskWorkers:
 
     def _suspect(self, block: Block, done: Future[Done], death: KilledWorker) -> None:
         """Workers died, of this block or of one that was beside it: it is tried again, one suspect after the other."""
-        del death
         with suppress(RuntimeError):  # nothing is tried any more
             self._suspects.submit(self._try_again, block, done)
 
@@ -141,7 +140,6 @@ class EndsWhatNobodyWants(WorkerPlugin):
 
     def transition(self, key: Any, start: str, finish: str, **others: Any) -> None:
         """A task of the worker passes from one state to another."""
-        del others
         if finish not in ("released", "forgotten"):
             return
         if start in ("executing", "long-running"):
@@ -151,7 +149,6 @@ class EndsWhatNobodyWants(WorkerPlugin):
 
     def teardown(self, worker: Any) -> None:
         """The worker ends, which else waits for what it has begun."""
-        del worker
         _here.give_up_all()
 
 

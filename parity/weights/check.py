@@ -9,14 +9,14 @@ from parity.spec import ModelSpec
 from parity.weights.names import Array, Weights, weight_shapes
 
 
-def check_weights(weights: Mapping[str, Array], spec: ModelSpec, source: str = "weights") -> None:
+def check_weights(weights: Mapping[str, Array], spec: ModelSpec) -> None:
     """Check names, shapes and dtypes against a spec.
 
     Raises:
         InputError: lists everything missing, unexpected, misshapen or of a wrong dtype.
     """
     arrays = {name: np.asarray(array) for name, array in weights.items()}
-    check_forms({name: (array.shape, str(array.dtype)) for name, array in arrays.items()}, spec, source)
+    check_forms({name: (array.shape, str(array.dtype)) for name, array in arrays.items()}, spec, "weights")
 
 
 def check_forms(forms: Mapping[str, tuple[tuple[int, ...], str]], spec: ModelSpec, source: str) -> None:

@@ -14,6 +14,7 @@ from hostile_cases import ANY_CHARACTER, assert_legible, hostile, paths, texts
 from hostile_places import emptied
 from hypothesis import strategies as st
 
+from parity.backend import Backend
 from parity.cli import main
 from parity.commands.bench import Bench
 from parity.commands.check import Check
@@ -73,7 +74,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(import_module(module), name, stop(name))
     # No framework is imported, which would take seconds and memory.
     monkeypatch.setattr("parity.commands.sweep.installed_siblings", lambda: ("numpy",))
-    monkeypatch.setattr("parity.commands.sweep.own_process", lambda name: None)
+    monkeypatch.setattr("parity.commands.sweep.load_backend", lambda name: Backend())
     return begun
 
 

@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 import pytest
 from check_reports import EVIDENCE, agreeing, disagreeing
 
+from parity.check.config import PRESETS as CONFIGS
 from parity.check.config import QUESTIONS, CheckConfig
-from parity.check.presets import PRESETS as CONFIGS
 from parity.check.records import CheckReport, Verdict
 from parity.cli import main, parse
 from parity.commands.check import PRESETS, Check

@@ -4,12 +4,13 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from honest_reference import train_step
 from numpy.typing import NDArray
 
 from parity.backend import Step
 from parity.errors import InputError
 from parity.faults import NEUTRAL_FAULTS
-from parity.reference import NumpyBackend, State, sgd_step, train_step
+from parity.reference import NumpyBackend, State, sgd_step
 from parity.reference.faults import FAULTS, round_mantissa
 from parity.spec import BlockOrder, ModelSpec
 from parity.weights import Weights, cast_weights, draw_weights

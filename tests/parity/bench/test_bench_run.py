@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from parity.backend import Backend
-from parity.bench import BenchConfig, BenchReport, Case, Row, bench, run
+from parity.bench import BenchConfig, BenchReport, bench, run
+from parity.bench.config import Case
 from parity.bench.output import report_dict, write_json
+from parity.bench.records import Row
 from parity.bench.screen import print_report
 from parity.bench.worker import copy_seconds, describe_modes
 from parity.errors import InputError

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from parity.check.lockstep import CANDIDATE, REFERENCE, Asked, RoleError, ask_all
-from parity.check.probes import draw_samples, natural_episodes
+from parity.check.probes import Course, draw_samples, natural_episodes
 from parity.check.records import Question, Setting
 from parity.process import SideError
 from parity.reference import NumpyBackend
@@ -36,7 +36,8 @@ def configurations(sides: dict[str, Any], begun: list[int], count: int = 4) -> I
     for seed in range(count):
         begun.append(seed)
         samples, weights = draw_samples(SPEC, 8, seed), draw_weights(SPEC, seed)
-        episodes = list(natural_episodes(SPEC, weights, samples, 0.1, (0, 1)))
+        course = Course(spec=SPEC, weights=weights, samples=samples, learning_rate=0.1, steps=(0, 1), seed=seed)
+        episodes = list(natural_episodes(course))
         yield Asked(Question.SEMANTIC, Setting(depth=1, batch_norm=True, seed=seed), episodes, sides)
 
 

@@ -13,8 +13,8 @@ from check_reports import EVIDENCE, agreeing, disagreeing
 
 from parity.check.assertion import assert_parity as asserted
 from parity.check.config import CheckConfig
-from parity.check.output import format_report
 from parity.check.records import CheckReport
+from parity.check.screen import format_report
 from parity.errors import InputError
 from parity.spec import ModelSpec
 

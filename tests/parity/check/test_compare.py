@@ -14,7 +14,7 @@ from parity.check import lockstep
 from parity.check.episode import Episode
 from parity.check.lockstep import CANDIDATE, compare_lockstep
 from parity.check.play import play, play_all
-from parity.check.probes import WINDOW, draw_samples, natural_episodes, probe_episodes
+from parity.check.probes import WINDOW, Course, draw_samples, natural_episodes, probe_episodes
 from parity.check.records import Measurement, Question, Setting
 from parity.check.witness import witness
 from parity.check.words import layer_of
@@ -39,9 +39,9 @@ def episodes(depth: int, use_batch_norm: bool = True, seed: int = 0) -> list[Epi
     """A natural step at the size of a real network, and the probe with a batch of 2."""
     spec = ModelSpec(input_dim=50, num_hidden_layers=depth, use_batch_norm=use_batch_norm)
     samples, weights = draw_samples(spec, 32, seed), draw_weights(spec, seed)
-    natural = list(natural_episodes(spec, weights, samples, 0.1, (0,)))
-    probes = probe_episodes(spec, weights, samples, 0.1, seed)
-    return natural + [probe for probe in probes if probe.step == "probe:batch_of_2"]
+    course = Course(spec=spec, weights=weights, samples=samples, learning_rate=0.1, steps=(0,), seed=seed)
+    probes = [probe for probe in probe_episodes(course) if probe.step == "probe:batch_of_2"]
+    return [*natural_episodes(course), *probes]
 
 
 def measure(actual: Any, expected: Any, floor: Any = 1.0, per_channel: bool = False, **options: Any) -> Measurement:
@@ -191,8 +191,9 @@ def place(key: Key) -> int:
 @pytest.mark.parametrize("block_order", ["activation_first", "norm_first"])
 def test_measurements_stand_in_causal_order(block_order: Any) -> None:
     spec = replace(SPEC, block_order=block_order)
-    samples = draw_samples(spec, 16, 0)
-    episode = next(natural_episodes(spec, draw_weights(spec, 0), samples, 0.1, (0,), (WINDOW,)))
+    samples, weights = draw_samples(spec, 16, 0), draw_weights(spec, 0)
+    course = Course(spec=spec, weights=weights, samples=samples, learning_rate=0.1, steps=(0,), seed=0)
+    episode = next(natural_episodes(course, (WINDOW,)))
     keys = list(play(NUMPY, episode, "float64").tensors)
     first = [key for key in keys if key.step == 0]
     assert keys[: len(first)] == first

@@ -15,7 +15,7 @@ from parity.check.episode import Episode
 from parity.check.fits import FITS, Case, as_fraction, slope, tidy
 from parity.check.lockstep import CANDIDATE, Comparison, compare_lockstep
 from parity.check.play import play_all
-from parity.check.probes import WINDOW, draw_samples, natural_episodes, probe_episodes
+from parity.check.probes import WINDOW, Course, draw_samples, natural_episodes, probe_episodes
 from parity.check.records import UNEXPLAINED, Cause, Question, Setting
 from parity.check.witness import witness_all
 from parity.data import Masks
@@ -36,8 +36,8 @@ SEMANTIC = [name for name, row in CATALOGUE.items() if row.shows_in == "semantic
 def asked(spec: ModelSpec) -> tuple[list[Episode], list[Witness]]:
     """Step 0 with its carried window and every probe, and what the reference says; once for each network."""
     samples, weights = draw_samples(spec, 32, 0), draw_weights(spec, 0)
-    natural = natural_episodes(spec, weights, samples, 0.1, (0,), (WINDOW,))
-    episodes = [*natural, *probe_episodes(spec, weights, samples, 0.1, 0)]
+    course = Course(spec=spec, weights=weights, samples=samples, learning_rate=0.1, steps=(0,), seed=0)
+    episodes = [*natural_episodes(course, (WINDOW,)), *probe_episodes(course)]
     return episodes, witness_all(NUMPY, episodes, EXACT)
 
 

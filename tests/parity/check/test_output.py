@@ -16,8 +16,9 @@ from check_reports import EVIDENCE, SAFETY, agreeing, crashed, disagreeing, meas
 from rich.console import Console
 
 from parity.check.config import CheckConfig
-from parity.check.output import format_report, print_report, report_dict, write_json, write_junit
+from parity.check.output import report_dict, write_json, write_junit
 from parity.check.records import Cause, CheckReport, Question, Verdict
+from parity.check.screen import format_report, print_report
 from parity.errors import InputError
 from parity.files import plain
 

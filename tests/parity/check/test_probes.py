@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from honest_reference import train_step
 from places import at, loss
 
 from parity.check.episode import Episode
@@ -13,6 +14,7 @@ from parity.check.probes import (
     LONG_WINDOW,
     MANY_EVALUATED,
     WINDOW,
+    Course,
     Samples,
     draw_samples,
     natural_episodes,
@@ -20,7 +22,7 @@ from parity.check.probes import (
     probe_episodes,
     semantic_episodes,
 )
-from parity.reference import NumpyBackend, train_step
+from parity.reference import NumpyBackend
 from parity.spec import BlockOrder, ModelSpec
 from parity.verdict.trace import Key, Kind, Mode
 from parity.weights import Array, Weights, cast_weights, draw_weights, is_statistic
@@ -34,9 +36,22 @@ NAMES = [
 ]  # fmt: skip
 
 
+def make_course(
+    samples: Samples, steps: tuple[int, ...] = (0,), *, spec: ModelSpec = SPEC, is_first: bool = False
+) -> Course:
+    return Course(
+        spec=spec,
+        weights=draw_weights(spec, 0),
+        samples=samples,
+        learning_rate=RATE,
+        steps=steps,
+        seed=0,
+        is_first=is_first,
+    )
+
+
 def make_probes(spec: ModelSpec = SPEC, batch: int = BATCH, **options: Any) -> dict[str, Episode]:
-    samples = draw_samples(spec, batch, 0)
-    found = probe_episodes(spec, draw_weights(spec, 0), samples, RATE, 0, **options)
+    found = probe_episodes(make_course(draw_samples(spec, batch, 0), spec=spec), **options)
     return {str(episode.step).removeprefix("probe:"): episode for episode in found}
 
 
@@ -193,7 +208,7 @@ def test_one_sample_must_be_refused(probes: dict[str, Episode]) -> None:
 
 def test_each_channel_is_measured_apart_in_probes_alone(probes: dict[str, Episode], samples: Samples) -> None:
     assert [name for name, episode in probes.items() if not episode.per_channel] == ["population", "batch_of_one"]
-    assert not next(natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0,))).per_channel
+    assert not next(natural_episodes(make_course(samples))).per_channel
 
 
 def test_probes_are_repeatable(probes: dict[str, Episode]) -> None:
@@ -205,7 +220,7 @@ def test_probes_are_repeatable(probes: dict[str, Episode]) -> None:
 
 
 def test_natural_steps_lie_on_the_references_trajectory(samples: Samples) -> None:
-    episodes = list(natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2, 5), (WINDOW, WINDOW)))
+    episodes = list(natural_episodes(make_course(samples, (0, 2, 5)), (WINDOW, WINDOW)))
     assert [episode.step for episode in episodes] == [0, 2, 5]
     weights, states = cast_weights(draw_weights(SPEC, 0), "float64"), []
     for update in range(6):
@@ -223,7 +238,7 @@ def test_natural_steps_lie_on_the_references_trajectory(samples: Samples) -> Non
 
 
 def test_windows_are_carried_and_counted_along_the_trajectory(samples: Samples) -> None:
-    first, second, last = natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2, 5), (WINDOW, WINDOW))
+    first, second, last = natural_episodes(make_course(samples, (0, 2, 5)), (WINDOW, WINDOW))
     assert [len(episode.batches) for episode in (first, second, last)] == [WINDOW, WINDOW, 1]
     assert WINDOW >= 5  # the shared update and four more
     assert second.label(loss(3)) == 5
@@ -236,7 +251,7 @@ def test_windows_are_carried_and_counted_along_the_trajectory(samples: Samples) 
 
 
 def test_in_a_window_whatever_could_be_kept_from_before_changes(samples: Samples) -> None:
-    first, second, last = natural_episodes(SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2, 5), (LONG_WINDOW, WINDOW))
+    first, second, last = natural_episodes(make_course(samples, (0, 2, 5)), (LONG_WINDOW, WINDOW))
     assert len(first.batches) >= 12
     for window in (first, second):
         assert len(set(window.learning_rates)) > 2
@@ -250,9 +265,9 @@ def test_in_a_window_whatever_could_be_kept_from_before_changes(samples: Samples
 
 
 def test_only_the_first_network_has_a_long_window(samples: Samples) -> None:
-    asked = SPEC, draw_weights(SPEC, 0), samples, RATE, (0, 2), 0
     for is_first, expected in ((True, LONG_WINDOW), (False, WINDOW)):
-        for episodes in (semantic_episodes(*asked, is_first), precision_episodes(*asked, is_first, 23)):
+        course = make_course(samples, (0, 2), is_first=is_first)
+        for episodes in (semantic_episodes(course), precision_episodes(course, 23)):
             assert len(episodes[0].batches) == expected
 
 
@@ -272,10 +287,10 @@ def test_samples_run_on_past_the_end_of_the_stream(samples: Samples) -> None:
 
 
 def test_precise_episodes_start_where_the_working_dtype_can(samples: Samples) -> None:
-    asked = SPEC, draw_weights(SPEC, 0), samples, RATE, (0,), 0, True
-    names = [str(episode.step) for episode in semantic_episodes(*asked)]
+    course = make_course(samples, is_first=True)
+    names = [str(episode.step) for episode in semantic_episodes(course)]
     for bits, precise in ((23, np.float32), (52, np.float64)):
-        episodes = precision_episodes(*asked, bits)
+        episodes = precision_episodes(course, bits)
         assert [str(episode.step) for episode in episodes] == [
             name for name in names if name not in ("probe:population", "probe:batch_of_one")
         ]
@@ -285,8 +300,7 @@ def test_precise_episodes_start_where_the_working_dtype_can(samples: Samples) ->
 
 
 def test_precision_asks_other_batch_sizes_of_the_first_network_only(samples: Samples) -> None:
-    asked = SPEC, draw_weights(SPEC, 0), samples, RATE, (0,), 0
-    first, other = (precision_episodes(*asked, is_first, 23) for is_first in (True, False))
+    first, other = (precision_episodes(make_course(samples, is_first=is_first), 23) for is_first in (True, False))
     sizes = [{len(labels) for episode in found for _, labels in episode.batches} for found in (first, other)]
     assert sizes == [{2, 2 * BATCH, SPEC.hidden_width, 5 * BATCH // 8 | 1, BATCH}, {BATCH}]
     assert {episode.step for episode in first} - {episode.step for episode in other} == {

@@ -16,7 +16,8 @@ from parity import CheckConfig, CheckReport, InputError, ModelSpec
 from parity.check import lockstep, roles, run
 from parity.check.records import Question
 from parity.process import Side
-from parity.reference import NumpyBackend, NumpyLearner, NumpyPopulation
+from parity.reference import NumpyBackend, NumpyLearner
+from parity.reference.backend import NumpyPopulation
 from parity.sides import SideSpec, open_side
 from parity.weights import Weights
 

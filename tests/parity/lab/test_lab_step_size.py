@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from honest_reference import train_step
 from lab_config import small_config, words
 
 from parity.data import IndexStream
 from parity.lab import Table, step_size
 from parity.lab.config import lab_data
 from parity.lab.step_size import GROWTH, ORDERS, TOLERANCE, growth
-from parity.reference import State, sgd_step, train_step
+from parity.reference import State, sgd_step
 from parity.spec import Initialization, ModelSpec
 from parity.weights import cast_weights, draw_weights, is_statistic, weight_shapes
 

@@ -16,9 +16,11 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 
 from parity.divergence import LearningRates, Status
-from parity.report import SWEEP_FIGURES, divergent_learning_rate, loss_and_accuracy, training_curves
-from parity.report.curves import moving_average
+from parity.report.curves import moving_average, training_curves
+from parity.report.figures import SWEEP_FIGURES
+from parity.report.outcomes import loss_and_accuracy
 from parity.report.style import series_styles
+from parity.report.thresholds import divergent_learning_rate
 from parity.sweep.records import Outcome, SweepReport, Threshold, Trial
 
 Draw = Callable[[SweepReport], Figure]

@@ -12,7 +12,8 @@ from html_page import Page
 
 from parity.divergence import Status
 from parity.errors import InputError
-from parity.report import threshold_table, write_report
+from parity.report import write_report
+from parity.report.tables import threshold_table
 from parity.sweep.records import SweepReport, Trial
 
 ATTACK = "<script>alert(1)</script>"

@@ -8,8 +8,7 @@ import pytest
 from fake_sweep import fake_report
 from rich.console import Console
 
-from parity.report import ThresholdRow, print_thresholds, threshold_table
-from parity.report.tables import median_rate, rate_text
+from parity.report.tables import ThresholdRow, median_rate, print_thresholds, rate_text, threshold_table
 from parity.sweep.records import Outcome, SweepReport, Threshold
 
 

@@ -34,8 +34,8 @@ def test_everything_that_does_not_fit_is_listed_at_once() -> None:
     del weights["head.bias"], weights["hidden.1.gamma"]
     weights |= {"hidden.2.bias": np.zeros(4, np.float32), "hidden.0.kernel": weights["hidden.0.kernel"].T}
     weights |= {"hidden.0.beta": np.zeros(4, np.int64), "head.kernel": np.zeros((4, 3), np.float16)}
-    assert refusal(check_weights, weights, SPEC, "weights in here") == (
-        "weights in here do not fit the network: head.kernel has dtype float16 instead of float32 or float64; "
+    assert refusal(check_weights, weights, SPEC) == (
+        "weights do not fit the network: head.kernel has dtype float16 instead of float32 or float64; "
         "hidden.0.beta has dtype int64 instead of float32 or float64; "
         "hidden.0.kernel has shape (4, 6) instead of (6, 4); "
         "missing head.bias; missing hidden.1.gamma; unexpected hidden.2.bias"
