@@ -61,7 +61,7 @@ class Tally:
 
 
 def ask(sides: dict[str, Side], third: Side, depth: int, batch_norm: bool, dtype: Any, seed: int) -> Comparison:
-    """Put both siblings to what the check asks of one network, as a configuration after the first."""
+    """Put both siblings to all that the check asks of one network."""
     spec = ModelSpec(num_hidden_layers=depth, use_batch_norm=batch_norm)
     inputs = NumpyBackend().inputs(DATASET, spec, TrainSpec(seed=seed))
     course = Course(
@@ -101,7 +101,7 @@ def main() -> int:
     options = parser.parse_args()
     tallies = {setting: Tally(*setting) for setting in product(DEPTHS, (True, False), DTYPES)}
     seeds = range(options.first, options.first + options.seeds)
-    for seed, setting, found in track(run(seeds), "seeds", total=len(seeds), disable=None):
+    for seed, setting, found in track(run(seeds), "seeds", total=len(seeds)):
         tallies[setting].add(seed, found)
     asked = [vars(tally) for tally in tallies.values() if tally.seeds]
     flagged = sorted(seed for tally in asked for seed in tally["flagged"])
