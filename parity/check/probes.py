@@ -78,8 +78,7 @@ class Course:
         learning_rate: of the trajectory and of the probes.
         steps: the updates at which the trajectory is sampled, the first of them 0.
         seed: of what the probes' state is moved by.
-        is_first: whether it is the first network that is asked. It alone has a long window, and is asked other batch
-            sizes than the usual: each is compiled anew, which takes most of the time.
+        is_first: whether it is the first network that is asked: its first window is a long one.
     """
 
     spec: ModelSpec
@@ -88,15 +87,16 @@ class Course:
     learning_rate: float
     steps: tuple[int, ...]
     seed: int
-    is_first: bool = True
+    is_first: bool = False
 
 
-def natural_episodes(course: Course, windows: tuple[int, ...] = ()) -> Iterator[Episode]:
+def natural_episodes(course: Course, windows: tuple[int, ...] = (), sizes_change: bool = True) -> Iterator[Episode]:
     """Yield episodes along the reference's own trajectory.
 
     Args:
         course: the training.
         windows: lengths of the carried windows of the first of its steps, in updates; the others have one update.
+        sizes_change: whether the batch size changes during a window.
     """
     spec, samples, steps = course.spec, course.samples, course.steps
     state = State(spec, cast_weights(course.weights, "float64"))
@@ -104,12 +104,12 @@ def natural_episodes(course: Course, windows: tuple[int, ...] = ()) -> Iterator[
         if update in steps:
             number = steps.index(update)
             length = windows[number] if number < len(windows) else 1
-            yield _natural(course, state.weights, update, length)
+            yield _natural(course, state.weights, update, length, sizes_change)
         with np.errstate(all="ignore"):  # a trajectory that blows up is a result
             state, _ = sgd_step(state, *samples.batch(update), course.learning_rate, masks=samples.masks(spec, update))
 
 
-def _natural(course: Course, weights: Weights, update: int, length: int) -> Episode:
+def _natural(course: Course, weights: Weights, update: int, length: int, sizes_change: bool) -> Episode:
     """An update from these weights, and its carried window.
 
     In a window the learning rate changes and perhaps the batch size, and the same samples are evaluated before, between
@@ -118,7 +118,7 @@ def _natural(course: Course, weights: Weights, update: int, length: int) -> Epis
     spec, samples, learning_rate = course.spec, course.samples, course.learning_rate
     batch_size = samples.batches.shape[1]
     cycle = (batch_size, batch_size, _partial(batch_size), batch_size, 2 * batch_size)
-    sizes = [cycle[k % len(cycle)] if course.is_first else batch_size for k in range(length)]
+    sizes = [cycle[k % len(cycle)] if sizes_change else batch_size for k in range(length)]
     evaluations = [Evaluation(samples.evaluated(), 1)]
     if length > 1:
         # Before the first update only along the way: at step 0 what training shows comes first.
@@ -163,9 +163,8 @@ def probe_episodes(course: Course, large_mean: float = 1e4) -> Iterator[Episode]
             **options,
         )
 
-    if course.is_first:
-        yield probe("batch_of_2", 2)
-        yield probe("partial_batch", _partial(batch_size))
+    yield probe("batch_of_2", 2)
+    yield probe("partial_batch", _partial(batch_size))
     if spec.use_batch_norm:
         yield probe("low_variance", weights=_plant(state, kernel=2.0**-12, bias=0.0))
         yield probe("large_mean", weights=_plant(state, kernel=1.0, bias=large_mean))
@@ -174,7 +173,7 @@ def probe_episodes(course: Course, large_mean: float = 1e4) -> Iterator[Episode]
     yield probe("exact_zero", weights=_plant(state, kernel=0.0, bias=0.0, beta=0.0))
     yield probe("large_activation", weights=_plant(state, kernel=1.0, bias=100.0))
     yield probe("large_logits", weights=state | {"head.kernel": state["head.kernel"] * LARGE_LOGITS})
-    if course.is_first and spec.hidden_width not in (batch_size, 1):
+    if spec.hidden_width not in (batch_size, 1):
         yield probe("batch_equals_width", spec.hidden_width)
     first, others = evaluated[:1], samples.batch(2)[0][: EVALUATED - 1]
     yield Episode(
@@ -217,11 +216,17 @@ def precision_episodes(course: Course, bits: int) -> list[Episode]:
     Args:
         course: the training.
         bits: of the working dtype's mantissa. The mean of a channel is as large as its variance can still be held.
+
+    Other batch sizes than the usual are asked of the first network only: each is compiled anew, which takes most of the
+    time, and the semantic question asks them of every network.
     """
-    natural = natural_episodes(course, (LONG_WINDOW if course.is_first else WINDOW,))
-    probes = probe_episodes(course, large_mean=2.0 ** (bits // 2))
-    # Many members and a refusal are matters of semantics.
-    episodes = [*natural, *(probe for probe in probes if not (probe.is_population or probe.expects_refusal))]
+    windows = (LONG_WINDOW if course.is_first else WINDOW,)
+    episodes = list(natural_episodes(course, windows, sizes_change=course.is_first))
+    for probe in probe_episodes(course, large_mean=2.0 ** (bits // 2)):
+        # Many members and a refusal are matters of semantics.
+        if not (probe.is_population or probe.expects_refusal):
+            usual = all(len(labels) == course.samples.batches.shape[1] for _, labels in probe.batches)
+            episodes += [probe] if course.is_first or usual else []
     return [replace(episode, weights=_rounded(episode.weights, bits)) for episode in episodes]
 
 

@@ -37,7 +37,7 @@ NAMES = [
 
 
 def make_course(
-    samples: Samples, steps: tuple[int, ...] = (0,), *, spec: ModelSpec = SPEC, is_first: bool = True
+    samples: Samples, steps: tuple[int, ...] = (0,), *, spec: ModelSpec = SPEC, is_first: bool = False
 ) -> Course:
     return Course(
         spec=spec,
@@ -299,16 +299,10 @@ def test_precise_episodes_start_where_the_working_dtype_can(samples: Samples) ->
             np.testing.assert_array_equal(array, array.astype(precise))
 
 
-@pytest.mark.parametrize("question", ["semantic", "precision"])
-def test_other_batch_sizes_are_asked_of_the_first_network_only(samples: Samples, question: str) -> None:
-    def asked(is_first: bool) -> list[Episode]:
-        course = make_course(samples, is_first=is_first)
-        return semantic_episodes(course) if question == "semantic" else precision_episodes(course, 23)
-
-    first, other = asked(True), asked(False)
+def test_precision_asks_other_batch_sizes_of_the_first_network_only(samples: Samples) -> None:
+    first, other = (precision_episodes(make_course(samples, is_first=is_first), 23) for is_first in (True, False))
     sizes = [{len(labels) for episode in found for _, labels in episode.batches} for found in (first, other)]
-    refused = {1} if question == "semantic" else set()
-    assert sizes == [{2, 2 * BATCH, SPEC.hidden_width, 5 * BATCH // 8 | 1, BATCH} | refused, {BATCH} | refused]
+    assert sizes == [{2, 2 * BATCH, SPEC.hidden_width, 5 * BATCH // 8 | 1, BATCH}, {BATCH}]
     assert {episode.step for episode in first} - {episode.step for episode in other} == {
         "probe:batch_of_2", "probe:partial_batch", "probe:batch_equals_width",
     }  # fmt: skip
