@@ -71,6 +71,7 @@ def ask(sides: dict[str, Side], third: Side, depth: int, batch_norm: bool, dtype
         learning_rate=LEARNING_RATE,
         steps=(0, 3, 10),
         seed=seed,
+        is_first=True,
     )
     setting = Setting(depth=depth, batch_norm=batch_norm, seed=seed, dtype=dtype)
     question, episodes = Question.SEMANTIC, semantic_episodes(course)

@@ -4,8 +4,8 @@
 simulates one rounding at every place where any implementation must round; where an honest one rounds more often, or in
 another order, it comes out further away. How much further is measured over every tensor of every probe and window, on
 honest siblings against the reference and each other, in every dtype, at depths 1 to 25 (`make honest-seeds`): the
-largest distance is 8.0 floors, in float32 at depth 25, and in earlier runs in float64 one was 7.2. `SAFETY` is the next
-power of two above twice that.
+largest distance is 8.0 floors, in float32 at depth 25, and in earlier runs in float64 one was 7.2.
+`SAFETY` is the next power of two above twice the largest.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
