@@ -14,7 +14,7 @@ from parity.check.records import Measurement, Question, Setting
 from parity.check.witness import witness_all, witness_roles
 from parity.process import Side, SideError
 from parity.verdict.active_units import can_switch, compare_active_units
-from parity.verdict.compare import SAFETY, Distance, compare, drowned_tensors
+from parity.verdict.compare import SAFETY, Distance, compare, drowned_channels, drowned_tensors
 from parity.verdict.noise import Witness, rms, unit_of
 from parity.verdict.trace import Array, Key, Kind, Mode, Trace
 
@@ -157,11 +157,8 @@ def compare_lockstep(
         for role, other in pairs:
             shown, seen = traces[role][index], witnesses[role][index]
             drowned = drowned_tensors(seen)
-            if drowned:
-                missing.add(
-                    f"{setting}, {_step_words(episode)}: {len(drowned)} tensors are pure rounding noise or overflow, "
-                    "and not compared"
-                )
+            if noise := _noise_words(seen, drowned):
+                missing.add(f"{setting}, {_step_words(episode)}: {noise}")
             against = seen.trace if other == WITNESS else traces[other][index]
             distances = compare(shown, against, seen.floors, episode.per_channel, drowned)
             if not is_exact:
@@ -187,6 +184,15 @@ def compare_lockstep(
             role for role, played in traces.items() if _differs(episodes[0], played, witnesses[role][0])
         ),
     )
+
+
+def _noise_words(seen: Witness, drowned: frozenset[Key]) -> str:
+    """Say how much is not compared since rounding could make anything of it; "" if all is."""
+    others = (key for key, floor in seen.floors.items() if np.ndim(floor) and key not in drowned)
+    in_part = sum(bool(drowned_channels(seen.trace, key, seen.floors[key]).any()) for key in others)
+    found = [f"{len(drowned)} of {len(seen.floors)} tensors"] if drowned else []
+    found += [f"single channels of {in_part} of {len(seen.floors)} tensors"] if in_part else []
+    return f"pure rounding noise or overflow, and not compared: {' and '.join(found)}" if found else ""
 
 
 def measure(

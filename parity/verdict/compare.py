@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from parity.verdict.noise import Witness, rms
 from parity.verdict.trace import Array, Key, Kind, Trace
@@ -65,7 +66,8 @@ def compare(
         actual: of the one.
         expected: of the other.
         floors: the noise floor of each tensor.
-        per_channel: whether each channel has a limit of its own; the worst one decides.
+        per_channel: whether each channel has a limit of its own; the worst one decides, and those that are drowned
+            do not count.
         left_out: tensors that are not compared.
         nan_matches: whether NaN in the same places is agreement. It is where a fault that makes NaN is to be
             recognized, and nowhere else.
@@ -80,6 +82,8 @@ def compare(
             distance = rms_or_inf(a - b, per_channel)
             ratio = _in_units(distance, floor)
             size = rms_or_inf(expected.scales.get(key, b), per_channel)
+        if per_channel and np.all(np.isfinite(distance)):  # no limit on a channel that is drowned is honest
+            ratio = np.where(drowned_channels(expected, key, floor), 0.0, ratio)
         worst = np.unravel_index(np.argmax(ratio), np.shape(ratio))
         yield Distance(
             key=key,
@@ -110,21 +114,32 @@ def drowned_tensors(witness: Witness) -> frozenset[Key]:
     In a deep network with batch norm noise grows from layer to layer. Where the limit on a whole activation reaches its
     size, that activation is drowned, and with it all that follows it in causal order. In updates after the first, which
     each side takes from its own state, every tensor is judged for itself, as long as its noise is small: states drift
-    apart exponentially, and how much further one drift goes than another has no bound.
+    apart exponentially, and how much further one drift goes than another has no bound. And a tensor without a finite
+    floor is drowned, whatever it is: the reference itself overflows there.
     """
     found: set[Key] = set()
     submerged = False
-    for key, array in witness.trace.tensors.items():
-        if key in witness.trace.scales:
-            continue
-        with np.errstate(all="ignore"):
-            floor, size = np.max(witness.floors[key]), rms(array)
-        limit = (SAFETY if key.step == 0 else SAFETY**2) * floor
-        drowned = not np.isfinite(floor) or (size > 0 and limit >= size)
+    for key in witness.trace.tensors:
+        floor, is_residue = np.asarray(witness.floors[key]), key in witness.trace.scales
+        overflows = not np.all(np.isfinite(floor))
+        drowned = overflows or bool(np.all(drowned_channels(witness.trace, key, floor)))
         submerged |= drowned and key.kind is Kind.ACTIVATION and key.step == 0
-        if submerged or (drowned and key.step > 0):
+        if overflows or (submerged and not is_residue) or (drowned and key.step > 0):
             found.add(key)
     return frozenset(found)
+
+
+def drowned_channels(trace: Trace, key: Key, floor: Array) -> NDArray[np.bool_]:
+    """Return where the limit on a tensor, or on each of its channels, reaches its size; shape that of the floor.
+
+    A residue may well be smaller than the rounding of what it is left of; so may a gradient whose terms cancel, and it
+    is judged as long as the states are shared. What is 0 has no size.
+    """
+    if key in trace.scales or (key.step == 0 and key.kind is not Kind.ACTIVATION):
+        return np.zeros(np.shape(floor), np.bool_)
+    with np.errstate(all="ignore"):
+        size = rms(trace.tensors[key], per_channel=np.ndim(floor) > 0)
+        return (size > 0) & ((SAFETY if key.step == 0 else SAFETY**2) * floor >= size)
 
 
 def first_beyond(found: Iterable[D]) -> D | None:

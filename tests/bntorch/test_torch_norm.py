@@ -79,9 +79,13 @@ def test_a_stock_norms_whole_state_dict_is_loaded_and_its_counter_left_out() -> 
 
 def test_norms_inside_a_module_load_their_counters_too() -> None:
     stock = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
+    stock(torch.randn(8, 3))
+    nn.init.normal_(stock[1].weight)
+    nn.init.normal_(stock[1].bias)
     ours = nn.Sequential(nn.Linear(3, 5), BatchNorm(5))
     ours.load_state_dict(stock.state_dict(), strict=True)
-    assert torch.equal(ours.state_dict()["0.weight"], stock.state_dict()["0.weight"])
+    for name, loaded in ours.state_dict().items():
+        assert torch.equal(loaded, stock.state_dict()[name]), name
 
 
 def test_an_unknown_running_variance_is_refused_with_the_choices() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from places import at
 
+from parity.verdict.compare import SAFETY
 from parity.verdict.noise import Witness
 from parity.verdict.search import Explanation, Search
 from parity.verdict.trace import Key, Kind, Mode, Trace
@@ -61,7 +62,7 @@ def names(found: list[Explanation[Hypothesis]]) -> list[str]:
 
 
 def test_an_honest_side_has_no_cause() -> None:
-    assert find({FIRST[0]: 1 + 15 * FLOOR}, {"fault": {FIRST[0]: 2.0}}) == ([], set())
+    assert find({FIRST[0]: 1 + (SAFETY - 1) * FLOOR}, {"fault": {FIRST[0]: 2.0}}) == ([], set())
 
 
 def test_what_reproduces_the_side_is_the_cause_and_the_rest_stays_open() -> None:
@@ -83,7 +84,7 @@ def test_the_one_that_leaves_least_is_taken() -> None:
 
 
 def test_what_spoils_a_tensor_is_no_cause() -> None:
-    for spoilt in (1 + 20 * FLOOR, 1e9):  # seen by its noise, and at a glance
+    for spoilt in (1 + (SAFETY + 4) * FLOOR, 1e9):  # seen by its noise, and at a glance
         assert names(find({FIRST[0]: 2.0}, {"fault": {FIRST[0]: 2.0, FIRST[1]: spoilt}})[0]) == []
 
 
@@ -116,13 +117,13 @@ def test_rivals_that_explain_as_much_are_told_where_none_may_be_preferred() -> N
 
 def test_a_cause_that_is_itself_rounding_has_the_size_and_may_have_the_other_sign() -> None:
     """Both are off by as much, each way, and the noise floor of such a reference says so."""
-    side = {**HONEST, FIRST[0]: 1 + 40 * FLOOR}
-    floors = {True: 10 * FLOOR, False: FLOOR}
+    side = {**HONEST, FIRST[0]: 1 + 2.5 * SAFETY * FLOOR}
+    floors = {True: SAFETY / 1.6 * FLOOR, False: FLOOR}
 
     def measure(reference: Shown, index: int) -> Witness:
         return Witness(trace(reference), {key: np.array(floors[reference is rounded]) for key in reference})
 
-    rounded = {**HONEST, FIRST[0]: 1 - 40 * FLOOR}
+    rounded = {**HONEST, FIRST[0]: 1 - 2.5 * SAFETY * FLOOR}
     looking = Search([trace(side)], [False], lambda reference, _: trace(reference), measure)
     for is_rounding in (True, False):
         fault = Hypothesis("fault", rounded, is_rounding=is_rounding)
