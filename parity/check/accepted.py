@@ -5,15 +5,30 @@ from collections.abc import Iterable, Sequence
 from parity.check.catalogue import CATALOGUE
 from parity.errors import InputError
 from parity.reference import NumpyBackend
-from parity.reference.faults import part_of
+from parity.reference.faults import default_values, part_of
 from parity.spec import ModelSpec
 
-GONE = "accepted_difference_gone"
+GONE, UNSEEN = "accepted_difference_gone", "accepted_difference_unseen"
 
 
 def gone_words(name: str) -> str:
     """Return what is said of an accepted difference that the candidate no longer has."""
     return f"the accepted difference {name} is no longer there; leave out --accept {name}"
+
+
+def unseen_words(name: str) -> str:
+    """Return what is said of an accepted difference of which nothing that was asked tells whether it is there."""
+    return f"nothing that was asked shows whether the accepted difference {name} is there; leave out --accept {name}"
+
+
+def accepted_words(name: str) -> str:
+    """Return the name of an accepted difference, with the values that it is accepted at.
+
+    >>> accepted_words("weight_decay")
+    'weight_decay (coefficient 0.0001)'
+    """
+    values = ", ".join(f"{value} {default:g}" for value, default in default_values(name).items())
+    return f"{name} ({values})" if values else name
 
 
 def check_difference(role: str, name: str, specs: Iterable[ModelSpec]) -> None:
@@ -40,7 +55,7 @@ def check_accepted(names: Sequence[str], questions: Sequence[str], specs: Sequen
     """Check that differences can be accepted together.
 
     Raises:
-        InputError: one is unknown or applies to no network, two are in one part, or no question shows them.
+        InputError: one is unknown or applies to no network, two are in one part, or the questions do not show one.
     """
     parts: dict[str, str] = {}
     for name in names:
@@ -52,6 +67,11 @@ def check_accepted(names: Sequence[str], questions: Sequence[str], specs: Sequen
                 f"({part.replace('_', ' ')}); accept one of them"
             )
         parts[part] = name
+        if CATALOGUE[name].shows_in == "precision" and set(questions) != {"precision"}:
+            raise InputError(
+                f"{name!r} is a difference of the working dtype, which only the precision question asks for; accept it "
+                f"with --questions precision, got {', '.join(questions)}"
+            )
         if CATALOGUE[name].shows_in != "inputs" and not {"semantic", "precision"} & set(questions):
             raise InputError(
                 f"accepting {name!r} needs the semantic or the precision question, which show whether it is still "

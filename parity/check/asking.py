@@ -23,9 +23,9 @@ from parity.check.lockstep import (
 from parity.check.not_asked import Offer
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
 from parity.check.probes import Course, Samples, draw_samples, precision_episodes, samples_of, semantic_episodes
-from parity.check.records import Cause, Question, Setting
+from parity.check.records import UNEXPLAINED, Cause, Question, Setting
 from parity.check.roles import RoleSide, describe
-from parity.check.still_there import is_gone
+from parity.check.still_there import has_difference
 from parity.data import Dataset
 from parity.process import SideError
 from parity.progress import Progress
@@ -49,7 +49,7 @@ class Asking:
         sides: by role; the candidate first.
         third: the NumPy reference, with the accepted differences.
         dataset: whose images are trained on.
-        progress: is told how far it is.
+        progress: shows how far it is.
         findings: what has been found so far.
     """
 
@@ -62,6 +62,7 @@ class Asking:
 
     def __post_init__(self) -> None:
         self.reference = reference_with(self.config.accept)
+        self._explained: dict[Question, set[str]] = {}
 
     def ask(self) -> None:
         """Ask about the inputs of every configuration, then every question of every configuration."""
@@ -144,9 +145,8 @@ class Asking:
             beyond = self.findings.note(Question.INPUTS, found)
             gone = self._gone_inputs(setting, spec, shown) if role == CANDIDATE else ()
             if beyond:
-                self.findings.explain(
-                    gone or explain_inputs(setting, self.dataset, training, spec, role, shown, self.reference)
-                )
+                causes = gone or explain_inputs(setting, self.dataset, training, spec, role, shown, self.reference)
+                self.findings.explain(Question.INPUTS, causes)
 
     def _gone_inputs(self, setting: Setting, spec: ModelSpec, shown: Trace) -> tuple[Cause, ...]:
         """The accepted differences of the inputs that the candidate does not have."""
@@ -166,6 +166,7 @@ class Asking:
     def _sort_out(self, accepted: Sequence[str], gone: Sequence[str]) -> tuple[Cause, ...]:
         """Keep which accepted differences were seen; return a cause for each that is gone."""
         self.findings.seen |= set(accepted) - set(gone)
+        self.findings.gone |= set(gone)
         return tuple(Cause(name=GONE, evidence=gone_words(name)) for name in gone)
 
     def _lockstep(self, question: str, setting: Setting, spec: ModelSpec) -> Iterator[Asked]:
@@ -183,29 +184,39 @@ class Asking:
             yield Asked(Question(question), replace(setting, dtype=dtype), episodes, sides)
 
     def _judge(self, found: Comparison) -> None:
-        """Take in what lockstep found; explain the first configuration of each question that fails."""
+        """Take in what lockstep found; explain the first configuration of each question in which a side fails."""
         self.findings.leave_out(*sorted(found.not_compared))
-        fresh = self.findings.holds(found.question)
         for role in sorted(found.unrepeatable):
             words = f"the {self.sides[role].title} gives two answers to one question"
             self.findings.fail(found.question, words, role, NOT_REPEATABLE)
         if has_vanished(found):
             words = f"{found.setting}: the gradient of the first layer is no larger than its rounding, so nothing shows"
-            self.findings.fail(found.question, words, CANDIDATE, VANISHED)
-        beyond = self.findings.note(found.question, list(found.measurements)) and fresh
+            self.findings.fail(found.question, f"{words}; choose another seed or width", "", VANISHED)
+        self.findings.note(found.question, list(found.measurements))
+        failing = {m.pair[0] for m in found.measurements if m.is_beyond and m.pair[1] == WITNESS}
+        failing -= self._explained.setdefault(found.question, set())
+        self._explained[found.question] |= failing
         unit = unit_of(found.setting.dtype, self.config.precision)
-        gone = self._gone(found, unit, beyond)
-        if beyond:
-            for role in found.traces:
+        gone = self._gone(found, unit, CANDIDATE in failing)
+        for role in found.traces:
+            if role in failing:
                 known = gone if role == CANDIDATE else ()
-                self.findings.explain(known or self.third.call(explain_role, found, role, unit))
+                self.findings.explain(found.question, known or self._cause_of(found, role, unit))
+
+    def _cause_of(self, found: Comparison, role: str, unit: Unit) -> tuple[Cause, ...]:
+        """The causes of a side's divergences; the verdict stands whatever becomes of the search for them."""
+        try:
+            return self.third.call(explain_role, found, role, unit)
+        except RoleError as error:
+            return (Cause(name=UNEXPLAINED, evidence=f"the search for a cause failed: {error}", side=role),)
 
     def _gone(self, found: Comparison, unit: Unit, beyond: bool) -> tuple[Cause, ...]:
         """The accepted differences that the candidate does not have; seen once is enough where nothing is beyond."""
         accepted = self._accepted(found.episodes[0].spec, of_inputs=False)
         asked = [name for name in accepted if beyond or name not in self.findings.seen]
-        gone = [name for name in asked if is_gone(name, self.config.accept, found, CANDIDATE, self.third, unit)]
-        return self._sort_out(asked, gone)
+        has = {name: has_difference(name, self.config.accept, found, CANDIDATE, self.third, unit) for name in asked}
+        told = [name for name in asked if has[name] is not None]
+        return self._sort_out(told, [name for name in told if not has[name]])
 
     def _ask_free_run(self, setting: Setting, spec: ModelSpec) -> None:
         weights, samples = self._start(setting, spec)

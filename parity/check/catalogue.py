@@ -4,7 +4,7 @@ The order is the order in which the diagnosis prefers one name to another that e
 before the general one.
 """
 
-from parity.check.fault_entry import FaultEntry, always, biased, but, square_kernel, unbiased, with_dropout
+from parity.check.fault_entry import FaultEntry, always, biased, square_kernel, unbiased, with_dropout
 from parity.check.port_faults import PORT_FAULTS
 
 _ROWS = (
@@ -14,7 +14,7 @@ _ROWS = (
         what="pixels standardized with ddof 0",
         signature="inputs scaled by sqrt(n/(n-1))",
         remedy="divide by n - 1 in the pixels' standard deviation (ddof=1; NumPy's default is 0, Torch's is 1)",
-        applies=always,
+        possible=always,
         shows_in="inputs",
     ),
     FaultEntry(
@@ -22,7 +22,7 @@ _ROWS = (
         what="test set standardized by its own statistics",
         signature="training inputs agree, test inputs differ",
         remedy="standardize the test set by the training set's mean and standard deviation",
-        applies=always,
+        possible=always,
         shows_in="inputs",
     ),
     FaultEntry(
@@ -30,7 +30,7 @@ _ROWS = (
         what="index stream off by one minibatch",
         signature="the indices of update t are the other's of update t+1",
         remedy="begin with the first minibatch of the index stream; do not draw one before training",
-        applies=always,
+        possible=always,
         shows_in="inputs",
     ),
     FaultEntry(
@@ -38,7 +38,7 @@ _ROWS = (
         what="labels not permuted with the images",
         signature="inputs agree, labels differ",
         remedy="take images and labels by the same indices",
-        applies=always,
+        possible=always,
         shows_in="inputs",
     ),
     FaultEntry(
@@ -70,7 +70,7 @@ _ROWS = (
         what="a square hidden kernel loaded transposed (and exported transposed back)",
         signature="that layer's output fits the transposed kernel",
         remedy="load the kernel in the framework's own orientation (Torch holds (out, in), Flax (in, out))",
-        applies=square_kernel,
+        possible=square_kernel,
     ),
     # Forward.
     FaultEntry(
@@ -78,7 +78,7 @@ _ROWS = (
         what="a bias not applied",
         signature="a layer's output is off by the bias; its gradient is 0",
         remedy="add the bias after the matrix product",
-        applies=always,
+        possible=always,
         is_of_a_layer=True,
     ),
     FaultEntry(
@@ -95,7 +95,7 @@ _ROWS = (
         what="units that dropout keeps not divided by 1 - rate",
         signature="training's dropout output is 1 - rate times what it should be; evaluation agrees",
         remedy="divide the units that dropout keeps by 1 - rate, in training",
-        applies=with_dropout,
+        possible=with_dropout,
     ),
     FaultEntry(
         name="train_uses_running_statistics",
@@ -125,7 +125,7 @@ _ROWS = (
         what="another epsilon, 1e-3 say",
         signature="per-channel ratio sqrt((v+e1)/(v+e2)) fits e2",
         remedy="use the spec's epsilon (1e-5 unless given; `eps` in Torch, `epsilon` in Flax), or check with --eps",
-        applies=but(eps=(1e-3,)),
+        none_at={"eps": (1e-3,)},
         is_of_a_layer=True,
     ),
     FaultEntry(
@@ -165,7 +165,7 @@ _ROWS = (
             "average n/(n-1) times the batch variance (stock Flax averages the biased one), or check with "
             "--running-variance biased"
         ),
-        applies=unbiased,
+        possible=unbiased,
         is_of_a_layer=True,
     ),
     FaultEntry(
@@ -176,7 +176,7 @@ _ROWS = (
             "average the biased batch variance (stock Torch averages n/(n-1) times it), or check with "
             "--running-variance unbiased"
         ),
-        applies=biased,
+        possible=biased,
         is_of_a_layer=True,
     ),
     FaultEntry(
@@ -197,7 +197,7 @@ _ROWS = (
             "keep a share of the old statistics (momentum is 1 - decay in Torch and decay in Flax), or check "
             "with --decay 0"
         ),
-        applies=but(decay=(0.0,)),
+        none_at={"decay": (0.0,)},
         general="decay",
         is_of_a_layer=True,
     ),
@@ -212,21 +212,21 @@ _ROWS = (
         what="zero-debiased moving average (both averages start at 0)",
         signature="ratio 1/(1 - decay^t), towards 1",
         remedy="do not divide the averages by 1 - decay^t; start them at 0 and 1",
-        applies=but(decay=(0.0,)),
+        none_at={"decay": (0.0,)},
     ),
     FaultEntry(
         name="stale_statistics",
         what="new statistics dropped between steps",
         signature="step 1 agrees, then the increment restarts from the initial value",
         remedy="carry the new statistics into the next step (the updated batch_stats in Flax)",
-        applies=but(decay=(0.0,)),
+        none_at={"decay": (0.0,)},
     ),
     FaultEntry(
         name="swapped_momentum",
         what="decay taken for Torch's momentum, or the reverse",
         signature="decay solved from one step: 1 - decay (no fault at 0.5)",
         remedy="give each framework its own meaning of momentum: 1 - decay in Torch, decay in Flax",
-        applies=but(decay=(0.5, 0.0)),
+        none_at={"decay": (0.5, 0.0)},
         general="decay",
         is_of_a_layer=True,
     ),
@@ -238,7 +238,7 @@ _ROWS = (
             "set the decay of the running statistics (momentum in Flax, whose default is 0.99), or check "
             "with --decay 0.99"
         ),
-        applies=but(decay=(0.99,)),
+        none_at={"decay": (0.99,)},
         general="decay",
         is_of_a_layer=True,
     ),
@@ -247,7 +247,7 @@ _ROWS = (
         what="statistics written twice per step",
         signature="effective decay squared; outputs and gradients equal",
         remedy="update the running statistics once a step; do not run the forward pass twice in training mode",
-        applies=but(decay=(0.0,)),
+        none_at={"decay": (0.0,)},
         general="decay",
     ),
     FaultEntry(
@@ -263,7 +263,7 @@ _ROWS = (
         what="a decay that no other row predicts, 0.95 say",
         signature="decay solved from one step",
         remedy="use the spec's decay (momentum is 1 - decay in Torch and decay in Flax), or check with --decay",
-        applies=but(decay=(0.95,)),
+        none_at={"decay": (0.95,)},
         general="decay",
         is_of_a_layer=True,
     ),
@@ -273,21 +273,21 @@ _ROWS = (
         what="sum instead of mean",
         signature="all gradients scaled by n",
         remedy='take the mean of the loss over the batch (reduction="mean" in Torch)',
-        applies=always,
+        possible=always,
     ),
     FaultEntry(
         name="double_softmax",
         what="softmax before cross entropy",
         signature="loss differs, logits agree",
         remedy="give the loss the logits; do not apply softmax before it",
-        applies=always,
+        possible=always,
     ),
     FaultEntry(
         name="label_smoothing",
         what="smoothing left on",
         signature="loss differs by a term in the mean log-probability",
         remedy="turn label smoothing off (label_smoothing=0)",
-        applies=always,
+        possible=always,
     ),
     FaultEntry(
         name="detached_statistics",
@@ -308,7 +308,7 @@ _ROWS = (
         what="decay added to the update",
         signature="update minus lr*gradient is proportional to the weight",
         remedy="set weight decay to 0 in the optimizer",
-        applies=always,
+        possible=always,
         general="momentum and decay",
     ),
     FaultEntry(
@@ -316,7 +316,7 @@ _ROWS = (
         what="momentum in the optimizer",
         signature="step 1 agrees; from step 2 the update holds the previous one",
         remedy="set momentum to 0 in the optimizer",
-        applies=always,
+        possible=always,
         general="momentum and decay",
     ),
     FaultEntry(
@@ -324,7 +324,7 @@ _ROWS = (
         what="learning rate off by a factor",
         signature="update ratio constant over all tensors",
         remedy="multiply the gradient by the learning rate that is given, and by nothing else",
-        applies=always,
+        possible=always,
     ),
     *PORT_FAULTS,
     # Evaluation.
@@ -374,7 +374,7 @@ _ROWS = (
             "compute float32 products in full precision (highest matmul precision in either framework), or "
             "check with --precision bfloat16"
         ),
-        applies=always,
+        possible=always,
         shows_in="precision",
         is_exact=True,
         starts_at=(".linear", "head.logits"),
@@ -387,7 +387,7 @@ _ROWS = (
             "compute float32 products in full precision (highest matmul precision in either framework), or "
             "check with --precision tf32"
         ),
-        applies=always,
+        possible=always,
         shows_in="precision",
         is_exact=True,
         starts_at=(".linear", "head.logits"),

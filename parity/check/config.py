@@ -62,16 +62,12 @@ class CheckConfig:
     def __post_init__(self) -> None:
         use_python_values(self)
         for name in SEVERAL:
-            if getattr(self, name) != ():  # only `accept` may be
+            if name != "accept" or self.accept != ():  # only this one may be empty
                 object.__setattr__(self, name, check_values(name, getattr(self, name)))
         for name, choices in (("questions", QUESTIONS), ("dtypes", DTYPES)):
             for item in getattr(self, name):
                 if item not in choices:
                     raise InputError(f"{name} must be of {', '.join(choices)}, got {item!r}")
-        if not self.questions:
-            raise InputError(f"a check asks at least one question of {', '.join(QUESTIONS)}, got none")
-        if not self.depths or not self.batch_norm:
-            raise InputError("a check needs at least one depth, with or without batch norm, got none")
         for norm in self.batch_norm:
             if not isinstance(norm, bool):
                 raise InputError(f"batch_norm must be of True, False, got {norm!r}")

@@ -164,7 +164,9 @@ class _Diagnosis:
     ) -> Iterator[FaultHypothesis]:
         used = {(_part(each.name), each.layer) for each in taken}
         for entry in CATALOGUE.values():
-            if not entry.applies(self._spec) or entry.shows_in == "inputs":
+            # A fault whose own value is none here may still have another, which is fitted.
+            is_possible = entry.possible(self._spec) if entry.name in FITS else entry.applies(self._spec)
+            if not is_possible or entry.shows_in == "inputs":
                 continue
             if entry.shows_in == "precision" and not self._is_narrow:
                 continue
@@ -173,7 +175,7 @@ class _Diagnosis:
                     yield from self._fitted(entry, reference, opened, layer)
 
     def _layers_of(self, entry: FaultEntry, opened: Open) -> list[int | None]:
-        """Everywhere; and of a part that each layer has, the only layer that diverges, if there is but one."""
+        """Everywhere; and of a part that each layer has, in one of the first two layers that diverge."""
         if not entry.is_of_a_layer or self._spec.num_hidden_layers == 1:
             return [None]
         own = [key for _, key in opened if key.kind in (Kind.ACTIVATION, Kind.STATISTIC)]
@@ -184,30 +186,28 @@ class _Diagnosis:
         self, entry: FaultEntry, reference: _Reference, opened: Open, layer: int | None
     ) -> Iterator[FaultHypothesis]:
         (index, _), _ = next(iter(opened.items()))
-        first, there = self._case(0), self._case(index)
+        first, there = self._case(0, layer), self._case(index, layer)
         fit = FITS.get(entry.name)
         place = {} if layer is None else {"layer": layer}
-        for values in fit(first, there, layer) if fit else ({},):
+        for values in fit(first, there) if fit else ({},):
             backend = reference.backend.with_fault(entry.name, **place, **values)
             judged_by = reference if entry.is_exact else None
             yield FaultHypothesis(entry, values, layer, _Reference(backend, judged_by))
 
-    def _case(self, index: int) -> Case:
+    def _case(self, index: int, layer: int | None) -> Case:
         seen = self._comparison.witnesses[self._role][index].trace
-        return Case(self._episodes[index], self._traces[index], seen)
+        return Case(self._episodes[index], self._traces[index], seen, layer)
 
     # What is said
 
     def _named(self, found: Explanation[FaultHypothesis]) -> Cause:
-        hypothesis, (index, first) = found.hypothesis, found.first
-        entry = hypothesis.entry
-        made = EVIDENCE[entry.name](self._case(0), hypothesis.values) if entry.name in EVIDENCE else None
+        (index, first), layer = found.first, found.hypothesis.layer
+        entry, values = found.hypothesis.entry, found.hypothesis.values
+        made = EVIDENCE[entry.name](self._case(0, layer), values) if entry.name in EVIDENCE else None
         sentence = made.sentence if made else f"{entry.what}: {entry.signature}"
-        if hypothesis.layer is not None:
-            sentence = f"in hidden layer {hypothesis.layer} alone: {sentence}"
-        drawn = (
-            made if made and made.predicted is not None and hypothesis.layer is None else self._drawing(index, first)
-        )
+        if layer is not None:
+            sentence = f"in hidden layer {layer} alone: {sentence}"
+        drawn = made if made and made.predicted is not None else self._drawing(index, first)
         evidence = f"{sentence} ({self._times(index, first)}; with this fault the reference reproduces it)"
         return self._cause(entry.name, evidence, drawn)
 
@@ -232,7 +232,7 @@ class _Diagnosis:
     def _whole(self) -> Cause:
         """Each part does what it should with what it is given, and yet the whole is off."""
         first = next(m for m in self._comparison.measurements if m.is_beyond and m.pair == (self._role, WITNESS))
-        index = [episode.label(first.key) for episode in self._episodes].index(first.step) if first.key.step == 0 else 0
+        index = next(i for i, episode in enumerate(self._episodes) if episode.label(first.key) == first.step)
         evidence = f"{self._times(index, first)}; every part agrees with the reference on what it is given"
         return Cause(name=UNEXPLAINED, evidence=evidence, side=self._role)
 
@@ -259,13 +259,14 @@ class _Diagnosis:
     # Float32 in float64's place
 
     def _is_float32_throughout(self) -> bool:
-        kinds = (Kind.ACTIVATION, Kind.GRADIENT)
+        kinds = (Kind.ACTIVATION, Kind.GRADIENT, Kind.STATISTIC, Kind.UPDATED)
         shown = [array for key, array in self._traces[0].tensors.items() if key.kind in kinds]
-        return bool(shown) and all(_is_float32(array) for array in shown) and self._comparison_diverges()
+        is_computed = all(np.isfinite(array).all() for array in shown) and any(array.any() for array in shown)
+        return is_computed and all(_is_float32(array) for array in shown) and self._comparison_diverges()
 
     def _float32_throughout(self) -> Cause:
         evidence = (
-            "float64 was asked for, and every activation and gradient that it shows is a float32 number: "
+            "float64 was asked for, and every activation, gradient and new weight that it shows is a float32 number: "
             "it computes in float32"
         )
         return Cause(name=FLOAT32_THROUGHOUT, evidence=evidence, side=self._role)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from parity.check.fits import Case, Values, as_fraction, slope, solved_decay
-from parity.verdict.trace import Array, Key, Kind, Mode
+from parity.verdict.trace import Array, Kind
+from parity.weights import STATISTICS
 
 DRAWN = 1024  # points of a drawing at most
 
@@ -34,11 +35,8 @@ def _running_variance(case: Case, values: Values) -> Evidence:
 
 def _of_statistics(case: Case, sentence: str) -> Evidence:
     """Return a sentence about the running statistics, and a drawing of them."""
-    names = [
-        f"hidden.{i}.{leaf}" for i in range(case.spec.num_hidden_layers) for leaf in ("running_mean", "running_var")
-    ]
-    honest = Case(case.episode, case.seen, case.seen)
-    predicted, observed = (np.concatenate([c.weight(name, 1) for name in names]) for c in (honest, case))
+    names = [f"hidden.{i}.{leaf}" for i in case.layers for leaf in STATISTICS]
+    predicted, observed = (np.concatenate([c.weight(name, 1) for name in names]) for c in (case.honest, case))
     return Evidence(sentence, predicted, observed, "running statistics after one update")
 
 
@@ -77,23 +75,21 @@ def _valued(sentence: str) -> Callable[[Case, Values], Evidence]:
 
 
 def _normalizer_scale(case: Case, values: Values) -> Evidence:
-    n = len(case.episode.batches[0][0])
-    beta = case.weight("hidden.0.beta", 0)
-    honest = case.seen.tensors[Key(0, Mode.TRAIN, Kind.ACTIVATION, "hidden.0.norm")] - beta
-    observed = case.shown(Kind.ACTIVATION, "hidden.0.norm") - beta
+    n, layer = len(case.episode.batches[0][0]), case.layers[0]
+    beta = case.weight(f"hidden.{layer}.beta", 0)
+    honest, observed = (c.shown(Kind.ACTIVATION, f"hidden.{layer}.norm") - beta for c in (case.honest, case))
     ratio = slope(observed, honest)
     return Evidence(
-        f"the first norm's output is scaled by {ratio:.6g}; sqrt((n-1)/n) is {np.sqrt((n - 1) / n):.6g}",
+        f"the norm's output in layer {layer} is scaled by {ratio:.6g}; sqrt((n-1)/n) is {np.sqrt((n - 1) / n):.6g}",
         honest.ravel()[:DRAWN],
         observed.ravel()[:DRAWN],
-        "first norm's output",
+        f"norm's output in layer {layer}",
     )
 
 
 def _summed(case: Case, values: Values) -> Evidence:
     n = len(case.episode.batches[0][0])
-    honest = Case(case.episode, case.seen, case.seen)
-    predicted, observed = (np.concatenate([c.gradient(x).ravel() for x in c.trained()]) for c in (honest, case))
+    predicted, observed = (np.concatenate([c.gradient(x).ravel() for x in c.trained()]) for c in (case.honest, case))
     step = max(1, len(predicted) // DRAWN)
     return Evidence(
         f"all gradients are scaled by {slope(observed, predicted):.6g}; the batch has {n} samples",

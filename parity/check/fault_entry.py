@@ -1,7 +1,7 @@
 """A row of the fault catalogue, and the networks that can have a fault."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from parity.spec import ModelSpec, RunningVariance
 
@@ -26,11 +26,6 @@ def with_dropout(spec: ModelSpec) -> bool:
     return spec.dropout_rate > 0
 
 
-def but(**fields: tuple[float, ...]) -> Callable[[ModelSpec], bool]:
-    """With batch norm, but where a field has one of these values, at which the fault is none."""
-    return lambda spec: spec.use_batch_norm and all(getattr(spec, name) not in none for name, none in fields.items())
-
-
 def square_kernel(spec: ModelSpec) -> bool:
     return spec.hidden_width > 1 and (spec.num_hidden_layers > 1 or spec.input_dim == spec.hidden_width)
 
@@ -49,7 +44,8 @@ class FaultEntry:
         what: what is wrong.
         signature: the trace that it leaves.
         remedy: what to change in a port that has it.
-        applies: whether a network can have it.
+        possible: whether a network can have it.
+        none_at: values of the spec at which it is none, by field, unless it is fitted.
         shows_in: the question that catches it.
         random: whether what it computes is itself rounding, so that it is reproduced in size and not in every digit.
         is_exact: whether it rounds, and each time alike: then it must be reproduced as exactly as if it did not.
@@ -62,13 +58,18 @@ class FaultEntry:
     what: str
     signature: str
     remedy: str
-    applies: Callable[[ModelSpec], bool] = with_norm
+    possible: Callable[[ModelSpec], bool] = with_norm
+    none_at: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     shows_in: str = "semantic"
     random: bool = False
     is_exact: bool = False
     starts_at: tuple[str, ...] = ()
     is_of_a_layer: bool = False
     general: str = ""
+
+    def applies(self, spec: ModelSpec) -> bool:
+        """Return whether a network with it computes something else."""
+        return self.possible(spec) and all(getattr(spec, name) not in none for name, none in self.none_at.items())
 
     @property
     def family(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-from parity.check.accepted import GONE, gone_words
+from parity.check.accepted import GONE, UNSEEN, gone_words, unseen_words
 from parity.check.catalogue import CATALOGUE
 from parity.check.config import CheckConfig
 from parity.check.lockstep import CANDIDATE, REFERENCE
@@ -36,6 +36,7 @@ class Findings:
         measurements: see `CheckReport`, as of all that follow.
         not_asked: what could not be asked though it was asked for.
         seen: the accepted differences that the candidate was seen to have.
+        gone: those that it was seen not to have.
     """
 
     config: CheckConfig
@@ -45,12 +46,14 @@ class Findings:
     missing: dict[str, None] = field(default_factory=dict)
     not_asked: tuple[str, ...] = ()
     seen: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
     free_runs: list[FreeRun] = field(default_factory=list)
     equivalences: list[Equivalence] = field(default_factory=list)
     about: dict[str, About] = field(default_factory=dict)
     failed: Question | None = None
     first: Measurement | None = None
     message: str = ""
+    _explained: dict[bool, set[str]] = field(default_factory=dict)
 
     def leave_out(self, *reasons: str) -> None:
         """Keep what could not be compared, once."""
@@ -66,19 +69,20 @@ class Findings:
         self.first = self.first or first
         return True
 
-    def holds(self, question: Question) -> bool:
-        """Return whether every measurement of a question is within its limit so far."""
-        return all(m.times_noise <= SAFETY for m in self.measurements if m.question is question)
+    def explain(self, question: Question, causes: tuple[Cause, ...]) -> None:
+        """Keep causes that are new; and `unexplained` only where nothing else has been found.
 
-    def explain(self, causes: tuple[Cause, ...]) -> None:
-        """Keep causes that are new; keep `unexplained` only where nothing else has been found."""
+        What the inputs show and what the network does with the witness's inputs are two things.
+        """
         known = {(cause.side, cause.name) for cause in self.causes}
-        sides = {cause.side for cause in self.causes}
-        self.causes += [
+        sides = self._explained.setdefault(question is Question.INPUTS, set())
+        fresh = [
             cause
             for cause in causes
             if (cause.side, cause.name) not in known and not (cause.name == UNEXPLAINED and cause.side in sides)
         ]
+        sides |= {cause.side for cause in fresh}
+        self.causes += fresh
 
     def fail(self, question: Question, message: str, role: str, name: str = UNEXPLAINED) -> None:
         """Keep a failure that is not one tensor's; it is a cause only where none has been found."""
@@ -118,7 +122,8 @@ class Findings:
 
     def _check_judged(self) -> None:
         """Fail if a side took no step, run or training that was judged."""
-        both = any(run.judged and run.setting.dtype == "float64" for run in self.free_runs) or self.equivalences
+        both = any(run.judged and run.setting.dtype == "float64" for run in self.free_runs)
+        both |= any(found.seeds for found in self.equivalences)
         judged = {role for m in self.measurements if m.question is not Question.INPUTS for role in m.pair}
         judged |= set(self.names if both else ())
         lost = [role for role in self.names if role not in judged]
@@ -128,12 +133,13 @@ class Findings:
             self.fail(Question(self.config.questions[0]), words, lost[0])
 
     def _check_accepted(self) -> None:
-        """Fail if an accepted difference was seen nowhere: a check that no longer needs it must not pass with it."""
+        """Fail if an accepted difference was seen nowhere: a check that does not need it must not pass with it."""
         for name in self.config.accept:
             if name not in self.seen:
                 shows_in = CATALOGUE[name].shows_in
                 question = shows_in if shows_in in ("inputs", *self.config.questions) else self.config.questions[0]
-                self.fail(Question(question), gone_words(name), CANDIDATE, GONE)
+                words, cause = (gone_words(name), GONE) if name in self.gone else (unseen_words(name), UNSEEN)
+                self.fail(Question(question), words, CANDIDATE, cause)
 
     def _environment(self, data_set: str) -> dict[str, Any]:
         return {

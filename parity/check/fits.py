@@ -4,7 +4,7 @@ A fit proposes; whether the reference with that fault reproduces the side is dec
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -23,22 +23,34 @@ USUAL_EPSILONS = (1e-3, 1e-5, 1e-6, 1e-8, 1e-12)  # of Keras, Torch and Flax, an
 
 @dataclass(frozen=True)
 class Case:
-    """The first natural episode as a side showed it, and as the witness did.
+    """An episode as a side showed it, and as the witness did.
 
     Args:
         episode: what both played.
         side: what the side showed.
         seen: what the honest reference showed.
+        layer: the hidden layer that is looked at; None for all of them.
     """
 
     episode: Episode
     side: Trace
     seen: Trace
+    layer: int | None = None
 
     @property
     def spec(self) -> ModelSpec:
         """The network."""
         return self.episode.spec
+
+    @property
+    def layers(self) -> Sequence[int]:
+        """The hidden layers that are looked at."""
+        return range(self.spec.num_hidden_layers) if self.layer is None else [self.layer]
+
+    @property
+    def honest(self) -> "Case":
+        """The same, of a side that showed what the witness did."""
+        return replace(self, side=self.seen)
 
     def shown(self, kind: Kind, path: str, update: int = 0) -> Array:
         """Return a tensor of an update as the side showed it; the witness's where the side does not show it."""
@@ -66,13 +78,11 @@ class Case:
 
     def batch_variances(self, ddof: int) -> Array:
         """The batch variances of the first update, every layer's channels in a row."""
-        return np.concatenate(
-            [self.given_to_norm(i).var(axis=0, ddof=ddof) for i in range(self.spec.num_hidden_layers)]
-        )
+        return np.concatenate([self.given_to_norm(i).var(axis=0, ddof=ddof) for i in self.layers])
 
     def increments(self, leaf: str) -> Array:
         """`new - decay * old` of a running statistic in the first update, every layer's channels in a row."""
-        names = [f"hidden.{i}.{leaf}" for i in range(self.spec.num_hidden_layers)]
+        names = [f"hidden.{i}.{leaf}" for i in self.layers]
         return np.concatenate([self.weight(n, 1) - self.spec.decay * self.weight(n, 0) for n in names])
 
 
@@ -94,22 +104,22 @@ def tidy(value: float) -> float:
     return short if np.isfinite(value) and abs(short - value) <= 1e-6 * abs(value) else value
 
 
-Fit = Callable[[Case, Case, int | None], Iterable[Values]]
-"""Proposes values from the first natural episode, the episode of the first divergence, and the layer (None for all)."""
+Fit = Callable[[Case, Case], Iterable[Values]]
+"""Proposes values from the first natural episode and the episode of the first divergence."""
 
 
-def fit_decay(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_decay(case: Case, there: Case) -> Iterator[Values]:
     """`new = d old + (1 - d) batch`, solved for `d`: over both statistics, and over the mean alone."""
     for leaves in (STATISTICS, STATISTICS[:1]):
-        for decay in near(solved_decay(case, leaves=leaves, layer=layer)):
+        for decay in near(solved_decay(case, leaves=leaves)):
             if 0 <= decay < 1:
                 yield {"decay": decay}
 
 
-def solved_decay(case: Case, update: int = 0, leaves: Sequence[str] = STATISTICS, layer: int | None = None) -> float:
+def solved_decay(case: Case, update: int = 0, leaves: Sequence[str] = STATISTICS) -> float:
     """Return the decay that one update of the running statistics fits."""
     y, x = [], []
-    for i in range(case.spec.num_hidden_layers) if layer is None else [layer]:
+    for i in case.layers:
         given = case.given_to_norm(i, update)
         ddof = 1 if case.spec.running_variance == "unbiased" else 0
         batch = {"running_mean": given.mean(axis=0), "running_var": given.var(axis=0, ddof=ddof)}
@@ -120,9 +130,9 @@ def solved_decay(case: Case, update: int = 0, leaves: Sequence[str] = STATISTICS
     return round(slope(np.concatenate(y), np.concatenate(x)), 15) + 0.0
 
 
-def fit_epsilon(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_epsilon(case: Case, there: Case) -> Iterator[Values]:
     """`y - beta = s gamma (x - mean)` with `s = 1 / sqrt(v + e)`, solved for `e` in a layer, the first if it is all."""
-    layer = layer or 0
+    layer = case.layers[0]
     x = case.given_to_norm(layer)
     gamma, beta = case.weight(f"hidden.{layer}.gamma", 0), case.weight(f"hidden.{layer}.beta", 0)
     centered = gamma * (x - x.mean(axis=0))
@@ -136,22 +146,20 @@ def fit_epsilon(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
     yield from ({"eps": value} for value in USUAL_EPSILONS)
 
 
-def fit_slope(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_slope(case: Case, there: Case) -> Iterator[Values]:
     """`a = s z` where `z < 0`, solved for `s`."""
-    layers = range(case.spec.num_hidden_layers) if layer is None else [layer]
     first = "linear" if case.spec.block_order is BlockOrder.ACTIVATION_FIRST else "norm"
     given = first if case.spec.use_batch_norm else "linear"
-    z = np.concatenate([case.shown(Kind.ACTIVATION, f"hidden.{i}.{given}").ravel() for i in layers])
-    a = np.concatenate([case.shown(Kind.ACTIVATION, f"hidden.{i}.relu").ravel() for i in layers])
+    z = np.concatenate([case.shown(Kind.ACTIVATION, f"hidden.{i}.{given}").ravel() for i in case.layers])
+    a = np.concatenate([case.shown(Kind.ACTIVATION, f"hidden.{i}.relu").ravel() for i in case.layers])
     negative = z < 0
     yield from ({"slope": value} for value in near(slope(a[negative], z[negative])) if 0 < value < 1)
 
 
-def fit_limit(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_limit(case: Case, there: Case) -> Iterator[Values]:
     """ReLU6's, and the largest activation where the divergence is."""
     yield {"limit": 6.0}
-    layers = range(case.spec.num_hidden_layers) if layer is None else [layer]
-    yield {"limit": max(float(there.shown(Kind.ACTIVATION, f"hidden.{i}.relu").max(initial=0.0)) for i in layers)}
+    yield {"limit": max(float(there.shown(Kind.ACTIVATION, f"hidden.{i}.relu").max(initial=0.0)) for i in case.layers)}
 
 
 def _applied(case: Case, update: int = 0) -> dict[str, Array]:
@@ -173,14 +181,14 @@ def _factor(case: Case, update: int = 0) -> float:
     return slope(_joined(_applied(case, update)), _gradients(case, update))
 
 
-def fit_factor(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_factor(case: Case, there: Case) -> Iterator[Values]:
     """`new - old = -f lr gradient`, solved for `f` over every weight; 1 is no fault."""
     factor = _factor(case)
     if abs(factor - 1) > 1e-9:
         yield from ({"factor": value} for value in near(factor) if value != 1)
 
 
-def fit_coefficient(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_coefficient(case: Case, there: Case) -> Iterator[Values]:
     """`-(new - old) / lr - gradient = c old`, solved for `c` over every weight, and over the kernels alone."""
     for kernels_only in (False, True):
         coefficient = _coefficient(case, kernels_only)
@@ -195,7 +203,7 @@ def _coefficient(case: Case, kernels_only: bool) -> float:
     return tidy(slope(residue, np.concatenate([case.weight(n, 0).ravel() for n in names])))
 
 
-def fit_momentum(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_momentum(case: Case, there: Case) -> Iterator[Values]:
     """In the second update `-(new - old) / lr - gradient = m (the first gradient)`, solved for `m`."""
     if len(case.episode.batches) > 1:
         yield from _momentum(case, _gradients(case), _gradients(case, 1))
@@ -208,9 +216,9 @@ def _momentum(case: Case, first: Array, second: Array) -> Iterator[Values]:
         yield {"momentum": momentum}
 
 
-def fit_momentum_and_decay(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_momentum_and_decay(case: Case, there: Case) -> Iterator[Values]:
     """The coefficient from the first update; with it the momentum from the second."""
-    for found in fit_coefficient(case, there, layer) if len(case.episode.batches) > 1 else ():
+    for found in fit_coefficient(case, there) if len(case.episode.batches) > 1 else ():
         first, second = (_gradients(case, k) + _decay(case, k, **found) for k in (0, 1))
         yield from ({**found, **momentum} for momentum in _momentum(case, first, second))
 
@@ -221,19 +229,19 @@ def _decay(case: Case, update: int, coefficient: float, kernels_only: bool = Fal
     return _joined({n: c * case.weight(n, update) for n, c in taken.items()})
 
 
-def fit_nesterov(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_nesterov(case: Case, there: Case) -> Iterator[Values]:
     """The first update is `1 + m` times the gradient."""
     yield from ({"momentum": value} for value in near(tidy(_factor(case) - 1)) if 0 < value < 1)
 
 
-def fit_warmup(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_warmup(case: Case, there: Case) -> Iterator[Values]:
     """The first update's factor is one over the number of updates."""
     factor = _factor(case)
     if 0 < factor < 1:
         yield {"updates": float(round(1 / factor))}
 
 
-def fit_norm(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_norm(case: Case, there: Case) -> Iterator[Values]:
     """The norm of what the first update that was clipped took; PyTorch adds 1e-6 to the gradient's."""
     for update in range(len(case.episode.batches)):
         factor, norm = _factor(case, update), float(np.linalg.norm(_gradients(case, update)))
@@ -243,12 +251,12 @@ def fit_norm(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
             return
 
 
-def fit_value(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_value(case: Case, there: Case) -> Iterator[Values]:
     """The largest element that the first update took."""
     yield from ({"limit": value} for value in near(tidy(float(np.abs(_joined(_applied(case))).max()))) if value > 0)
 
 
-def fit_smoothing(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_smoothing(case: Case, there: Case) -> Iterator[Values]:
     """`loss = (1 - s) nll + s mean(-log p)`, solved for `s`."""
     log_p = log_softmax(case.shown(Kind.ACTIVATION, "head.logits"))
     labels = case.episode.batches[0][1]
@@ -258,13 +266,13 @@ def fit_smoothing(case: Case, there: Case, layer: int | None) -> Iterator[Values
         yield {"smoothing": smoothing}
 
 
-def fit_padding(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_padding(case: Case, there: Case) -> Iterator[Values]:
     """The batch size itself, and the sizes to which batches are usually padded."""
     own = len(case.episode.batches[0][0])
     yield from ({"size": size} for size in dict.fromkeys((own, 4, 8, 16, 32, 64, 128, 256, 512, 1024)))
 
 
-def fit_name(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_name(case: Case, there: Case) -> Iterator[Values]:
     """The parameters whose gradient is 0 on this side alone."""
     for name in case.trained():
         key = Key(0, Mode.TRAIN, Kind.GRADIENT, name)
@@ -272,7 +280,7 @@ def fit_name(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
             yield {"parameter": name}
 
 
-def fit_source(case: Case, there: Case, layer: int | None) -> Iterator[Values]:
+def fit_source(case: Case, there: Case) -> Iterator[Values]:
     """For each layer, the other whose batch mean fits its increment best."""
     decay, layers = case.spec.decay, range(case.spec.num_hidden_layers)
     means = [case.given_to_norm(i).mean(axis=0) for i in layers]
@@ -289,8 +297,8 @@ FITS: dict[str, Fit] = {
     "wrong_epsilon": fit_epsilon,
     "leaky_slope": fit_slope,
     "clipped_activation": fit_limit,
-    "relu_at_zero": lambda case, there, layer: ({"derivative": value} for value in (0.5, 1.0)),
-    "clipped_log": lambda case, there, layer: ({"least": value} for value in USUAL_LEAST),
+    "relu_at_zero": lambda case, there: ({"derivative": value} for value in (0.5, 1.0)),
+    "clipped_log": lambda case, there: ({"least": value} for value in USUAL_LEAST),
     "scaled_learning_rate": fit_factor,
     "weight_decay": fit_coefficient,
     "heavy_ball": fit_momentum,
@@ -312,7 +320,9 @@ def as_fraction(ratio: float, size: int) -> str:
     >>> as_fraction(0.96875, 32)
     '0.96875 = 31/32'
     """
-    found = Fraction(ratio).limit_denominator(size)
     short = f"{ratio:.6g}"
+    if not np.isfinite(ratio):
+        return short
+    found = Fraction(ratio).limit_denominator(size)
     close = abs(float(found) - ratio) < 1e-6 and found.denominator > 1
     return f"{short} = {found.numerator}/{found.denominator}" if close else short

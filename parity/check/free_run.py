@@ -3,8 +3,8 @@
 Training can be chaotic: a difference of one ulp then grows until the two have nothing in common but their start, and no
 fixed tolerance is honest. So the NumPy reference is trained once as it is, and as five twins in which every weight and
 statistic is moved by one ulp before every update. Each tensor is divided by the largest RMS that the reference's own
-has in the run, lest a running variance of 1e9 hide all the rest. With states `s`, of the NumPy reference `r` and of its
-twins `k`, after update `t`::
+has in the run, so that a running variance of 1e9 does not hide the rest. With states `s`, of the NumPy reference `r`
+and of its twins `k`, after update `t`::
 
     distance_t  = RMS(s_t - s'_t)              for each two of candidate, reference and NumPy reference
     twins_t     = max_k RMS(k_t - r_t)

@@ -10,15 +10,13 @@ import numpy as np
 
 from parity.check.episode import Episode
 from parity.check.play import play
-from parity.check.records import Measurement, Question, Setting
+from parity.check.records import CANDIDATE, REFERENCE, WITNESS, Measurement, Question, Setting
 from parity.check.witness import witness_all, witness_roles
 from parity.process import Side, SideError
 from parity.verdict.active_units import can_switch, compare_active_units
 from parity.verdict.compare import SAFETY, Distance, compare, drowned_channels, drowned_tensors
 from parity.verdict.noise import Witness, rms, unit_of
 from parity.verdict.trace import Array, Key, Kind, Mode, Trace
-
-CANDIDATE, REFERENCE, WITNESS = "candidate", "reference", "witness"
 
 
 @dataclass(frozen=True)

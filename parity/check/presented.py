@@ -7,7 +7,7 @@ import numpy as np
 
 from parity.backend import Backend, Inputs
 from parity.check.catalogue import CATALOGUE
-from parity.check.records import UNEXPLAINED, Cause, Measurement, Question, Setting
+from parity.check.records import UNEXPLAINED, WITNESS, Cause, Measurement, Question, Setting
 from parity.check.words import leaf_words, tensor_words
 from parity.data import Dataset
 from parity.process import SideError
@@ -98,7 +98,7 @@ def explain_inputs(
 ) -> tuple[Cause, ...]:
     """Return the fault with which the reference presents what the side presented."""
     honest = record_inputs(reference.inputs(dataset, spec, training))
-    pair = role, "witness"
+    pair = role, WITNESS
     first = next(m for m in compare_inputs(setting, pair, shown, honest) if not m.times_noise <= SAFETY)
     key = list(honest.tensors)[first.order]
     observed, predicted = (np.ravel(r.tensors[key]).astype(np.float64) for r in (shown, honest))

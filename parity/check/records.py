@@ -17,7 +17,7 @@ from parity.verdict.trace import Array
 
 SCHEMA = 1
 UNEXPLAINED = "unexplained"
-CANDIDATE = "candidate"
+CANDIDATE, REFERENCE, WITNESS = "candidate", "reference", "witness"
 
 
 class Verdict(StrEnum):

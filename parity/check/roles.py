@@ -1,14 +1,16 @@
 """The sides of a check by role: who a side is, what it offers, and whose error it was."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from parity.backend import Backend, backend_names
 from parity.check.config import CheckConfig
-from parity.check.lockstep import CANDIDATE, RoleError
+from parity.check.lockstep import CANDIDATE, REFERENCE, RoleError
+from parity.errors import InputError
 from parity.process import Side, SideError
 from parity.reference import NumpyBackend
+from parity.reference.training_faults import TRAINING_FAULTS
 from parity.sides import SideSpec
 
 
@@ -16,20 +18,38 @@ def side_spec(role: str, target: Any, config: CheckConfig, fault: str | None) ->
     """Return how a side is to run.
 
     Args:
-        role: of the side. The reference gets the accepted differences, if it is assembled from replaceable parts.
+        role: of the side. The reference gets the accepted differences.
         target: as `SideSpec` takes it.
         config: of the check.
         fault: for the candidate, or None.
+
+    Raises:
+        InputError: the reference cannot be given an accepted difference.
     """
-    assembled = target in backend_names() if isinstance(target, str) else hasattr(target, "with_fault")
-    names = ([fault] if fault else []) if role == CANDIDATE else config.accept if assembled else ()
-    return SideSpec(
+    own_fault = (fault,) if fault else ()
+    spec = SideSpec(
         target=target,
-        faults=tuple(names),
+        faults=own_fault if role == CANDIDATE else config.accept,
         device=config.device,
         precision=config.precision,
         time_limit=config.time_limit,
     )
+    if role == REFERENCE:
+        _check_takes(replace(spec, faults=()).name, target, config.accept)
+    return spec
+
+
+def _check_takes(title: str, target: Any, names: Iterable[str]) -> None:
+    """Check that a reference can be given the accepted differences."""
+    if target == NumpyBackend.name or isinstance(target, NumpyBackend):
+        return
+    is_assembled = target in backend_names() if isinstance(target, str) else hasattr(target, "with_fault")
+    for name in names:
+        if not is_assembled or name in TRAINING_FAULTS:
+            raise InputError(
+                f"--accept {name} plays the reference with that difference, and {title} cannot be given it; choose "
+                f"--reference {NumpyBackend.name}"
+            )
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def check(
         config: what to compare.
         fault: of the catalogue, to be put into the candidate.
         data_dir: where the files of the data set lie; None to look in the usual places.
-        progress: is told how far the check is.
+        progress: shows how far the check is.
         command: what made it, for the report.
 
     Raises:

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from parity.check.accepted import accepted_words
 from parity.check.records import UNEXPLAINED, Cause, CheckReport, Equivalence, Measurement, Question, Setting, Verdict
 from parity.check.self_test import SelfTestReport
 from parity.check.words import number_words, times_words
@@ -68,7 +69,8 @@ STYLES = {Verdict.AGREE: "bold green", Verdict.DISAGREE: "bold red", Verdict.INC
 def _verdict(report: CheckReport) -> Iterator[Text]:
     yield Text(f"{report.verdict.upper()}: {verdict_words(report)}", STYLES[report.verdict])
     if report.accepted:
-        yield Text(f"accepted: {', '.join(report.accepted)} (the reference is played with what is accepted)")
+        names = ", ".join(map(accepted_words, report.accepted))
+        yield Text(f"accepted: {names} (the reference is played with what is accepted)")
     if report.failed_question is not None:
         yield Text(f"failed question: {report.failed_question} ({MEANINGS[report.failed_question]})")
     yield Text(f"{report.comparisons} comparisons in {report.seconds:.1f} s; limit: {_limit(report)}")

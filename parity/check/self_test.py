@@ -17,7 +17,7 @@ from parity.check.lockstep import CANDIDATE, Comparison, compare_lockstep
 from parity.check.play import play_all
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
 from parity.check.probes import Course, precision_episodes, samples_of, semantic_episodes
-from parity.check.records import SCHEMA, Cause, Question, Setting
+from parity.check.records import SCHEMA, WITNESS, Cause, Question, Setting
 from parity.check.roles import describe
 from parity.check.variants import TWO_THREADS, VARIANTS, with_variant
 from parity.check.witness import witness_all
@@ -164,7 +164,7 @@ def self_test(
         config: gives depths, data set, seed, batch size and learning rate; None for depths 1, 3 and 8.
         frameworks: the candidates; none for every sibling.
         names: of the faults and variants; none for all.
-        progress: is told how far it is.
+        progress: shows how far it is.
     """
     config = config or CheckConfig(depths=DEPTHS)
     dataset, candidates = load_dataset(config.dataset), frameworks or sibling_names()
@@ -305,7 +305,7 @@ class _Run:
         training = self._training()
         shown = self.side.call(present_fault, case.name, self.dataset, shared.spec, training)
         honest = record_inputs(NumpyBackend().inputs(self.dataset, shared.spec, training))
-        pair = CANDIDATE, "witness"
+        pair = CANDIDATE, WITNESS
         found = list(compare_inputs(shared.setting, pair, shown, honest))
         first = next((m for m in found if not m.times_noise <= SAFETY), None)
         rules = objections([shown], [honest], [honest])

@@ -12,7 +12,7 @@ from parity.data import Masks
 from parity.spec import DType, ModelSpec
 from parity.weights import Array, Weights
 
-TWO_THREADS = "two_threads"  # made by whoever starts the process
+TWO_THREADS = "two_threads"  # made by the one that starts the process
 VARIANTS = ("as_it_is", "another_summation_order", TWO_THREADS)
 
 

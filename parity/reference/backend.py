@@ -11,7 +11,7 @@ from parity.backend import Backend, Evaluation, Inputs, Learner, PassRecord, Ste
 from parity.data import Dataset, Masks
 from parity.errors import InputError
 from parity.faults import read_conventions, replace_part
-from parity.reference.faults import FAULTS
+from parity.reference.faults import FAULTS, part_of
 from parity.reference.network import HONEST, State, run, sgd_step
 from parity.reference.parts import Parts, Pattern, cross_entropy
 from parity.spec import DType, ModelSpec, TrainSpec
@@ -169,7 +169,10 @@ class NumpyBackend(Backend):
     def with_fault(self, name: str, layer: int | None = None, **values: Any) -> Self:
         """Return the reference with one of its parts replaced by a faulty one: in one hidden layer, or everywhere."""
         if layer is None:
-            return replace(self, parts=replace_part(self.parts, FAULTS, name, **values))
+            parts, layers = replace_part(self.parts, FAULTS, name, **values), self.parts.layers
+            if part_of(name) != "conventions":
+                layers = {index: replace_part(own, FAULTS, name, **values) for index, own in layers.items()}
+            return replace(self, parts=replace(parts, layers=layers))
         # The conventions of the whole are read when a network is made.
         present = self.parts.layers.get(layer, replace(self.parts, conventions=read_conventions, layers={}))
         own = replace_part(present, FAULTS, name, **values)

@@ -3,6 +3,7 @@
 The diagnosis compares a candidate with the reference that has one of them.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -210,3 +211,10 @@ FAULTS: Mapping[str, Fault] = {
 def part_of(name: str) -> str:
     """Return the part of the network, or of its training, that a fault replaces."""
     return (NEUTRAL_FAULTS | dict(FAULTS))[name][0]
+
+
+def default_values(name: str) -> dict[str, float]:
+    """Return the values that a fault has unless others are given: a decay, a coefficient."""
+    change = (NEUTRAL_FAULTS | dict(FAULTS))[name][1]
+    given = inspect.signature(change).parameters.values() if callable(change) else ()
+    return {p.name: p.default for p in given if type(p.default) in (int, float)}

@@ -59,7 +59,7 @@ def free_run_distances(report: CheckReport) -> Figure:
             _draw_run(axes, report, run, scale)
             subtitle(axes, _judgement(report, run))
             if grid.is_first(place):
-                axes.set_ylabel("RMS distance / NumPy's way\n(no unit, log scale)")
+                axes.set_ylabel("RMS distance / largest RMS\n(no unit, log scale)")
         return sheet.figure
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from parity.check.accepted import accepted_words
 from parity.check.records import Cause, CheckReport, Measurement, Question
 from parity.check.screen import MEANINGS, cause_lines, cause_of, place, verdict_words
 from parity.check.words import number_words
@@ -65,7 +66,8 @@ def _facts(report: CheckReport) -> list[tuple[str, str]]:
     """Return what was accepted, what failed, and where first."""
     facts = []
     if report.accepted:
-        facts.append(("accepted", f"{', '.join(report.accepted)}; the reference is played with what is accepted"))
+        names = ", ".join(map(accepted_words, report.accepted))
+        facts.append(("accepted", f"{names}; the reference is played with what is accepted"))
     if report.failed_question is not None:
         facts.append(("failed question", f"{report.failed_question}: {MEANINGS[report.failed_question]}"))
     if report.first_divergence is not None:
@@ -102,7 +104,7 @@ def _sensitivities(report: CheckReport, groups: Sequence[Group]) -> list[tuple[s
         count = sum(m.is_candidates for group in mine for m in group.measurements)
         sensitivity = max(group.sensitivity for group in mine)
         caught = (
-            f"; any relative error above {sensitivity:.2g} would have been caught in a natural step"
+            f"; the smallest relative error sure to be caught in a natural step is {sensitivity:.2g}"
             if sensitivity
             else ""
         )

@@ -80,7 +80,7 @@ def compare(
             a, b, floor = np.nan_to_num(a), np.nan_to_num(b), np.nan_to_num(floor, nan=np.inf)
         with np.errstate(all="ignore"):
             distance = rms_or_inf(a - b, per_channel)
-            ratio = _in_units(distance, floor)
+            ratio = in_units(distance, floor)
             size = rms_or_inf(expected.scales.get(key, b), per_channel)
         if per_channel and np.all(np.isfinite(distance)):  # no limit on a channel that is drowned is honest
             ratio = np.where(drowned_channels(expected, key, floor), 0.0, ratio)
@@ -102,8 +102,8 @@ def rms_or_inf(array: Array, per_channel: bool = False) -> Array:
     return np.where(np.isfinite(value), value, np.inf)
 
 
-def _in_units(distance: Array, floor: Array) -> Array:
-    """Distance over floor; 0 where both are 0, infinite where only the floor is or the distance is."""
+def in_units(distance: Array, floor: Array) -> Array:
+    """Return distance over floor: 0 where both are 0, infinite where only the floor is or the distance is."""
     ratio = distance / floor
     return np.where(distance == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 

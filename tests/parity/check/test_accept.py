@@ -4,8 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from misbehaving import Minimal
 
-from parity import CheckConfig, CheckReport, ModelSpec, check
+from parity import CheckConfig, CheckReport, InputError, ModelSpec, check
+from parity.check.screen import format_report
 from parity.reference import NumpyBackend
 
 CONFIG = CheckConfig(
@@ -62,3 +64,39 @@ def test_a_difference_of_the_inputs_can_be_accepted_and_be_gone() -> None:
     unlike = judge(NumpyBackend().with_fault("test_statistics_leak").with_fault("biased_running_variance"))
     assert unlike.cause is not None
     assert unlike.cause.name == "test_statistics_leak"
+
+
+@pytest.mark.parametrize(
+    ("reference", "accept", "words"),
+    [
+        (Minimal(), "fast_variance", "--accept fast_variance .* Minimal cannot be given it; choose --reference numpy"),
+        ("misbehaving:honest", "fast_variance", "misbehaving:honest cannot be given it; choose --reference numpy"),
+        ("torch", "leaky_slope", "torch cannot be given it; choose --reference numpy"),
+    ],
+)
+def test_a_reference_that_takes_no_difference_is_refused(reference: Any, accept: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        check(reference, NumpyBackend(), config=replace(CONFIG, accept=(accept,)))
+
+
+def test_a_difference_of_the_working_dtype_is_accepted_where_that_is_asked_for() -> None:
+    with pytest.raises(InputError, match="accept it with --questions precision, got semantic, precision"):
+        replace(CONFIG, questions=("semantic", "precision"), accept=("tf32_matmul",))
+    assert replace(CONFIG, questions=("precision",), accept=("tf32_matmul",)).accept == ("tf32_matmul",)
+
+
+def test_what_nothing_shows_is_not_said_to_be_gone() -> None:
+    for candidate, changes in (
+        (Minimal(), {"accept": ("biased_pixel_std",)}),  # presents no inputs
+        (NumpyBackend(), {"accept": ("batch_of_one",), "questions": ("precision",), "dtypes": ("float64",)}),
+    ):
+        report = judge(candidate, **changes)
+        assert report.cause is not None
+        assert (report.verdict, report.cause.name) == ("disagree", "accepted_difference_unseen")
+        assert "nothing that was asked shows whether" in report.cause.evidence
+
+
+def test_the_screen_says_at_which_value_a_difference_is_accepted() -> None:
+    report = judge(NumpyBackend().with_fault("weight_decay"), accept=("weight_decay",))
+    assert report.agrees
+    assert "accepted: weight_decay (coefficient 0.0001)" in format_report(report)

@@ -37,6 +37,7 @@ def test_arrays_lists_and_numpys_numbers_become_pythons_own() -> None:
         ("dtypes", [{}], "dtypes must be a tuple of single values"),
         ("sampled_steps", [0, 0.5], "a sampled step must be an integer"),
         ("time_limit", "long", "the time limit must be above 0 seconds, got 'long'"),
+        ("dtypes", (), "dtypes must name at least one value, got none"),
         ("accept", "fast_variance", r"accept must be a tuple, such as \('fast_variance',\)"),
         ("accept", ("nosuch",), "no accepted difference is named 'nosuch'; choose one of"),
     ],

@@ -13,9 +13,10 @@ from misbehaving import Bent, BiasedMinimal, Frozen, Minimal, Views, constant, d
 
 import parity
 from parity import CheckConfig, CheckReport, InputError, ModelSpec
-from parity.check import lockstep, roles, run
-from parity.check.records import Question
-from parity.check.statistical import QUANTITIES
+from parity.check import asking, lockstep, roles, run
+from parity.check.findings import Findings
+from parity.check.records import Question, Setting
+from parity.check.statistical import QUANTITIES, compare_paired
 from parity.process import Side
 from parity.reference import NumpyBackend, NumpyLearner
 from parity.reference.backend import NumpyPopulation
@@ -575,3 +576,95 @@ def test_faults_of_two_questions_are_each_named_once() -> None:
     assert report.cause is not None
     assert report.cause.name == "biased_pixel_std"
     assert [cause.name for cause in report.other_causes] == ["double_update"]
+
+
+def test_causes_of_two_sides_that_fail_in_different_networks_are_both_named() -> None:
+    reference = NumpyBackend().with_fault("biased_running_variance")  # shows at depth 1, a transposed kernel does not
+    config = replace(CONFIG, depths=(1, 2))
+    report = judge(NumpyBackend().with_fault("transposed_kernel"), reference, config)
+    assert report.cause is not None
+    causes = {(cause.side, cause.name) for cause in (report.cause, *report.other_causes)}
+    assert causes == {("reference", "biased_running_variance"), ("candidate", "transposed_kernel")}
+
+
+class _WrongInputs(Bent):
+    def inputs(self, dataset: Any, spec: Any, training: Any) -> Any:
+        return NumpyBackend().with_fault("biased_pixel_std").inputs(dataset, spec, training)
+
+
+def test_a_fault_of_the_inputs_hides_no_unknown_one_of_the_network() -> None:
+    candidate = _WrongInputs(step=lambda step: replace(step, logits=2 * step.logits))
+    report = judge(candidate, config=FITTING)
+    assert report.cause is not None
+    assert [cause.name for cause in (report.cause, *report.other_causes)] == ["biased_pixel_std", "unexplained"]
+
+
+def test_a_search_that_fails_loses_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any) -> Any:
+        raise ValueError("a fit went wrong")
+
+    monkeypatch.setattr(asking, "explain_role", broken)
+    with open_side(SideSpec(target=NumpyBackend())) as here:  # a process would not see the change
+        monkeypatch.setattr(run, "open_side", lambda spec: _same(here) if spec.target == "numpy" else open_side(spec))
+        report = judge(NumpyBackend().with_fault("weight_decay"))
+    assert (report.verdict, report.failed_question) == ("disagree", Question.SEMANTIC)
+    assert report.cause is not None
+    assert report.cause.name == "unexplained"
+    assert "the search for a cause failed: " in report.cause.evidence
+    assert "a fit went wrong" in report.cause.evidence
+
+
+@contextmanager
+def _same(side: Side) -> Iterator[Side]:
+    yield side
+
+
+def test_a_signal_that_has_vanished_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "has_vanished", lambda found: True)
+    report = judge(NumpyBackend())
+    assert report.cause is not None
+    assert (report.verdict, report.cause.name, report.cause.side) == ("disagree", "vanished_signal", "")
+    assert "choose another seed or width" in report.cause.evidence
+
+
+@pytest.mark.parametrize("share", [np.nan, 1.5, -0.1])
+def test_an_accuracy_that_is_none_is_no_result(share: float) -> None:
+    def evaluate(self, inputs, labels):
+        found = NumpyPopulation.evaluate(self, inputs, labels)
+        return replace(found, accuracy=np.full_like(found.accuracy, share))
+
+    report = judge(of_population(evaluate=evaluate), config=replace(STATISTICAL, dtypes=("float64",)))
+    assert report.failed_question is Question.CRASH
+    assert "accuracy must be" in report.message
+
+
+def test_trainings_that_cannot_be_paired_are_no_agreement() -> None:
+    findings = Findings(CONFIG, {"candidate": "a", "reference": "b"})
+    findings.equivalences.append(
+        compare_paired(Setting(depth=1, batch_norm=True, seed=0), "loss", np.full(3, np.inf), np.full(3, np.inf))
+    )
+    assert findings.report("synthetic", "c").verdict == "disagree"
+
+
+# float32 in float64's place
+
+
+def shown_as(change: Callable[[Any], Any]) -> Bent:
+    """With every activation and gradient changed; the state is as it should be."""
+
+    def step(step: Any) -> Any:
+        changed = {name: change(array) for name, array in step.gradients.items()}
+        shown = {name: change(array) for name, array in (step.activations or {}).items()}
+        return replace(step, logits=change(step.logits), gradients=changed, activations=shown)
+
+    return Bent(step=step)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda a: np.full_like(a, np.nan), np.zeros_like, lambda a: a.astype(np.float32).astype(np.float64)]
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_only_what_is_computed_in_float32_is_said_to_be(change: Callable[[Any], Any]) -> None:
+    report = judge(shown_as(change))
+    assert report.cause is not None
+    assert report.cause.name == "unexplained"

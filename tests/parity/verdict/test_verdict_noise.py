@@ -94,6 +94,13 @@ def test_switched_units_are_as_far_as_the_smallest_error_that_switches_them() ->
     assert switched.key.kind is Kind.ACTIVE_UNITS
 
 
+def test_a_channel_of_wide_noise_excuses_no_switched_unit_of_another() -> None:
+    z, key = np.array([[0.5, -0.25], [3.0, -4.0]]), at("hidden.0.linear")
+    seen = Witness(Trace({key: z}), {key: np.array([1.0, 1e-3])})
+    switched = compare_active_units(seen, key, np.array([[True, True], [True, False]]), 0)
+    assert (switched.floor, switched.is_beyond) == (1e-3, True)
+
+
 # root mean squares
 
 
