@@ -77,6 +77,8 @@ def native_on_host(
     arrays = {path: np.array(weights[name], weights_dtype(dtype)) for name, path in names.items()}
     if odd := [own for own in names.values() if not isinstance(own, tuple)]:
         raise InputError(f"a path of Flax variables is a tuple of names, got {odd[0]!r}")
+    if inner := [path for path in names.values() if any(path[: len(p)] == p != path for p in names.values())]:
+        raise InputError(f"the path {inner[0]!r} goes through another tensor's; give each a path of its own")
     collections = {"params": {}, "batch_stats": {}} if any("params" in path[:1] for path in names.values()) else {}
     return collections | unflatten_dict(arrays)
 

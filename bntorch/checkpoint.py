@@ -53,7 +53,9 @@ def read_arrays(native: Any) -> dict[str, NDArray[Any]]:
 
 def _read(key: str, value: Any) -> NDArray[Any]:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        value = torch.tensor(value)
+        # Torch takes neither foreign byte orders nor strides below 0, nor long doubles.
+        wide = np.float64 if value.dtype.itemsize > 8 else value.dtype.newbyteorder("=")
+        value = torch.tensor(np.array(value, wide))
     if not isinstance(value, Tensor):
         raise InputError(f"{key!r} is a {type(value).__name__} instead of a tensor; remove it or give a tensor")
     if is_lazy(value):

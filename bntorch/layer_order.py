@@ -44,7 +44,8 @@ def layer_names(native: Any, spec: ModelSpec) -> dict[str, Any]:
 def reading_depths(module: nn.Module, spec: ModelSpec) -> dict[str, int]:
     """Return how many other tensors the data has met before it meets each tensor of a module.
 
-    One forward pass in evaluation mode on copies of the tensors: the module stays as it is.
+    One forward pass in evaluation mode on copies of the tensors: the module's tensors, its mode and the random streams
+    stay as they are. Its hooks are called.
 
     Raises:
         InputError: the forward pass fails, or applies a kernel to what it has made with that kernel.
@@ -57,7 +58,7 @@ def reading_depths(module: nn.Module, spec: ModelSpec) -> dict[str, int]:
     inputs = torch.ones(2, spec.input_dim, dtype=kernel.dtype, device=kernel.device)
     flow = _Dataflow(state, inputs)
     try:
-        with mode(module, train=False), torch.no_grad(), flow:
+        with mode(module, train=False), torch.no_grad(), torch.random.fork_rng(), flow:
             functional_call(module, state, (inputs,))
     except Exception as error:  # whatever a module raises
         raise InputError(

@@ -4,7 +4,7 @@ This package is framework-neutral: importing it imports NumPy, and neither frame
 """
 
 from parity.backend import Backend, Inputs, Learner, Population, Step, backend_names, load_backend
-from parity.bench import BenchConfig, BenchReport, bench
+from parity.bench import BenchConfig, BenchReport, Case, bench
 from parity.check.assertion import assert_parity
 from parity.check.config import CheckConfig
 from parity.check.records import CheckReport, Verdict
@@ -31,6 +31,7 @@ __all__ = [
     "BenchConfig",
     "BenchReport",
     "BlockOrder",
+    "Case",
     "CheckConfig",
     "CheckReport",
     "Dataset",

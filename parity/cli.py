@@ -18,7 +18,7 @@ from parity.commands.check import Check
 from parity.commands.data import Data
 from parity.commands.lab import Lab
 from parity.commands.sweep import Sweep
-from parity.commands.terminal import exit_status, output_may_close, print_error
+from parity.commands.terminal import exit_status, output_may_close, print_error, show
 from parity.errors import InputError
 
 DESCRIPTION = "One batch-norm experiment, written in JAX/Flax and in PyTorch."
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with output_may_close():
             if list(arguments) == ["--version"]:
-                print(f"bnparity {version('bnparity')}")
+                show(lambda console: console.out(f"bnparity {version('bnparity')}", highlight=False))
                 return 0
             return parse(arguments).run(shlex.join(["bnparity", *arguments]))
         return 0

@@ -339,6 +339,19 @@ class Unreadable:
         return raises, ()
 
 
+class Missing:
+    """Comes out of its pickle as an error of the system."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
+        return open, ("/nowhere/at/all",)
+
+
+def missing(backend: Backend) -> Missing:
+    """A task: an answer that the other process cannot rebuild."""
+    del backend
+    return Missing()
+
+
 def unsendable(backend: Backend) -> Callable[[], int]:
     """A task: an answer that no process can hand to another."""
     del backend

@@ -323,7 +323,7 @@ TYPE_CHECKING = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
         ),
         (
             "parity/sweep/grid.py",
-            f"{TYPE_CHECKING}from parity.sweep.run import Runner\n",
+            f"{TYPE_CHECKING}from parity.sweep.run import search\n",
             "circle of files: parity.sweep.grid, parity.sweep.run",
         ),
         ("bnjax/train.py", "def f():\n    import bnjax\n", "circle of files: bnjax, bnjax.train"),

@@ -224,7 +224,8 @@ class BackendAdapter:
     @property
     def has_population(self) -> bool:
         """Whether the target offers `population`."""
-        return self._target.has_population if isinstance(self._target, Backend) else hasattr(self._target, "population")
+        is_whole = isinstance(self._target, Backend | BackendAdapter)
+        return self._target.has_population if is_whole else hasattr(self._target, "population")
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """Return the target's learner, with the defaults of `Learner` for what it lacks."""

@@ -4,8 +4,8 @@ Every mode trains the same networks from the same weights on the same minibatche
 time counts only if its steps are those of the reference.
 """
 
-from parity.bench.config import BenchConfig
+from parity.bench.config import BenchConfig, Case
 from parity.bench.records import BenchReport
 from parity.bench.run import bench
 
-__all__ = ["BenchConfig", "BenchReport", "bench"]
+__all__ = ["BenchConfig", "BenchReport", "Case", "bench"]

@@ -4,7 +4,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from parity.errors import InputError
-from parity.spec import ModelSpec, Precision, check_count, check_real, check_training_batch, use_python_values
+from parity.spec import (
+    ModelSpec,
+    Precision,
+    check_count,
+    check_real,
+    check_training_batch,
+    check_values,
+    use_python_values,
+)
 
 MOST_LAYERS = 1000
 MOST_MEMBERS = 4096
@@ -38,8 +46,7 @@ class Case:
         check_count("batch_size", self.batch_size, 1, "an update needs a sample")
         if self.batch_norm:
             check_training_batch(self.batch_size)
-        if not self.populations:
-            raise InputError("populations must name at least one number of members, got none")
+        object.__setattr__(self, "populations", check_values("populations", self.populations))
         for members in self.populations:
             check_count("members", members, 1, "a population needs one", MOST_MEMBERS)
         _ = self.spec
@@ -85,10 +92,11 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         use_python_values(self)
-        if not self.frameworks:
-            raise InputError("frameworks must name at least one, got none")
-        if not self.cases:
-            raise InputError("cases must name at least one, got none; give a depth, for one")
+        object.__setattr__(self, "frameworks", check_values("frameworks", self.frameworks))
+        if not self.cases or not all(isinstance(case, Case) for case in self.cases):
+            raise InputError(f"cases must be at least one Case, got {self.cases!r}; give a depth, for one")
+        if self.precision not in ("highest", "tf32", "bfloat16"):
+            raise InputError(f"precision must be highest, tf32 or bfloat16, got {self.precision!r}")
         check_count("blocks", self.blocks, 2, "an interval needs two samples", 10_000)
         check_real("block_seconds", self.block_seconds, above=0, why="a block takes time")
         check_real("time_limit", self.time_limit, above=0, why="an answer takes time")

@@ -71,7 +71,7 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
 
     Example::
 
-        report = parity.bench.bench(BenchConfig(frameworks=("jax", "torch"), cases=(Case(depth=1),)))
+        report = parity.bench(BenchConfig(frameworks=("jax", "torch"), cases=(Case(depth=1),)))
         for row in report.rows:
             print(row.framework, row.mode, row.population, row.median_us)
     """
@@ -83,7 +83,7 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
             rows=tuple(rows),
             profiles=profiles,
             environment=environment,
-            command=command or f"parity.bench.bench({config})",
+            command=command or f"parity.bench({config})",
             seconds=time.perf_counter() - start,
             complete=complete,
         )
@@ -97,6 +97,9 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
         try:
             environment |= _environment(sides)
             modes = {name: side.call(worker.describe_modes) for name, side in sides.items()}
+            for name, offered in modes.items():
+                if not offered:
+                    raise InputError(f"{name} has no mode to be timed; choose another --framework")
             floor = _floor(config, sides, witness)
             for number, case in enumerate(config.cases):
                 telling.update(number / (len(config.cases) + 1), str(case))
@@ -191,9 +194,11 @@ def _judge_in_float64(config: BenchConfig, side: Side, one: _Timed) -> None:
     prepared = side.call(worker.prepare, wide.key, config.num_samples)
     one.note = prepared.note
     if not one.note:
-        _judge(config, side, -1, wide)
+        try:
+            _judge(config, side, -1, wide)
+        finally:
+            _forget(side, [wide.key])
         one.note = wide.note
-        _forget(side, [wide.key])
 
 
 def _judge(config: BenchConfig, side: Side, member: int, one: _Timed) -> None:
@@ -261,7 +266,7 @@ def _rows(config: BenchConfig, timed: Sequence[_Timed], floor_us: float) -> Iter
 
 def _floor(config: BenchConfig, sides: Mapping[str, Side], witness: Side) -> Floor:
     timers: list[Timer] = [partial(_product_seconds, side) for side in sides.values()]
-    if config.device in ("", "cpu"):
+    if not any(side.call(worker.accelerator) for side in sides.values()):
         timers = [*timers, partial(witness.call, worker.product_seconds)]
         return Floor(timers, copy_rate(), usable_cores())
     copies = [side.call(worker.copy_seconds, COPIED_ON_DEVICE) for side in sides.values()]

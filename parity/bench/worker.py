@@ -84,6 +84,11 @@ def modes(backend: Any) -> Mapping[str, Mode]:
     return {} if offered is None else offered.named
 
 
+def accelerator(backend: Any) -> str:
+    """Return the name of the GPU or TPU that a backend computes on, "" for none."""
+    return backend.accelerator
+
+
 def describe_modes(backend: Any) -> dict[str, Mode]:
     """The modes, without what makes them: that stays in this process."""
     return {name: replace(mode, of=None) for name, mode in modes(backend).items()}

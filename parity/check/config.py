@@ -61,6 +61,8 @@ class CheckConfig:
 
     def __post_init__(self) -> None:
         use_python_values(self)
+        if self.questions == ():
+            raise InputError(f"a check asks at least one question of {', '.join(QUESTIONS)}, got none")
         for name in SEVERAL:
             if name != "accept" or self.accept != ():  # only this one may be empty
                 object.__setattr__(self, name, check_values(name, getattr(self, name)))

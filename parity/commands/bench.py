@@ -45,7 +45,7 @@ class Bench:
     """Whether the hidden layers have batch norm; with --depths."""
     compiled: bool = False
     """Time the modes too that wait for a compiler; with --depths."""
-    blocks: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: 4, full: 5)")] = 0
+    blocks: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 4, full: 5)")] = None
     """Timed blocks of a mode in each of its two turns."""
     device: Device = ""
     """Where to compute."""
@@ -64,7 +64,7 @@ class Bench:
 
         config, paths = self.config(), paths_of(json=self.json, html=self.html)
         # Where no case is done there is nothing to write in the place of what an earlier run has left.
-        kept = InputError, BenchInterrupted
+        kept = InputError, KeyboardInterrupt
         with cleared(paths, kept), handle_signals(console_progress(ErrorConsole())) as progress:
             status = 0
             try:
@@ -73,10 +73,10 @@ class Bench:
                 report, status = interruption.report, exit_status(interruption)
                 if not report.rows:
                     raise
-        show(lambda console: print_report(report, console))
         writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_html}
         for option, path in paths.items():
             writers[option](report, path)
+        show(lambda console: print_report(report, console))
         if not report.complete:
             print_error(f"interrupted; {report.cases_done} of {len(config.cases)} cases are done")
         return status
@@ -93,14 +93,14 @@ class Bench:
             cases=self._cases() or cases,
             device=self.device,
             precision=self.precision,
-            blocks=self.blocks or blocks,
+            blocks=blocks if self.blocks is None else self.blocks,
         )
 
     def _cases(self) -> tuple[Case, ...]:
         """The cases that the options name; none if they name no depth."""
         if not self.depths:
-            for name in ("widths", "batch_sizes", "populations", "compiled"):
-                if getattr(self, name):
+            for name in ("widths", "batch_sizes", "populations", "batch_norm", "compiled"):
+                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
                     option = f"--{name.replace('_', '-')}"
                     raise InputError(f"{option} needs --depths, which takes the place of the preset's cases")
             return ()

@@ -90,7 +90,7 @@ class Check:
             self._stands_alone("list_faults", ("self_test", "fault", "accept", "json", "html", "junit"))
             return _list_faults()
         if self.self_test:
-            self._stands_alone("self_test", ("reference", "candidate", "fault", "accept", "html", "junit"))
+            self._stands_alone("self_test", ("reference", "candidate", "fault", "accept", "data_dir", "html", "junit"))
             return _self_test(config, paths)
         return self._judge(config, paths, command)
 
@@ -116,10 +116,10 @@ class Check:
         options |= {"data_dir": self.data_dir or None, "config": config}
         with cleared(paths), handle_signals(console_progress(ErrorConsole())) as progress:
             report = check(self.reference, self.candidate, progress=progress, **options)
-        show(lambda console: print_report(report, console))
         writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_html, "--junit": write_junit}
         for option, path in paths.items():
             writers[option](report, path)
+        show(lambda console: print_report(report, console))
         return int(not report.agrees)
 
     def _stands_alone(self, name: str, others: tuple[str, ...]) -> None:
@@ -168,7 +168,7 @@ def _self_test(config: CheckConfig, paths: dict[str, Path]) -> int:
 
     with cleared(paths), handle_signals(console_progress(ErrorConsole())) as progress:
         report = self_test(config, progress=progress)
-    show(lambda console: print_self_test(report, console))
     for path in paths.values():
         write_object(report.to_dict(), path)
+    show(lambda console: print_self_test(report, console))
     return int(not report.passed)

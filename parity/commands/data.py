@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from parity.commands.options import DataDir, DatasetName
+from parity.commands.terminal import show
 from parity.data import describe, load_dataset
 
 
@@ -17,5 +18,6 @@ class Data:
 
     def run(self, command: str) -> int:
         """Print what was found."""
-        print(describe(load_dataset(self.dataset, self.data_dir or None)))
+        words = describe(load_dataset(self.dataset, self.data_dir or None))
+        show(lambda console: console.out(words, highlight=False))
         return 0

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from parity.backend import sibling_names
+from parity.backend import load_backend
 from parity.commands.options import DataDir, DatasetName, Sibling
 from parity.commands.sweep import choose_frameworks
 from parity.commands.terminal import ErrorConsole, print_error, show
@@ -48,13 +48,10 @@ class Lab:
             if not self.out:
                 raise InputError("--out must name a folder, got nothing; leave it out for runs/lab")
             frameworks = choose_frameworks(self.framework)
-            if unfit := [name for name in frameworks if name not in sibling_names()]:
-                raise InputError(
-                    f"the lab shows frameworks' own layers and derivatives, which {unfit[0]!r} has none of; "
-                    f"choose one of {', '.join((*sibling_names(), 'both'))}"
-                )
+            for name in frameworks:
+                load_backend(name).tools()  # refused before a folder is made
             config = LabConfig(frameworks=frameworks, parts=self.parts, dataset=self.dataset, data_dir=self.data_dir)
-            lab_data(config.dataset, config.data_dir, config.fraction)  # refused before a folder is made
+            lab_data(config.dataset, config.data_dir, config.fraction)
             if (Path(self.out) / STORE).exists():
                 raise InputError(f"--out {self.out!r} holds a sweep, whose report would be lost; choose another folder")
             make_folder(Path(self.out), ["report.html"], option="--out")

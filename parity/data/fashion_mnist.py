@@ -98,7 +98,7 @@ def read_fashion_mnist(data_dir: Path | str | None = None) -> tuple[Arrays, str]
     except Exception as error:
         # Whatever goes wrong here (no torchvision, one built for another Torch, no network, a full disk) is
         # one item of the message: the user has two other ways.
-        failures.append(f"download by torchvision: {type(error).__name__}: {_one_line(error)}")
+        failures.append(f"download by torchvision: {type(error).__name__}: {error}")
     tried = "; ".join(f"({number}) {failure}" for number, failure in enumerate(failures, 1))
     raise InputError(
         f"Fashion-MNIST was not found, tried: {tried}. Install Debian's package dataset-fashion-mnist, "
@@ -178,7 +178,3 @@ def _download(cache: Path) -> Arrays:
         for spec in FILES:
             (unpacked / spec.name).replace(target / spec.name)
     return arrays
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

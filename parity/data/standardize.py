@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from parity.data.dataset import Dataset, read_only
 from parity.errors import InputError
+from parity.spec import check_fraction
 
 DATA_SEED = 20170825  # draws the subsample; the trials' seeds have no part in it
 STD_OFFSET = 1e-6  # the lab's, in raw pixel values (0 to 255)
@@ -99,10 +100,7 @@ def standardize(dataset: Dataset, fraction: float = 0.1) -> StandardizedData:
 
 
 def _draw_rows(num_images: int, fraction: float) -> NDArray[np.intp]:
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-        raise InputError(
-            f"fraction must be above 0 and at most 1 (it is a share of the training images), got {fraction!r}"
-        )
+    check_fraction(fraction)
     size = round(fraction * num_images)
     if size < 2:
         raise InputError(

@@ -21,6 +21,9 @@ class Ended(Protocol):
 
 
 TrialT = TypeVar("TrialT", bound=Ended)
+WantedT = TypeVar("WantedT")
+FoundT = TypeVar("FoundT")
+ResultT = TypeVar("ResultT")
 
 
 def find_bracket(trials: Iterable[Ended]) -> tuple[float, float] | None:
@@ -59,8 +62,8 @@ Search = Generator[Sequence[float], Mapping[float, TrialT], list[TrialT]]
 """Yields the learning rates that it needs next, receives their trials, and returns those that count."""
 
 
-def drive(search: Search[TrialT], run: Callable[[Sequence[float]], Mapping[float, TrialT]]) -> list[TrialT]:
-    """Return the result of a search, training the learning rates that it asks for by `run`."""
+def drive(search: Generator[WantedT, FoundT, ResultT], run: Callable[[WantedT], FoundT]) -> ResultT:
+    """Return the result of a search, training what it asks for by `run`."""
     try:
         wanted = next(search)
         while True:

@@ -34,7 +34,10 @@ def words_of(error: BaseException) -> str:
     except Exception:  # a message that cannot be told
         line = words.rstrip(": ")
     cut = line if len(line) <= LONGEST_WORDS else f"{line[:LONGEST_WORDS]} ..."
-    return cut + _place_of(error)
+    try:
+        return cut + _place_of(error)
+    except Exception:  # code without a file, a working directory that is gone
+        return cut
 
 
 def _place_of(error: BaseException) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from multiprocessing import Pipe
+from multiprocessing.reduction import ForkingPickler
 from threading import Lock
 from typing import Any, Protocol
 
@@ -98,11 +99,11 @@ class ProcessSide:
             if not self._connection.poll(limit):
                 self.close()
                 raise SideHungError(f"gave no answer within the time limit of {limit:g} s, and was ended")
-            kind, value = self._connection.recv()
+            answer = self._connection.recv_bytes()
         except (EOFError, OSError):
             raise SideEndedError(_ending(self._wait())) from None
-        except SideError:
-            raise
+        try:
+            kind, value = ForkingPickler.loads(answer)  # pyright: ignore[reportAttributeAccessIssue]
         except Exception as error:  # a foreign class can raise anything while it is rebuilt here
             raise SideError(f"gave an answer that cannot be read: {words_of(error)}") from None
         if kind is not None:
@@ -134,4 +135,8 @@ class ProcessSide:
 
 
 def _ending(status: int) -> str:
-    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with exit status {status}"
+    if status >= 0:
+        return f"ended with exit status {status}"
+    with suppress(ValueError):  # a real-time signal has no name
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"was ended by signal {-status}"

@@ -10,7 +10,6 @@ from parity.divergence import Status
 from parity.errors import InputError
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.identity import common_versions
-from parity.sweep.lanes import accelerated
 from parity.sweep.records import Trial
 from parity.sweep.train import Trained, Wanted, train
 
@@ -54,7 +53,7 @@ class Done:
 
 def what_decides(backend: Any) -> dict[str, str]:
     """What must be the same wherever blocks are trained, for the same numbers: versions, and the kind of GPU."""
-    kind = accelerated(backend)
+    kind = backend.accelerator
     return common_versions() | backend.versions() | ({"accelerator": kind} if kind else {})
 
 

@@ -12,7 +12,6 @@ from parity.progress import Progress, SilentProgress
 from parity.sweep.blocks import Block, what_decides
 from parity.sweep.executors import Execution, Executor, open_executor
 from parity.sweep.grid import Group, SweepConfig
-from parity.sweep.lanes import accelerated
 from parity.sweep.lock import locked, refuse_second
 from parity.sweep.memory import in_words, needed_bytes
 from parity.sweep.meter import Meter
@@ -232,5 +231,5 @@ def _run(
 
 def _split(family: Sequence[Group], executor: Executor, prepared: Prepared) -> Sequence[Sequence[Group]]:
     """Split a family into the units that are trained: whole if its groups affect each other's last digits."""
-    whole = executor.pools_seeds or accelerated(prepared.backends[family[0].framework])
+    whole = executor.pools_seeds or prepared.backends[family[0].framework].accelerator
     return [family] if whole else [(group,) for group in family]

@@ -20,7 +20,6 @@ from parity.sweep.ahead import compiling_ahead, lower_family
 from parity.sweep.blocks import Block, Done, train_block
 from parity.sweep.children import Children, visible_gpus
 from parity.sweep.grid import Group, SweepConfig
-from parity.sweep.lanes import accelerated
 
 Kind = Literal["in-process", "processes", "dask"]
 Tick = Callable[[float], None]
@@ -210,7 +209,7 @@ def workers_here(execution: Execution, backend: Backend) -> int:
 
 
 def _gpus(backends: Iterable[Backend]) -> tuple[str, ...]:
-    return visible_gpus() if any(map(accelerated, backends)) else ()
+    return visible_gpus() if any(backend.accelerator for backend in backends) else ()
 
 
 def _workers(execution: Execution, gpus: Sequence[str]) -> int:

@@ -104,7 +104,10 @@ class SweepConfig:
         options = {field.name: OPTION_NAMES.get(field.name, field.name) for field in fields(cls)}
         given = {name: words[option] for name, option in options.items() if option in words}
         read = {"learning_rates": LearningRates.parse, "batch_norm": BATCH_NORM.__getitem__}
-        return cls(**given | {name: read[name](given[name]) for name in read.keys() & given})
+        try:
+            return cls(**given | {name: read[name](given[name]) for name in read.keys() & given})
+        except (AttributeError, KeyError) as error:  # a word of another type, or none that is known
+            raise InputError(f"these are no words of a sweep: {given!r}; write the command's options") from error
 
     def to_words(self) -> dict[str, Any]:
         """Return all fields in the words of the command line."""

@@ -21,11 +21,6 @@ def lanes_at_work(backend: Any, config: SweepConfig, groups: int) -> int:
     return min(backend.lanes or 1, config.lanes_of(groups))
 
 
-def accelerated(backend: Any) -> str:
-    """The accelerator on which a backend trains, where groups decide each other's last digits; "" for none."""
-    return backend.accelerator
-
-
 def pad_lanes(backend: Any, config: SweepConfig, groups: int, lanes: int | None = None) -> int:
     """How many lanes a population of so many groups is to have, when it needs `lanes`, or as many as it ever does."""
     most = config.lanes_of(groups)

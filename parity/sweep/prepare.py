@@ -13,7 +13,6 @@ from parity.errors import InputError
 from parity.sweep.executors import Execution, workers_here
 from parity.sweep.grid import SweepConfig, extended
 from parity.sweep.identity import Identity, common_versions
-from parity.sweep.lanes import accelerated
 from parity.sweep.memory import check_memory
 from parity.sweep.output import check_parquet
 from parity.sweep.store import stored_words
@@ -102,7 +101,7 @@ def prepare(
 
 def _accelerator(name: str, backend: Backend, config: SweepConfig) -> dict[str, str]:
     """Return what else decides the numbers if rounding depends on how many members are trained together."""
-    if not (kind := accelerated(backend)):
+    if not (kind := backend.accelerator):
         return {}
     members = config.lanes_of(config.num_seeds) * config.population_size
     return {f"{name} accelerator": kind, f"{name} members together": str(members)}

@@ -1,6 +1,6 @@
 """Choose which trials a sweep trains next: the grid of each group, then the bisection of its first bracket."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 
 from parity.divergence import bisect, find_bracket
 from parity.divergence.bisection import Search
@@ -9,7 +9,6 @@ from parity.sweep.records import Trial
 
 Blocks = Mapping[Group, Mapping[float, Trial]]
 GroupSearch = Generator[Mapping[Group, Sequence[float]], Blocks, dict[Group, list[Trial]]]
-Runner = Callable[[Mapping[Group, Sequence[float]]], Mapping[Group, Mapping[float, Trial]]]
 
 
 def search(config: SweepConfig) -> Search[Trial]:
@@ -47,20 +46,3 @@ def search_groups(config: SweepConfig, groups: Sequence[Group]) -> GroupSearch:
             except StopIteration as stop:
                 found[group] = stop.value
     return found
-
-
-def run_groups(config: SweepConfig, groups: Sequence[Group], run: Runner) -> dict[Group, list[Trial]]:
-    """Return the trials of groups that share a network.
-
-    Args:
-        config: the sweep.
-        groups: they differ in their seeds only.
-        run: trains each group at any number of learning rates.
-    """
-    searching = search_groups(config, groups)
-    wanted = next(searching)
-    while True:
-        try:
-            wanted = searching.send(run(wanted))
-        except StopIteration as stop:
-            return stop.value

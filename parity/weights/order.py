@@ -226,6 +226,8 @@ def registration_order_names(state_dict: Mapping[str, Any], spec: ModelSpec) -> 
     state_dict = unwrap(state_dict)
     if not isinstance(state_dict, Mapping):
         raise InputError(f"a state_dict is a dictionary of tensors, got {type(state_dict).__name__}")
+    if odd := [key for key in state_dict if not isinstance(key, str)]:
+        raise InputError(f"the keys of a state_dict are strings, got {odd[0]!r}; rename it")
     shapes = {key: _shape(key, value) for key, value in state_dict.items() if split_key(key)[1] != COUNTER}
     return make_table(order_by_name(find_layers(shapes, split_key, STATE_DICT, spec), spec))
 

@@ -1,6 +1,6 @@
 """Tables from neutral names to a framework's own."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Any
 
@@ -34,7 +34,7 @@ def check_names(names: Mapping[str, Any], spec: ModelSpec) -> dict[str, Any]:
 
 def _is_key(own: Any) -> bool:
     parts = own if isinstance(own, tuple) else (own,)
-    return all(isinstance(part, Hashable) and isinstance(part, str | int) for part in parts)
+    return bool(parts) and all(isinstance(part, str | int) for part in parts)
 
 
 def select_arrays(native: Mapping[Any, Any], names: Mapping[str, Any]) -> Weights:
@@ -66,6 +66,8 @@ def strip_prefix(native: Mapping[str, Any], names: Mapping[str, Any]) -> Mapping
     if own & native.keys() or not all(isinstance(key, str) for key in own):
         return native
     prefix = _shared_prefix(native).removesuffix(_shared_prefix(own))
+    if prefix and not prefix.endswith("."):  # a component is not cut
+        return native
     return {key.removeprefix(prefix): value for key, value in native.items()}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parity.backend import Backend, as_backend, load_backend
+from parity.backend import Backend, BackendAdapter, as_backend, load_backend
 from parity.errors import InputError
 from parity.reference import NumpyBackend
 from parity.reference.backend import NumpyLearner
@@ -78,6 +78,12 @@ def test_a_learner_without_activations_shows_none() -> None:
     assert learner.evaluate(np.ones((2, 3))).shape == (2, 2)
     honest = as_backend(NumpyBackend()).learner(SPEC, draw_weights(SPEC, 0), "float64")
     assert honest.activations(np.ones((2, 3)))
+
+
+def test_a_port_in_two_wrappings_has_no_more_than_it_had() -> None:
+    assert not as_backend(Bare()).has_population
+    assert not BackendAdapter(as_backend(Bare())).has_population
+    assert BackendAdapter(NumpyBackend()).has_population
 
 
 def test_what_a_port_has_of_its_own_is_kept() -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,14 @@ TINY = ("bench", "--framework", "jax", "--depths", "1", "--widths", "4", "--batc
     [
         (("--widths", "3"), ("--widths needs --depths",)),
         (("--compiled",), ("--compiled needs --depths",)),
+        (("--batch-norm", "off"), ("--batch-norm needs --depths",)),
+        (("--framework", "numpy", "--depths", "1"), ("numpy has no mode to be timed", "--framework")),
         (("--depths", "0"), ("depth must be an integer of at least 1", "got 0")),
         (("--depths", "1", "--widths", "0"), ("hidden_width", "got 0")),
         (("--depths", "1", "--batch-sizes", "1"), ("batch of at least 2", "got 1")),
         (("--depths", "1", "--populations", "0"), ("members", "got 0")),
         (("--depths", "99999"), ("depth must be at most 1000", "99999")),
+        (("--blocks", "0"), ("blocks must be an integer of at least 2", "got 0")),
         (("--blocks", "1"), ("blocks must be an integer of at least 2", "got 1")),
         (("--framework", "caffe"), ("no framework is named 'caffe'", "jax")),
         (("--device", "abacus"), ("no device 'abacus'",)),
@@ -66,14 +70,20 @@ def test_a_benchmark_is_a_table_and_two_files(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.html"}
 
 
+@pytest.mark.parametrize("is_early", [True, False])
 def test_ctrl_c_before_a_case_is_done_leaves_the_files_as_they_were(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_early: bool
 ) -> None:
     class Interrupting(SilentProgress):
         def update(self, share: float, description: str) -> None:
             raise KeyboardInterrupt
 
+    def starting(config: object) -> None:
+        raise KeyboardInterrupt
+
     monkeypatch.setattr("parity.commands.bench.console_progress", lambda console: Interrupting())
+    if is_early:  # while the processes start
+        monkeypatch.setattr(import_module("parity.bench.run"), "_open", starting)
     paths = [tmp_path / "bench.json", tmp_path / "bench.html"]
     for path in paths:
         path.write_text("of an earlier run")

@@ -304,6 +304,18 @@ def test_a_reader_that_has_gone_does_not_change_the_exit_status(tmp_path: Path) 
     assert json.loads((tmp_path / "verdict.json").read_text())["verdict"] == "disagree"
 
 
+def test_where_standard_output_takes_nothing_the_files_are_written(
+    checked: FakeCheck, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(draw: Any) -> None:
+        raise InputError("standard output cannot be written: No space left on device; send it elsewhere")
+
+    monkeypatch.setattr("parity.commands.check.show", full)
+    assert main(("check", *ALL_FILES)) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert {path.name for path in Path.cwd().iterdir()} == set(FILES.values())
+
+
 # files of an earlier run
 
 

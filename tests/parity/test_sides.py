@@ -145,6 +145,7 @@ def test_a_side_that_raised_can_be_asked_again() -> None:
     [
         (misbehaving.unsendable, "^gave an answer that cannot be sent"),
         (misbehaving.unreadable, "^gave an answer that cannot be read: raised RuntimeError: no licence"),
+        (misbehaving.missing, "^gave an answer that cannot be read: raised FileNotFoundError"),
     ],
 )
 def test_an_answer_that_does_not_arrive(task: Callable[..., object], words: str) -> None:

@@ -108,6 +108,21 @@ def test_a_faulty_step_is_told(fault: str, words: str) -> None:
     assert words in judge(KEY, "highest", make_sample(NumpyBackend().with_fault(fault)))
 
 
+def test_of_a_deep_network_is_compared_what_rounding_does_not_drown() -> None:
+    key = Key(Case(depth=50, width=64, batch_size=16), "any", 1, "float32")
+    sample = make_sample(key=key)
+    assert judge(key, "highest", sample) == ""
+    wrong = {name: 1.5 * array + 1 for name, array in sample.after.items()}
+    assert "statistic hidden.0.running_mean is off by" in judge(key, "highest", replace(sample, after=wrong))
+
+
+def test_a_step_that_shows_less_than_its_weights_is_told() -> None:
+    sample = make_sample()
+    assert "missing" in judge(KEY, "highest", replace(sample, after={}))
+    without = {name: array for name, array in sample.after.items() if name != "head.bias"}
+    assert "missing head.bias" in judge(KEY, "highest", replace(sample, after=without))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_step_that_is_not_finite_is_told(dtype: Any) -> None:
     sample = make_sample()
@@ -124,7 +139,10 @@ def test_a_float32_step_in_float32_is_no_float64_step() -> None:
     ("change", "message"),
     [
         ({"frameworks": ()}, "frameworks must name at least one"),
-        ({"cases": ()}, "cases must name at least one"),
+        ({"frameworks": "numpy"}, "frameworks must be a tuple"),
+        ({"precision": "half"}, "precision must be highest, tf32 or bfloat16, got 'half'"),
+        ({"cases": (1,)}, "cases must be at least one Case, got"),
+        ({"cases": ()}, "cases must be at least one Case, got"),
         ({"blocks": 1}, "blocks must be an integer of at least 2"),
         ({"block_seconds": 0.0}, "block_seconds must be a finite number above 0"),
         ({"time_limit": float("inf")}, "time_limit must be a finite number"),
@@ -145,6 +163,7 @@ def test_a_benchmark_of_nothing_is_refused(change: dict[str, Any], message: str)
         ({"width": 0}, "hidden_width must be"),
         ({"batch_size": 1}, "batch of at least 2"),
         ({"populations": ()}, "populations must name at least one"),
+        ({"populations": 3}, "populations must be a tuple"),
         ({"populations": (0,)}, "members must be an integer of at least 1"),
         ({"populations": (10**9,)}, "members must be at most"),
     ],

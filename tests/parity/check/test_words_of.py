@@ -104,3 +104,17 @@ def test_where_only_the_standard_library_is_left_no_place_is_named() -> None:
         open_side(SideSpec(target="no_such_module:make")),
     ):
         pass
+
+
+def test_where_nothing_can_be_said_of_the_place_the_error_is_still_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    namespace: dict[str, Any] = {"__name__": None}
+    exec(compile("def fail(): raise ValueError('no licence')", "", "exec"), namespace)
+    with pytest.raises(ValueError, match="no licence") as error:
+        namespace["fail"]()
+    assert words_of(error.value).startswith("raised ValueError: no licence")

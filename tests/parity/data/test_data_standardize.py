@@ -100,10 +100,14 @@ def test_size_is_rounded_half_to_even(fraction: float, size: int) -> None:
     assert len(standardize(random_dataset(), fraction).train_labels) == size
 
 
-@pytest.mark.parametrize("fraction", [0, -0.1, 1.1, math.nan, math.inf, True, "half"])
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.1, math.nan, math.inf, True, "half", np.float32(0)])
 def test_fraction_outside_its_range_is_refused(fraction: float) -> None:
-    with pytest.raises(InputError, match=r"above 0 and at most 1 .* got"):
+    with pytest.raises(InputError, match=r"above 0 and at most 1, got"):
         standardize(random_dataset(), fraction)
+
+
+def test_numpys_own_fraction_is_one() -> None:
+    assert len(standardize(random_dataset(), np.float32(0.5)).train_labels) == 25  # pyright: ignore[reportArgumentType]
 
 
 def test_too_small_a_subsample_is_refused() -> None:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from parity.backend import Backend, PassRecord
 from parity.data import StandardizedData
-from parity.divergence import LearningRates, Status
+from parity.divergence import LearningRates, Status, drive
 from parity.spec import DType
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.records import Trial
-from parity.sweep.run import run_groups
+from parity.sweep.run import search_groups
 from parity.sweep.train import train
 
 GROUP = Group("fake", 1, False, 0)
@@ -34,7 +34,9 @@ def run_block(
 
 
 def run_group(config: SweepConfig, run: Callable[[Sequence[float]], Mapping[float, Trial]]) -> list[Trial]:
-    return run_groups(config, [GROUP], lambda wanted: {group: run(rates) for group, rates in wanted.items()})[GROUP]
+    return drive(search_groups(config, [GROUP]), lambda wanted: {group: run(rates) for group, rates in wanted.items()})[
+        GROUP
+    ]
 
 
 # on populations that play back losses
@@ -252,7 +254,7 @@ def test_groups_are_asked_for_together_until_each_has_its_own_end() -> None:
         }
 
     config = small_config(num_seeds=3, learning_rates=LearningRates(0.0625, 16, 5))
-    found = run_groups(config, list(boundaries), run)
+    found = drive(search_groups(config, list(boundaries)), run)
     assert asked == [{0, 1, 2}, {0, 2}, {0, 2}]
     for group, boundary in boundaries.items():
         rates = [trial.learning_rate for trial in found[group] if trial.status is Status.TRAINED]

@@ -22,6 +22,7 @@ import bntorch
 import parity
 from bnjax.layer_order import LEAVES
 from bntorch.weights import native_names
+from parity.errors import InputError
 from parity.weights import Weights, draw_weights, load_weights
 
 WEIGHTS = draw_weights(SPEC, seed=3)
@@ -87,6 +88,12 @@ def test_a_prefix_that_the_table_does_not_have_is_left_out(prefix: str) -> None:
     assert same(bntorch.from_native(prefixed(prefix), SPEC, TABLE))
     nested = {name: f"net.{key}" for name, key in TABLE.items()}
     assert same(bntorch.from_native(prefixed(f"{prefix}net."), SPEC, nested))
+
+
+def test_a_prefix_ends_where_a_component_does() -> None:
+    table = {name: f"net.{key}" for name, key in TABLE.items()}
+    with pytest.raises(InputError, match=r"missing net\."):
+        bntorch.from_native(prefixed("subnet."), SPEC, table)
 
 
 def test_a_prefix_of_some_keys_is_no_prefix() -> None:
@@ -295,3 +302,27 @@ def test_a_file_of_torch_save_is_refused_with_the_way_to_safetensors(tmp_path: P
 def test_a_pickle_of_any_protocol_is_known(tmp_path: Path, protocol: int) -> None:
     (tmp_path / "w").write_bytes(pickle.dumps(WEIGHTS, protocol))
     assert "it is a pickle" in refusal(load_weights, tmp_path / "w", SPEC)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: np.flip(np.flip(a).copy()),
+        lambda a: a.astype(a.dtype.newbyteorder(">")),
+        lambda a: a.astype(np.longdouble),
+    ],
+)
+def test_numpys_arrays_of_any_stride_and_byte_order_are_weights(change: Callable[[Any], Any]) -> None:
+    assert same(bntorch.from_native({key: change(value.numpy()) for key, value in state_dict().items()}, SPEC))
+
+
+def test_paths_through_other_tensors_are_refused() -> None:
+    names = {name: ("params", *name.split(".")) for name in WEIGHTS}
+    for odd in ((), ("params", "head")):
+        with pytest.raises(InputError, match="path"):
+            bnjax.to_native(WEIGHTS, SPEC, names=names | {"hidden.0.kernel": odd})
+
+
+def test_keys_that_are_no_strings_are_refused() -> None:
+    with pytest.raises(InputError, match="the keys of a state_dict are strings, got 0"):
+        parity.registration_order_names({0: np.zeros(3)}, SPEC)  # pyright: ignore[reportArgumentType]

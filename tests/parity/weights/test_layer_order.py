@@ -299,6 +299,17 @@ def test_a_module_of_12_layers_converts_with_its_logits_whatever_the_order_of_it
     assert (np.abs(logits - expected) <= rounding_limit(weights, DEEP, inputs)).all()
 
 
+def test_finding_the_order_leaves_the_random_stream_where_it_was() -> None:
+    class Noisy(Blocks):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x) + 0 * torch.rand(())
+
+    net = Noisy(DEEP)
+    before = torch.get_rng_state()
+    bntorch.layer_names(net, DEEP)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 # Flax
 
 
