@@ -58,7 +58,8 @@ survive-kills: install
 honest-seeds: install
 	$(ONE_THREAD) $(BIN)/python benchmarks/honest_seeds.py --seeds 1000 --out benchmarks/honest_seeds.json
 
-# Ports that the check has not seen, honest and faulty: about an hour on two cores. `--only PATTERN` runs some of them.
+# Ports that the check has not seen, honest and faulty: about an hour on two cores. `--only PATTERN` runs some of them,
+# `--resume` those that the file has no row of.
 unseen-faults: install
 	$(ONE_THREAD) $(BIN)/python benchmarks/unseen_faults.py --out benchmarks/unseen_faults.json
 

@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -40,20 +40,21 @@ def main() -> int:
     if options.list:
         print(*(f"{case.name:{WIDTHS[0]}} {case.target}" for case in cases), sep="\n")
         return 0
+    asked = {name: getattr(options, name) for name in ("depths", "seeds", "batch_norm")}
+    found = read(options.out, asked) if options.resume else {}
     print(line(HEADINGS))
     rows: list[Row] = []
-    for row in run(cases, config, options.reference, options.jobs):
+    for row in run(cases, config, options.reference, options.jobs, found):
         print(line(cells(row)), flush=True)
         rows.append(row)
+        if options.out:
+            write(options.out, {**asked, "summary": summary(rows), "rows": [asdict(row) for row in rows]})
     counts = summary(rows)
     print(
         f"\n{counts['caught']} of {counts['faults']} faults caught, {counts['misplaced']} of them misplaced; "
         f"{counts['named']} named, {counts['unexplained']} unexplained, {counts['wrong_names']} WRONG names; "
         f"{counts['false_alarms']} false alarms on {counts['honest']} honest ports"
     )
-    if options.out:
-        asked = {name: getattr(options, name) for name in ("depths", "seeds", "batch_norm")}
-        write(options.out, {**asked, "summary": counts, "rows": [asdict(row) for row in rows]})
     return int(not all(row.right for row in rows))
 
 
@@ -67,15 +68,21 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--reference", help="as `bnparity check` takes it")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) // 2), help="checks at once")
     parser.add_argument("--list", action="store_true", help="print the cases, and do nothing else")
-    parser.add_argument("--out", type=Path, help="write the rows as JSON")
-    return parser.parse_args()
+    parser.add_argument("--out", type=Path, help="write the rows as JSON, each as soon as it is there")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that --out holds, and run the other cases")
+    options = parser.parse_args()
+    if options.resume and not options.out:
+        parser.error("--resume needs --out")
+    return options
 
 
-def run(cases: Sequence[Case], config: CheckConfig, reference: str | None, jobs: int) -> Iterator[Row]:
+def run(
+    cases: Sequence[Case], config: CheckConfig, reference: str | None, jobs: int, found: Mapping[str, Row]
+) -> Iterator[Row]:
     """The row of every case, in order; `jobs` checks at once, each with its sides in processes of their own."""
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            yield from pool.map(lambda case: judge(case, config, reference), cases)
+            yield from pool.map(lambda case: found.get(case.name) or judge(case, config, reference), cases)
         finally:  # Ctrl-C waits for the checks under way, not for those that have not begun
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -108,6 +115,17 @@ def summary(rows: Sequence[Row]) -> dict[str, int]:
         "honest": len(rows) - len(faults),
         "false_alarms": sum(not row.right for row in rows if row.kind == HONEST_KIND),
     }
+
+
+def read(path: Path, asked: Mapping[str, Any]) -> dict[str, Row]:
+    """The rows of an earlier run that was asked the same, by case."""
+    if not path.exists():
+        return {}
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    if {name: earlier[name] for name in asked} != asked:
+        raise SystemExit(f"{path} was asked otherwise; choose another --out")
+    rows = [Row(**{**row, **{name: tuple(row[name]) for name in ("offers", "causes")}}) for row in earlier["rows"]]
+    return {row.case: row for row in rows}
 
 
 def write(path: Path, result: dict[str, Any]) -> None:
