@@ -7,6 +7,7 @@ from bnjax.model import MultiLayerPerceptron
 from bnjax.norm import BatchNorm
 from bnjax.parts import Parts
 from bnjax.population import Population
+from bnjax.port import port
 from bnjax.state import TrainState, state_from_variables
 from bnjax.train import (
     Logs,
@@ -36,6 +37,7 @@ __all__ = [
     "from_native",
     "layer_names",
     "minibatch_sgd_one_pass",
+    "port",
     "sgd_step",
     "state_from_variables",
     "to_native",

@@ -7,6 +7,7 @@ from bntorch.model import MultiLayerPerceptron
 from bntorch.norm import BatchNorm
 from bntorch.parts import Parts
 from bntorch.population import Population
+from bntorch.port import port
 from bntorch.train import (
     Logs,
     compute_accuracy,
@@ -34,6 +35,7 @@ __all__ = [
     "from_native",
     "layer_names",
     "minibatch_sgd_one_pass",
+    "port",
     "sgd_step",
     "to_native",
     "train_step",

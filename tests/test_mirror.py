@@ -19,6 +19,15 @@ import bntorch
 # The files of one sibling alone, with the reason.
 OWN_FILES = {
     "bnjax": {
+        "crossings.py": "values are seen and replaced in a trace; PyTorch's modules have hooks",
+        "equinox_model.py": "one of JAX's libraries of models; PyTorch has one kind",
+        "functional.py": "a JAX model is a function of its state, whatever library it is of",
+        "interpret.py": "what JAX traces is evaluated anew; PyTorch lets its dispatcher be overridden",
+        "kinds.py": "which library a JAX model is of",
+        "linen_model.py": "one of JAX's libraries of models",
+        "nnx_model.py": "another",
+        "perturbed.py": "operations are moved in a trace; PyTorch's as they are dispatched",
+        "program.py": "what is traced and compiled of a model; PyTorch runs the module itself",
         "eager.py": "JAX compiles by default, so the variant is the program that is not compiled",
         "fast_norm.py": "a formula for the gradient of XLA's program",
         "layout.py": "a population's programs are traced before it exists, and laid out over devices",
@@ -28,6 +37,8 @@ OWN_FILES = {
     "bntorch": {
         "compiled.py": "PyTorch compiles on request",
         "cuda_graph.py": "XLA makes its own graphs",
+        "dispatch.py": "operations are moved as they are dispatched; JAX's in a trace",
+        "hooks.py": "modules have hooks; JAX's values are seen in a trace",
         "mapped.py": "PyTorch starts operations from Python, so its members hold their state",
         "module_state.py": "a module carries its mode and tensors; Flax takes them as arguments",
         "stacked.py": "the population in few operations; XLA makes these itself",

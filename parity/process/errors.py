@@ -1,10 +1,10 @@
 """How a side fails, and the line that says so."""
 
-import os
 import sysconfig
 from traceback import walk_tb
 
 from parity.errors import InputError
+from parity.source import shortest
 
 LONGEST_WORDS = 1000  # characters
 STANDARD_LIBRARY = sysconfig.get_path("stdlib")
@@ -54,8 +54,7 @@ def _place_of(error: BaseException) -> str:
     if not own or _is_standard(own[-1][0].co_filename):
         return ""
     code, line, _ = own[-1]
-    path = os.path.relpath(code.co_filename)
-    return f" (at {code.co_filename if path.startswith(os.pardir) else path}:{line}, in {code.co_qualname})"
+    return f" (at {shortest(code.co_filename)}:{line}, in {code.co_qualname})"
 
 
 def _is_standard(path: str) -> bool:

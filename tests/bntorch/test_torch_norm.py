@@ -78,10 +78,11 @@ def test_a_stock_norms_whole_state_dict_is_loaded_and_its_counter_left_out() -> 
 
 
 def test_norms_inside_a_module_load_their_counters_too() -> None:
-    stock = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
+    norm = nn.BatchNorm1d(5)
+    stock = nn.Sequential(nn.Linear(3, 5), norm)
     stock(torch.randn(8, 3))
-    nn.init.normal_(stock[1].weight)
-    nn.init.normal_(stock[1].bias)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
     ours = nn.Sequential(nn.Linear(3, 5), BatchNorm(5))
     ours.load_state_dict(stock.state_dict(), strict=True)
     for name, loaded in ours.state_dict().items():

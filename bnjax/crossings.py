@@ -1,0 +1,220 @@
+"""The values at the boundaries of a model's modules: recorded, and replaced by others, forward and backward.
+
+While a model is traced, every value that enters or leaves a module is given a name (`checkpoint_name`, which computes
+nothing). The trace is then evaluated with a crossing in the place of each name. So it works under `jit`, `scan`,
+`vmap` and `checkpoint` as well; one compiled program serves, whether values are replaced or not.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial, wraps
+from itertools import product
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.ad_checkpoint import checkpoint_name
+from jax.extend.core import ClosedJaxpr
+from jax.extend.core import primitives as p
+
+from bnjax.interpret import Place, visits
+from parity.backend.port import Boundary, Call, End, ModuleCall
+from parity.source import caller_outside
+
+NAME = "bnparity:"
+CALL = "__call__"
+
+
+class Names:
+    """Gives names to the values at boundaries, while a model is traced.
+
+    Args:
+        opaque: types of arguments whose arrays are no values that cross: modules, and their states.
+
+    Attributes:
+        calls: in the order in which they began.
+        boundaries: by their number, which is in the name.
+    """
+
+    def __init__(self, opaque: tuple[type, ...] = ()) -> None:
+        self._opaque = opaque
+        self.calls: list[ModuleCall] = []
+        self.boundaries: list[Boundary] = []
+        self._numbers: dict[str, int] = defaultdict(int)
+        self._open: list[Call] = []
+
+    def call(self, path: str, module: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Call a module's function, with names for what enters and what leaves."""
+        call = Call(path, self._numbers[path])
+        self._numbers[path] += 1
+        parent = self._open[-1] if self._open else None
+        source = caller_outside("jax", "flax", "equinox", "bnjax", "contextlib")
+        self.calls.append(ModuleCall(call=call, type=type(module).__name__, parent=parent, source=source))
+        self._open.append(call)
+        try:
+            args, kwargs = self._name(call, End.INPUT, (args, kwargs))
+            return self._name(call, End.OUTPUT, function(*args, **kwargs))
+        finally:
+            self._open.pop()
+
+    def _name(self, call: Call, end: End, tree: Any) -> Any:
+        leaves, structure = jax.tree_util.tree_flatten_with_path(tree, lambda each: isinstance(each, self._opaque))
+        named = []
+        for path, leaf in leaves:
+            if isinstance(leaf, jax.Array | np.ndarray) and not jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+                leaf = checkpoint_name(leaf, f"{NAME}{len(self.boundaries)}")
+                self.boundaries.append(Boundary(call, end, jax.tree_util.keystr(path)))
+            named.append(leaf)
+        return jax.tree.unflatten(structure, named)
+
+
+@contextmanager
+def named_calls(
+    classes: Iterable[type], path_of: Callable[[Any], str | None], dropout: type, names: Names | None
+) -> Iterator[None]:
+    """While it lasts, every call of a module of these classes has names.
+
+    Args:
+        classes: of modules.
+        path_of: returns the path of a module; None if it is not known.
+        dropout: a class whose modules give what they are given.
+        names: are given; None for none.
+    """
+    running: list[Any] = []
+
+    def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if isinstance(self, dropout):
+                return args[0]
+            path = path_of(self)
+            # What a class's own `__call__` calls of its base class is no call of its own.
+            if names is None or path is None or any(self is other for other in running):
+                return function(self, *args, **kwargs)
+            running.append(self)
+            try:
+                return names.call(path, self, partial(function, self), args, kwargs)
+            finally:
+                running.pop()
+
+        return call
+
+    saved = {cls: vars(cls).get(CALL) for cls in classes if hasattr(cls, CALL)}
+    try:
+        for cls in saved:
+            setattr(cls, CALL, wrapped(getattr(cls, CALL)))
+        yield
+    finally:
+        for cls, own in saved.items():
+            if own is None:
+                delattr(cls, CALL)
+            else:
+                setattr(cls, CALL, own)
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where values cross a boundary in a traced function.
+
+    Args:
+        place: of the equation.
+        traced: the call, as it was numbered while it was traced.
+        boundary: of the first step, where it is within scans.
+        lengths: of the scans.
+        aval: shape and dtype of a value.
+    """
+
+    place: Place
+    traced: Call
+    boundary: Boundary
+    lengths: tuple[int, ...]
+    aval: Any
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it has a cotangent."""
+        return bool(jnp.issubdtype(self.aval.dtype, jnp.floating))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the values of all steps."""
+        return (*self.lengths, *self.aval.shape)
+
+    def boundaries(self) -> Iterator[tuple[tuple[int, ...], Boundary]]:
+        """The boundary of each step, with the index of its value among those of all steps."""
+        call = self.boundary.call
+        for number, index in enumerate(product(*map(range, self.lengths))):
+            here = call._replace(number=call.number * int(np.prod(self.lengths, dtype=int)) + number)
+            yield index, self.boundary._replace(call=here)
+
+
+def crossings(jaxpr: ClosedJaxpr, names: Names) -> list[Crossing]:
+    """Find where a traced function's values cross boundaries, in the order in which they do.
+
+    What is scanned may have been traced more often than it is called, and what is traced once may be called more often:
+    so calls are numbered anew, as they come.
+    """
+    found: list[Crossing] = []
+    numbers: dict[Call, int] = {}
+    counts: dict[str, int] = defaultdict(int)
+    seen: set[tuple[int, str]] = set()
+    for visit in visits(jaxpr.jaxpr):
+        name = visit.equation.params.get("name") if visit.equation.primitive is p.name_p else None
+        if not (isinstance(name, str) and name.startswith(NAME)):
+            continue
+        boundary = names.boundaries[int(name.removeprefix(NAME))]
+        call = boundary.call
+        if call not in numbers or (numbers[call], name) in seen:
+            numbers[call] = counts[call.module]
+            counts[call.module] += 1
+        seen.add((numbers[call], name))
+        here = boundary._replace(call=Call(call.module, numbers[call]))
+        found.append(Crossing(visit.place, call, here, visit.lengths, visit.equation.outvars[0].aval))
+    return found
+
+
+@dataclass(frozen=True)
+class Cross:
+    """Puts a crossing in the place of each name; see `bnjax.interpret.Visitor`.
+
+    It is given whether values are replaced, and by place what replaces each and its cotangent, with a probe whose
+    gradient is the cotangent.
+    """
+
+    places: frozenset[Place]
+
+    def visit(self, place: Place, equation: Any, values: list[Any], given: Any) -> tuple[list[Any], Any] | None:
+        """Record and replace a value."""
+        if place not in self.places:
+            return None
+        value, (forced, at) = jnp.asarray(values[0]), given
+        here = at[place]
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            return [jnp.where(forced, here["value"], value)], value
+        return [_crossing(value, here["probe"], here["value"], here["cotangent"], forced)], value
+
+    def steps(self, place: Place, length: int, given: Any) -> Any:
+        """What the steps of a scan are given."""
+        forced, at = given
+        inside = {other: each for other, each in at.items() if other[: len(place)] == place}
+        return jnp.broadcast_to(forced, (length,)), inside
+
+
+@jax.custom_vjp
+def _crossing(value: Any, probe: Any, other: Any, cotangent: Any, forced: Any) -> Any:
+    return jnp.where(forced, other, value)
+
+
+def _crossing_forward(value: Any, probe: Any, other: Any, cotangent: Any, forced: Any) -> tuple[Any, Any]:
+    return jnp.where(forced, other, value), (cotangent, forced)
+
+
+def _crossing_backward(residual: Any, own: Any) -> tuple[Any, ...]:
+    cotangent, forced = residual
+    return jnp.where(forced, cotangent, own), own, jnp.zeros_like(own), jnp.zeros_like(own), None
+
+
+_crossing.defvjp(_crossing_forward, _crossing_backward)

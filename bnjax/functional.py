@@ -1,0 +1,110 @@
+"""What a model of any JAX library is as a function of its parameters and statistics; and a plain function as one."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+
+from bnjax.crossings import Names
+from parity.backend.batch import Batch, arguments
+from parity.backend.port import Mode
+
+Tree = dict[str, Any]  # arrays by path
+CallModel = Callable[[Any, Mapping[str, Any], bool], Any]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a model gave: its outputs, the inputs that it did not take, and its statistics afterwards."""
+
+    outputs: Any
+    left: list[Any]
+    statistics: Tree
+
+
+class Functional(Protocol):
+    """A model as a function.
+
+    Attributes:
+        parameters: by path.
+        statistics: by path; what training changes without a gradient.
+        modules: the name of the class of each module, by path; empty if only calls tell.
+        opaque: types of arguments that are modules, or their states.
+    """
+
+    parameters: Tree
+    statistics: Tree
+    modules: dict[str, str]
+    opaque: tuple[type, ...]
+
+    def run(
+        self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None
+    ) -> Ran:
+        """Run a batch."""
+        ...
+
+
+def call_model(
+    model: Any, signature: Callable[..., Any], call: CallModel | None, inputs: Mapping[str, Any], mode: Mode
+) -> tuple[Any, list[Any]]:
+    """Return what a model gives for a batch, and the inputs that it does not take.
+
+    Args:
+        model: to be called.
+        signature: a function that has its signature.
+        call: the user's own way to call it.
+        inputs: by name.
+        mode: how it is run.
+    """
+    if call is not None:
+        batch = Batch(inputs)
+        return call(model, batch, mode is Mode.TRAIN), batch.left()
+    given, left = arguments(signature, inputs, mode)
+    return model(**given), left
+
+
+class Plain:
+    """A function of its parameters and a batch."""
+
+    opaque = ()
+
+    def __init__(self, function: Callable[..., Any], parameters: Any, call: CallModel | None) -> None:
+        self._function, self._call = function, call
+        leaves, self._structure = jax.tree_util.tree_flatten_with_path(parameters)
+        self.parameters = {dotted(path): leaf for path, leaf in leaves}
+        self.statistics: Tree = {}
+        self.modules: dict[str, str] = {}
+
+    def run(
+        self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None
+    ) -> Ran:
+        """Run a batch."""
+        model = _Applied(self._function, jax.tree.unflatten(self._structure, [parameters[p] for p in self.parameters]))
+
+        def named(*args: Any, **kwargs: Any) -> Any:
+            return names.call("", self._function, model, args, kwargs) if names else model(*args, **kwargs)
+
+        return Ran(*call_model(named, model, self._call, inputs, mode), {})
+
+
+@dataclass(frozen=True)
+class _Applied:
+    """A function whose first argument is given."""
+
+    function: Callable[..., Any]
+    parameters: Any
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        signature = inspect.signature(self.function)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(self.parameters, *args, **kwargs)
+
+
+def dotted(path: Any) -> str:
+    """Return the keys of a path in a tree, with dots."""
+    return ".".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)

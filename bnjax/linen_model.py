@@ -1,0 +1,75 @@
+"""A linen module as a function; see `bnjax.functional`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from flax import linen
+from flax.core import unfreeze
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from bnjax.crossings import Names
+from bnjax.functional import CallModel, Ran, Tree, call_model
+from parity.backend.port import Mode
+
+
+class Linen:
+    """A linen module and its variables; without them, as it initializes itself."""
+
+    opaque = (linen.Module,)
+
+    def __init__(self, model: linen.Module, variables: Any, call: CallModel | None, inputs: Mapping[str, Any]) -> None:
+        self._model, self._call = model, call
+        if variables is None:
+            keys = {name: jax.random.key(seed) for seed, name in enumerate(("params", "dropout"))}
+            variables = model.init(keys, inputs, Mode.TRAIN, method=self._whole())
+        collections: dict[str, Any] = dict(unfreeze(variables))
+        self.parameters = _flat(collections.pop("params", {}))
+        self.statistics = _flat_collections(collections)
+        self.modules: dict[str, str] = {}
+
+    def _whole(self) -> Callable[..., Any]:
+        """A method of the module that takes a batch."""
+
+        def whole(module: linen.Module, inputs: Mapping[str, Any], mode: Mode) -> Any:
+            own: Any = module
+            return call_model(own, own.__call__, self._call, inputs, mode)
+
+        return whole
+
+    def run(
+        self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None
+    ) -> Ran:
+        """Run a batch."""
+
+        def intercept(function: Any, args: Any, kwargs: Any, context: Any) -> Any:
+            if context.method_name != "__call__":
+                return function(*args, **kwargs)
+            if isinstance(context.module, linen.Dropout):
+                return args[0]
+            if names is None:
+                return function(*args, **kwargs)
+            return names.call(".".join(context.module.path), context.module, function, args, kwargs)
+
+        collections: dict[str, Tree] = {}
+        for path, leaf in statistics.items():
+            name, _, rest = path.partition(":")
+            collections.setdefault(name, {})[rest] = leaf
+        variables = {"params": _nested(parameters), **{name: _nested(tree) for name, tree in collections.items()}}
+        with linen.intercept_methods(intercept):
+            (outputs, left), updated = self._model.apply(
+                variables, inputs, mode, method=self._whole(), mutable=list(collections)
+            )
+        return Ran(outputs, left, {**statistics, **_flat_collections(updated)})
+
+
+def _flat(tree: Any) -> Tree:
+    return {".".join(path): leaf for path, leaf in flatten_dict(tree).items()}
+
+
+def _flat_collections(variables: Mapping[str, Any]) -> Tree:
+    return {f"{name}:{path}": leaf for name, tree in variables.items() for path, leaf in _flat(tree).items()}
+
+
+def _nested(flat: Tree) -> Any:
+    return unflatten_dict({tuple(path.split(".")): leaf for path, leaf in flat.items()})

@@ -1,0 +1,114 @@
+"""A model traced on a batch, with the boundaries of its modules open."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bnjax.crossings import Cross, Crossing, Names, crossings
+from bnjax.functional import Functional
+from bnjax.interpret import evaluate
+from bnjax.perturbed import perturbed
+from parity.backend.port import Boundary, Forced, Mode, ModuleCall, Played, Rounding
+from parity.weights import Array
+
+# Half the time of compiling; what is compiled here runs a few times only.
+COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+class Program:
+    """A model traced on a batch of one shape in one mode, with its boundaries open."""
+
+    def __init__(self, model: Functional, inputs: Mapping[str, Any], mode: Mode, loss: Any) -> None:
+        self._model, self._mode, self._loss = model, mode, loss
+        names = Names(model.opaque)
+
+        def run(parameters: Any, statistics: Any, inputs: Any) -> tuple[Any, Any]:
+            ran = model.run(parameters, statistics, inputs, mode, names)
+            value = None if loss is None else loss(ran.outputs, *ran.left)
+            return value, ran.statistics
+
+        self._jaxpr, self._shape = jax.make_jaxpr(run, return_shape=True)(model.parameters, model.statistics, inputs)
+        self.crossings = crossings(self._jaxpr, names)
+        self.calls = _calls(self.crossings, names)
+        self._programs: dict[int | None, Any] = {}
+        self._cross = Cross(frozenset(each.place for each in self.crossings))
+
+    def _run(self, parameters: Any, statistics: Any, inputs: Any, given: Any, forced: Any) -> Any:
+        def computed(parameters: Any, probes: Any) -> Any:
+            at = {place: {**each, "probe": probes.get(place, 0.0)} for place, each in given.items()}
+            leaves = jax.tree.leaves((parameters, statistics, inputs))
+            results, taken = evaluate(self._jaxpr, leaves, self._cross, (forced, at))
+            loss, after = jax.tree.unflatten(jax.tree.structure(self._shape), results)
+            return (0.0 if loss is None else loss), (after, taken)
+
+        probes = {place: jnp.zeros_like(each["cotangent"]) for place, each in given.items() if "cotangent" in each}
+        if self._loss is None:
+            loss, (after, taken) = computed(parameters, probes)
+            return loss, after, taken, {}, {}
+        derive = jax.value_and_grad(computed, (0, 1), has_aux=True)
+        (loss, (after, taken)), (gradients, cotangents) = derive(parameters, probes)
+        return loss, after, taken, gradients, cotangents
+
+    def _compiled(self, bits: int | None, arguments: Any) -> Any:
+        """The program, as it is or with every operation's result moved; compiled once."""
+        if bits not in self._programs:
+            run = self._run if bits is None else perturbed(self._run, bits)
+            self._programs[bits] = jax.jit(run).lower(*arguments).compile(COMPILER_OPTIONS)
+        return self._programs[bits]
+
+    def play(
+        self, parameters: Any, statistics: Any, inputs: Any, forced: Forced | None, rounding: Rounding | None
+    ) -> Played:
+        """Run it."""
+        given = {each.place: _given(each, forced or Forced()) for each in self.crossings}
+        arguments: Any = parameters, statistics, on_device(inputs), given, forced is not None
+        if rounding is not None:
+            arguments = jnp.uint64(rounding.seed + 1), *arguments
+        program = self._compiled(None if rounding is None else rounding.bits, arguments)
+        loss, after, taken, gradients, cotangents = jax.device_get(program(*arguments))
+        return Played(
+            values=_by_boundary(self.crossings, taken),
+            cotangents=_by_boundary(self.crossings, cotangents),
+            loss=None if self._loss is None else float(loss),
+            gradients=gradients,
+            statistics=after,
+        )
+
+
+def _given(crossing: Crossing, forced: Forced) -> dict[str, Any]:
+    """What replaces a value and its cotangent: of every step where it is within a scan."""
+    value = np.zeros(crossing.shape, crossing.aval.dtype)
+    cotangent = np.zeros(crossing.shape, crossing.aval.dtype)
+    for index, boundary in crossing.boundaries():
+        value[index] = forced.values.get(boundary, 0)
+        cotangent[index] = forced.cotangents.get(boundary, 0)
+    return {"value": value, "cotangent": cotangent} if crossing.is_float else {"value": value}
+
+
+def _by_boundary(found: list[Crossing], taken: Mapping[Any, Any]) -> dict[Boundary, Array]:
+    return {
+        boundary: np.array(taken[each.place][index])
+        for each in found
+        if each.place in taken
+        for index, boundary in each.boundaries()
+    }
+
+
+def _calls(found: list[Crossing], names: Names) -> tuple[ModuleCall, ...]:
+    """The calls whose values cross a boundary, one for each step of a scan, in the order in which they begin."""
+    known = {each.call: each for each in names.calls}
+    calls: dict[Any, ModuleCall] = {}
+    for each in found:
+        for _, boundary in each.boundaries():
+            traced = known[each.traced]
+            calls.setdefault(boundary.call, replace(traced, call=boundary.call, parent=traced.parent))
+    return tuple(calls.values())
+
+
+def on_device(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a batch as JAX's arrays."""
+    return {name: jnp.asarray(value) for name, value in inputs.items()}

@@ -1,0 +1,106 @@
+"""Every operation's result moved by one ulp, forward and backward: what the noise floor is drawn from.
+
+The floating-point results of an operation, as PyTorch dispatches it, are moved up or down at random. What only selects,
+copies or rearranges numbers rounds nothing, and is left alone. A fused operation needs no taking apart, as long as what
+goes in is moved too.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+# The results of these are numbers that went in (or 0, or an infinity), so nothing is rounded.
+EXACT = frozenset({
+    "_local_scalar_dense", "_to_copy", "abs", "adaptive_max_pool2d", "amax", "amin", "argmax", "argmin", "bernoulli",
+    "bernoulli_", "cat", "ceil", "clamp", "clamp_", "clamp_max", "clamp_max_", "clamp_min", "clamp_min_", "clone",
+    "constant_pad_nd", "copy", "copy_", "detach", "dropout", "embedding", "empty", "empty_like", "empty_strided",
+    "eye", "fill", "fill_", "flip", "floor", "fmax", "fmin", "full", "full_like", "gather", "hardtanh", "hardtanh_",
+    "hardtanh_backward", "index", "index_put", "index_put_", "index_select", "isfinite", "isinf", "isnan",
+    "lift_fresh", "lift_fresh_copy", "masked_fill", "masked_fill_", "masked_scatter", "max",
+    "max_pool2d_with_indices", "max_pool2d_with_indices_backward", "max_pool3d_with_indices", "maximum", "min",
+    "minimum", "native_dropout", "ne", "neg", "neg_", "new_empty", "new_empty_strided", "new_full", "new_ones",
+    "new_zeros", "normal_", "one_", "ones", "ones_like", "rand", "rand_like", "randn", "randn_like", "relu", "relu_",
+    "repeat", "resize_", "roll", "round", "scalar_tensor", "scatter", "select_backward", "select_scatter", "set_",
+    "sign", "slice_backward", "slice_scatter", "sort", "stack", "threshold", "threshold_backward", "topk", "tril",
+    "triu", "trunc", "unfold_backward", "uniform_", "where", "zero_", "zeros", "zeros_like",
+})  # fmt: skip
+# What holds numbers as masks do, and what is as good as infinite, is left where it is.
+LARGEST = 1e290
+_EXPONENT = 0x7FF0000000000000
+
+
+class Perturb(TorchDispatchMode):
+    """Within this context every operation's float64 results are moved by one ulp.
+
+    Args:
+        bits: of mantissa, of the rounding that is simulated.
+        generator: draws the signs.
+    """
+
+    def __init__(self, bits: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self._bits, self._generator = bits, generator
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = func.overloadpacket.__name__
+        if name in EXACT:
+            return result
+        schema = func._schema
+        if any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns):
+            return result  # a view
+        ulps = ulps_of_sum(name, args)
+        if schema.is_mutable:
+            for value in _written(schema, args, kwargs):
+                value.copy_(self.move(value, ulps))
+            return result
+        return tree_map_only(Tensor, lambda value: self.move(value, ulps), result)
+
+    def move(self, value: Tensor, ulps: float = 1.0) -> Tensor:
+        """Move every element by one ulp (or by some), up or down at random; 0, infinities and masks stay."""
+        if value.dtype is not torch.float64 or value.is_sparse:
+            return value
+        power = (value.contiguous().view(torch.int64) & _EXPONENT).view(torch.float64).reshape(value.shape)
+        power = power.where(value.abs() < LARGEST, 0.0)
+        step = power * (ulps * 2.0**-self._bits)
+        up = torch.randint(0, 2, value.shape, generator=self._generator, dtype=torch.int8, device=value.device)
+        return value + step * (2 * up - 1)
+
+
+def ulps_of_sum(name: str, args: Sequence[Any]) -> float:
+    """Return how many ulps rounding moves a sum of `count` products: `sqrt(count / 12)`, and at least 1.
+
+    See `parity.verdict.noise.Unit.ulps_of_sum`.
+    """
+    tensors = [each for each in args if isinstance(each, Tensor)]
+    match name:
+        case "mm" | "bmm" | "mv" | "dot":
+            count = tensors[0].shape[-1]
+        case "addmm" | "baddbmm" | "addmv" | "addbmm":
+            count = tensors[1].shape[-1]
+        case "convolution" | "_convolution":
+            count = prod(tensors[1].shape[1:])
+        case "convolution_backward":
+            output, weight = tensors[0], tensors[2]
+            count = max(prod(output.shape) // output.shape[1], prod(weight.shape) // weight.shape[1])
+        case _:
+            count = 1
+    return max(1.0, (count / 12) ** 0.5)
+
+
+def _written(schema: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """The arguments that an operation writes to."""
+    given = dict(zip((argument.name for argument in schema.arguments), args, strict=False)) | kwargs
+    written = [
+        given[argument.name]
+        for argument in schema.arguments
+        if argument.alias_info is not None and argument.alias_info.is_write and argument.name in given
+    ]
+    leaves = [leaf for each in written for leaf in (each if isinstance(each, list | tuple) else [each])]
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor)]

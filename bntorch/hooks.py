@@ -1,0 +1,107 @@
+"""The values at the boundaries of a model's modules: recorded, and replaced by others, forward and backward."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from parity.backend.port import Boundary, Call, End, Forced, ModuleCall
+from parity.source import caller_outside
+
+Replace = Callable[[Boundary, Tensor], Tensor]
+
+
+class _Crossing(torch.autograd.Function):
+    """A value that crosses a boundary: another takes its place, and another that of its cotangent.
+
+    It is a copy even where nothing is replaced, since a module may change what it is given in place.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, replaced: Tensor, replace_cotangent: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.replace_cotangent = replace_cotangent
+        return replaced.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.replace_cotangent(*cotangents), None, None
+
+
+class Capture:
+    """One run of a model, seen at every boundary.
+
+    Args:
+        forced: what takes the place of the model's own values. Every tensor is on the model's device.
+
+    Attributes:
+        calls: in the order in which they began.
+        values: at each boundary, in the order in which they crossed it, before they were replaced.
+        cotangents: the same, backward.
+    """
+
+    def __init__(self, forced: Forced | None = None) -> None:
+        self.calls: list[ModuleCall] = []
+        self.values: dict[Boundary, Tensor] = {}
+        self.cotangents: dict[Boundary, Tensor] = {}
+        self._forced = forced or Forced()
+        self._numbers: dict[str, int] = defaultdict(int)
+        self._open: list[Call] = []
+
+    @contextmanager
+    def of(self, model: nn.Module) -> Iterator[None]:
+        """Record what the model computes within the context; afterwards its hooks are as they were."""
+        handles = []
+        try:
+            for path, module in model.named_modules():
+                enter, leave = partial(self._enter, path), self._leave
+                handles += [
+                    module.register_forward_pre_hook(enter, with_kwargs=True),
+                    module.register_forward_hook(leave),
+                ]
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        call = Call(path, self._numbers[path])
+        self._numbers[path] += 1
+        parent = self._open[-1] if self._open else None
+        self.calls.append(
+            ModuleCall(call=call, type=type(module).__name__, parent=parent, source=caller_outside("torch", "bntorch"))
+        )
+        self._open.append(call)
+        return self._cross(call, End.INPUT, (args, kwargs))
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> Any:
+        return self._cross(self._open.pop(), End.OUTPUT, output)
+
+    def _cross(self, call: Call, end: End, tree: Any) -> Any:
+        leaves, structure = pytree.tree_flatten_with_path(tree)
+        crossed = [
+            self._cross_one(Boundary(call, end, pytree.keystr(path)), leaf) if isinstance(leaf, Tensor) else leaf
+            for path, leaf in leaves
+        ]
+        return pytree.tree_unflatten(crossed, structure)
+
+    def _cross_one(self, boundary: Boundary, value: Tensor) -> Tensor:
+        self.values[boundary] = value.detach().clone()
+        replaced = self._forced.values.get(boundary)
+        replaced = value.detach() if replaced is None else _like(replaced, value)
+        if not value.requires_grad:
+            return replaced.clone()
+        return _Crossing.apply(value, replaced, partial(self._cross_back, boundary))  # type: ignore[no-any-return]
+
+    def _cross_back(self, boundary: Boundary, cotangent: Tensor) -> Tensor:
+        self.cotangents[boundary] = cotangent.detach().clone()
+        replaced = self._forced.cotangents.get(boundary)
+        return cotangent if replaced is None else _like(replaced, cotangent)
+
+
+def _like(array: Any, tensor: Tensor) -> Tensor:
+    return torch.as_tensor(array).to(tensor.device, tensor.dtype)

@@ -1,0 +1,186 @@
+"""Any PyTorch model, as it is compared with a model of another framework."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from bntorch.dispatch import Perturb
+from bntorch.hooks import Capture
+from parity.backend.batch import Batch, arguments
+from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
+from parity.backend.port import Tensor as Form
+from parity.errors import InputError
+from parity.weights import Array
+
+DROPOUTS = nn.modules.dropout._DropoutNd
+
+
+def port(
+    model: nn.Module,
+    variables: Mapping[str, Any] | None = None,
+    *,
+    loss: Callable[..., Any] | None = None,
+    optimizer: Callable[..., Any] | None = None,
+    call: Callable[[Any, Mapping[str, Any], bool], Any] | None = None,
+) -> "ModelPort":
+    """Wrap a model for `parity.compare`.
+
+    Args:
+        model: a module.
+        variables: a `state_dict` for it; None for what it holds.
+        loss: of the model's output and the inputs that the model does not take; a scalar. Without it nothing backward
+            is compared.
+        optimizer: makes one from the model's parameters.
+        call: `(model, batch, train)` gives the model's output for a batch of inputs by name. By default inputs are
+            matched to the parameters of the model's `forward` by name, and the rest in order.
+    """
+    return ModelPort(model, variables, loss, optimizer, call)
+
+
+class ModelPort:
+    """See `port`, and `parity.backend.port.Port`. What is run is the module itself, on copies of its tensors."""
+
+    framework = "torch"
+
+    def __init__(self, model: nn.Module, variables: Any, loss: Any, optimizer: Any, call: Any) -> None:
+        if not isinstance(model, nn.Module):
+            raise InputError(f"{type(model).__name__} is no model; give a torch.nn.Module")
+        self._model, self._call = model, call
+        self.loss, self.optimizer = loss, optimizer
+        self._parameters = {name: _widened(p) for name, p in model.named_parameters()}
+        self._statistics = {name: _widened(b) for name, b in model.named_buffers()}
+        if variables is not None:
+            self.load({name: _array(torch.as_tensor(value)) for name, value in variables.items()})
+
+    def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
+        """See `Port`."""
+        seen = Capture()
+        self._run(inputs, mode, *_fresh(self._parameters, self._statistics), seen, nullcontext())
+        return Anatomy(
+            calls=tuple(seen.calls),
+            boundaries={boundary: _form(value) for boundary, value in seen.values.items()},
+            parameters={name: _form(p) for name, p in self._parameters.items()},
+            statistics={name: _form(b) for name, b in self._statistics.items()},
+            modules={path: type(module).__name__ for path, module in self._model.named_modules()},
+        )
+
+    def state(self) -> Mapping[str, Array]:
+        """See `Port`."""
+        return _arrays({**self._parameters, **self._statistics})
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """See `Port`."""
+        check_state(state, {name: _form(t) for name, t in {**self._parameters, **self._statistics}.items()})
+        for own in (self._parameters, self._statistics):
+            own.update({n: torch.tensor(state[n]).to(own[n].device, own[n].dtype) for n in own if n in state})
+
+    def play(
+        self,
+        inputs: Mapping[str, Any],
+        mode: Mode,
+        forced: Forced | None = None,
+        rounding: Rounding | None = None,
+    ) -> Played:
+        """See `Port`."""
+        parameters, statistics = self._parameters, self._statistics
+        perturb: Any = nullcontext()
+        if rounding is not None:
+            inputs, forced = rounding.move(inputs, 0), rounding.move_forced(forced, 1)
+            parameters, statistics = (
+                {name: torch.from_numpy(array) for name, array in rounding.move(_arrays(own), salt).items()}
+                for own, salt in ((parameters, 3), (statistics, 4))
+            )
+            perturb = Perturb(rounding.bits, torch.Generator().manual_seed(rounding.seed))
+        parameters, statistics = _fresh(parameters, statistics)
+        seen = Capture(forced)
+        loss = self._run(inputs, mode, parameters, statistics, seen, perturb)
+        return Played(
+            values=_arrays(seen.values),
+            cotangents=_arrays(seen.cotangents),
+            loss=None if loss is None else float(loss),
+            gradients={} if loss is None else {n: _array(_gradient(p)) for n, p in parameters.items()},
+            statistics=_arrays(statistics),
+        )
+
+    def _run(
+        self,
+        inputs: Mapping[str, Any],
+        mode: Mode,
+        parameters: dict[str, Tensor],
+        statistics: dict[str, Tensor],
+        seen: Capture,
+        perturb: Any,
+    ) -> Tensor | None:
+        """Run a batch forward and backward on tensors of a caller's own."""
+        batch = {name: torch.from_numpy(np.array(value)) for name, value in inputs.items()}
+        with torch.random.fork_rng(), _as_it_was(self._model), seen.of(self._model), torch.enable_grad(), perturb:
+            _set_mode(self._model, mode)
+            outputs, left = self._outputs({**parameters, **statistics}, batch, mode)
+            if self.loss is None:
+                return None
+            loss = self.loss(outputs, *left)
+            loss.backward()
+            return loss.detach()
+
+    def _outputs(self, state: dict[str, Tensor], batch: Mapping[str, Any], mode: Mode) -> tuple[Any, list[Any]]:
+        def model(*args: Any, **kwargs: Any) -> Any:
+            return functional_call(self._model, state, args, kwargs, tie_weights=True)
+
+        if self._call is not None:
+            taken = Batch(batch)
+            return self._call(model, taken, mode is Mode.TRAIN), taken.left()
+        given, left = arguments(self._model.forward, batch, mode)
+        return model(**given), left
+
+
+@contextmanager
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """Afterwards every module is in the mode in which it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _set_mode(model: nn.Module, mode: Mode) -> None:
+    """Set the mode; a dropout drops nothing in any mode."""
+    model.train(mode is Mode.TRAIN)
+    for module in model.modules():
+        if isinstance(module, DROPOUTS):
+            module.training = False
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    tensor = tensor.detach().clone()
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _form(tensor: Tensor) -> Form:
+    return Form(tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+
+
+def _fresh(
+    parameters: Mapping[str, Tensor], statistics: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Copies for one run, which has gradients and statistics of its own."""
+    own = {name: p.detach().clone().requires_grad_(p.is_floating_point()) for name, p in parameters.items()}
+    return own, {name: b.clone() for name, b in statistics.items()}
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def _array(tensor: Tensor) -> Array:
+    return tensor.detach().cpu().numpy().copy()
+
+
+def _arrays(tensors: Mapping[Any, Tensor]) -> dict[Any, Array]:
+    return {key: _array(tensor) for key, tensor in tensors.items()}

@@ -1,0 +1,73 @@
+"""How a batch of named inputs reaches a model, and what of it reaches the loss."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from parity.errors import InputError
+from parity.verdict.trace import Mode
+
+# What models call the argument that says how they are run, and its value in training.
+MODE_ARGUMENTS = {
+    "train": True,
+    "training": True,
+    "is_training": True,
+    "deterministic": False,
+    "use_running_average": False,
+    "inference": False,
+}
+
+
+def arguments(function: Callable[..., Any], inputs: Mapping[str, Any], mode: Mode) -> tuple[dict[str, Any], list[Any]]:
+    """Match a batch to a function's parameters.
+
+    A parameter of an input's name gets that input; the others without a default get the first inputs that are left, in
+    order. What says how a model is run is set as the mode asks.
+
+    Args:
+        function: to be called.
+        inputs: the batch, by name.
+        mode: how it is to be run.
+
+    Returns:
+        The keyword arguments, and the inputs that the function does not take.
+
+    Raises:
+        InputError: a parameter without a default is left without a value.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    given = {p.name: MODE_ARGUMENTS[p.name] == (mode is Mode.TRAIN) for p in parameters if p.name in MODE_ARGUMENTS}
+    left = dict(inputs)
+    positional: list[str] = []
+    for p in parameters:
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) or p.name in given:
+            continue
+        if p.name in left:
+            given[p.name] = left.pop(p.name)
+        elif p.default is p.empty:
+            positional.append(p.name)
+    for name in positional:
+        if not left:
+            raise InputError(
+                f"no input is left for {name!r} of {inspect.signature(function)}; the inputs are {', '.join(inputs)}: "
+                f"name one of them {name!r}, or give the port call=lambda model, batch, train: ..."
+            )
+        first = next(iter(left))
+        given[name] = left.pop(first)
+    return given, list(left.values())
+
+
+class Batch(dict[str, Any]):
+    """A batch that knows which of its inputs were taken."""
+
+    def __init__(self, inputs: Mapping[str, Any]) -> None:
+        super().__init__(inputs)
+        self._taken: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self._taken.add(name)
+        return super().__getitem__(name)
+
+    def left(self) -> list[Any]:
+        """Return the inputs that were not taken, in order."""
+        return [value for name, value in self.items() if name not in self._taken]

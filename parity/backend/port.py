@@ -1,0 +1,202 @@
+"""What any model shows when it is compared: the values at its modules' boundaries, its weights and their gradients."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from parity.errors import InputError
+from parity.verdict.noise import move_one_ulp
+from parity.verdict.trace import Mode
+from parity.weights import Array
+
+
+class End(StrEnum):
+    """Where a value crosses the boundary of a module."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+
+
+class Call(NamedTuple):
+    """One call of a module.
+
+    Args:
+        module: its path with dots; "" is the model itself.
+        number: of the call among those of this module, from 0. What is scanned is called once for each step.
+    """
+
+    module: str
+    number: int
+
+
+class Boundary(NamedTuple):
+    """A value that enters or leaves a module.
+
+    Args:
+        call: of the module.
+        end: whether it enters or leaves.
+        leaf: which of the call's values, as the framework's tree of values names it; "" if there is only one.
+    """
+
+    call: Call
+    end: End
+    leaf: str
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Shape and dtype of a value."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleCall:
+    """What is known of a call before any value is.
+
+    Args:
+        call: which.
+        type: name of the module's class.
+        parent: the call within which it was made; None for the model itself.
+        source: file and line that made the call; "" if not known.
+    """
+
+    call: Call
+    type: str
+    parent: Call | None
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """How a model is built, and in which order it computes.
+
+    Args:
+        calls: of its modules, in the order in which they begin.
+        boundaries: in the order in which values cross them.
+        parameters: what is trained, by path.
+        statistics: what training changes without a gradient, by path.
+        modules: every module that the model holds, called or not, with the name of its class.
+    """
+
+    calls: tuple[ModuleCall, ...]
+    boundaries: Mapping[Boundary, Tensor]
+    parameters: Mapping[str, Tensor]
+    statistics: Mapping[str, Tensor]
+    modules: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """What a model showed of one batch.
+
+    Args:
+        values: at each boundary, before it was replaced.
+        cotangents: of the loss, at each boundary that it depends on, before they were replaced.
+        loss: None without one.
+        gradients: of the loss, by the parameter's path.
+        statistics: after the batch, by path.
+    """
+
+    values: Mapping[Boundary, Array]
+    cotangents: Mapping[Boundary, Array] = field(default_factory=dict)
+    loss: float | None = None
+    gradients: Mapping[str, Array] = field(default_factory=dict)
+    statistics: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forced:
+    """What replaces a model's own values: each boundary is then judged alone.
+
+    Args:
+        values: by boundary; the others stay the model's own.
+        cotangents: the same, backward.
+    """
+
+    values: Mapping[Boundary, Array] = field(default_factory=dict)
+    cotangents: Mapping[Boundary, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounding:
+    """Simulated rounding: what goes in, and what every operation gives, is moved by one ulp, up or down at random.
+
+    Args:
+        bits: of mantissa.
+        seed: of the signs.
+    """
+
+    bits: int
+    seed: int
+
+    def move(self, arrays: Mapping[Any, Any], salt: int) -> dict[Any, Array]:
+        """Return float64 arrays moved, and others as they are.
+
+        Args:
+            arrays: by any key.
+            salt: another for each use, so that signs are drawn anew.
+        """
+        rng = np.random.default_rng([self.seed, salt])
+        return {
+            key: move_one_ulp(array, self.bits, rng) if array.dtype == np.float64 else array
+            for key, array in ((key, np.asarray(array)) for key, array in arrays.items())
+        }
+
+    def move_forced(self, forced: Forced | None, salt: int) -> Forced | None:
+        """Return what replaces a model's values, moved."""
+        if forced is None:
+            return None
+        return Forced(values=self.move(forced.values, salt), cotangents=self.move(forced.cotangents, salt + 1))
+
+
+class Port(Protocol):
+    """A model of one framework, as it is compared with one of another."""
+
+    framework: str
+
+    def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
+        """Return how the model is built, from one run of it."""
+        ...
+
+    def state(self) -> Mapping[str, Array]:
+        """Return every parameter and statistic, by path."""
+        ...
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Set parameters and statistics; those not given stay."""
+        ...
+
+    def play(
+        self,
+        inputs: Mapping[str, Any],
+        mode: Mode,
+        forced: Forced | None = None,
+        rounding: Rounding | None = None,
+    ) -> Played:
+        """Run one batch forward and, where there is a loss, backward. The state stays as it is.
+
+        Args:
+            inputs: the batch, by name.
+            mode: how the model is run; dropout drops nothing in any mode.
+            forced: what replaces the model's own values; None for nothing.
+            rounding: that is simulated; None for none.
+        """
+        ...
+
+
+def check_state(state: Mapping[str, Any], forms: Mapping[str, Tensor]) -> None:
+    """Check that parameters and statistics are those of a model.
+
+    Raises:
+        InputError: the model has none of a name, or of another shape.
+    """
+    for name, array in state.items():
+        if name not in forms:
+            raise InputError(f"the model has no {name!r}; it has {', '.join(forms)}")
+        if np.shape(array) != forms[name].shape:
+            raise InputError(f"{name!r} has shape {np.shape(array)}, and that of the model {forms[name].shape}")

@@ -1,0 +1,22 @@
+"""Where in the user's code something is computed."""
+
+import os
+import sys
+
+
+def caller_outside(*packages: str) -> str:
+    """Return file and line of the innermost frame outside this package and those named; "" if there is none."""
+    hidden = {__name__.partition(".")[0], *packages}
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "").partition(".")[0]
+        if module not in hidden:
+            return f"{shortest(frame.f_code.co_filename)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def shortest(path: str) -> str:
+    """Return a path relative to the working directory if it lies below it, else as it is."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith(os.pardir) else relative
