@@ -209,8 +209,10 @@ class _Run:
     def _cases_in_new_processes(self, depth: int) -> list[SelfTestCase]:
         # Every fault is a program of its own, and the system gives a process only so many memory maps to hold them.
         with ExitStack() as stack:
-            specs = spec_of(self.framework), spec_of(self.framework, threads=2), spec_of(NumpyBackend.name)
-            self.side, self.threaded, self.third = (stack.enter_context(open_side(spec)) for spec in specs)
+            specs = spec_of(self.framework), spec_of(NumpyBackend.name)
+            self.side, self.third = (stack.enter_context(open_side(spec)) for spec in specs)
+            if self._wanted(TWO_THREADS):
+                self.threaded = stack.enter_context(open_side(spec_of(self.framework, threads=2)))
             return list(self._cases_of(depth))
 
     def _cases_of(self, depth: int) -> Iterator[SelfTestCase]:
