@@ -33,6 +33,28 @@ def small_config(*frameworks: str, **changes: Any) -> LabConfig:
     return replace(config, **changes)
 
 
+def smallest_config(*frameworks: str) -> LabConfig:
+    """All parts as small as they can be drawn, where no number of theirs is looked at."""
+    return small_config(
+        *frameworks,
+        fraction=0.05,
+        norm_batches=50,
+        curvature_depths=(1,),
+        curvature_samples=16,
+        watched_updates=(0, 1),
+        gradient_width=16,
+        gradient_samples=16,
+        gradient_depth=5,
+        batch_sizes=(64,),
+        batch_size_rates=LearningRates(0.01, 1, 2),
+        remedy_depths=(1,),
+        remedy_rates=LearningRates(0.01, 1, 2),
+        diagram_depths=(1,),
+        diagram_rates=LearningRates(0.01, 100, 3),
+        seeds=1,
+    )
+
+
 def words(section: Section) -> str:
     """All that a section says outside its tables and figures."""
     return " ".join(block.markdown for block in section.blocks if isinstance(block, Text))
