@@ -45,12 +45,12 @@ class Counts:
     lines_of_traceback: int = 0
 
 
-def command(framework: str, executor: str, out: Path) -> list[str]:
-    """The sweep: small, with every kind of ending."""
+def command_of(options: argparse.Namespace) -> list[str]:
+    """The sweep but for its folder: small, with every kind of ending."""
     return [
-        sys.executable, "-m", "parity", "sweep", "--framework", framework, "--dataset", "synthetic", "--depths", "1",
-        "2", "--learning-rates", "0.01:100:5", "--seeds", "3", "--passes", "1", "--executor", executor,
-        "--out", str(out),
+        sys.executable, "-m", "parity", "sweep", "--framework", options.framework, "--dataset", "synthetic",
+        "--depths", "1", "2", "--batch-norm", options.batch_norm, "--learning-rates", "0.01:100:5",
+        "--seeds", options.seeds, "--passes", "1", "--executor", options.executor,
     ]  # fmt: skip
 
 
@@ -76,12 +76,10 @@ def read(out: Path) -> dict[tuple, tuple]:
     return found
 
 
-def run_whole(framework: str, executor: str, out: Path) -> tuple[float, float]:
+def run_whole(command: list[str], out: Path) -> tuple[float, float]:
     """Run it to its end; seconds from its start, and from its first line, to its end."""
     start = time.monotonic()
-    with subprocess.Popen(
-        command(framework, executor, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as sweep:
+    with subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as sweep:
         assert sweep.stderr is not None
         sweep.stderr.readline()
         first_line = time.monotonic()
@@ -91,11 +89,9 @@ def run_whole(framework: str, executor: str, out: Path) -> tuple[float, float]:
     return end - start, end - first_line
 
 
-def kill_once(framework: str, executor: str, out: Path, after: float, at_start: bool) -> tuple[bool, bytes]:
+def kill_once(command: list[str], out: Path, after: float, at_start: bool) -> tuple[bool, bytes]:
     """Run it, and kill it so many seconds after its start, or its first line; whether it was, and what it said."""
-    with subprocess.Popen(
-        command(framework, executor, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as sweep:
+    with subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as sweep:
         assert sweep.stderr is not None
         first = b"" if at_start else sweep.stderr.readline()
         try:
@@ -107,16 +103,16 @@ def kill_once(framework: str, executor: str, out: Path, after: float, at_start: 
     return sweep.returncode != 0, first + rest
 
 
-def survive(framework: str, kills: int, seed: int, executor: str, folder: Path) -> Counts:
+def survive(command: list[str], kills: int, seed: int, folder: Path) -> Counts:
     """Kill and resume; see the top of this file."""
     rng, counts = random.Random(seed), Counts()
-    from_start, from_line = run_whole(framework, executor, folder / "whole")
+    from_start, from_line = run_whole(command, folder / "whole")
     expected = read(folder / "whole")
     out, before = folder / "0", {}
     while counts.kills < kills or before:
         at_start = rng.random() < 0.25
         limit = rng.uniform(0, from_start if at_start else from_line) if counts.kills < kills else 3600.0
-        killed, said = kill_once(framework, executor, out, limit, at_start)
+        killed, said = kill_once(command, out, limit, at_start)
         counts.lines_of_traceback += said.count(b"Traceback")
         now = read(out)
         counts.kills += killed
@@ -143,10 +139,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--executor", default="in-process")
+    parser.add_argument("--seeds", default="3", help="how many the sweep has")
+    parser.add_argument("--batch-norm", default="both", help="whether the sweep's networks have it")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        counts = survive(options.framework, options.kills, options.seed, options.executor, Path(folder))
+        counts = survive(command_of(options), options.kills, options.seed, Path(folder))
     print(
         f"{options.framework}, {options.executor}: {counts.kills} kills in {counts.sweeps} sweeps, {counts.looked_at} "
         f"trials looked at: {counts.lost} lost, {counts.repeated} repeated, {counts.altered} altered"
