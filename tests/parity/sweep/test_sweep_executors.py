@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,12 +63,30 @@ def rows(folder: Path) -> list[dict[str, str]]:
     ],
     ids=["two processes", "one process", "dask"],
 )
-def test_the_rows_are_the_same_bit_for_bit(framework: Any, tmp_path: Path, execution: Execution) -> None:
-    sweep = config(framework.name, depths=(1, 3), batch_norm=(False, True), num_seeds=2)
-    parity.sweep(sweep, out=tmp_path / "here", command="c")
-    parity.sweep(sweep, out=tmp_path / "there", command="c", execution=execution)
-    assert len(rows(tmp_path / "here")) > 8 * RATES.count
-    assert tables(tmp_path / "here") == tables(tmp_path / "there")
+def test_the_rows_are_the_same_bit_for_bit(
+    framework: Any, swept_here: Callable[[str], Path], tmp_path: Path, execution: Execution
+) -> None:
+    here = swept_here(framework.name)
+    parity.sweep(eight_groups(framework.name), out=tmp_path, command="c", execution=execution)
+    assert len(rows(here)) > 8 * RATES.count
+    assert tables(here) == tables(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def swept_here(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the folder of `eight_groups` of a framework, swept in this process once."""
+
+    @cache
+    def sweep_here(framework: str) -> Path:
+        folder = tmp_path_factory.mktemp("here")
+        parity.sweep(eight_groups(framework), out=folder, command="c")
+        return folder
+
+    return sweep_here
+
+
+def eight_groups(framework: str) -> SweepConfig:
+    return config(framework, depths=(1, 3), batch_norm=(False, True), num_seeds=2)
 
 
 def test_order_and_neighbours_change_no_row(framework: Any, tmp_path: Path) -> None:
@@ -219,7 +238,7 @@ def strange(folder: Path, what: str) -> Iterator[None]:
     train = {
         "dies": "os.kill(os.getpid(), signal.SIGKILL)",
         "takes its worker along": "os.kill(os.getppid(), signal.SIGKILL)",
-        "hangs": "time.sleep(600)",
+        "hangs": f"open({str(site / 'trains')!r}, 'w').close(); time.sleep(600)",
     }.get(what, "pass")
     (site / "strange_backend.py").write_text(f"""
 import os, signal, time
@@ -486,8 +505,7 @@ def test_workers_end_their_processes_when_the_driver_is_gone(tmp_path: Path, mon
                 str(tmp_path / "killed"),
             ]
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as driver:
-                wait_until(lambda: children(worker.pid))
-                time.sleep(2)  # until it trains, which nobody tells
+                wait_until((tmp_path / "site" / "trains").exists)
                 assert children(worker.pid)
                 driver.kill()
             wait_until(lambda: not children(worker.pid))
@@ -631,8 +649,7 @@ def test_when_the_scheduler_is_gone_the_driver_says_so_and_workers_end_their_pro
         with cluster(tmp_path, workers=1) as (address, (worker,)):
             (scheduler,) = (pid for pid in children() if b"dask_scheduler" in Path(f"/proc/{pid}/cmdline").read_bytes())
             with start_driver(tmp_path / "out", address, stderr=subprocess.PIPE) as driver:
-                wait_until(lambda: children(worker.pid))
-                time.sleep(2)  # until it trains, which nobody tells
+                wait_until((tmp_path / "site" / "trains").exists)
                 os.kill(scheduler, signal.SIGKILL)
                 told = driver.communicate(timeout=60)[1].decode()
             assert driver.returncode == 2
