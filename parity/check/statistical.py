@@ -102,6 +102,7 @@ def train_seed(
         Final loss and test accuracy at `learning_rate` (inf and -inf if it diverged), and the logarithm of the
         bracket's middle (inf if no rate failed, -inf if none trained).
     """
+    dtype = dtype if dtype in backend.dtypes else backend.dtypes[0]
     rates = sorted({*RATES.values(), learning_rate})
     members = len(rates) if backend.has_population else 1
     weights, batches = draw_weights(spec, seed), _draw_batches(len(data.train_labels), batch_size, seed)
@@ -154,8 +155,8 @@ def _train(
         if not np.shape(record.losses) == np.shape(record.finite) == (expected := (len(batches), len(rates))):
             raise ValueError(f"losses and finite must have shape {expected}, got {np.shape(record.losses)}")
         accuracy = population.evaluate(data.test_inputs.copy(), data.test_labels.copy()).accuracy
-        if np.shape(accuracy) != (len(rates),) or not all(0 <= share <= 1 for share in accuracy):
-            raise ValueError(f"accuracy must be {len(rates)} shares of 0 to 1, got {accuracy}")
+        if np.shape(accuracy) != (len(rates),) or not np.isfinite(accuracy).all():
+            raise ValueError(f"accuracy must be {len(rates)} finite numbers, got {accuracy}")
         return record.losses, record.finite, accuracy
     learner = backend.learner(spec, cast_weights(weights, "float32"), dtype)
     losses, finite = [], []

@@ -92,7 +92,9 @@ class Children:
 
     def close(self) -> None:
         """Release what killed processes held. No thread may be waiting for them."""
-        for side, _ in self._sides.values():
+        with self._lock:  # a thread that was cut off may still be dropping its own
+            sides = [side for side, _ in self._sides.values()]
+        for side in sides:
             side.close()
 
     def _try(self, block: Block, data: StandardizedData, name: object, place: Place) -> Done | InputError:

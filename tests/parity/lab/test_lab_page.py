@@ -124,7 +124,7 @@ def _literal_parts(node: ast.AST) -> list[ast.Constant]:
     ("arguments", "named"),
     [
         (("--framework", "caffe"), ("no framework is named 'caffe'", "jax")),
-        (("--framework", "numpy"), ("numpy", "jax")),
+        (("--framework", "numpy"), ("numpy", "no tools", "--framework")),
         (("--dataset", "mnist"), ("'mnist'",)),
         (("--data-dir", "nowhere"), ("nowhere",)),
         (("--out", ""), ("--out must name a folder",)),

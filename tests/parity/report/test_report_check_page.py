@@ -108,7 +108,7 @@ def test_an_agreement_comes_with_its_limits_and_sensitivities_first(tmp_path: Pa
     assert "DISAGREE" not in top
     assert f"{report.comparisons:,} comparisons" in top
     for question in (Question.SEMANTIC, Question.PRECISION):
-        assert f"any relative error above {report.sensitivity(question):.2g} would have been caught" in top
+        assert f"sure to be caught in a natural step is {report.sensitivity(question):.2g}" in top
         for setting in report.settings(question):
             worst = report.worst(question, setting)
             assert worst is not None
