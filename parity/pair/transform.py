@@ -1,0 +1,91 @@
+"""How a tensor of the candidate is made of one of the reference: axes in another order, reversed, split or joined."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from parity.weights import Array
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A rearrangement of the numbers of a tensor; it changes none.
+
+    Args:
+        name: for people.
+        axes: the order of the axes.
+        flipped: those of the new axes whose numbers are reversed.
+        shape: of the result; None for what the order of axes gives.
+    """
+
+    name: str
+    axes: tuple[int, ...]
+    flipped: tuple[int, ...] = ()
+    shape: Shape | None = None
+
+    def __call__(self, array: Array) -> Array:
+        """Return the numbers of a tensor, rearranged; a copy."""
+        moved = np.flip(np.transpose(array, self.axes), self.flipped)
+        return np.array(moved.reshape(moved.shape if self.shape is None else self.shape))
+
+
+def transforms(source: Shape, target: Shape, is_same_layout: bool) -> tuple[Transform, ...]:
+    """Return the usual rearrangements from one shape to another, the likeliest first.
+
+    Which of several is right no shape tells, for a square matrix say: that is for the forced pass to judge.
+
+    Args:
+        source: of the reference's tensor.
+        target: of the candidate's.
+        is_same_layout: whether the two call it alike, so that their layouts are likely the same.
+    """
+    orders = list(_orders(len(source)))
+    if is_same_layout:
+        orders.sort(key=lambda order: order.axes != tuple(range(len(source))))
+    found = []
+    for order in orders:
+        shape = tuple(source[axis] for axis in order.axes)
+        if shape == target:
+            found.append(order)
+        elif prod(shape) == prod(target) and len(shape) != len(target) and _is_split(*sorted((shape, target), key=len)):
+            words = "split into heads" if len(target) > len(shape) else "heads joined"
+            found.append(Transform(f"{order.name}, {words}", order.axes, order.flipped, target))
+    unique = {(way.axes, way.flipped): way for way in reversed(found)}
+    return tuple(reversed(unique.values()))
+
+
+def _orders(ndim: int) -> Iterator[Transform]:
+    """The orders of axes of kernels: PyTorch's (out, in, space), Flax's (space, in, out), and those of embeddings."""
+    same = tuple(range(ndim))
+    if ndim < 2:
+        yield Transform("as it is", same)
+        return
+    space = tuple(range(2, ndim))
+    before = tuple(range(ndim - 2))
+    if ndim == 2:
+        yield Transform("transposed", (1, 0))
+    else:
+        yield Transform("(out, in, space) to (space, in, out)", (*space, 1, 0))
+        yield Transform("(space, in, out) to (out, in, space)", (ndim - 1, ndim - 2, *before))
+    yield Transform("as it is", same)
+    if ndim > 2:
+        yield Transform("(in, out, space) to (space, in, out), flipped", (*space, 0, 1), before)
+        yield Transform("(space, in, out) to (in, out, space), flipped", (ndim - 2, ndim - 1, *before), space)
+        yield Transform("(in, out, space) to (space, in, out)", (*space, 0, 1))
+        yield Transform("first axis last", (*range(1, ndim), 0))
+
+
+def _is_split(fewer: Sequence[int], more: Sequence[int]) -> bool:
+    """Whether each axis of one shape is one or several neighbouring axes of the other."""
+    rest = list(more)
+    for size in fewer:
+        product = 1
+        while rest and product < size:
+            product *= rest.pop(0)
+        if product != size:
+            return False
+    return all(size == 1 for size in rest)
