@@ -180,8 +180,8 @@ def crossings(jaxpr: ClosedJaxpr, names: Names) -> list[Crossing]:
 class Cross:
     """Puts a crossing in the place of each name; see `bnjax.interpret.Visitor`.
 
-    It is given whether values are replaced, and by place what replaces each and its cotangent, with a probe whose
-    gradient is the cotangent.
+    It is given, by place, what replaces each value and its cotangent, whether it does, and a probe whose gradient is
+    the cotangent.
     """
 
     places: frozenset[Place]
@@ -190,31 +190,41 @@ class Cross:
         """Record and replace a value."""
         if place not in self.places:
             return None
-        value, (forced, at) = jnp.asarray(values[0]), given
-        here = at[place]
+        value, here = jnp.asarray(values[0]), given[place]
         if not jnp.issubdtype(value.dtype, jnp.floating):
-            return [jnp.where(forced, here["value"], value)], value
-        return [_crossing(value, here["probe"], here["value"], here["cotangent"], forced)], value
+            return [jnp.where(here["is_replaced"], here["value"], value)], value
+        crossed = _crossing(
+            value,
+            here["probe"],
+            here["value"],
+            here["is_replaced"],
+            here["cotangent"],
+            here["is_cotangent_replaced"],
+        )
+        return [crossed], value
 
     def steps(self, place: Place, length: int, given: Any) -> Any:
         """What the steps of a scan are given."""
-        forced, at = given
-        inside = {other: each for other, each in at.items() if other[: len(place)] == place}
-        return jnp.broadcast_to(forced, (length,)), inside
+        return {other: each for other, each in given.items() if other[: len(place)] == place}
 
 
 @jax.custom_vjp
-def _crossing(value: Any, probe: Any, other: Any, cotangent: Any, forced: Any) -> Any:
-    return jnp.where(forced, other, value)
+def _crossing(
+    value: Any, probe: Any, replaced: Any, is_replaced: Any, cotangent: Any, is_cotangent_replaced: Any
+) -> Any:
+    return jnp.where(is_replaced, replaced, value)
 
 
-def _crossing_forward(value: Any, probe: Any, other: Any, cotangent: Any, forced: Any) -> tuple[Any, Any]:
-    return jnp.where(forced, other, value), (cotangent, forced)
+def _crossing_forward(
+    value: Any, probe: Any, replaced: Any, is_replaced: Any, cotangent: Any, is_cotangent_replaced: Any
+) -> tuple[Any, Any]:
+    return jnp.where(is_replaced, replaced, value), (cotangent, is_cotangent_replaced)
 
 
 def _crossing_backward(residual: Any, own: Any) -> tuple[Any, ...]:
-    cotangent, forced = residual
-    return jnp.where(forced, cotangent, own), own, jnp.zeros_like(own), jnp.zeros_like(own), None
+    cotangent, is_replaced = residual
+    nothing = jnp.zeros_like(own)
+    return jnp.where(is_replaced, cotangent, own), own, nothing, None, nothing, None
 
 
 _crossing.defvjp(_crossing_forward, _crossing_backward)

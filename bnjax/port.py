@@ -87,6 +87,7 @@ class ModelPort:
             parameters=_tensors(model.parameters),
             statistics=_tensors(model.statistics),
             modules=model.modules or {each.call.module: each.type for each in program.calls},
+            sources=program.sources,
         )
 
     def state(self) -> Mapping[str, Array]:

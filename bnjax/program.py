@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from bnjax.crossings import Cross, Crossing, Names, crossings
+from bnjax.dataflow import sources
 from bnjax.functional import Functional
 from bnjax.interpret import evaluate
 from bnjax.perturbed import perturbed
@@ -34,14 +36,15 @@ class Program:
         self._jaxpr, self._shape = jax.make_jaxpr(run, return_shape=True)(model.parameters, model.statistics, inputs)
         self.crossings = crossings(self._jaxpr, names)
         self.calls = _calls(self.crossings, names)
+        self.sources = sources(self._jaxpr.jaxpr, self.crossings)
         self._programs: dict[int | None, Any] = {}
         self._cross = Cross(frozenset(each.place for each in self.crossings))
 
-    def _run(self, parameters: Any, statistics: Any, inputs: Any, given: Any, forced: Any) -> Any:
+    def _run(self, parameters: Any, statistics: Any, inputs: Any, given: Any) -> Any:
         def computed(parameters: Any, probes: Any) -> Any:
             at = {place: {**each, "probe": probes.get(place, 0.0)} for place, each in given.items()}
             leaves = jax.tree.leaves((parameters, statistics, inputs))
-            results, taken = evaluate(self._jaxpr, leaves, self._cross, (forced, at))
+            results, taken = evaluate(self._jaxpr, leaves, self._cross, at)
             loss, after = jax.tree.unflatten(jax.tree.structure(self._shape), results)
             return (0.0 if loss is None else loss), (after, taken)
 
@@ -65,7 +68,7 @@ class Program:
     ) -> Played:
         """Run it."""
         given = {each.place: _given(each, forced or Forced()) for each in self.crossings}
-        arguments: Any = parameters, statistics, on_device(inputs), given, forced is not None
+        arguments: Any = parameters, statistics, on_device(inputs), given
         if rounding is not None:
             arguments = jnp.uint64(rounding.seed + 1), *arguments
         program = self._compiled(None if rounding is None else rounding.bits, arguments)
@@ -81,12 +84,20 @@ class Program:
 
 def _given(crossing: Crossing, forced: Forced) -> dict[str, Any]:
     """What replaces a value and its cotangent: of every step where it is within a scan."""
-    value = np.zeros(crossing.shape, crossing.aval.dtype)
-    cotangent = np.zeros(crossing.shape, crossing.aval.dtype)
+    value, is_replaced = _stacked(crossing, forced.values)
+    given = {"value": value, "is_replaced": is_replaced}
+    if crossing.is_float:
+        given["cotangent"], given["is_cotangent_replaced"] = _stacked(crossing, forced.cotangents)
+    return given
+
+
+def _stacked(crossing: Crossing, given: Mapping[Boundary, Array]) -> tuple[Array, NDArray[np.bool_]]:
+    """What is given for a crossing, of all steps, and at which of them it is given."""
+    array, is_given = np.zeros(crossing.shape, crossing.aval.dtype), np.zeros(crossing.lengths, np.bool_)
     for index, boundary in crossing.boundaries():
-        value[index] = forced.values.get(boundary, 0)
-        cotangent[index] = forced.cotangents.get(boundary, 0)
-    return {"value": value, "cotangent": cotangent} if crossing.is_float else {"value": value}
+        if boundary in given:
+            array[index], is_given[index] = given[boundary], True
+    return array, is_given
 
 
 def _by_boundary(found: list[Crossing], taken: Mapping[Any, Any]) -> dict[Boundary, Array]:

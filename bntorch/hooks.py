@@ -23,13 +23,13 @@ class _Crossing(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, replaced: Tensor, replace_cotangent: Callable[[Tensor], Tensor]) -> Tensor:
-        ctx.replace_cotangent = replace_cotangent
+    def forward(ctx: Any, value: Tensor, replaced: Tensor, boundary: Boundary, replace_cotangent: Replace) -> Tensor:
+        ctx.boundary, ctx.replace_cotangent = boundary, replace_cotangent
         return replaced.clone()
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.replace_cotangent(*cotangents), None, None
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None, None]:
+        return ctx.replace_cotangent(ctx.boundary, *cotangents), None, None, None
 
 
 class Capture:
@@ -42,12 +42,14 @@ class Capture:
         calls: in the order in which they began.
         values: at each boundary, in the order in which they crossed it, before they were replaced.
         cotangents: the same, backward.
+        sources: the boundaries whose values a value is computed from, with none in between.
     """
 
     def __init__(self, forced: Forced | None = None) -> None:
         self.calls: list[ModuleCall] = []
         self.values: dict[Boundary, Tensor] = {}
         self.cotangents: dict[Boundary, Tensor] = {}
+        self.sources: dict[Boundary, frozenset[Boundary]] = {}
         self._forced = forced or Forced()
         self._numbers: dict[str, int] = defaultdict(int)
         self._open: list[Call] = []
@@ -95,12 +97,29 @@ class Capture:
         replaced = value.detach() if replaced is None else _like(replaced, value)
         if not value.requires_grad:
             return replaced.clone()
-        return _Crossing.apply(value, replaced, partial(self._cross_back, boundary))  # type: ignore[no-any-return]
+        self.sources[boundary] = _sources(value)
+        return _Crossing.apply(value, replaced, boundary, self._cross_back)  # type: ignore[no-any-return]
 
     def _cross_back(self, boundary: Boundary, cotangent: Tensor) -> Tensor:
         self.cotangents[boundary] = cotangent.detach().clone()
         replaced = self._forced.cotangents.get(boundary)
         return cotangent if replaced is None else _like(replaced, cotangent)
+
+
+def _sources(value: Tensor) -> frozenset[Boundary]:
+    """The nearest boundaries that the graph of a value leads back to."""
+    found: set[Boundary] = set()
+    waiting, seen = [value.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(boundary := getattr(node, "boundary", None), Boundary):
+            found.add(boundary)
+        else:
+            waiting += [each for each, _ in node.next_functions]
+    return frozenset(found)
 
 
 def _like(array: Any, tensor: Tensor) -> Tensor:

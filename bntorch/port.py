@@ -67,6 +67,7 @@ class ModelPort:
             parameters={name: _form(p) for name, p in self._parameters.items()},
             statistics={name: _form(b) for name, b in self._statistics.items()},
             modules={path: type(module).__name__ for path, module in self._model.named_modules()},
+            sources=seen.sources,
         )
 
     def state(self) -> Mapping[str, Array]:
@@ -117,7 +118,7 @@ class ModelPort:
         perturb: Any,
     ) -> Tensor | None:
         """Run a batch forward and backward on tensors of a caller's own."""
-        batch = {name: torch.from_numpy(np.array(value)) for name, value in inputs.items()}
+        batch = {name: _input(value) for name, value in inputs.items()}
         with torch.random.fork_rng(), _as_it_was(self._model), seen.of(self._model), torch.enable_grad(), perturb:
             _set_mode(self._model, mode)
             outputs, left = self._outputs({**parameters, **statistics}, batch, mode)
@@ -160,6 +161,12 @@ def _set_mode(model: nn.Module, mode: Mode) -> None:
 def _widened(tensor: Tensor) -> Tensor:
     tensor = tensor.detach().clone()
     return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _input(value: Any) -> Tensor:
+    """An input of a model; its gradient is wanted too."""
+    tensor = torch.from_numpy(np.array(value))
+    return tensor.requires_grad_(tensor.is_floating_point())
 
 
 def _form(tensor: Tensor) -> Form:

@@ -81,6 +81,7 @@ class Anatomy:
         parameters: what is trained, by path.
         statistics: what training changes without a gradient, by path.
         modules: every module that the model holds, called or not, with the name of its class.
+        sources: the boundaries whose values a boundary's value is computed from, with none in between.
     """
 
     calls: tuple[ModuleCall, ...]
@@ -88,6 +89,7 @@ class Anatomy:
     parameters: Mapping[str, Tensor]
     statistics: Mapping[str, Tensor]
     modules: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[Boundary, frozenset[Boundary]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

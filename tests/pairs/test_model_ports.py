@@ -163,8 +163,7 @@ def test_forced_each_module_is_alone(kind: str, mode: Mode) -> None:
         scale = SAFETY * len(x) * np.spacing(np.abs(x).max() * np.abs(y).max())
         np.testing.assert_allclose(played.gradients[kernel], expected.T if is_transposed else expected, atol=scale)
         np.testing.assert_allclose(value(played, layer, End.OUTPUT), x @ weight + state[f"{layer}.bias"], atol=scale)
-        if (kind, layer) != ("torch", "first"):  # nobody asks PyTorch for the gradient of the data
-            np.testing.assert_allclose(value(played, layer, End.INPUT, "cotangents"), y @ weight.T, atol=scale)
+        np.testing.assert_allclose(value(played, layer, End.INPUT, "cotangents"), y @ weight.T, atol=scale)
     # The outermost value is replaced before the loss.
     end = next(array for b, array in forced.values.items() if at("", End.OUTPUT)(b))
     with jax.enable_x64(True):
@@ -177,6 +176,53 @@ def test_forced_to_its_own_values_it_computes_the_same(kind: str) -> None:
     own = port.play(INPUTS, Mode.TRAIN)
     again = flat(port.play(INPUTS, Mode.TRAIN, Forced(values=own.values, cotangents=own.cotangents)))
     assert all(np.array_equal(array, again[key], equal_nan=True) for key, array in flat(own).items())
+
+
+@pytest.mark.parametrize("kind", WITH_MODULES)
+def test_what_is_not_replaced_stays_the_models_own(kind: str) -> None:
+    port, rng = PORTS[kind](), np.random.default_rng(2)
+    own = port.play(INPUTS, Mode.EVALUATION)
+    at_first = {
+        b: rng.normal(size=a.shape)
+        for b, a in own.values.items()
+        if at("norm", End.INPUT, "")(b) or (at("norm", End.INPUT)(b) and a.dtype == np.float64 and a.ndim > 1)
+    }
+    forced = port.play(INPUTS, Mode.EVALUATION, Forced(values=at_first))
+    assert len(at_first) == 1
+    changed = [b.call.module for b, a in own.values.items() if not np.array_equal(a, forced.values[b])]
+    assert {module for module in changed if module != "drop"} == {"norm", "last", ""}
+    assert changed[0] == "norm"
+    cotangents = {b: 2 * a for b, a in own.cotangents.items() if at("last", End.OUTPUT)(b)}
+    forced = port.play(INPUTS, Mode.EVALUATION, Forced(cotangents=cotangents))
+    for name, gradient in own.gradients.items():
+        np.testing.assert_array_equal(forced.gradients[name], 2 * gradient)
+
+
+@pytest.mark.parametrize("kind", WITH_MODULES)
+def test_it_is_known_which_values_a_value_is_computed_from(kind: str) -> None:
+    anatomy = PORTS[kind]().anatomy(INPUTS, Mode.EVALUATION)
+    short = {b: f"{b.call.module} {b.end}" for b in anatomy.boundaries if b.call.module != "drop"}
+    found: dict[str, set[str]] = {}
+    for b, name in short.items():
+        waiting, sources = list(anatomy.sources.get(b, ())), set()
+        while waiting:  # what enters or leaves the dropout is not asked for here
+            source = waiting.pop()
+            if source in short:
+                sources.add(short[source])
+            else:
+                waiting += anatomy.sources[source]
+        if anatomy.boundaries[b].dtype == "float64" and len(anatomy.boundaries[b].shape) == 2:
+            found[name] = sources
+    assert found == {
+        " input": set(),
+        "first input": {" input"},
+        "first output": {"first input"},
+        "norm input": {"first output"},
+        "norm output": {"norm input"},
+        "last input": {"norm output"},
+        "last output": {"last input"},
+        " output": {"last output"},
+    }
 
 
 class Scanned(linen.Module):
@@ -207,6 +253,10 @@ def test_modules_within_jaxs_transformations_are_seen_step_by_step() -> None:
     assert [c for c in calls if c.module == "steps.inner"] == [Call("steps.inner", number) for number in range(3)]
     assert [c for c in calls if c.module == "twice"] == [Call("twice", 0), Call("twice", 1)]
     assert {c.module for c in calls} >= {"again", "mapped", "last"}
+    sources = port.anatomy(INPUTS, Mode.TRAIN).sources
+    for number in range(1, 3):  # a step's input comes from the step before
+        (x,) = (b for b in sources if at("steps", End.INPUT, number=number)(b))
+        assert {(b.call, b.end) for b in sources[x]} == {(Call("steps", number - 1), End.OUTPUT)}
     state = port.state()
     for number in range(3):
         x = next(a for b, a in played.values.items() if at("steps.inner", End.INPUT, number=number)(b))
