@@ -21,6 +21,13 @@ EVALUATED = "* evaluated *"
 STATE = "* * after evaluation"
 
 
+def set_last_norm(hidden: nn.Sequential, train: bool) -> None:
+    """Set the mode of the last norm, if there is one."""
+    for module in hidden[-1].children():
+        if isinstance(module, nn.BatchNorm1d):
+            module.train(train)
+
+
 @fault("never played", "an evaluation is kept by the content of its inputs", where=EVALUATED, when=(LATER, PROBE),
        names=("cached_evaluation",), float32_only=True)  # fmt: skip
 class EvaluationCachedByContent(SilentStockTorch):
@@ -77,16 +84,18 @@ class ForgottenEval(ShowingStockTorch):
 class LastNormTrainsInEvaluation(ShowingStockTorch):
     def evaluate(self, inputs: Array) -> Array:
         self.network.eval()
-        self.hidden[-1].get_submodule("norm").train()
+        set_last_norm(self.hidden, train=True)
         with torch.no_grad():
             return array(self.forward(self.tensor(inputs)))
 
 
 @fault("new", "the last norm stays in evaluation mode in training", where="* norm output", needs_norm=True,
-       names=("train_uses_running_statistics",))  # fmt: skip
+       names=("train_uses_running_statistics", "frozen_running_statistics"))  # fmt: skip
 class LastNormFrozen(ShowingStockTorch):
+    """Two causes are right: it uses its running statistics, and never writes them."""
+
     def forward(self, x: Tensor) -> Tensor:
-        self.hidden[-1].get_submodule("norm").eval()
+        set_last_norm(self.hidden, train=False)
         return super().forward(x)
 
 
