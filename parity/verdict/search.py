@@ -3,8 +3,8 @@
 A hypothesis is a reference with one more fault. It explains a *place* (mode, kind and path of a tensor) if with it no
 tensor of that place is beyond its limit any more, in any episode and at any step; and it may bring nothing beyond its
 limit that was within, and must explain at least half of the open places that it alters, among them one of the kind that
-it alters first. So what a single step or tensor suggests yields to what the others refute. The hypothesis that leaves the least is taken, and the search goes on with it
-in place; what no hypothesis explains stays open.
+it alters first. So what a single step or tensor suggests yields to what the others refute. The hypothesis that leaves
+the least is taken, and the search goes on with it in place; what no hypothesis explains stays open.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
