@@ -29,6 +29,8 @@ class Equinox:
         self._indices = dict(_state_indices(model)) if state is not None else {}
         self.statistics = self._read(self._state)
         self.modules = {path: type(module).__name__ for path, module in _modules(model)}
+        # In mode "ema" the first batch's statistics are taken as they are, whatever is there.
+        self.once_loaded = {path: False for path in self.statistics if path.endswith("ema_first_time_index")}
 
     def _read(self, state: Any) -> Tree:
         return {

@@ -32,12 +32,14 @@ class Functional(Protocol):
         statistics: by path; what training changes without a gradient.
         modules: the name of the class of each module, by path; empty if only calls tell.
         opaque: types of arguments that are modules, or their states.
+        once_loaded: what else changes in the statistics when some are loaded, which are then not the initial ones.
     """
 
     parameters: Tree
     statistics: Tree
     modules: dict[str, str]
     opaque: tuple[type, ...]
+    once_loaded: Tree
 
     def run(
         self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None
@@ -76,6 +78,7 @@ class Plain:
         self.parameters = {dotted(path): leaf for path, leaf in leaves}
         self.statistics: Tree = {}
         self.modules: dict[str, str] = {}
+        self.once_loaded: Tree = {}
 
     def run(
         self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None

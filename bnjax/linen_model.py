@@ -27,6 +27,7 @@ class Linen:
         self.parameters = _flat(collections.pop("params", {}))
         self.statistics = _flat_collections(collections)
         self.modules: dict[str, str] = {}
+        self.once_loaded: Tree = {}
 
     def _whole(self) -> Callable[..., Any]:
         """A method of the module that takes a batch."""

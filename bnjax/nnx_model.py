@@ -23,6 +23,7 @@ class Nnx:
         self._paths = [{_joined(path): path for path, _ in nnx.to_flat_state(state)} for state in states]
         self.parameters, self.statistics = map(_flat, states)
         self.modules = {_joined(path): type(module).__name__ for path, module in nnx.iter_modules(model)}
+        self.once_loaded: Tree = {}
 
     def run(
         self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None

@@ -11,6 +11,7 @@ import numpy as np
 from bnjax.functional import CallModel, Functional
 from bnjax.kinds import functional
 from bnjax.program import Program, on_device
+from parity.backend.batch import map_arrays
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, Tensor, check_state
 from parity.errors import InputError
 from parity.weights import Array
@@ -74,6 +75,12 @@ class ModelPort:
         return self._functional
 
     @_in_float64
+    def prepare(self, inputs: Mapping[str, Any]) -> None:
+        """See `Port`."""
+        self._functional, self._programs = None, {}
+        self._of(inputs)
+
+    @_in_float64
     def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
         """See `Port`."""
         model, program = self._of(inputs), self._program(inputs, mode)
@@ -100,6 +107,8 @@ class ModelPort:
         """See `Port`."""
         model = self._seen()
         check_state(state, _tensors({**model.parameters, **model.statistics}))
+        if any(path in model.statistics for path in state):
+            state = {**model.once_loaded, **state}
         for tree in (model.parameters, model.statistics):
             tree.update({path: jnp.array(state[path], tree[path].dtype) for path in tree if path in state})
 
@@ -121,10 +130,10 @@ class ModelPort:
         return program.play(parameters, statistics, inputs, forced, rounding)
 
     def _program(self, inputs: Mapping[str, Any], mode: Mode) -> "Program":
-        shapes = tuple((name, np.shape(value), str(np.asarray(value).dtype)) for name, value in inputs.items())
-        if (mode, shapes) not in self._programs:
-            self._programs[mode, shapes] = Program(self._of(inputs), on_device(inputs), mode, self.loss)
-        return self._programs[mode, shapes]
+        form = str(map_arrays(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), inputs))
+        if (mode, form) not in self._programs:
+            self._programs[mode, form] = Program(self._of(inputs), on_device(inputs), mode, self.loss)
+        return self._programs[mode, form]
 
 
 def _tensors(tree: Mapping[str, Any]) -> dict[str, Tensor]:

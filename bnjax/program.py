@@ -14,6 +14,7 @@ from bnjax.dataflow import sources
 from bnjax.functional import Functional
 from bnjax.interpret import evaluate
 from bnjax.perturbed import perturbed
+from parity.backend.batch import map_arrays
 from parity.backend.port import Boundary, Forced, Mode, ModuleCall, Played, Rounding
 from parity.weights import Array
 
@@ -122,4 +123,4 @@ def _calls(found: list[Crossing], names: Names) -> tuple[ModuleCall, ...]:
 
 def on_device(inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return a batch as JAX's arrays."""
-    return {name: jnp.asarray(value) for name, value in inputs.items()}
+    return map_arrays(jnp.asarray, inputs)  # type: ignore[no-any-return]

@@ -54,6 +54,10 @@ class Capture:
         self._numbers: dict[str, int] = defaultdict(int)
         self._open: list[Call] = []
 
+    def every_cotangent(self) -> dict[Boundary, Tensor]:
+        """The cotangents of all values that have one; 0 where the loss does not depend on a value."""
+        return {b: self.cotangents.get(b, torch.zeros_like(self.values[b])) for b in self.sources}
+
     @contextmanager
     def of(self, model: nn.Module) -> Iterator[None]:
         """Record what the model computes within the context; afterwards its hooks are as they were."""

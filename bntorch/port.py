@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from bntorch.dispatch import Perturb
 from bntorch.hooks import Capture
-from parity.backend.batch import Batch, arguments
+from parity.backend.batch import Batch, arguments, map_arrays
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
 from parity.backend.port import Tensor as Form
 from parity.errors import InputError
@@ -56,6 +56,9 @@ class ModelPort:
         self._statistics = {name: _widened(b) for name, b in model.named_buffers()}
         if variables is not None:
             self.load({name: _array(torch.as_tensor(value)) for name, value in variables.items()})
+
+    def prepare(self, inputs: Mapping[str, Any]) -> None:
+        """See `Port`. A module has its tensors from the beginning."""
 
     def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
         """See `Port`."""
@@ -102,7 +105,7 @@ class ModelPort:
         loss = self._run(inputs, mode, parameters, statistics, seen, perturb)
         return Played(
             values=_arrays(seen.values),
-            cotangents=_arrays(seen.cotangents),
+            cotangents={} if loss is None else _arrays(seen.every_cotangent()),
             loss=None if loss is None else float(loss),
             gradients={} if loss is None else {n: _array(_gradient(p)) for n, p in parameters.items()},
             statistics=_arrays(statistics),
@@ -118,7 +121,7 @@ class ModelPort:
         perturb: Any,
     ) -> Tensor | None:
         """Run a batch forward and backward on tensors of a caller's own."""
-        batch = {name: _input(value) for name, value in inputs.items()}
+        batch = map_arrays(_input, inputs)
         with torch.random.fork_rng(), _as_it_was(self._model), seen.of(self._model), torch.enable_grad(), perturb:
             _set_mode(self._model, mode)
             outputs, left = self._outputs({**parameters, **statistics}, batch, mode)

@@ -57,6 +57,15 @@ def arguments(function: Callable[..., Any], inputs: Mapping[str, Any], mode: Mod
     return given, list(left.values())
 
 
+def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Return dictionaries, lists and tuples as they are, with a function applied to what they hold."""
+    if isinstance(tree, Mapping):
+        return {name: map_arrays(function, each) for name, each in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(map_arrays(function, each) for each in tree)
+    return None if tree is None else function(tree)
+
+
 class Batch(dict[str, Any]):
     """A batch that knows which of its inputs were taken."""
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from parity.backend.batch import map_arrays
 from parity.errors import InputError
 from parity.verdict.noise import move_one_ulp
 from parity.verdict.trace import Mode
@@ -136,18 +137,20 @@ class Rounding:
     bits: int
     seed: int
 
-    def move(self, arrays: Mapping[Any, Any], salt: int) -> dict[Any, Array]:
+    def move(self, arrays: Mapping[Any, Any], salt: int) -> dict[Any, Any]:
         """Return float64 arrays moved, and others as they are.
 
         Args:
-            arrays: by any key.
+            arrays: by any key; dictionaries, lists and tuples of them too.
             salt: another for each use, so that signs are drawn anew.
         """
         rng = np.random.default_rng([self.seed, salt])
-        return {
-            key: move_one_ulp(array, self.bits, rng) if array.dtype == np.float64 else array
-            for key, array in ((key, np.asarray(array)) for key, array in arrays.items())
-        }
+
+        def moved(leaf: Any) -> Array:
+            array = np.asarray(leaf)
+            return move_one_ulp(array, self.bits, rng) if array.dtype == np.float64 else array
+
+        return map_arrays(moved, arrays)  # type: ignore[no-any-return]
 
     def move_forced(self, forced: Forced | None, salt: int) -> Forced | None:
         """Return what replaces a model's values, moved."""
@@ -160,6 +163,10 @@ class Port(Protocol):
     """A model of one framework, as it is compared with one of another."""
 
     framework: str
+
+    def prepare(self, inputs: Mapping[str, Any]) -> None:
+        """Set the model up for batches of such shapes. Where these decide its tensors, they are drawn anew."""
+        ...
 
     def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
         """Return how the model is built, from one run of it."""

@@ -6,16 +6,17 @@ candidate then computes.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
-from functools import cached_property
 from math import prod
 
 import numpy as np
 
-from parity.backend.port import Anatomy, Tensor
+from parity.backend.port import Anatomy
+from parity.pair.owners import Held, Member, Owner, Piece, owners, paths, taken_apart
 from parity.pair.transform import Transform, transforms
+from parity.weights import Array
 
 # What the libraries call the tensors of their layers.
 ROLES = {
@@ -24,8 +25,6 @@ ROLES = {
     **dict.fromkeys(("running_mean", "mean", "ema_state_index.0"), "mean"),
     **dict.fromkeys(("running_var", "var", "variance", "ema_state_index.1"), "variance"),
 }
-# Statistics that count, and of which no output of the model is made.
-COUNTERS = frozenset(("num_batches_tracked", "ema_first_time_index", "batch_counter"))
 LAYERS = {  # words of names that mean the same
     "conv": "convolution", "fc": "dense", "linear": "dense", "lin": "dense", "proj": "projection", "bn": "norm",
     "batchnorm": "norm", "layernorm": "norm", "groupnorm": "norm", "ln": "norm", "emb": "embed", "embedding": "embed",
@@ -35,94 +34,112 @@ LAYERS = {  # words of names that mean the same
 
 
 @dataclass(frozen=True)
-class Owner:
-    """A module, and the tensors that it holds itself.
-
-    Args:
-        module: its path.
-        parameters: by the last part of their paths.
-        statistics: the same.
-        order: of its first call among the calls; after all others if it is not called.
-    """
-
-    module: str
-    order: int
-    parameters: dict[str, tuple[str, Tensor]] = field(default_factory=dict)
-    statistics: dict[str, tuple[str, Tensor]] = field(default_factory=dict)
-
-    @cached_property
-    def sizes(self) -> tuple[int, ...]:
-        """How many numbers each of its parameters has: owners that differ in these are not the same."""
-        return tuple(sorted(prod(form.shape) for _, form in self.parameters.values()))
-
-
-@dataclass(frozen=True)
 class TensorPair:
     """A tensor of the candidate, and the one of the reference that it is made of.
 
     Args:
-        reference: its path.
-        candidate: its path.
-        ways: in which it may be made, the likeliest first.
+        reference: its pieces; several are added up.
+        candidate: its pieces; where there are several the first takes the numbers, and the others are 0.
+        ways: in which it may be made, the likeliest first; the first is taken.
     """
 
-    reference: str
-    candidate: str
+    reference: tuple[Piece, ...]
+    candidate: tuple[Piece, ...]
     ways: tuple[Transform, ...]
+
+    def value(self, state: Mapping[str, Array]) -> Array:
+        """Return what the candidate's is to be, given the reference's state."""
+        return self.ways[0](np.sum([piece.of(state) for piece in self.reference], axis=0))
 
 
 @dataclass(frozen=True)
-class Proposal:
+class ModulePair:
+    """A module of the reference and one of the candidate that hold the same tensors."""
+
+    reference: Member
+    candidate: Member
+    tensors: tuple[TensorPair, ...]
+
+
+@dataclass(frozen=True)
+class WeightMap:
     """A way to match two models' tensors.
 
     Args:
         name: what it goes by.
-        modules: the candidate's module for each of the reference's.
-        tensors: the pairs.
+        modules: the pairs.
         unmapped: tensors of the reference, and of the candidate, that are in no pair.
     """
 
     name: str
-    modules: Mapping[str, str]
-    tensors: tuple[TensorPair, ...]
-    unmapped: tuple[tuple[str, ...], tuple[str, ...]]
+    modules: tuple[ModulePair, ...]
+    unmapped: tuple[tuple[Piece, ...], tuple[Piece, ...]]
+
+    @property
+    def tensors(self) -> Iterator[TensorPair]:
+        """Every pair of tensors."""
+        return (pair for each in self.modules for pair in each.tensors)
+
+    def load(self, state: Mapping[str, Array], own: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the candidate's mapped tensors, with the reference's numbers in them.
+
+        Args:
+            state: of the reference.
+            own: of the candidate; what is not mapped of a tensor stays.
+        """
+        mapped = {piece.path for pair in self.tensors for piece in pair.candidate}
+        loaded = {path: np.array(array) for path, array in own.items() if path in mapped}
+        for pair in self.tensors:
+            for number, piece in enumerate(pair.candidate):
+                value = pair.value(state)
+                target = loaded[piece.path]
+                target[piece.index] = (value if number == 0 else np.zeros_like(value)).reshape(piece.of(loaded).shape)
+        return loaded
+
+    def changed(self, pair: TensorPair, way: Transform) -> "WeightMap":
+        """Return the map with another way to make one tensor."""
+        new = replace(pair, ways=(way, *(each for each in pair.ways if each != way)))
+        modules = tuple(
+            replace(each, tensors=tuple(new if other is pair else other for other in each.tensors))
+            for each in self.modules
+        )
+        return replace(self, modules=modules)
+
+    def exchanged(self, one: ModulePair, other: ModulePair) -> "WeightMap | None":
+        """Return the map with the candidate's modules of two pairs exchanged; None if their tensors differ in form."""
+        forms = [[(pair.ways, len(pair.candidate)) for pair in each.tensors] for each in (one, other)]
+        if forms[0] != forms[1]:
+            return None
+        swapped = {
+            own.reference: replace(
+                own,
+                candidate=partner.candidate,
+                tensors=tuple(
+                    replace(a, candidate=b.candidate) for a, b in zip(own.tensors, partner.tensors, strict=True)
+                ),
+            )
+            for own, partner in ((one, other), (other, one))
+        }
+        return replace(self, modules=tuple(swapped.get(each.reference, each) for each in self.modules))
 
 
-def proposals(reference: Anatomy, candidate: Anatomy) -> tuple[Proposal, ...]:
+def weight_maps(reference: Anatomy, candidate: Anatomy) -> tuple[WeightMap, ...]:
     """Return the different ways to match two models' tensors: by names, by the order of calls, by shapes alone."""
     ours, theirs = owners(reference), owners(candidate)
+    our_calls, their_calls = ([each.call for each in anatomy.calls] for anatomy in (reference, candidate))
+    ours, theirs = taken_apart(ours, theirs, our_calls), taken_apart(theirs, ours, their_calls)
     found = [
-        _propose(name, match(ours, theirs), ours, theirs)
+        _map(name, match(ours, theirs), ours, theirs)
         for name, match in {"names": by_names, "order of calls": by_calls, "shapes": by_shapes}.items()
     ]
-    return tuple({tuple(sorted(each.modules.items())): each for each in reversed(found)}.values())[::-1]
+    unique = {tuple((each.reference, each.candidate) for each in one.modules): one for one in reversed(found)}
+    return tuple(unique.values())[::-1]
 
 
-def owners(anatomy: Anatomy) -> list[Owner]:
-    """Return the modules that hold tensors, in the order in which they hold them."""
-    first: dict[str, int] = {}
-    for number, each in enumerate(anatomy.calls):
-        first.setdefault(each.call.module, number)
-    found: dict[str, Owner] = {}
-    for tensors, kind in ((anatomy.parameters, "parameters"), (anatomy.statistics, "statistics")):
-        for path, form in tensors.items():
-            module, leaf = _split(path, anatomy.modules)
-            owner = found.setdefault(module, Owner(module, first.get(module, len(anatomy.calls))))
-            getattr(owner, kind)[leaf] = path, form
-    return list(found.values())
+Matched = dict[str, str]  # the name of the candidate's owner for each of the reference's
 
 
-def _split(path: str, modules: Mapping[str, str]) -> tuple[str, str]:
-    """The module that holds a tensor, and the rest of the tensor's path."""
-    path = path.rpartition(":")[2]
-    parts = path.split(".")
-    for end in range(len(parts) - 1, 0, -1):
-        if (module := ".".join(parts[:end])) in modules:
-            return module, ".".join(parts[end:])
-    return ".".join(parts[:-1]), parts[-1]
-
-
-def by_names(ours: Sequence[Owner], theirs: Sequence[Owner]) -> dict[str, str]:
+def by_names(ours: Sequence[Owner], theirs: Sequence[Owner]) -> Matched:
     """Match so that the names are as alike as they can be, all in all."""
     from scipy.optimize import linear_sum_assignment
 
@@ -132,25 +149,26 @@ def by_names(ours: Sequence[Owner], theirs: Sequence[Owner]) -> dict[str, str]:
         for j, other in enumerate(theirs):
             if own.sizes == other.sizes:
                 apart = abs(own.order - other.order) / (1 + max(own.order, other.order))
-                cost[i, j] = 1 - _likeness(own.module, other.module) + 1e-3 * apart
+                cost[i, j] = 1 - likeness(own.name, other.name) + 1e-3 * apart
     rows, columns = linear_sum_assignment(cost)
-    return {ours[i].module: theirs[j].module for i, j in zip(rows, columns, strict=True) if cost[i, j] < never}
+    return {ours[i].name: theirs[j].name for i, j in zip(rows, columns, strict=True) if cost[i, j] < never}
 
 
-def by_calls(ours: Sequence[Owner], theirs: Sequence[Owner]) -> dict[str, str]:
+def by_calls(ours: Sequence[Owner], theirs: Sequence[Owner]) -> Matched:
     """Match those of the same sizes one after the other, as they are called."""
     return by_shapes(*(sorted(each, key=lambda owner: owner.order) for each in (ours, theirs)))
 
 
-def by_shapes(ours: Sequence[Owner], theirs: Sequence[Owner]) -> dict[str, str]:
+def by_shapes(ours: Sequence[Owner], theirs: Sequence[Owner]) -> Matched:
     """Match those of the same sizes one after the other, as they stand."""
     waiting: dict[tuple[int, ...], list[Owner]] = defaultdict(list)
     for other in theirs:
         waiting[other.sizes].append(other)
-    return {own.module: waiting[own.sizes].pop(0).module for own in ours if waiting[own.sizes]}
+    return {own.name: waiting[own.sizes].pop(0).name for own in ours if waiting[own.sizes]}
 
 
-def _likeness(one: str, other: str) -> float:
+def likeness(one: str, other: str) -> float:
+    """Return how alike two modules' paths are, from 0 to 1."""
     return SequenceMatcher(None, _words(one), _words(other), autojunk=False).ratio()
 
 
@@ -160,40 +178,53 @@ def _words(path: str) -> list[str]:
     return [LAYERS.get(word, word) for word in map(str.lower, found)]
 
 
-def _propose(name: str, modules: dict[str, str], ours: Sequence[Owner], theirs: Sequence[Owner]) -> Proposal:
-    other = {owner.module: owner for owner in theirs}
-    pairs = [pair for own in ours if own.module in modules for pair in _pairs(own, other[modules[own.module]])]
-    used = {pair.reference for pair in pairs}, {pair.candidate for pair in pairs}
-    unmapped = tuple(
-        tuple(path for path in _paths(each) if path not in seen)
-        for each, seen in zip((ours, theirs), used, strict=True)
+def _map(name: str, matched: Matched, ours: Sequence[Owner], theirs: Sequence[Owner]) -> WeightMap:
+    other = {owner.name: owner for owner in theirs}
+    matched = matched | _nearly(matched, ours, theirs)
+    modules = tuple(
+        ModulePair(own.member, other[matched[own.name]].member, tuple(_pairs(own, other[matched[own.name]])))
+        for own in ours
+        if own.name in matched
     )
-    return Proposal(name, modules, tuple(pairs), (unmapped[0], unmapped[1]))
+    pairs = [pair for each in modules for pair in each.tensors]
+    used = ({p for pair in pairs for p in pair.reference}, {p for pair in pairs for p in pair.candidate})
+    unmapped = (
+        tuple(piece for piece in paths(ours) if piece not in used[0]),
+        tuple(piece for piece in paths(theirs) if piece not in used[1]),
+    )
+    return WeightMap(name, modules, unmapped)
 
 
-def _paths(owned: Iterable[Owner]) -> Iterable[str]:
-    for owner in owned:
-        for leaf, (path, _) in (owner.parameters | owner.statistics).items():
-            if leaf not in COUNTERS:
-                yield path
+def _nearly(matched: Matched, ours: Sequence[Owner], theirs: Sequence[Owner]) -> Matched:
+    """Match those left that share their largest tensor: one may lack a bias."""
+    taken = set(matched.values())
+    left = [own for own in ours if own.name not in matched and own.sizes]
+    others = [other for other in theirs if other.name not in taken and other.sizes]
+    found: Matched = {}
+    for own in left:
+        alike = [each for each in others if each.sizes[-1] == own.sizes[-1] and each.name not in found.values()]
+        if alike:
+            found[own.name] = max(alike, key=lambda each: likeness(own.name, each.name)).name
+    return found
 
 
-def _pairs(own: Owner, other: Owner) -> Iterable[TensorPair]:
+def _pairs(own: Owner, other: Owner) -> Iterator[TensorPair]:
     for tensors in ("parameters", "statistics"):
-        left = {name: each for name, each in getattr(other, tensors).items() if name not in COUNTERS}
-        for leaf, (path, form) in getattr(own, tensors).items():
-            if leaf in COUNTERS or (found := _partner(leaf, form, left)) is None:
+        left = dict(getattr(other, tensors))
+        for leaf, held in getattr(own, tensors).items():
+            if (found := _partner(leaf, held, left)) is None:
                 continue
-            theirs, shape = left.pop(found)
-            if ways := transforms(form.shape, shape.shape, is_same_layout=found == leaf):
-                yield TensorPair(path, theirs, ways)
+            theirs = left.pop(found)
+            if ways := transforms(held.form.shape, theirs.form.shape, is_same_layout=found == leaf):
+                yield TensorPair(held.pieces, theirs.pieces, ways)
 
 
-def _partner(leaf: str, form: Tensor, left: Mapping[str, tuple[str, Tensor]]) -> str | None:
+def _partner(leaf: str, held: Held, left: Mapping[str, Held]) -> str | None:
     """The tensor of the same name, else of the same role, else of the same size."""
     tests: tuple[Callable[[str], bool], ...] = (
         lambda name: name == leaf,
         lambda name: ROLES.get(name, name) == ROLES.get(leaf, leaf),
-        lambda name: prod(left[name][1].shape) == prod(form.shape),
+        lambda name: True,
     )
-    return next((name for fits in tests for name in left if fits(name)), None)
+    size = prod(held.form.shape)
+    return next((name for fits in tests for name in left if fits(name) and prod(left[name].form.shape) == size), None)

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     ACTIVE_UNITS = "active units"  # the distance from 0 of units that only one side has active
     STATISTIC = "statistic"  # a running statistic after an update
     LOSS = "loss"
+    COTANGENT = "cotangent"  # the gradient of the loss with respect to an activation
     GRADIENT = "gradient"
     UPDATED = "updated"  # a weight after an update
     INCREMENT = "increment"  # what an update left that the side's own gradients and activations do not explain

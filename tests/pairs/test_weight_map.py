@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from model_kinds import INPUTS, PORTS, WITH_MODULES
 
 from parity.backend.port import Anatomy, Call, Mode, ModuleCall, Rounding, Tensor
+from parity.pair.owners import COUNTERS, Piece
 from parity.pair.transform import transforms
-from parity.pair.weight_map import COUNTERS, proposals
+from parity.pair.weight_map import WeightMap, weight_maps
 from parity.verdict.compare import SAFETY
 from parity.verdict.noise import rms
 
@@ -28,25 +29,35 @@ def anatomy(calls: list[str], **tensors: tuple[int, ...]) -> Anatomy:
     )
 
 
+def modules(found: WeightMap) -> dict[str, str]:
+    """The candidate's module for each of the reference's."""
+    return {str(pair.reference): str(pair.candidate) for pair in found.modules}
+
+
+def tensors(found: WeightMap) -> list[tuple[str, str]]:
+    """The pairs of tensors."""
+    return [("+".join(map(str, p.reference)), "+".join(map(str, p.candidate))) for p in found.tensors]
+
+
 # between libraries
 
 
 @pytest.mark.parametrize(("reference", "candidate"), list(permutations(WITH_MODULES, 2)))
 def test_with_the_weights_of_another_library_a_model_computes_the_same(reference: str, candidate: str) -> None:
     ours, theirs = PORTS[reference](), PORTS[candidate]()
-    found = proposals(*(port.anatomy(INPUTS, Mode.EVALUATION) for port in (ours, theirs)))
+    found = weight_maps(*(port.anatomy(INPUTS, Mode.EVALUATION) for port in (ours, theirs)))
     assert len(found) == 1  # by names, calls and shapes alike
     assert found[0].unmapped == ((), ())
     rng = np.random.default_rng(3)
     ours.load({n: np.abs(rng.normal(size=a.shape)) for n, a in ours.state().items() if a.dtype == np.float64})
     state = ours.state()
-    theirs.load({pair.candidate: pair.ways[0](state[pair.reference]) for pair in found[0].tensors})
+    theirs.load(found[0].load(state, theirs.state()))
     ours_played, theirs_played = (port.play(INPUTS, Mode.EVALUATION) for port in (ours, theirs))
     output = [list(played.values.values())[-1] for played in (ours_played, theirs_played)]
     draws = [ours.play(INPUTS, Mode.EVALUATION, rounding=Rounding(bits=52, seed=seed)) for seed in range(8)]
     floor = max(float(rms(list(draw.values.values())[-1] - output[0])) for draw in draws)
     assert float(rms(output[1] - output[0])) <= SAFETY * (floor + np.spacing(float(rms(output[0]))))
-    assert all(leaf not in pair.reference for pair in found[0].tensors for leaf in COUNTERS)
+    assert all(leaf not in path for pair in tensors(found[0]) for path in pair for leaf in COUNTERS)
 
 
 # names, calls, shapes
@@ -55,36 +66,108 @@ def test_with_the_weights_of_another_library_a_model_computes_the_same(reference
 def test_names_tell_what_the_order_does_not() -> None:
     ours = anatomy(["q", "k", "v"], q__weight=(4, 4), k__weight=(4, 4), v__weight=(4, 4))
     theirs = anatomy(["value", "key", "query"], value__kernel=(4, 4), key__kernel=(4, 4), query__kernel=(4, 4))
-    named, called = proposals(ours, theirs)
-    assert (named.name, named.modules) == ("names", {"q": "query", "k": "key", "v": "value"})
-    assert (called.name, called.modules) == ("order of calls", {"q": "value", "k": "key", "v": "query"})
+    named, called = weight_maps(ours, theirs)
+    assert (named.name, modules(named)) == ("names", {"q": "query", "k": "key", "v": "value"})
+    assert (called.name, modules(called)) == ("order of calls", {"q": "value", "k": "key", "v": "query"})
 
 
 def test_the_order_of_calls_tells_what_names_do_not() -> None:
     ours = anatomy(["stem", "body", "end"], end__weight=(3, 3), stem__weight=(3, 3), body__weight=(3, 3))
     theirs = anatomy(["Dense_0", "Dense_1", "Dense_2"], **{f"Dense_{i}__kernel": (3, 3) for i in range(3)})
-    called, shaped = proposals(ours, theirs)  # where names tell nothing, they follow the calls
-    assert called.modules == {"stem": "Dense_0", "body": "Dense_1", "end": "Dense_2"}
-    assert (shaped.name, shaped.modules) == ("shapes", {"end": "Dense_0", "stem": "Dense_1", "body": "Dense_2"})
+    called, shaped = weight_maps(ours, theirs)  # where names tell nothing, they follow the calls
+    assert modules(called) == {"stem": "Dense_0", "body": "Dense_1", "end": "Dense_2"}
+    assert (shaped.name, modules(shaped)) == ("shapes", {"end": "Dense_0", "stem": "Dense_1", "body": "Dense_2"})
 
 
 def test_numbers_in_names_count() -> None:
     numbers = [0, 2, 1, 10]
     ours = anatomy([], **{f"layers__{i}__attn__weight": (2, 2) for i in range(11)})
     theirs = anatomy([], **{f"layers_{i}__attention__kernel": (2, 2) for i in [*numbers, *range(3, 10)]})
-    named = proposals(ours, theirs)[0]
-    assert named.modules == {f"layers.{i}.attn": f"layers_{i}.attention" for i in range(11)}
+    named = weight_maps(ours, theirs)[0]
+    assert modules(named) == {f"layers.{i}.attn": f"layers_{i}.attention" for i in range(11)}
 
 
 def test_what_has_no_partner_is_named() -> None:
     ours = anatomy(["a", "b"], a__weight=(2, 3), a__bias=(2,), b__weight=(5, 5))
     theirs = anatomy(["x", "y"], x__kernel=(3, 2), x__bias=(2,), y__kernel=(7, 7))
-    (only,) = proposals(ours, theirs)
-    assert [(pair.reference, pair.candidate) for pair in only.tensors] == [
+    (only,) = weight_maps(ours, theirs)
+    assert tensors(only) == [
         ("a.weight", "x.kernel"),
         ("a.bias", "x.bias"),
     ]
-    assert only.unmapped == (("b.weight",), ("y.kernel",))
+    assert only.unmapped == ((Piece("b.weight"),), (Piece("y.kernel"),))
+
+
+def test_a_bias_that_one_side_lacks_is_named() -> None:
+    ours = anatomy(["a", "b"], a__weight=(2, 3), a__bias=(2,), b__weight=(5, 5), b__bias=(5,))
+    theirs = anatomy(["x", "y"], x__kernel=(3, 2), y__kernel=(5, 5), y__bias=(5,))
+    only = weight_maps(ours, theirs)[0]
+    assert modules(only) == {"a": "x", "b": "y"}
+    assert only.unmapped == ((Piece("a.bias"),), ())
+
+
+def test_what_is_packed_on_one_side_is_taken_apart() -> None:
+    ours = anatomy(["attn"], attn__in_proj_weight=(12, 4), attn__in_proj_bias=(12,))
+    theirs = anatomy(
+        ["attn.query", "attn.key", "attn.value"],
+        **{
+            f"attn__{n}__{leaf}": shape
+            for n in ("query", "key", "value")
+            for leaf, shape in (("kernel", (4, 2, 2)), ("bias", (2, 2)))
+        },
+    )
+    named = weight_maps(ours, theirs)[0]
+    assert named.unmapped == ((), ())
+    state = {"attn.in_proj_weight": np.arange(48.0).reshape(12, 4), "attn.in_proj_bias": np.arange(12.0)}
+    own = {path: np.zeros(form.shape) for path, form in theirs.parameters.items()}
+    loaded = named.load(state, own)
+    for number, name in enumerate(("query", "key", "value")):
+        part = slice(4 * number, 4 * number + 4)
+        expected = state["attn.in_proj_weight"][part].T.reshape(4, 2, 2)
+        np.testing.assert_array_equal(loaded[f"attn.{name}.kernel"], expected)
+        np.testing.assert_array_equal(loaded[f"attn.{name}.bias"], state["attn.in_proj_bias"][part].reshape(2, 2))
+
+
+def test_layers_that_are_stacked_on_one_side_are_taken_apart() -> None:
+    ours = anatomy([f"layers.{i}" for i in range(3)], **{f"layers__{i}__weight": (4, 5) for i in range(3)})
+    theirs = Anatomy(
+        calls=tuple(ModuleCall(call=Call("stack", step), type="", parent=None) for step in range(3)),
+        boundaries={},
+        parameters={"stack.kernel": Tensor((3, 5, 4), "float64")},
+        statistics={},
+        modules={"stack": ""},
+    )
+    for one, other in ((ours, theirs), (theirs, ours)):
+        found = weight_maps(one, other)[0]
+        assert found.unmapped == ((), ())
+        names = {f"layers.{i}": f"stack[{i}]" for i in range(3)}
+        assert modules(found) == (names if one is ours else {b: a for a, b in names.items()})
+    state = {f"layers.{i}.weight": np.full((4, 5), float(i)) + np.arange(5) for i in range(3)}
+    loaded = weight_maps(ours, theirs)[0].load(state, {"stack.kernel": np.zeros((3, 5, 4))})
+    np.testing.assert_array_equal(loaded["stack.kernel"], np.stack([a.T for a in state.values()]))
+
+
+def test_the_two_biases_of_an_lstm_are_added_up() -> None:
+    ours = anatomy(
+        ["lstm"], lstm__weight_ih_l0=(8, 3), lstm__weight_hh_l0=(8, 2), lstm__bias_ih_l0=(8,), lstm__bias_hh_l0=(8,)
+    )
+    gates = {f"cell__i{gate}__kernel": (3, 2) for gate in "ifgo"} | {f"cell__h{g}__kernel": (2, 2) for g in "ifgo"}
+    theirs = anatomy(
+        [f"cell.{source}{gate}" for source in "ih" for gate in "ifgo"],
+        **gates,
+        **{f"cell__h{gate}__bias": (2,) for gate in "ifgo"},
+    )
+    found = weight_maps(ours, theirs)[0]
+    assert found.unmapped == ((), ())
+    rng = np.random.default_rng(0)
+    state = {path: rng.normal(size=form.shape) for path, form in ours.parameters.items()}
+    loaded = found.load(state, {path: np.zeros(form.shape) for path, form in theirs.parameters.items()})
+    for number, gate in enumerate("ifgo"):
+        part = slice(2 * number, 2 * number + 2)
+        np.testing.assert_array_equal(loaded[f"cell.i{gate}.kernel"], state["lstm.weight_ih_l0"][part].T)
+        np.testing.assert_array_equal(loaded[f"cell.h{gate}.kernel"], state["lstm.weight_hh_l0"][part].T)
+        bias = state["lstm.bias_ih_l0"][part] + state["lstm.bias_hh_l0"][part]
+        np.testing.assert_array_equal(loaded[f"cell.h{gate}.bias"], bias)
 
 
 # rearrangements

@@ -1,0 +1,230 @@
+"""Where two models part: what lies beyond its limit, gathered at the module or the stretch of code that computes it.
+
+Between two boundaries lies a *segment*: a module, from what enters it to what leaves it, or a stretch of code between
+modules. A segment whose value is off is a forward finding, and what is off backward in it follows from that.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from parity.backend.port import Anatomy, Boundary, Call, End, ModuleCall
+from parity.pair.forced import Answer
+from parity.pair.pairing import Pairing
+from parity.pair.sites import Site
+from parity.verdict.compare import Distance
+from parity.verdict.trace import Kind, Mode
+
+
+class FindingKind(StrEnum):
+    """What kind of difference it is; in causal order."""
+
+    CRASH = "crash"
+    WEIGHTS = "weights"
+    FORWARD = "forward"
+    BACKWARD = "backward"
+    GRADIENT = "gradient"
+    STATISTICS = "statistics"
+    UPDATE = "update"
+    PRECISION = "precision"
+
+
+KINDS = {
+    Kind.ACTIVATION: FindingKind.FORWARD,
+    Kind.LOSS: FindingKind.FORWARD,
+    Kind.COTANGENT: FindingKind.BACKWARD,
+    Kind.GRADIENT: FindingKind.GRADIENT,
+    Kind.STATISTIC: FindingKind.STATISTICS,
+}
+LOSS = "the loss"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A module, or a stretch of code between boundaries.
+
+    Args:
+        reference: path of the module whose value it is, or of the one that the stretch leads to.
+        candidate: the same.
+        after: the modules that the stretch comes from, as the two call them; none for a module.
+        ends: which value of the module.
+    """
+
+    reference: str
+    candidate: str
+    after: tuple[tuple[str, str], ...] | None = None
+    ends: str = ""
+
+    @property
+    def is_module(self) -> bool:
+        """Whether it is a module."""
+        return self.after is None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Something beyond its limit: the batch, the mode, the site and the distance."""
+
+    batch: int
+    mode: Mode
+    site: Site
+    distance: Distance
+
+
+@dataclass(frozen=True)
+class Located:
+    """A segment that is off.
+
+    Args:
+        kind: of the first that is off.
+        segment: where.
+        seen: everything of it that is beyond its limit, in causal order.
+        agrees: what around it agrees, in words.
+    """
+
+    kind: FindingKind
+    segment: Segment
+    seen: tuple[Seen, ...]
+    agrees: str = ""
+
+    @property
+    def worst(self) -> Seen:
+        """The furthest of its own kind."""
+        own = [each for each in self.seen if KINDS[each.site.kind] is self.kind]
+        return max(own, key=lambda each: each.distance.times_noise)
+
+
+@dataclass
+class Map:
+    """The boundaries of two models as a graph.
+
+    Args:
+        reference: its anatomy.
+        candidate: the same.
+        pairing: the boundaries that are compared.
+    """
+
+    reference: Anatomy
+    candidate: Anatomy
+    pairing: Pairing
+    _sources: dict[Boundary, frozenset[Boundary]] = field(default_factory=dict)
+
+    def sources(self, boundary: Boundary) -> frozenset[Boundary]:
+        """The paired boundaries from which a value is computed, with none in between."""
+        if boundary not in self._sources:
+            found: set[Boundary] = set()
+            waiting, seen = list(self.reference.sources.get(boundary, ())), set()
+            while waiting:
+                source = waiting.pop()
+                if source in seen:
+                    continue
+                seen.add(source)
+                if source in self.pairing.boundaries:
+                    found.add(source)
+                else:
+                    waiting += self.reference.sources.get(source, ())
+            self._sources[boundary] = frozenset(found)
+        return self._sources[boundary]
+
+    def users(self, boundary: Boundary) -> tuple[Boundary, ...]:
+        """The paired boundaries whose values are computed from one, in order."""
+        return tuple(other for other in self.pairing.boundaries if boundary in self.sources(other))
+
+    def segment_before(self, boundary: Boundary) -> Segment:
+        """The segment whose result is the value at a boundary."""
+        sources = self.sources(boundary)
+        own = {source for source in sources if source.call == boundary.call and source.end is End.INPUT}
+        if boundary.end is End.OUTPUT and own == sources:
+            return Segment(*self.paths(boundary))
+        after = sorted({self.paths(source) for source in sources})
+        return Segment(*self.paths(boundary), tuple(after), f"{boundary.end}{boundary.leaf}")
+
+    def paths(self, boundary: Boundary) -> tuple[str, str]:
+        """What the two call the module of a boundary."""
+        return boundary.call.module, self.pairing.boundaries[boundary].candidate.call.module
+
+    def segment_of(self, seen: Seen) -> Segment:
+        """The segment that something beyond its limit belongs to."""
+        site = seen.site
+        if site.owner is not None:
+            return Segment(site.owner.reference.module, site.owner.candidate.module)
+        if site.boundary is None:
+            whole = ("", "")
+            return Segment(LOSS, LOSS, (whole,))
+        if site.kind is Kind.ACTIVATION:
+            return self.segment_before(site.boundary)
+        return self._segment_after(site.boundary)
+
+    def _segment_after(self, boundary: Boundary) -> Segment:
+        """The segment backward of which a cotangent is the result."""
+        users = self.users(boundary)
+        if not users:
+            return Segment(LOSS, LOSS, (self.paths(boundary),))
+        return self.segment_before(users[0])
+
+
+def locate(graph: Map, answers: Iterable[Answer]) -> list[Located]:
+    """Gather what lies beyond its limit by the segments that it comes from, in causal order."""
+    seen = [
+        Seen(answer.batch.number, answer.batch.mode, answer.sites[distance.key], distance)
+        for answer in answers
+        for distance in answer.beyond
+    ]
+    by_segment: dict[tuple[Segment, bool], list[Seen]] = defaultdict(list)
+    forward = {graph.segment_of(each) for each in seen if KINDS[each.site.kind] is FindingKind.FORWARD}
+    for each in seen:
+        segment = _folded(graph, each, forward)
+        by_segment[segment, each.site.kind is Kind.STATISTIC].append(each)
+    found = [_located(graph, segment, each, forward) for (segment, _), each in by_segment.items()]
+    order = {call.call.module: number for number, call in reversed(list(enumerate(graph.reference.calls)))}
+    return sorted(found, key=lambda each: (_place(each, order), list(FindingKind).index(each.kind)))
+
+
+def _folded(graph: Map, seen: Seen, forward: set[Segment]) -> Segment:
+    """The segment of what is off: one that is off forward, where what is off backward follows from that."""
+    own = graph.segment_of(seen)
+    if own in forward:
+        return own
+    if seen.site.kind is Kind.GRADIENT:  # of a tensor that a stretch of code within the module uses
+        return next((each for each in forward if not each.is_module and is_within(each.reference, own.reference)), own)
+    if seen.site.kind is not Kind.COTANGENT or seen.site.boundary is None:
+        return own
+    users = [graph.segment_before(user) for user in graph.users(seen.site.boundary)]
+    return next((each for each in users if each in forward), own)
+
+
+def is_within(path: str, module: str) -> bool:
+    """Whether a path is that of a module or of one within it."""
+    return not module or path == module or path.startswith(f"{module}.")
+
+
+def _located(graph: Map, segment: Segment, seen: list[Seen], forward: set[Segment]) -> Located:
+    kinds = [KINDS[each.site.kind] for each in seen]
+    kind = min(kinds, key=list(FindingKind).index)
+    return Located(kind, segment, tuple(seen), _agrees(kind, segment))
+
+
+def _agrees(kind: FindingKind, segment: Segment) -> str:
+    match kind:
+        case FindingKind.FORWARD if segment.is_module:
+            return "given the same input, its output differs"
+        case FindingKind.FORWARD:
+            return "given the same values, what is computed from them differs"
+        case FindingKind.BACKWARD:
+            return "its output agrees; given the same gradient of its output, that of its input differs"
+        case FindingKind.GRADIENT:
+            return "its output agrees, and so does the gradient of its input; that of its own weights differs"
+        case FindingKind.STATISTICS:
+            return "given the same input, its new statistics differ"
+    return ""
+
+
+def _place(located: Located, order: Mapping[str, int]) -> int:
+    return order.get(located.segment.reference, len(order))
+
+
+def source_of(anatomy: Anatomy, module: str) -> str:
+    """File and line of the first call of a module; "" if not known."""
+    calls: Sequence[ModuleCall] = anatomy.calls
+    return next((each.source for each in calls if each.call == Call(module, 0)), "")

@@ -1,0 +1,128 @@
+"""The forced pass: each boundary of the candidate judged alone, since what goes in is the reference's.
+
+Both sides play the same batch. At every paired boundary the candidate's value is compared with the reference's and then
+replaced by it, backward as well. So noise does not add up from module to module, and one fault hides no other.
+
+The noise floor is measured on the reference alone, which is forced to its own values: every operation's result, and
+what goes in, is moved by `SAFETY` ulps, and the floor is the largest change over a few draws, divided by `SAFETY`. For
+what is smooth that is the change by one ulp. Where rounding can turn a decision over (a unit that is nearly 0, two
+maxima that are nearly equal), it is the jump, which no multiple of a smaller change would cover.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import log2
+from typing import Any
+
+from parity.backend.port import Forced, Played, Port, Rounding
+from parity.pair.pairing import Pairing
+from parity.pair.sites import Site, sites, trace
+from parity.pair.weight_map import WeightMap
+from parity.verdict.compare import SAFETY, Distance, compare
+from parity.verdict.noise import DRAWS, MANTISSA_BITS, Witness, measure_floors
+from parity.verdict.trace import Key, Mode, Trace
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch as both sides are given it, and the mode in which it is played.
+
+    Args:
+        number: of the batch.
+        mode: train or evaluation.
+        ours: the reference's inputs.
+        theirs: the candidate's.
+    """
+
+    number: int
+    mode: Mode
+    ours: Mapping[str, Any]
+    theirs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What both sides showed of a batch.
+
+    Args:
+        batch: that was played.
+        own: what the reference showed.
+        shown: what the candidate showed.
+        sites: what was compared, by key.
+        witness: the reference's trace, and its noise floors.
+        distances: of the candidate, in causal order.
+    """
+
+    batch: Batch
+    own: Played
+    shown: Played
+    sites: Mapping[Key, Site]
+    witness: Witness
+    distances: tuple[Distance, ...]
+
+    @property
+    def beyond(self) -> tuple[Distance, ...]:
+        """The distances beyond their limits."""
+        return tuple(distance for distance in self.distances if distance.is_beyond)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A batch, and what the reference shows of it."""
+
+    batch: Batch
+    own: Played
+
+
+def ask(reference: Port, batch: Batch) -> Asked:
+    """Play a batch with the reference."""
+    return Asked(batch, reference.play(batch.ours, batch.mode))
+
+
+def judge(
+    reference: Port,
+    candidate: Port,
+    asked: Asked,
+    pairing: Pairing,
+    weights: WeightMap,
+    is_forced: bool = True,
+    bits: int = MANTISSA_BITS["float64"],
+) -> Answer:
+    """Play a batch with the candidate and judge what it shows.
+
+    Args:
+        reference: its port.
+        candidate: the same.
+        asked: what the reference showed.
+        pairing: the boundaries that are compared, and replaced.
+        weights: the tensors that are compared.
+        is_forced: whether the boundaries are replaced.
+        bits: of mantissa, of the rounding that is allowed.
+    """
+    batch, own = asked.batch, asked.own
+    shown = candidate.play(batch.theirs, batch.mode, pairing.forced(own) if is_forced else None)
+    found = sites(pairing, weights, own, shown)
+    witness = _witness(reference, asked, found, pairing.own(own) if is_forced else None, bits)
+    return answer(asked, shown, found, witness)
+
+
+def answer(asked: Asked, shown: Played, found: list[Site], witness: Witness) -> Answer:
+    """Judge what the candidate shows by floors that are known."""
+    batch = asked.batch
+    seen = trace(found, batch.number, batch.mode, theirs=shown)
+    known = {key: witness.floors[key] for key in seen.tensors if key in witness.floors}
+    found_distances = tuple(compare(seen, witness.trace, known))
+    keys = {site.key(batch.number, batch.mode): site for site in found}
+    return Answer(batch, asked.own, shown, keys, witness, found_distances)
+
+
+def _witness(reference: Port, asked: Asked, found: list[Site], forced: Forced | None, bits: int) -> Witness:
+    batch, coarser = asked.batch, bits - round(log2(SAFETY))
+
+    def draws() -> Iterator[Trace]:
+        for seed in range(DRAWS):
+            drawn = reference.play(batch.ours, batch.mode, forced, Rounding(bits=coarser, seed=seed))
+            yield trace(found, batch.number, batch.mode, ours=drawn)
+
+    seen = measure_floors(trace(found, batch.number, batch.mode, ours=asked.own), draws(), coarser)
+    return Witness(seen.trace, {key: floor / SAFETY for key, floor in seen.floors.items()})

@@ -1,0 +1,176 @@
+"""Which boundary of the candidate is which of the reference's: by the tensors that modules hold, and by values."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from parity.backend.port import Anatomy, Boundary, Call, End, Forced, Played
+from parity.pair.layout import Layout, best_layout
+from parity.pair.owners import Member
+from parity.pair.weight_map import WeightMap
+from parity.weights import Array
+
+Values = Mapping[Boundary, Array]
+
+
+@dataclass(frozen=True)
+class BoundaryPair:
+    """A value of the reference and the candidate's that should equal it.
+
+    Args:
+        reference: where it crosses.
+        candidate: the same.
+        layout: how the candidate's lies.
+    """
+
+    reference: Boundary
+    candidate: Boundary
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Calls and boundaries of two models, side by side.
+
+    Args:
+        calls: the candidate's for each of the reference's.
+        boundaries: by the reference's, in the order in which values cross them.
+    """
+
+    calls: Mapping[Call, Call]
+    boundaries: Mapping[Boundary, BoundaryPair]
+
+    def forced(self, own: Played) -> Forced:
+        """Return what is put in the place of the candidate's values: the reference's, as the candidate has them."""
+        values, cotangents = (
+            {
+                pair.candidate: pair.layout.to_candidate(shown[boundary])
+                for boundary, pair in self.boundaries.items()
+                if boundary in shown
+            }
+            for shown in (own.values, own.cotangents)
+        )
+        return Forced(values=values, cotangents=cotangents)
+
+    def own(self, played: Played) -> Forced:
+        """Return the reference's own values at these boundaries, to be put in the place of what it computes."""
+        values, cotangents = (
+            {boundary: shown[boundary] for boundary in self.boundaries if boundary in shown}
+            for shown in (played.values, played.cotangents)
+        )
+        return Forced(values=values, cotangents=cotangents)
+
+    def without(self, boundaries: Iterable[Boundary]) -> "Pairing":
+        """Return it without some boundaries."""
+        dropped = set(boundaries)
+        return replace(self, boundaries={b: pair for b, pair in self.boundaries.items() if b not in dropped})
+
+    def with_layouts(self, ours: Values, theirs: Values) -> "Pairing":
+        """Return it with the layouts that fit values best; those that fit as they are stay."""
+        found = {}
+        for boundary, pair in self.boundaries.items():
+            best = best_layout(ours[boundary], theirs[pair.candidate], pair.layout)
+            found[boundary] = pair if best is None else replace(pair, layout=best[0])
+        return replace(self, boundaries=found)
+
+
+def pair_calls(reference: Anatomy, candidate: Anatomy, weights: WeightMap) -> dict[Call, Call]:
+    """Return the candidate's call for each call of the reference that has one.
+
+    What holds tensors is paired by the weight map, and what contains the same of these: the outermost with the
+    outermost. The two models themselves are a pair.
+    """
+    members = {(pair.reference, pair.candidate): number for number, pair in enumerate(weights.modules)}
+    ours = _contents(reference, {number: ours for (ours, _), number in members.items()})
+    theirs = _contents(candidate, {number: theirs for (_, theirs), number in members.items()})
+    found: dict[Call, Call] = {}
+    whole = Call("", 0)
+    for held in ours:
+        levels = list(zip(_levels(ours[held]), _levels(theirs.get(held, [])), strict=False))
+        for one, other in levels:
+            if len(one) == len(other):
+                found |= zip(one, other, strict=True)
+    found[whole] = whole
+    return {each.call: found[each.call] for each in reference.calls if each.call in found}
+
+
+Contents = dict[frozenset[int], list[tuple[int, Call]]]
+
+
+def _contents(anatomy: Anatomy, members: Mapping[int, Member]) -> Contents:
+    """The calls, with their depths, by the pairs of modules that compute within them."""
+    by_module: dict[str, list[tuple[int, Member]]] = defaultdict(list)
+    for number, member in members.items():
+        by_module[member.module].append((number, member))
+    parents = {each.call: each.parent for each in anatomy.calls}
+    within: dict[Call, set[int]] = defaultdict(set)
+    depths: dict[Call, int] = {}
+    for each in anatomy.calls:
+        depths[each.call] = 0 if each.parent is None else depths.get(each.parent, 0) + 1
+        here = {
+            number for number, member in by_module[each.call.module] if each.call.number % member.steps == member.step
+        }
+        at: Call | None = each.call
+        while at is not None:
+            within[at] |= here
+            at = parents.get(at)
+    found: Contents = defaultdict(list)
+    for call, held in within.items():
+        if held:
+            found[frozenset(held)].append((depths[call], call))
+    return found
+
+
+def _levels(calls: Sequence[tuple[int, Call]]) -> list[list[Call]]:
+    """Calls of the same contents: those of the outermost module first."""
+    found: dict[tuple[int, str], list[Call]] = defaultdict(list)
+    for depth, call in calls:
+        found[depth, call.module].append(call)
+    return [found[key] for key in sorted(found, key=lambda key: key[0])]
+
+
+def pair_boundaries(
+    calls: Mapping[Call, Call], reference: Anatomy, candidate: Anatomy, ours: Values, theirs: Values
+) -> Pairing:
+    """Pair what enters and leaves the paired calls: by value where that tells, else in order.
+
+    Args:
+        calls: the pairs.
+        reference: its anatomy.
+        candidate: the same.
+        ours: the reference's values.
+        theirs: the candidate's.
+    """
+    found: dict[Boundary, BoundaryPair] = {}
+    own, other = _by_call(reference), _by_call(candidate)
+    for call, partner in calls.items():
+        for end in End:
+            found |= _pair_end(own[call, end], other[partner, end], ours, theirs)
+    return Pairing(calls, {b: found[b] for b in reference.boundaries if b in found})
+
+
+def _by_call(anatomy: Anatomy) -> Mapping[tuple[Call, End], list[Boundary]]:
+    found: dict[tuple[Call, End], list[Boundary]] = defaultdict(list)
+    for boundary in anatomy.boundaries:
+        found[boundary.call, boundary.end].append(boundary)
+    return found
+
+
+def _pair_end(
+    ours: Sequence[Boundary], theirs: Sequence[Boundary], own: Values, other: Values
+) -> Iterator[tuple[Boundary, BoundaryPair]]:
+    """Pair the values of one end of a call: the best fits first. What is no float must be equal to be paired."""
+    fits = []
+    for i, b in enumerate(ours):
+        for j, c in enumerate(theirs):
+            is_float = own[b].dtype.kind == "f", other[c].dtype.kind == "f"
+            best = best_layout(own[b], other[c]) if is_float[0] == is_float[1] else None
+            if best is not None and (is_float[0] or best[1] == 0):
+                # What does not fit goes by its order.
+                fits.append((min(best[1], 1e-3), abs(i - j), i, j, best[0]))
+    taken: tuple[set[int], set[int]] = set(), set()
+    for _, _, i, j, layout in sorted(fits, key=lambda fit: fit[:4]):
+        if i not in taken[0] and j not in taken[1]:
+            taken[0].add(i)
+            taken[1].add(j)
+            yield ours[i], BoundaryPair(ours[i], theirs[j], layout)

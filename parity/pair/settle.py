@@ -1,0 +1,191 @@
+"""The weight map, the pairs of calls and the layouts, settled by what the candidate then computes.
+
+Of the proposals the one is taken under which the fewest values are off, in the forced pass. Then what is off is tried
+otherwise: a tensor made in another way, two modules of the same shapes exchanged, a module that only contains others
+not paired. A change is kept if fewer values are off with it. Nothing is settled by the candidate's noise: what is off
+here is off by far more than rounding, and whether it is within the limit is judged afterwards.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from parity.backend.port import Anatomy, Boundary, Played, Port
+from parity.pair.findings import Map, is_within
+from parity.pair.forced import Asked
+from parity.pair.pairing import Pairing, pair_boundaries, pair_calls
+from parity.pair.sites import Site, sites
+from parity.pair.weight_map import WeightMap
+from parity.verdict.noise import rms
+from parity.verdict.trace import Kind
+from parity.weights import Array
+
+OFF = 1e-7  # of a value's size: in float64 a billion times what rounding does, and below any usual mistake
+MOST_PLAYS = 500
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What was settled.
+
+    Args:
+        weights: the map.
+        pairing: the boundaries.
+        off: the sites that are off with it.
+        dropped: boundaries of the reference that are not paired, since the candidate has no such value.
+        changes: what was changed of the proposal, in words.
+    """
+
+    weights: WeightMap
+    pairing: Pairing
+    off: frozenset[str]
+    dropped: frozenset[Boundary] = frozenset()
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What may be changed: the weight map, or the boundaries that are left out."""
+
+    weights: WeightMap
+    dropped: frozenset[Boundary]
+    words: str
+
+
+class Settling:
+    """Tries weight maps and pairings on one batch.
+
+    Args:
+        candidate: its port.
+        anatomies: of both.
+        asked: the batch, and what the reference shows of it.
+        state: of the reference.
+    """
+
+    def __init__(
+        self,
+        candidate: Port,
+        anatomies: tuple[Anatomy, Anatomy],
+        asked: Sequence[Asked],
+        state: Mapping[str, Array],
+    ) -> None:
+        self._candidate, self._anatomies, self._asked, self._state = candidate, anatomies, asked, state
+        self._own = dict(candidate.state())
+        self._plays = 0
+
+    def settle(self, maps: Sequence[WeightMap]) -> Settled:
+        """Return the best of several weight maps, with what can be mended in it."""
+        tried = [self._try(weights, frozenset()) for weights in maps]
+        best = min(tried, key=lambda each: len(each.off))
+        while best.off and (better := self._better(best)) is not None:
+            best = better
+        self._load(best.weights)
+        return best
+
+    def _better(self, best: Settled) -> Settled | None:
+        """A change with which fewer are off; of what is left out with it, nothing counts."""
+        for trial in self._trials(best):
+            if self._plays > MOST_PLAYS:
+                return None
+            left_out = {
+                _name(kind, b) for b in trial.dropped - best.dropped for kind in (Kind.ACTIVATION, Kind.COTANGENT)
+            }
+            found = self._try(trial.weights, trial.dropped)
+            if len(found.off) < len(best.off - left_out):
+                return replace(found, changes=(*best.changes, trial.words) if trial.words else best.changes)
+        return None
+
+    def _trials(self, best: Settled) -> Iterator[_Trial]:
+        dropped = best.dropped
+        graph = Map(*self._anatomies, best.pairing)
+        off = [b for b in best.pairing.boundaries if _name(Kind.ACTIVATION, b) in best.off]
+        modules = {b.call.module for b in off}
+        paired = {call.module for call in best.pairing.calls}
+        for each in best.weights.modules:
+            module = each.reference.module
+            # What is not paired itself computes within a module that is.
+            if module in modules or (module not in paired and any(is_within(module, other) for other in modules)):
+                for pair in each.tensors:
+                    for way in pair.ways[1:]:
+                        words = f"{pair.candidate[0]} is made of {pair.reference[0]}: {way.name}"
+                        yield _Trial(best.weights.changed(pair, way), dropped, words)
+        sources = {source.call.module for b in off for source in graph.sources(b)} | modules
+        near = [each for each in best.weights.modules if each.reference.module in sources]
+        for one, other in combinations(near, 2):
+            if (exchanged := best.weights.exchanged(one, other)) is not None:
+                words = f"{one.reference} and {other.reference} are exchanged"
+                yield _Trial(exchanged, dropped, words)
+        owners = {each.reference.module for each in best.weights.modules}
+        for b in off:
+            if b.call.module and b.call.module not in owners:
+                yield _Trial(best.weights, dropped | {b}, "")
+
+    def _load(self, weights: WeightMap) -> None:
+        self._candidate.load(weights.load(self._state, self._own))
+
+    def _try(self, weights: WeightMap, dropped: frozenset[Boundary]) -> Settled:
+        """What is off with a weight map; layouts are found again for it."""
+        self._load(weights)
+        self._plays += 1
+        pairing = pair(self._candidate, self._anatomies, self._asked[0], weights, dropped)
+        off: set[str] = set()
+        for asked in self._asked:
+            shown = self._candidate.play(asked.batch.theirs, asked.batch.mode, pairing.forced(asked.own))
+            off |= _off(sites(pairing, weights, asked.own, shown), asked.own, shown)
+        return Settled(weights, pairing, frozenset(off), dropped)
+
+
+def pair(
+    candidate: Port,
+    anatomies: tuple[Anatomy, Anatomy],
+    asked: Asked,
+    weights: WeightMap,
+    dropped: frozenset[Boundary] = frozenset(),
+) -> Pairing:
+    """Pair the boundaries of a batch, by the values that the candidate computes.
+
+    Args:
+        candidate: its port, with the reference's weights.
+        anatomies: of both, for this batch.
+        asked: the batch, and what the reference shows of it.
+        weights: the map.
+        dropped: boundaries of the reference that have no partner.
+    """
+    calls = pair_calls(*anatomies, weights)
+    batch, own = asked.batch, asked.own
+    free = candidate.play(batch.theirs, batch.mode)
+    pairing = pair_boundaries(calls, *anatomies, own.values, free.values).without(dropped)
+    for _ in range(3):  # where the free pass was off, values fit only once what goes in is right
+        shown = candidate.play(batch.theirs, batch.mode, pairing.forced(own))
+        fitted = pairing.with_layouts(own.values, shown.values)
+        if fitted == pairing:
+            break
+        pairing = fitted
+    return pairing
+
+
+def _name(kind: Kind, boundary: Boundary) -> str:
+    return f"{kind}: {boundary}"
+
+
+def _off(found: Sequence[Site], ours: Played, theirs: Played) -> set[str]:
+    """The sites where the two differ by far more than rounding, or where one is no number."""
+    largest: dict[Kind, float] = {}
+    apart: list[tuple[Site, float, float]] = []
+    for site in found:
+        one, other = site.ours(ours), site.theirs(theirs)
+        if one.shape != other.shape:
+            apart.append((site, np.inf, 1.0))
+            continue
+        with np.errstate(all="ignore"):
+            apart.append((site, float(rms(other - one)), float(rms(one))))
+        largest[site.kind] = max(largest.get(site.kind, 0.0), apart[-1][2])
+    # What is 0 up to rounding, such as the gradient of a bias before batch norm, has no size of its own.
+    least = {kind: OFF * size for kind, size in largest.items()}
+    return {
+        _name(site.kind, site.boundary) if site.boundary else f"{site.kind}: {site.path} {site.number}"
+        for site, distance, size in apart
+        if not distance <= OFF * max(size, least.get(site.kind, 0.0))
+    }

@@ -1,0 +1,112 @@
+"""Everything of two models that is compared: where it is, and what each side shows of it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from parity.backend.port import Boundary, Played
+from parity.pair.owners import Piece
+from parity.pair.pairing import BoundaryPair, Pairing
+from parity.pair.weight_map import ModulePair, TensorPair, WeightMap
+from parity.verdict.trace import Key, Kind, Mode, Trace
+from parity.weights import Array
+
+Shown = Callable[[Played], Array]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Something that both sides show.
+
+    Args:
+        kind: of tensor.
+        path: in words.
+        number: tells apart what has the same path.
+        ours: what the reference shows of it.
+        theirs: what the candidate shows, as the reference has it.
+        boundary: of the reference, if it is a value there or its cotangent.
+        owner: the modules that hold it, if it is a gradient or a statistic.
+    """
+
+    kind: Kind
+    path: str
+    number: int
+    ours: Shown
+    theirs: Shown
+    boundary: Boundary | None = None
+    owner: ModulePair | None = None
+
+    def key(self, batch: int, mode: Mode) -> Key:
+        """Return its key in a trace."""
+        return Key(batch, mode, self.kind, self.path, self.number)
+
+
+def words(boundary: Boundary) -> str:
+    """Name a boundary: `encoder.0 output`, with the number of the call and the leaf where there are several."""
+    (module, number), end, leaf = boundary
+    return f"{module or 'the model'}{f' (call {number})' if number else ''} {end}{leaf}"
+
+
+def sites(pairing: Pairing, weights: WeightMap, ours: Played, theirs: Played) -> list[Site]:
+    """Return what is compared, in causal order.
+
+    Args:
+        pairing: the boundaries.
+        weights: the tensors.
+        ours: what the reference shows.
+        theirs: what the candidate shows.
+    """
+    both = [pair for b, pair in pairing.boundaries.items() if b in ours.values and pair.candidate in theirs.values]
+    backward = [p for p in both if p.reference in ours.cotangents and p.candidate in theirs.cotangents]
+    found = [_value(Kind.ACTIVATION, "values", pair) for pair in both]
+    if ours.loss is not None and theirs.loss is not None:
+        found.append(Site(Kind.LOSS, "loss", 0, _loss, _loss))
+    found += [_value(Kind.COTANGENT, "cotangents", pair) for pair in reversed(backward)]
+    for kind, name in ((Kind.GRADIENT, "gradients"), (Kind.STATISTIC, "statistics")):
+        found += _tensors(kind, name, weights, getattr(ours, name), getattr(theirs, name))
+    return found
+
+
+def _loss(played: Played) -> Array:
+    return np.array(played.loss, float)
+
+
+def _value(kind: Kind, name: str, pair: BoundaryPair) -> Site:
+    return Site(
+        kind,
+        words(pair.reference),
+        0,
+        lambda played: getattr(played, name)[pair.reference].astype(float),
+        lambda played: pair.layout.to_reference(getattr(played, name)[pair.candidate].astype(float)),
+        boundary=pair.reference,
+    )
+
+
+def _tensors(
+    kind: Kind, name: str, weights: WeightMap, ours: Mapping[str, Array], theirs: Mapping[str, Array]
+) -> Iterator[Site]:
+    """Each piece of the reference beside each of the candidate's that is made of it, in the candidate's layout."""
+
+    def own(pair: TensorPair, piece: Piece, played: Played) -> Array:
+        return pair.ways[0](piece.of(getattr(played, name)))
+
+    def other(pair: TensorPair, piece: Piece, played: Played) -> Array:
+        return piece.of(getattr(played, name))
+
+    for owner in weights.modules:
+        for pair in owner.tensors:
+            for piece in pair.reference:
+                for number, partner in enumerate(pair.candidate):
+                    if piece.path in ours and partner.path in theirs:
+                        shown = partial(own, pair, piece), partial(other, pair, partner)
+                        yield Site(kind, str(piece), number, *shown, owner=owner)
+
+
+def trace(found: list[Site], batch: int, mode: Mode, ours: Played | None = None, theirs: Played | None = None) -> Trace:
+    """Return what one side showed at these sites."""
+    if ours is not None:
+        return Trace({site.key(batch, mode): site.ours(ours) for site in found})
+    assert theirs is not None
+    return Trace({site.key(batch, mode): site.theirs(theirs) for site in found})
