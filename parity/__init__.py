@@ -7,7 +7,7 @@ from parity.backend import Backend, Inputs, Learner, Population, Step, backend_n
 from parity.bench import BenchConfig, BenchReport, Case, bench
 from parity.check.assertion import assert_parity
 from parity.check.config import CheckConfig
-from parity.check.records import CheckReport, Verdict
+from parity.check.records import CheckReport
 from parity.check.run import check
 from parity.convert import convert_weights
 from parity.data import Dataset, StandardizedData, load_dataset, standardize
@@ -24,6 +24,7 @@ from parity.sweep import (
     Trial,
     sweep,
 )
+from parity.verdict.verdict import Verdict
 from parity.weights import draw_weights, load_weights, registration_order_names, save_weights
 
 __all__ = [

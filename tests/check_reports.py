@@ -8,16 +8,8 @@ import numpy as np
 from places import in_words
 
 from parity.check.config import CheckConfig
-from parity.check.records import (
-    Cause,
-    CheckReport,
-    Equivalence,
-    FreeRun,
-    Measurement,
-    Question,
-    Setting,
-    Verdict,
-)
+from parity.check.records import Cause, CheckReport, Equivalence, FreeRun, Measurement, Question, Setting
+from parity.verdict.verdict import Verdict
 
 SAFETY = 64.0
 EVIDENCE = "running variance is biased: increment ratio 0.96875 = 31/32"

@@ -9,16 +9,8 @@ import numpy as np
 from places import in_words
 
 from parity.check.config import CheckConfig
-from parity.check.records import (
-    Cause,
-    CheckReport,
-    Equivalence,
-    FreeRun,
-    Measurement,
-    Question,
-    Setting,
-    Verdict,
-)
+from parity.check.records import Cause, CheckReport, Equivalence, FreeRun, Measurement, Question, Setting
+from parity.verdict.verdict import Verdict
 
 SAFETY = 128.0
 PROBES = ("batch_of_2", "partial_batch", "low_variance", "large_mean", "constant_channel", "dead_channel",

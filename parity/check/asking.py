@@ -23,7 +23,7 @@ from parity.check.lockstep import (
 from parity.check.not_asked import Offer
 from parity.check.presented import compare_inputs, explain_inputs, present, record_inputs
 from parity.check.probes import Course, Samples, draw_samples, precision_episodes, samples_of, semantic_episodes
-from parity.check.records import UNEXPLAINED, Cause, Question, Setting
+from parity.check.records import Cause, Question, Setting
 from parity.check.roles import RoleSide, describe
 from parity.check.still_there import has_difference
 from parity.data import Dataset
@@ -34,6 +34,7 @@ from parity.spec import ModelSpec, TrainSpec
 from parity.verdict.compare import SAFETY, first_beyond
 from parity.verdict.noise import Unit, unit_of
 from parity.verdict.trace import Trace
+from parity.verdict.verdict import UNEXPLAINED
 from parity.weights import Weights, draw_weights
 
 Place = tuple[Setting, ModelSpec]

@@ -14,7 +14,7 @@ from parity.check.catalogue import CATALOGUE, FaultEntry
 from parity.check.evidence import DRAWN, EVIDENCE, Evidence
 from parity.check.fits import FITS, Case, Values
 from parity.check.lockstep import WITNESS, Comparison, jumps, unsure_update
-from parity.check.records import UNEXPLAINED, Cause, Question
+from parity.check.records import Cause, Question
 from parity.check.replay import replay, replay_witness
 from parity.check.words import layer_of, tensor_words
 from parity.errors import InputError
@@ -25,6 +25,7 @@ from parity.verdict.compare import SAFETY, Distance
 from parity.verdict.noise import MANTISSA_BITS, Unit, Witness
 from parity.verdict.search import Explanation, Hypothesis, Open, Search
 from parity.verdict.trace import Array, Key, Kind, Mode, Trace
+from parity.verdict.verdict import UNEXPLAINED
 
 FLOAT32_THROUGHOUT = "float32_throughout"
 
@@ -78,7 +79,16 @@ class FaultHypothesis:
         return isinstance(other, FaultHypothesis) and self.entry.family != other.entry.family
 
     def has_own_evidence(self, opened: Open, own: Callable[[int], Witness]) -> bool:
-        """Return whether the part that it replaces diverges, and if it is itself rounding, by as much as it makes."""
+        """Return whether the part that it replaces diverges, and if it is itself rounding, by as much as it makes.
+
+        That a parameter has no gradient is no fault of its own in a layer whose activations are not explained: it may
+        be of no use there.
+        """
+        parameter = self.values.get("parameter")
+        if parameter is not None and layer_of(parameter) in {
+            layer_of(key.path) for _, key in opened if key.kind is Kind.ACTIVATION and key.mode is Mode.TRAIN
+        }:
+            return False
         starts = self.entry.starts_at
         found = {at: d for at, d in opened.items() if at[1].mode is Mode.TRAIN and at[1].path.endswith(starts)}
         if not starts or (found and not self.entry.random):
@@ -108,9 +118,11 @@ class _Diagnosis:
         """Causes in the order of what they explain; what nothing explains is one of them."""
         if self._comparison.question is Question.SEMANTIC and self._is_float32_throughout():
             return (self._float32_throughout(),)
-        if not self._comparison_diverges():
+        if not self._diverges():
             return ()
         found, opened = self._search.run(self._honest, self._hypotheses)
+        if opened:  # what is in keeping with the witness only follows from what is not explained
+            found = [each for each in found if self._diverges(each.first[1].key)]
         placed = [
             ((each.first[0], each.first[1].order), self._rivals(each) if each.rivals else self._named(each))
             for each in found
@@ -125,8 +137,13 @@ class _Diagnosis:
 
     # Playing
 
-    def _comparison_diverges(self) -> bool:
-        return any(m.is_beyond for m in self._comparison.measurements if m.pair == (self._role, WITNESS))
+    def _diverges(self, at: Key | None = None) -> bool:
+        """Whether the side diverges from the witness: anywhere, or at a place in any episode and at any step."""
+        return any(
+            m.is_beyond and (at is None or m.key[1:4] == at[1:4])
+            for m in self._comparison.measurements
+            if m.pair == (self._role, WITNESS)
+        )
 
     def _play(self, reference: _Reference, index: int) -> Trace | None:
         try:
@@ -262,7 +279,7 @@ class _Diagnosis:
         kinds = (Kind.ACTIVATION, Kind.GRADIENT, Kind.STATISTIC, Kind.UPDATED)
         shown = [array for key, array in self._traces[0].tensors.items() if key.kind in kinds]
         is_computed = all(np.isfinite(array).all() for array in shown) and any(array.any() for array in shown)
-        return is_computed and all(_is_float32(array) for array in shown) and self._comparison_diverges()
+        return is_computed and all(_is_float32(array) for array in shown) and self._diverges()
 
     def _float32_throughout(self) -> Cause:
         evidence = (

@@ -11,19 +11,11 @@ from parity.check.accepted import GONE, UNSEEN, gone_words, unseen_words
 from parity.check.catalogue import CATALOGUE
 from parity.check.config import CheckConfig
 from parity.check.lockstep import CANDIDATE, REFERENCE
-from parity.check.records import (
-    UNEXPLAINED,
-    Cause,
-    CheckReport,
-    Equivalence,
-    FreeRun,
-    Measurement,
-    Question,
-    Verdict,
-)
+from parity.check.records import Cause, CheckReport, Equivalence, FreeRun, Measurement, Question
 from parity.check.roles import About
 from parity.process import THREAD_SETTINGS
 from parity.verdict.compare import SAFETY, first_beyond
+from parity.verdict.verdict import UNEXPLAINED, Verdict
 
 
 @dataclass

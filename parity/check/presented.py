@@ -7,7 +7,7 @@ import numpy as np
 
 from parity.backend import Backend, Inputs
 from parity.check.catalogue import CATALOGUE
-from parity.check.records import UNEXPLAINED, WITNESS, Cause, Measurement, Question, Setting
+from parity.check.records import WITNESS, Cause, Measurement, Question, Setting
 from parity.check.words import leaf_words, tensor_words
 from parity.data import Dataset
 from parity.process import SideError
@@ -16,6 +16,7 @@ from parity.spec import ModelSpec, TrainSpec
 from parity.verdict.compare import SAFETY, compare
 from parity.verdict.noise import MANTISSA_BITS, rms, ulp
 from parity.verdict.trace import Array, Key, Kind, Mode, Trace
+from parity.verdict.verdict import UNEXPLAINED
 from parity.weights import weight_shapes
 
 DATA = ("train_inputs", "train_labels", "test_inputs", "test_labels", "batches")

@@ -14,18 +14,10 @@ from parity.check.words import Layer, layer_of, size_words, tensor_words
 from parity.verdict.compare import Distance
 from parity.verdict.noise import rms
 from parity.verdict.trace import Array
+from parity.verdict.verdict import Verdict
 
 SCHEMA = 1
-UNEXPLAINED = "unexplained"
 CANDIDATE, REFERENCE, WITNESS = "candidate", "reference", "witness"
-
-
-class Verdict(StrEnum):
-    """Do the two compute the same?"""
-
-    AGREE = "agree"
-    DISAGREE = "disagree"
-    INCOMPLETE = "incomplete"  # nothing differs, but a question could not be asked
 
 
 class Question(StrEnum):

@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from parity.check.accepted import accepted_words
-from parity.check.records import UNEXPLAINED, Cause, CheckReport, Equivalence, Measurement, Question, Setting, Verdict
+from parity.check.records import Cause, CheckReport, Equivalence, Measurement, Question, Setting
 from parity.check.self_test import SelfTestReport
 from parity.check.words import number_words, times_words
+from parity.verdict.verdict import UNEXPLAINED, Verdict
 
 WIDTH = 80
 MEANINGS = {

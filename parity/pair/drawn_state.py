@@ -38,6 +38,6 @@ def without_constants(
                 continue
             n = SPREAD * rng.normal(size=array.shape)
             is_positive = piece.path in statistics and array.flat[0] > 0
-            drawn[piece.path][piece.index] = array * np.exp(n) if is_positive else array + n
+            drawn[piece.path][piece.indices] = array * np.exp(n) if is_positive else array + n
             changed.append(str(piece))
     return drawn, tuple(changed)

@@ -29,7 +29,7 @@ class Drawn:
     low: float
     high: float
 
-    def __call__(self, rng: np.random.Generator) -> Array:
+    def __call__(self, rng: np.random.Generator) -> Any:
         """Draw it."""
         match self.distribution:
             case "normal":

@@ -34,7 +34,7 @@ class Piece(NamedTuple):
     size: int = 0
 
     @property
-    def index(self) -> tuple[slice | int, ...]:
+    def indices(self) -> tuple[slice | int, ...]:
         """What picks the part out of the tensor."""
         if self.axis is None:
             return ()
@@ -43,7 +43,7 @@ class Piece(NamedTuple):
 
     def of(self, state: Mapping[str, Array]) -> Array:
         """Return the part."""
-        return state[self.path][self.index]
+        return state[self.path][self.indices]
 
     def __str__(self) -> str:
         if self.axis is None:
@@ -91,6 +91,7 @@ class Owner:
         order: of its first call among the calls; after all others if it is not called.
         parameters: by the last part of their paths.
         statistics: the same.
+        is_transposed: whether it is a transposed convolution, of which several conventions are usual.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Owner:
     order: float
     parameters: dict[str, Held] = field(default_factory=dict)
     statistics: dict[str, Held] = field(default_factory=dict)
+    is_transposed: bool = False
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -116,7 +118,11 @@ def owners(anatomy: Anatomy) -> list[Owner]:
             module, leaf = _split(path, anatomy.modules)
             if leaf in COUNTERS:
                 continue
-            owner = found.setdefault(module, Owner(module, Member(module), first.get(module, len(anatomy.calls))))
+            if module not in found:
+                order = first.get(module, len(anatomy.calls))
+                is_transposed = "Transpose" in anatomy.modules.get(module, "")
+                found[module] = Owner(module, Member(module), order, is_transposed=is_transposed)
+            owner = found[module]
             getattr(owner, kind)[leaf] = Held((Piece(path),), form)
     return list(found.values())
 

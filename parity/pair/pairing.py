@@ -60,6 +60,10 @@ class Pairing:
         )
         return Forced(values=values, cotangents=cotangents)
 
+    def only(self, call: Call) -> "Pairing":
+        """Return it with the boundaries of one call alone."""
+        return replace(self, boundaries={b: pair for b, pair in self.boundaries.items() if b.call == call})
+
     def without(self, boundaries: Iterable[Boundary]) -> "Pairing":
         """Return it without some boundaries."""
         dropped = set(boundaries)

@@ -1,51 +1,73 @@
 """`compare`: do a model of one framework and one of another compute the same, and if not, where do they part?"""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from parity.backend.batch import map_arrays
-from parity.backend.port import Anatomy, Port
-from parity.errors import InputError
+from parity.backend.port import Anatomy, Call, Port
 from parity.pair.drawn_state import without_constants
-from parity.pair.findings import Located, Map, locate
+from parity.pair.explain import Accepted, Cases, with_accepted
+from parity.pair.findings import Map, locate
 from parity.pair.forced import Answer, Asked, Batch, ask, judge
+from parity.pair.input_layout import find_order
 from parity.pair.inputs import Inputs, batches
+from parity.pair.pairing import Pairing
+from parity.pair.records import CompareReport
+from parity.pair.report import Material, report
 from parity.pair.settle import Settled, Settling, pair
-from parity.pair.weight_map import WeightMap, weight_maps
+from parity.pair.weight_map import weight_maps
 from parity.verdict.trace import Mode
 
-Models = tuple[Anatomy, Anatomy]
+WHOLE = Call("", 0)
 
 
-@dataclass(frozen=True)
-class Compared:
-    """What was compared, and what was found."""
+def compare(
+    reference: Port,
+    candidate: Port,
+    *,
+    inputs: Inputs | Sequence[Inputs],
+    accept: Sequence[str] = (),
+    seed: int = 0,
+    command: str = "",
+) -> CompareReport:
+    """Compare two models, and say where they part.
 
-    settled: Settled
-    graph: Map
-    answers: tuple[Answer, ...]
-    located: tuple[Located, ...]
-    drawn: tuple[str, ...]
+    Args:
+        reference: a port of the model that is right (`bntorch.port`, `bnjax.port`).
+        candidate: a port of the other.
+        inputs: a batch, by name, in the reference's layout: arrays, or `parity.normal` and the like. A list of several
+            is played one after the other, other shapes say.
+        accept: differences that are accepted, as NAME@PLACE.
+        seed: of the inputs that are drawn.
+        command: that the report is said to be made by.
 
-
-def compare(reference: Port, candidate: Port, *, inputs: Inputs | Sequence[Inputs], seed: int = 0) -> Compared:
-    """Compare two models."""
-    return _Comparison(reference, candidate, batches(inputs, seed), seed).run()
+    Raises:
+        InputError: something that was given cannot be used.
+    """
+    accepted = [Accepted.parse(each) for each in accept]
+    return _Comparison(reference, candidate, batches(inputs, seed), accepted, seed).report(command)
 
 
 class _Comparison:
-    def __init__(self, reference: Port, candidate: Port, given: Sequence[dict[str, Any]], seed: int) -> None:
-        self._reference, self._candidate, self._given, self._seed = reference, candidate, given, seed
+    def __init__(
+        self,
+        reference: Port,
+        candidate: Port,
+        given: Sequence[dict[str, Any]],
+        accepted: Sequence[Accepted],
+        seed: int,
+    ) -> None:
+        self._reference, self._candidate = reference, candidate
+        self._given, self._accepted, self._seed = given, accepted, seed
 
-    def run(self) -> Compared:
+    def report(self, command: str) -> CompareReport:
+        """Compare, and report."""
+        self._reference.prepare(self._given[0])
         ours = self._reference.anatomy(self._given[0], Mode.TRAIN)
-        theirs, order = self._with_input_layout(ours)
+        order, theirs = find_order(self._candidate, ours, self._given[0])
         maps = weight_maps(ours, theirs)
-        state, drawn = without_constants(self._reference.state(), maps[0], frozenset(ours.statistics), self._seed)
+        own = self._reference.state()
+        state, drawn = without_constants(own, maps[0], frozenset(ours.statistics), self._seed)
         self._reference.load(state)
         asked = [
             ask(self._reference, Batch(number, mode, given, order(given)))
@@ -54,71 +76,43 @@ class _Comparison:
         ]
         first = [each for each in asked if each.batch.number == 0]
         settled = Settling(self._candidate, (ours, theirs), first, state).settle(maps)
-        answers: list[Answer] = []
+        answers, free = self._judged(asked, settled, (ours, theirs))
         graph = Map(ours, theirs, settled.pairing)
+        cases = Cases(graph, state)
+        judged, seen = with_accepted(cases, answers, self._accepted)
+        located = locate(graph, judged)
+        material = Material(
+            graph=graph,
+            cases=cases,
+            settled=settled,
+            answers=judged,
+            located=located,
+            seen=seen,
+            free=free,
+            drawn=drawn,
+        )
+        return replace(report(material), command=command)
+
+    def _judged(
+        self, asked: Sequence[Asked], settled: Settled, models: tuple[Anatomy, Anatomy]
+    ) -> tuple[list[Answer], list[Answer]]:
+        """The forced pass of every batch, and the outputs of the free pass."""
+        answers, free = [], []
+        pairings: dict[int, Pairing] = {0: settled.pairing}
         for each in asked:
-            pairing = settled.pairing
-            if each.batch.number:
-                models = tuple(
-                    port.anatomy(given, Mode.TRAIN)
-                    for port, given in ((self._reference, each.batch.ours), (self._candidate, each.batch.theirs))
-                )
-                pairing = pair(self._candidate, models, each, settled.weights, settled.dropped)
+            number = each.batch.number
+            if number not in pairings:
+                pairings[number] = self._paired_again(each, settled)
+            pairing = pairings[number]
             answers.append(judge(self._reference, self._candidate, each, pairing, settled.weights))
-        return Compared(settled, graph, tuple(answers), tuple(locate(graph, answers)), drawn)
+            ends = pairing.only(WHOLE)
+            free.append(
+                judge(self._reference, self._candidate, each, ends, replace(settled.weights, modules=()), False)
+            )
+        return answers, free
 
-    def _with_input_layout(self, ours: Anatomy) -> tuple[Anatomy, Any]:
-        """Find how the candidate takes its inputs: the order of axes with which its tensors are the reference's."""
-        found: list[tuple[int, Anatomy, Any]] = []
-        errors: list[Exception] = []
-        for order in _input_orders(self._given[0]):
-            try:
-                self._candidate.prepare(order(self._given[0]))
-                theirs = self._candidate.anatomy(order(self._given[0]), Mode.TRAIN)
-            except InputError:
-                raise
-            except Exception as error:  # what a model does with an input of another shape
-                errors.append(error)
-                continue
-            found.append((_unmapped(weight_maps(ours, theirs)), theirs, order))
-            if found[-1][0] == 0:
-                break
-        if not found:
-            raise errors[0]
-        _, theirs, order = min(found, key=lambda each: each[0])
-        self._candidate.prepare(order(self._given[0]))
-        return theirs, order
-
-
-def _unmapped(maps: Sequence[WeightMap]) -> int:
-    return min(len(each.unmapped[0]) + len(each.unmapped[1]) for each in maps)
-
-
-def _input_orders(inputs: Mapping[str, Any]) -> list[Any]:
-    """The orders of axes that are tried: as they are, channels last, channels second."""
-    ndim: dict[str, int] = {}
-
-    def note(name: str) -> None:
-        map_arrays(lambda leaf: ndim.__setitem__(name, max(ndim.get(name, 0), np.ndim(leaf))), inputs[name])
-
-    for name in inputs:
-        note(name)
-    choices = [(None, (1, -1), (-1, 1)) if ndim.get(name, 0) >= 3 else (None,) for name in inputs]
-
-    def order(moves: Sequence[tuple[int, int] | None]) -> Any:
-        def apply(given: Mapping[str, Any]) -> dict[str, Any]:
-            return {
-                name: each if move is None else map_arrays(lambda leaf, m=move: _moved(leaf, m), each)
-                for (name, each), move in zip(given.items(), moves, strict=True)
-            }
-
-        return apply
-
-    return [order(moves) for moves in product(*choices)]
-
-
-def _moved(leaf: Any, move: tuple[int, int]) -> Any:
-    return np.ascontiguousarray(np.moveaxis(leaf, *move)) if np.ndim(leaf) >= 3 else leaf
-
-
-__all__ = ["Asked", "Compared", "compare"]
+    def _paired_again(self, asked: Asked, settled: Settled) -> Pairing:
+        """The boundaries of a batch of another shape."""
+        ours = self._reference.anatomy(asked.batch.ours, Mode.TRAIN)
+        theirs = self._candidate.anatomy(asked.batch.theirs, Mode.TRAIN)
+        return pair(self._candidate, (ours, theirs), asked, settled.weights, settled.dropped)

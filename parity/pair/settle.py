@@ -17,13 +17,38 @@ from parity.pair.findings import Map, is_within
 from parity.pair.forced import Asked
 from parity.pair.pairing import Pairing, pair_boundaries, pair_calls
 from parity.pair.sites import Site, sites
-from parity.pair.weight_map import WeightMap
+from parity.pair.weight_map import ModulePair, TensorPair, WeightMap, likeness
 from parity.verdict.noise import rms
 from parity.verdict.trace import Kind
 from parity.weights import Array
 
 OFF = 1e-7  # of a value's size: in float64 a billion times what rounding does, and below any usual mistake
 MOST_PLAYS = 500
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that the proposed weight map had otherwise.
+
+    Args:
+        words: what is so instead.
+        modules: the pairs of modules that it is about, as they were proposed.
+        tensor: the tensor that is made in another way; None where two modules are exchanged.
+    """
+
+    words: str
+    modules: tuple[ModulePair, ...]
+    tensor: TensorPair | None = None
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether it contradicts what names and conventions say, and so is a difference of the two models."""
+        if self.tensor is not None:
+            return self.tensor.is_usual
+        one, other = self.modules
+        before = likeness(str(one.reference), str(one.candidate)) + likeness(str(other.reference), str(other.candidate))
+        after = likeness(str(one.reference), str(other.candidate)) + likeness(str(other.reference), str(one.candidate))
+        return after < before
 
 
 @dataclass(frozen=True)
@@ -35,14 +60,14 @@ class Settled:
         pairing: the boundaries.
         off: the sites that are off with it.
         dropped: boundaries of the reference that are not paired, since the candidate has no such value.
-        changes: what was changed of the proposal, in words.
+        changes: what was changed of the proposal.
     """
 
     weights: WeightMap
     pairing: Pairing
     off: frozenset[str]
     dropped: frozenset[Boundary] = frozenset()
-    changes: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +76,7 @@ class _Trial:
 
     weights: WeightMap
     dropped: frozenset[Boundary]
-    words: str
+    change: Change | None = None
 
 
 class Settling:
@@ -94,7 +119,7 @@ class Settling:
             }
             found = self._try(trial.weights, trial.dropped)
             if len(found.off) < len(best.off - left_out):
-                return replace(found, changes=(*best.changes, trial.words) if trial.words else best.changes)
+                return replace(found, changes=(*best.changes, *filter(None, (trial.change,))))
         return None
 
     def _trials(self, best: Settled) -> Iterator[_Trial]:
@@ -109,18 +134,18 @@ class Settling:
             if module in modules or (module not in paired and any(is_within(module, other) for other in modules)):
                 for pair in each.tensors:
                     for way in pair.ways[1:]:
-                        words = f"{pair.candidate[0]} is made of {pair.reference[0]}: {way.name}"
-                        yield _Trial(best.weights.changed(pair, way), dropped, words)
+                        words = f"{pair.candidate[0]} is {pair.reference[0]} {way.name}"
+                        yield _Trial(best.weights.changed(pair, way), dropped, Change(words, (each,), pair))
         sources = {source.call.module for b in off for source in graph.sources(b)} | modules
         near = [each for each in best.weights.modules if each.reference.module in sources]
         for one, other in combinations(near, 2):
             if (exchanged := best.weights.exchanged(one, other)) is not None:
-                words = f"{one.reference} and {other.reference} are exchanged"
-                yield _Trial(exchanged, dropped, words)
+                words = f"{one.candidate} does what {other.reference} does, and {other.candidate} {one.reference}"
+                yield _Trial(exchanged, dropped, Change(words, (one, other)))
         owners = {each.reference.module for each in best.weights.modules}
         for b in off:
             if b.call.module and b.call.module not in owners:
-                yield _Trial(best.weights, dropped | {b}, "")
+                yield _Trial(best.weights, dropped | {b})
 
     def _load(self, weights: WeightMap) -> None:
         self._candidate.load(weights.load(self._state, self._own))

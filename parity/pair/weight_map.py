@@ -25,6 +25,8 @@ ROLES = {
     **dict.fromkeys(("running_mean", "mean", "ema_state_index.0"), "mean"),
     **dict.fromkeys(("running_var", "var", "variance", "ema_state_index.1"), "variance"),
 }
+# Names of which the libraries' conventions tell how one tensor is made of the other.
+USUAL = ({"weight", "kernel"}, {"weight", "embedding"}, {"weight", "scale"})
 LAYERS = {  # words of names that mean the same
     "conv": "convolution", "fc": "dense", "linear": "dense", "lin": "dense", "proj": "projection", "bn": "norm",
     "batchnorm": "norm", "layernorm": "norm", "groupnorm": "norm", "ln": "norm", "emb": "embed", "embedding": "embed",
@@ -41,11 +43,13 @@ class TensorPair:
         reference: its pieces; several are added up.
         candidate: its pieces; where there are several the first takes the numbers, and the others are 0.
         ways: in which it may be made, the likeliest first; the first is taken.
+        is_usual: whether the libraries' conventions tell the way, so that another one is a difference of its own.
     """
 
     reference: tuple[Piece, ...]
     candidate: tuple[Piece, ...]
     ways: tuple[Transform, ...]
+    is_usual: bool = False
 
     def value(self, state: Mapping[str, Array]) -> Array:
         """Return what the candidate's is to be, given the reference's state."""
@@ -93,7 +97,7 @@ class WeightMap:
             for number, piece in enumerate(pair.candidate):
                 value = pair.value(state)
                 target = loaded[piece.path]
-                target[piece.index] = (value if number == 0 else np.zeros_like(value)).reshape(piece.of(loaded).shape)
+                target[piece.indices] = (value if number == 0 else np.zeros_like(value)).reshape(piece.of(loaded).shape)
         return loaded
 
     def changed(self, pair: TensorPair, way: Transform) -> "WeightMap":
@@ -216,7 +220,8 @@ def _pairs(own: Owner, other: Owner) -> Iterator[TensorPair]:
                 continue
             theirs = left.pop(found)
             if ways := transforms(held.form.shape, theirs.form.shape, is_same_layout=found == leaf):
-                yield TensorPair(held.pieces, theirs.pieces, ways)
+                is_usual = leaf == found or {leaf, found} in USUAL
+                yield TensorPair(held.pieces, theirs.pieces, ways, is_usual and not own.is_transposed)
 
 
 def _partner(leaf: str, held: Held, left: Mapping[str, Held]) -> str | None:

@@ -118,7 +118,7 @@ def test_what_is_packed_on_one_side_is_taken_apart() -> None:
     )
     named = weight_maps(ours, theirs)[0]
     assert named.unmapped == ((), ())
-    state = {"attn.in_proj_weight": np.arange(48.0).reshape(12, 4), "attn.in_proj_bias": np.arange(12.0)}
+    state: Any = {"attn.in_proj_weight": np.arange(48.0).reshape(12, 4), "attn.in_proj_bias": np.arange(12.0)}
     own = {path: np.zeros(form.shape) for path, form in theirs.parameters.items()}
     loaded = named.load(state, own)
     for number, name in enumerate(("query", "key", "value")):
@@ -142,9 +142,9 @@ def test_layers_that_are_stacked_on_one_side_are_taken_apart() -> None:
         assert found.unmapped == ((), ())
         names = {f"layers.{i}": f"stack[{i}]" for i in range(3)}
         assert modules(found) == (names if one is ours else {b: a for a, b in names.items()})
-    state = {f"layers.{i}.weight": np.full((4, 5), float(i)) + np.arange(5) for i in range(3)}
+    state = {f"layers.{i}.weight": np.full((4, 5), i + 0.5) + np.arange(5.0) for i in range(3)}
     loaded = weight_maps(ours, theirs)[0].load(state, {"stack.kernel": np.zeros((3, 5, 4))})
-    np.testing.assert_array_equal(loaded["stack.kernel"], np.stack([a.T for a in state.values()]))
+    np.testing.assert_array_equal(loaded["stack.kernel"], np.stack([array.T for array in state.values()]))
 
 
 def test_the_two_biases_of_an_lstm_are_added_up() -> None:

@@ -15,11 +15,12 @@ from check_reports import EVIDENCE, agreeing, disagreeing
 
 from parity.check.config import PRESETS as CONFIGS
 from parity.check.config import QUESTIONS, CheckConfig
-from parity.check.records import CheckReport, Verdict
+from parity.check.records import CheckReport
 from parity.cli import main, parse
 from parity.commands.check import PRESETS, Check
 from parity.errors import InputError
 from parity.spec import ModelSpec
+from parity.verdict.verdict import Verdict
 
 FILES = {"--json": "verdict.json", "--html": "verdict.html", "--junit": "verdict.xml"}
 ALL_FILES = tuple(word for pair in FILES.items() for word in pair)

@@ -37,7 +37,7 @@ class FlaxNet(fnn.Module):
     def __call__(self, ids: jax.Array) -> jax.Array:
         x = fnn.Embed(WORDS, WIDTH)(ids)
         gate = fnn.tanh if self.fault == "gate" else fnn.sigmoid
-        outputs = fnn.RNN(fnn.OptimizedLSTMCell(STATE, gate_fn=gate), reverse=self.fault == "reversed")(x)
+        outputs: Any = fnn.RNN(fnn.OptimizedLSTMCell(STATE, gate_fn=gate), reverse=self.fault == "reversed")(x)
         return fnn.Dense(4)(jnp.mean(outputs, 1) if self.fault == "pool" else outputs[:, -1])
 
 

@@ -17,7 +17,7 @@ from .losses import cross_entropy
 
 inputs = {"x": normal(4, 3, 9, 9), "labels": integers(4, below=5)}
 accept = ["biased_running_variance@*"]
-FlaxNorm = partial(fnn.BatchNorm, momentum=0.9, epsilon=1e-5, use_fast_variance=False, force_float32_reductions=False)
+FlaxNorm = partial(fnn.BatchNorm, momentum=0.9)
 
 
 class TorchBlock(nn.Module):

@@ -16,7 +16,7 @@ from parity.check.fits import FITS, Case, as_fraction, slope, tidy
 from parity.check.lockstep import CANDIDATE, Comparison, compare_lockstep
 from parity.check.play import play_all
 from parity.check.probes import WINDOW, Course, draw_samples, natural_episodes, probe_episodes
-from parity.check.records import UNEXPLAINED, Cause, Question, Setting
+from parity.check.records import Cause, Question, Setting
 from parity.check.witness import witness_all
 from parity.data import Masks
 from parity.reference import NumpyBackend, NumpyLearner
@@ -24,6 +24,7 @@ from parity.reference.parts import Forward, Pass, plain_sgd, update_statistics
 from parity.spec import ModelSpec
 from parity.verdict.compare import SAFETY
 from parity.verdict.noise import Witness, unit_of
+from parity.verdict.verdict import UNEXPLAINED
 from parity.weights import Array, Weights, draw_weights
 
 NUMPY = NumpyBackend()
@@ -271,7 +272,24 @@ def running_deviation(mean: Array, var: Array, batch_mean: Array, batch_var: Arr
     return update_statistics(mean, var, batch_mean, np.sqrt(batch_var), *rest)
 
 
+def not_normalized(
+    x: Array, mean: Array, var: Array, gamma: Array, beta: Array, eps: float, train: bool
+) -> tuple[Array, Callable]:
+    """A norm that gives what it is given. Its scale and shift have no gradient, which is no fault of its own."""
+    return x, lambda dy: (dy, 0 * mean, 0 * var, 0 * gamma, 0 * beta)
+
+
+def shown_smaller(gradients: Weights, held: Weights) -> tuple[Weights, Weights]:
+    return {name: 0.1 * gradient for name, gradient in gradients.items()}, held
+
+
+def ten_times(weights: Weights, gradients: Weights, rate: Any, memory: Weights) -> tuple[Weights, Weights]:
+    return plain_sgd(weights, gradients, 10 * rate, memory)
+
+
 UNKNOWN = {
+    "no norm": ({"normalize": not_normalized}, "norm output at step 0, layer 0"),
+    "scaled gradients": ({"collect": shown_smaller, "optimizer": ten_times}, "gradient of bias at step 0, layer head"),
     "signs of gradients": ({"optimizer": signs}, "updated kernel at step 0, layer 0"),
     "averaged gradients": ({"optimizer": accumulated}, "updated kernel at step 1, layer 0"),
     "leaky": ({"apply": leaky}, "activation at step 0, layer 0"),

@@ -17,10 +17,11 @@ from rich.console import Console
 
 from parity.check.config import CheckConfig
 from parity.check.output import report_dict, write_json, write_junit
-from parity.check.records import Cause, CheckReport, Question, Verdict
+from parity.check.records import Cause, CheckReport, Question
 from parity.check.screen import format_report, print_report
 from parity.errors import InputError
 from parity.files import plain
+from parity.verdict.verdict import Verdict
 
 NOT_ASKED = (
     "semantic was not asked of the candidate jax, which does not offer float64; ask for less with --questions precision"

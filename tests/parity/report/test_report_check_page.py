@@ -13,12 +13,13 @@ from fake_check_report import agreeing, change, crashed, disagreeing, running_fr
 from places import at
 
 from parity.check.config import CheckConfig
-from parity.check.records import Cause, CheckReport, Question, Verdict
+from parity.check.records import Cause, CheckReport, Question
 from parity.errors import InputError
 from parity.report import write_check_report
 from parity.report.check_page import LONGEST_MESSAGE
 from parity.report.check_series import groups_of
 from parity.report.check_tables import tables
+from parity.verdict.verdict import Verdict
 
 ATTACK = "<script>alert(1)</script>"
 VOID = {"meta", "img", "br", "link", "input"}

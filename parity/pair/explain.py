@@ -1,0 +1,149 @@
+"""Why two models part: what-ifs put to what was recorded, and differences that the user has accepted."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from parity.errors import InputError
+from parity.pair.findings import KINDS, Located, Map, Segment
+from parity.pair.forced import Answer
+from parity.pair.records import PairCause
+from parity.pair.weight_map import ROLES
+from parity.pair.what_if import WHAT_IFS, Case, Predicted, WhatIf
+from parity.verdict.compare import in_units
+from parity.verdict.noise import rms
+from parity.verdict.trace import Array, Key
+from parity.verdict.verdict import UNEXPLAINED
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A difference that the user accepts.
+
+    Args:
+        name: of a what-if.
+        place: a pattern of module paths.
+    """
+
+    name: str
+    place: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Accepted":
+        """Read `NAME@PLACE`; without a place it is accepted everywhere.
+
+        Raises:
+            InputError: no what-if has this name.
+        """
+        name, _, place = str(text).partition("@")
+        names = [each.name for each in WHAT_IFS]
+        if name not in names:
+            raise InputError(
+                f"{text!r} cannot be accepted: no difference is named {name!r}; choose of {', '.join(names)}"
+            )
+        return cls(name, place or "*")
+
+    def covers(self, segment: Segment) -> bool:
+        """Whether it is accepted at a segment."""
+        return any(fnmatchcase(path, self.place) for path in (segment.reference, segment.candidate))
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.place}"
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Makes the cases of a comparison.
+
+    Args:
+        graph: the boundaries.
+        state: the reference's parameters and statistics before any batch.
+    """
+
+    graph: Map
+    state: Mapping[str, Array]
+
+    def of(self, answer: Answer, segment: Segment) -> Case:
+        """Return the case of a segment in a batch."""
+        roles = {path: ROLES.get(path.rpartition(".")[2], "") for path in self.state}
+        return Case(answer, self.graph, segment, self.state, roles)
+
+    def cause(self, located: Located, answers: Iterable[Answer]) -> PairCause:
+        """Return the what-if that reproduces what the candidate shows of a segment in every batch, or `unexplained`."""
+        played = {(each.batch, each.mode) for each in located.seen}
+        cases = [self.of(a, located.segment) for a in answers if (a.batch.number, a.batch.mode) in played]
+        off = {s.site.key(s.batch, s.mode) for s in located.seen if KINDS[s.site.kind] is located.kind}
+        found: dict[str, Predicted] = {}
+        for what_if in WHAT_IFS:
+            if what_if.kind is located.kind and (predicted := _explains(what_if, cases, off)) is not None:
+                found[what_if.name] = predicted
+        if len(found) == 1:
+            ((name, predicted),) = found.items()
+            return PairCause(name=name, evidence=predicted.evidence, remedy=predicted.remedy)
+        if found:
+            return PairCause(evidence=f"{' and '.join(found)} reproduce it alike, so none is named")
+        return PairCause(name=UNEXPLAINED)
+
+
+def _explains(what_if: WhatIf, cases: Sequence[Case], off: set[Key]) -> Predicted | None:
+    """What a what-if predicts, if it reproduces everything that is off."""
+    first: Predicted | None = None
+    for case in cases:
+        here = off & case.answer.sites.keys()
+        if not here:
+            continue
+        predicted = (p for p in what_if.predict(case) if here <= p.tensors.keys() and case.reproduces(p.tensors))
+        fitting = next(predicted, None)
+        if fitting is None:
+            return None
+        first = first or fitting
+    return first
+
+
+def with_accepted(
+    cases: Cases, answers: Sequence[Answer], accepted: Sequence[Accepted]
+) -> tuple[list[Answer], dict[Accepted, list[str]]]:
+    """Judge with differences that are accepted: where one is, the reference is what it would be with it.
+
+    Returns:
+        The answers, and for each difference the modules at which it was seen.
+    """
+    seen: dict[Accepted, list[str]] = {each: [] for each in accepted}
+    judged = []
+    for answer in answers:
+        replaced: dict[Key, Array] = {}
+        for segment in dict.fromkeys(_segments(cases.graph, answer)):
+            for each in accepted:
+                if not each.covers(segment):
+                    continue
+                what_if = next(other for other in WHAT_IFS if other.name == each.name)
+                case = cases.of(answer, segment)
+                fitting = next((p for p in what_if.predict(case) if case.reproduces(p.tensors)), None)
+                if fitting is not None:
+                    replaced |= fitting.tensors
+                    seen[each] += [segment.reference] * (segment.reference not in seen[each])
+        judged.append(_judged(answer, replaced))
+    return judged, seen
+
+
+def _segments(graph: Map, answer: Answer) -> Iterator[Segment]:
+    for site in answer.sites.values():
+        if site.owner is not None:
+            yield Segment(site.owner.reference.module, site.owner.candidate.module)
+        elif site.boundary is not None:
+            yield graph.segment_before(site.boundary)
+
+
+def _judged(answer: Answer, replaced: Mapping[Key, Array]) -> Answer:
+    """An answer with some tensors held against others than the reference's."""
+    found = []
+    for distance in answer.distances:
+        if distance.key in replaced and distance.is_beyond:
+            shown = answer.sites[distance.key].theirs(answer.shown)
+            apart = rms(shown - replaced[distance.key])
+            times = float(in_units(np.asarray(apart), np.asarray(distance.floor)))
+            distance = replace(distance, distance=float(apart), times_noise=times)
+        found.append(distance)
+    return replace(answer, distances=tuple(found))

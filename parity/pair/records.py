@@ -1,0 +1,175 @@
+"""What a comparison finds, as values: findings, causes, coverage, the report."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from parity.pair.findings import FindingKind
+from parity.verdict.verdict import UNEXPLAINED, Verdict
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairCause:
+    """Why two models part.
+
+    Args:
+        name: of a what-if, or "unexplained".
+        evidence: the values of the convention, in a sentence.
+        remedy: what to write in the candidate; "" if only its author can know.
+    """
+
+    name: str = UNEXPLAINED
+    evidence: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A place where two models part.
+
+    Args:
+        kind: of difference.
+        reference: path of the module there; of a stretch of code, of the module that it leads to.
+        candidate: the same.
+        between: of a stretch, where it comes from and where it leads to, as the reference calls them.
+        value: which value is off, in words.
+        step: the update.
+        modes: in which it was seen: train, evaluation.
+        times_noise: how far it is off, in noise floors.
+        relative: the RMS of the difference over the RMS of the value.
+        agrees: what around it agrees, in words.
+        cause: why.
+        source: file and line of the call, by side; None if not known.
+    """
+
+    kind: FindingKind
+    reference: str = ""
+    candidate: str = ""
+    between: tuple[str, str] | None = None
+    value: str = ""
+    step: int = 0
+    modes: tuple[str, ...] = ()
+    times_noise: float | None = None
+    relative: float | None = None
+    agrees: str = ""
+    cause: PairCause = PairCause()
+    source: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def place(self) -> str:
+        """Where, in words."""
+        if self.between is not None:
+            return f"between {_name(self.between[0])} and {_name(self.between[1])}"
+        both = _name(self.reference), _name(self.candidate)
+        return both[0] if both[0] == both[1] else f"{both[0]} ({both[1]})"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "kind": str(self.kind),
+            "reference": self.reference,
+            "candidate": self.candidate,
+            "between": None if self.between is None else list(self.between),
+            "value": self.value,
+            "step": self.step,
+            "modes": list(self.modes),
+            "times_noise": _finite(self.times_noise),
+            "relative": _finite(self.relative),
+            "agrees": self.agrees,
+            "cause": {"name": self.cause.name, "evidence": self.cause.evidence, "remedy": self.cause.remedy},
+            "source": {side: self.source.get(side) for side in ("reference", "candidate")},
+        }
+
+
+def _name(module: str) -> str:
+    return module or "the model"
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Covered:
+    """How much of something was compared: how many, of how many, and the names of the rest."""
+
+    compared: int
+    all: int
+    rest: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """What a tensor of the candidate is made of.
+
+    Args:
+        candidate: its path.
+        transform: how it is rearranged.
+        proof: why it is this one.
+    """
+
+    candidate: str
+    transform: str
+    proof: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareReport:
+    """The verdict on a pair of models.
+
+    Args:
+        verdict: do they compute the same?
+        findings: where they part, in causal order.
+        accepted: the accepted differences, and whether each was seen.
+        coverage: what was compared: of modules, parameters, statistics, values.
+        not_compared: what was not, and why.
+        weights: what each tensor of the reference is, by its path.
+        comparisons: how many values were held against each other.
+        sensitivity: the largest limit over the size of its value: the smallest relative error that is seen everywhere.
+        worst: the largest distance within its limit, in noise floors.
+        free: how far the outputs are apart when nothing is replaced, in noise floors, by mode.
+        drawn: the tensors that were drawn since their elements were all alike.
+        environment: versions and settings.
+        command: that made it.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+    accepted: tuple[Mapping[str, Any], ...] = ()
+    coverage: Mapping[str, Covered] = field(default_factory=dict)
+    not_compared: tuple[str, ...] = ()
+    weights: Mapping[str, Mapped] = field(default_factory=dict)
+    islands: tuple[Mapping[str, Any], ...] = ()
+    comparisons: int = 0
+    sensitivity: float = 0.0
+    worst: float = 0.0
+    free: Mapping[str, float] = field(default_factory=dict)
+    drawn: tuple[str, ...] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "schema": SCHEMA,
+            "verdict": str(self.verdict),
+            "comparisons": self.comparisons,
+            "findings": [finding.as_json() for finding in self.findings],
+            "accepted": [dict(each) for each in self.accepted],
+            "coverage": {name: [covered.compared, covered.all] for name, covered in self.coverage.items()},
+            "not_compared": list(self.not_compared),
+            "weights": {
+                path: {"candidate": each.candidate, "transform": each.transform, "proof": each.proof}
+                for path, each in self.weights.items()
+            },
+            "islands": [dict(each) for each in self.islands],
+            "sensitivity": _finite(self.sensitivity),
+            "worst_times_noise": _finite(self.worst),
+            "free": {mode: _finite(times) for mode, times in self.free.items()},
+            "drawn": list(self.drawn),
+            "environment": dict(self.environment),
+            "command": self.command,
+        }

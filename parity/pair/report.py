@@ -1,0 +1,311 @@
+"""The report on a comparison: findings with their causes, and what was compared and what was not."""
+
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from parity.backend.port import Anatomy, End
+from parity.pair.explain import Accepted, Cases
+from parity.pair.findings import FindingKind, Located, Map, source_of
+from parity.pair.forced import Answer
+from parity.pair.owners import Piece
+from parity.pair.records import CompareReport, Covered, Finding, Mapped, PairCause
+from parity.pair.settle import Change, Settled
+from parity.verdict.compare import SAFETY, Distance
+from parity.verdict.trace import Kind
+from parity.verdict.verdict import Verdict
+
+UNSTABLE = 1e-6  # a floor above this part of its value: a rounded number decides something there
+PACKAGES = ("numpy", "torch", "jax", "flax", "equinox", "optax")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """What a comparison found.
+
+    Args:
+        graph: the boundaries.
+        cases: of what-ifs.
+        settled: the weight map.
+        answers: the forced pass.
+        located: where it is off.
+        seen: the modules at which each accepted difference was seen.
+        free: the outputs of the free pass.
+        drawn: the tensors that were drawn.
+    """
+
+    graph: Map
+    cases: Cases
+    settled: Settled
+    answers: Sequence[Answer]
+    located: Sequence[Located]
+    seen: Mapping[Accepted, Sequence[str]]
+    free: Sequence[Answer]
+    drawn: Sequence[str]
+
+
+def report(material: Material) -> CompareReport:
+    """Return the verdict on what was found."""
+    findings = [*_of_weights(material), *_of_passes(material), *_of_accepted(material)]
+    if not findings:
+        findings = list(_of_whole(material))
+    unstable = tuple(dict.fromkeys(_unstable(material.answers)))
+    distances = [each for answer in material.answers for each in answer.distances]
+    within = [each for each in distances if not each.is_beyond]
+    verdict = Verdict.DISAGREE if findings else Verdict.INCOMPLETE if unstable or not within else Verdict.AGREE
+    return CompareReport(
+        verdict=verdict,
+        findings=tuple(findings),
+        accepted=tuple(
+            {"name": each.name, "place": each.place, "seen": list(modules)} for each, modules in material.seen.items()
+        ),
+        coverage=_coverage(material),
+        not_compared=(*unstable, *_not_compared(material)),
+        weights=_weights(material.settled),
+        comparisons=len(distances),
+        sensitivity=max((SAFETY * each.floor / each.size for each in _sensitive(distances)), default=0.0),
+        worst=max((each.times_noise for each in within), default=0.0),
+        free=_free(material.free),
+        drawn=tuple(material.drawn),
+        environment=_environment(),
+    )
+
+
+def _of_weights(material: Material) -> Iterator[Finding]:
+    """Tensors without a partner, and what the weight map has otherwise than names and conventions say."""
+    weights, graph = material.settled.weights, material.graph
+    changing = {key.path for answer in material.answers for key in answer.sites if key.kind is Kind.STATISTIC}
+    for side, anatomy, pieces in zip(
+        ("reference", "candidate"), (graph.reference, graph.candidate), weights.unmapped, strict=True
+    ):
+        for piece in pieces:
+            if piece.path in anatomy.parameters or piece.path in changing:
+                yield _unmapped(side, piece)
+    for change in material.settled.changes:
+        if change.is_difference:
+            yield _of_change(change, graph)
+
+
+def _unmapped(side: str, piece: Piece) -> Finding:
+    other = "candidate" if side == "reference" else "reference"
+    module = piece.path.rpartition(":")[2].rpartition(".")[0]
+    return Finding(
+        kind=FindingKind.WEIGHTS,
+        reference=module if side == "reference" else "",
+        candidate=module if side == "candidate" else "",
+        value=f"{piece} of the {side}",
+        cause=PairCause(
+            evidence=f"the {other} has no tensor that this one of the {side} could be",
+            remedy='map it with weights={"NAME": ("NAME", transform)}, if the other is called otherwise',
+        ),
+    )
+
+
+def _of_change(change: Change, graph: Map) -> Finding:
+    pair = change.modules[0]
+    ours, theirs = pair.reference.module, pair.candidate.module
+    name = "kernel_axes" if change.tensor is not None else "unexplained"
+    return Finding(
+        kind=FindingKind.WEIGHTS,
+        reference=ours,
+        candidate=theirs,
+        value=change.words,
+        agrees="with that everything there agrees",
+        cause=PairCause(name=name, evidence=change.words),
+        source=_sources(graph, ours, theirs),
+    )
+
+
+def _of_passes(material: Material) -> Iterator[Finding]:
+    for located in material.located:
+        segment, worst = located.segment, located.worst
+        modes = dict.fromkeys(str(each.mode) for each in located.seen)
+        between = None
+        if segment.after is not None:
+            between = (segment.after[-1][0] if segment.after else "", segment.reference)
+        yield Finding(
+            kind=located.kind,
+            reference=segment.reference,
+            candidate=segment.candidate,
+            between=between,
+            value=worst.site.path,
+            modes=tuple(modes),
+            times_noise=worst.distance.times_noise,
+            relative=worst.distance.distance / worst.distance.size if worst.distance.size else None,
+            agrees=located.agrees,
+            cause=material.cases.cause(located, material.answers),
+            source=_sources(material.graph, segment.reference, segment.candidate),
+        )
+
+
+def _of_accepted(material: Material) -> Iterator[Finding]:
+    """An accepted difference that is seen nowhere: a comparison that does not need it must not pass with it."""
+    for accepted, modules in material.seen.items():
+        if not modules:
+            yield Finding(
+                kind=FindingKind.FORWARD if "statistic" not in accepted.name else FindingKind.STATISTICS,
+                value=str(accepted),
+                cause=PairCause(
+                    name="accepted_difference_gone",
+                    evidence=f"{accepted} is accepted, and was seen at no module",
+                    remedy="leave it out of what is accepted",
+                ),
+            )
+
+
+def _of_whole(material: Material) -> Iterator[Finding]:
+    """Every part agrees on what it is given, and yet the whole does not."""
+    for answer in material.free:
+        first = next(iter(answer.beyond), None)
+        if first is not None:
+            yield Finding(
+                kind=FindingKind.FORWARD,
+                value=first.key.path,
+                modes=(str(answer.batch.mode),),
+                times_noise=first.times_noise,
+                relative=first.distance / first.size if first.size else None,
+                agrees="every part agrees on what it is given; the whole does not",
+            )
+            return
+
+
+def _sources(graph: Map, ours: str, theirs: str) -> dict[str, str | None]:
+    return {
+        "reference": source_of(graph.reference, ours) or None,
+        "candidate": source_of(graph.candidate, theirs) or None,
+    }
+
+
+def _unstable(answers: Sequence[Answer]) -> Iterator[str]:
+    """What no limit is honest on: its noise is a large part of it."""
+    for answer in answers:
+        for each in _sensitive(answer.distances):
+            if each.floor > UNSTABLE * each.size:
+                yield f"{each.key.path} ({each.key.kind}): rounding alone moves it by {each.floor / each.size:.1g}"
+
+
+def _sensitive(distances: Sequence[Distance]) -> list[Distance]:
+    """Those that are not 0 up to rounding, such as the gradient of a bias before batch norm."""
+    largest: dict[Kind, float] = {}
+    for each in distances:
+        largest[each.key.kind] = max(largest.get(each.key.kind, 0.0), each.size)
+    return [each for each in distances if each.size > 1e-9 * largest[each.key.kind]]
+
+
+def _coverage(material: Material) -> dict[str, Covered]:
+    graph, weights = material.graph, material.settled.weights
+    called = dict.fromkeys(each.call.module for each in graph.reference.calls)
+    reached = _reached(graph)
+    modules = [m for m in graph.reference.modules if m in called]
+    uncovered = tuple(m for m in modules if m not in reached)
+    mapped = {piece.path for pair in weights.tensors for piece in pair.reference}
+
+    def covered(paths: Mapping[str, Any]) -> Covered:
+        rest = tuple(path for path in paths if path not in mapped)
+        return Covered(compared=len(paths) - len(rest), all=len(paths), rest=rest)
+
+    return {
+        "modules": Covered(compared=len(modules) - len(uncovered), all=len(modules), rest=uncovered),
+        "parameters": covered(graph.reference.parameters),
+        "statistics": covered({p: t for p, t in graph.reference.statistics.items() if t.dtype.startswith("float")}),
+        "boundaries": Covered(compared=len(graph.pairing.boundaries), all=len(graph.reference.boundaries)),
+    }
+
+
+def _reached(graph: Map) -> set[str]:
+    """The modules whose values are compared, or enter something that is."""
+    found: set[str] = set()
+    waiting = list(graph.pairing.boundaries)
+    seen = set(waiting)
+    while waiting:
+        boundary = waiting.pop()
+        found.add(boundary.call.module)
+        for source in graph.reference.sources.get(boundary, ()):
+            if source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return found
+
+
+def _not_compared(material: Material) -> Iterator[str]:
+    for side, anatomy in (("reference", material.graph.reference), ("candidate", material.graph.candidate)):
+        called = {each.call.module for each in anatomy.calls}
+        idle = [module for module in anatomy.modules if module not in called and _holds(anatomy, module)]
+        if idle and called != {""}:
+            yield f"modules of the {side} that are never called: {', '.join(idle)}"
+    dead = _dead(material.answers)
+    if dead:
+        yield f"parameters whose gradient is 0 on both sides: {', '.join(dead)}"
+    if not any(answer.own.loss is not None for answer in material.answers):
+        yield "nothing backward: a port has no loss"
+    for piece in material.settled.weights.unmapped[0]:
+        if piece.path in material.graph.reference.statistics:
+            yield f"{piece} of the reference, which the candidate does not hold"
+    for key in material.seen:
+        if key.name in ("norm_epsilon", "gelu_form") and material.seen[key]:
+            yield f"what follows backward from {key}"
+
+
+def _holds(anatomy: Anatomy, module: str) -> bool:
+    return any(path.rpartition(".")[0] == module for path in anatomy.parameters)
+
+
+def _dead(answers: Sequence[Answer]) -> list[str]:
+    gradients: dict[str, bool] = {}
+    for answer in answers:
+        for key, site in answer.sites.items():
+            if key.kind is Kind.GRADIENT:
+                is_dead = not np.any(site.ours(answer.own)) and not np.any(site.theirs(answer.shown))
+                gradients[key.path] = gradients.get(key.path, True) and is_dead
+    return [path for path, is_dead in gradients.items() if is_dead]
+
+
+def _weights(settled: Settled) -> dict[str, Mapped]:
+    changed = {
+        str(piece): change.words
+        for change in settled.changes
+        for module in change.modules
+        for pair in module.tensors
+        for piece in pair.reference
+    }
+    proof = {"names": "names", "order of calls": "order of calls", "shapes": "shapes"}[settled.weights.name]
+    return {
+        str(piece): Mapped(
+            candidate=" + ".join(map(str, pair.candidate)),
+            transform=pair.ways[0].name,
+            proof=changed.get(str(piece), f"{proof}; and what is computed with it"),
+        )
+        for pair in settled.weights.tensors
+        for piece in pair.reference
+    }
+
+
+def _free(answers: Sequence[Answer]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for answer in answers:
+        for each in answer.distances:
+            site = answer.sites[each.key]
+            is_output = site.boundary is not None and site.boundary.end is End.OUTPUT
+            if (is_output and each.key.kind is Kind.ACTIVATION) or each.key.kind is Kind.LOSS:
+                mode = str(answer.batch.mode)
+                found[mode] = max(found.get(mode, 0.0), each.times_noise)
+    return found
+
+
+def _environment() -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
