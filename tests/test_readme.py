@@ -61,6 +61,26 @@ def test_its_figures_on_survival_are_those_of_the_benchmarks() -> None:
     assert fuzzed["cases"] >= 100_000
 
 
+def test_its_figures_on_faults_that_the_check_has_not_seen_are_those_of_the_benchmark() -> None:
+    ports = {
+        "stock PyTorch": "stock torch", "a norm written by hand in PyTorch": "handwritten torch",
+        "stock Flax and optax": "stock flax", "plain JAX": "plain jax",
+    }  # fmt: skip
+    every = json.loads((ROOT / "benchmarks" / "unseen_faults.json").read_text())["rows"]
+    assert all(row["right"] for row in every)
+    seen = 0
+    for words, port in ports.items():
+        rows = [row for row in every if row["port"].lower() == port]
+        faults, honest = [r for r in rows if r["caught"] is not None], [r for r in rows if r["caught"] is None]
+        caught, misplaced = sum(r["caught"] for r in faults), sum(r["placed"] is False for r in faults)
+        named, unexplained, wrong = (sum(r["naming"] == n for r in faults) for n in ("named", "unexplained", "wrong"))
+        flagged = sum(not r["right"] for r in honest)
+        line = f"| {words} | {caught} of {len(faults)} | {misplaced} | {named} | {unexplained} | {wrong} |"
+        assert f"{line} {flagged} of {len(honest)} |" in README
+        seen += len(rows)
+    assert seen == len(every)
+
+
 @pytest.mark.fashion_mnist
 def test_every_command_on_long_sweeps_runs(tmp_path: Path) -> None:
     """The first as written, the others on a sweep that takes seconds."""
