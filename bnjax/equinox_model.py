@@ -46,12 +46,16 @@ class Equinox:
             state = state.set(index, structure.unflatten([statistics[dotted((path, *at))] for at, _ in leaves]))
         return state
 
+    def nested(self, parameters: Tree) -> Any:
+        """See `Functional`."""
+        return jax.tree.unflatten(self._structure, [parameters[path] for path in self.parameters])
+
     def run(
         self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None
     ) -> Ran:
         """Run a batch."""
-        arrays = jax.tree.unflatten(self._structure, [parameters[path] for path in self.parameters])
-        model = eqx.nn.inference_mode(eqx.combine(arrays, self._static), value=mode is not Mode.TRAIN)
+        model = eqx.combine(self.nested(parameters), self._static)
+        model = eqx.nn.inference_mode(model, value=mode is not Mode.TRAIN)
         state = None if self._state is None else self._write(statistics)
         modules = list(_modules(model))
         paths = {id(module): path for path, module in modules}

@@ -41,6 +41,10 @@ class Functional(Protocol):
     opaque: tuple[type, ...]
     once_loaded: Tree
 
+    def nested(self, parameters: Tree) -> Any:
+        """Return parameters as the library has them, for an optimizer."""
+        ...
+
     def run(
         self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None
     ) -> Ran:
@@ -80,11 +84,15 @@ class Plain:
         self.modules: dict[str, str] = {}
         self.once_loaded: Tree = {}
 
+    def nested(self, parameters: Tree) -> Any:
+        """See `Functional`."""
+        return jax.tree.unflatten(self._structure, [parameters[path] for path in self.parameters])
+
     def run(
         self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None
     ) -> Ran:
         """Run a batch."""
-        model = _Applied(self._function, jax.tree.unflatten(self._structure, [parameters[p] for p in self.parameters]))
+        model = _Applied(self._function, self.nested(parameters))
 
         def named(*args: Any, **kwargs: Any) -> Any:
             return names.call("", self._function, model, args, kwargs) if names else model(*args, **kwargs)

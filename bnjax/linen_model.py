@@ -38,6 +38,10 @@ class Linen:
 
         return whole
 
+    def nested(self, parameters: Tree) -> Any:
+        """See `Functional`."""
+        return _nested(parameters)
+
     def run(
         self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None
     ) -> Ran:

@@ -25,14 +25,18 @@ class Nnx:
         self.modules = {_joined(path): type(module).__name__ for path, module in nnx.iter_modules(model)}
         self.once_loaded: Tree = {}
 
+    def nested(self, parameters: Tree) -> Any:
+        """See `Functional`."""
+        return self._state(0, parameters)
+
+    def _state(self, kind: int, tree: Tree) -> Any:
+        return nnx.from_flat_state({self._paths[kind][name]: leaf for name, leaf in tree.items()})
+
     def run(
         self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None
     ) -> Ran:
         """Run a batch."""
-        states = [
-            nnx.from_flat_state({paths[name]: leaf for name, leaf in tree.items()})
-            for paths, tree in zip(self._paths, (parameters, statistics), strict=True)
-        ]
+        states = (self._state(kind, tree) for kind, tree in enumerate((parameters, statistics)))
         model: Any = nnx.merge(self._graph, *states, self._rest)
         (model.train if mode is Mode.TRAIN else model.eval)()
         modules = list(nnx.iter_modules(model))

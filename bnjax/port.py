@@ -1,7 +1,7 @@
 """Any JAX model, as it is compared with a model of another framework."""
 
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, wraps
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 
 from bnjax.functional import CallModel, Functional
 from bnjax.kinds import functional
+from bnjax.perturbed import perturbed
 from bnjax.program import Program, on_device
 from parity.backend.batch import map_arrays
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, Tensor, check_state
@@ -59,6 +60,7 @@ class ModelPort:
     def __init__(self, model: Any, variables: Any, loss: Any, optimizer: Any, call: CallModel | None) -> None:
         self._model, self._variables, self._call = model, variables, call
         self.loss, self.optimizer = loss, optimizer
+        self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
         self._functional: Functional | None = None
         self._programs: dict[Any, Program] = {}
 
@@ -83,7 +85,8 @@ class ModelPort:
     @_in_float64
     def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
         """See `Port`."""
-        model, program = self._of(inputs), self._program(inputs, mode)
+        model = self._of(inputs)
+        program = self._program(inputs, mode, model.parameters, model.statistics)
         return Anatomy(
             calls=program.calls,
             boundaries={
@@ -112,28 +115,73 @@ class ModelPort:
         for tree in (model.parameters, model.statistics):
             tree.update({path: jnp.array(state[path], tree[path].dtype) for path in tree if path in state})
 
-    @_in_float64
     def play(
         self,
         inputs: Mapping[str, Any],
         mode: Mode,
         forced: Forced | None = None,
         rounding: Rounding | None = None,
+        dtype: str = "float64",
     ) -> Played:
         """See `Port`."""
-        model = self._of(inputs)
+        with jax.enable_x64(True):
+            model = self._of(inputs)
         parameters, statistics = model.parameters, model.statistics
-        program = self._program(inputs, mode)
-        if rounding is not None:
-            inputs, forced = rounding.move(inputs, 0), rounding.move_forced(forced, 1)
-            parameters, statistics = rounding.move(parameters, 3), rounding.move(statistics, 4)
-        return program.play(parameters, statistics, inputs, forced, rounding)
+        if dtype != "float64":
+            inputs, parameters, statistics = (
+                map_arrays(partial(_narrowed, dtype=dtype), each) for each in (inputs, parameters, statistics)
+            )
+        with jax.enable_x64(dtype == "float64"):
+            program = self._program(inputs, mode, parameters, statistics)
+            if rounding is not None:
+                inputs, forced = rounding.move(inputs, 0), rounding.move_forced(forced, 1)
+                parameters, statistics = rounding.move(parameters, 3), rounding.move(statistics, 4)
+            return program.play(parameters, statistics, inputs, forced, rounding)
 
-    def _program(self, inputs: Mapping[str, Any], mode: Mode) -> "Program":
+    def _program(self, inputs: Mapping[str, Any], mode: Mode, parameters: Any, statistics: Any) -> "Program":
         form = str(map_arrays(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), inputs))
         if (mode, form) not in self._programs:
-            self._programs[mode, form] = Program(self._of(inputs), on_device(inputs), mode, self.loss)
+            state = parameters, statistics
+            self._programs[mode, form] = Program(self._of(inputs), state, on_device(inputs), mode, self.loss)
         return self._programs[mode, form]
+
+    @_in_float64
+    def optimize(
+        self, gradients: Sequence[Mapping[str, Array]], rounding: Rounding | None = None
+    ) -> list[dict[str, Array]]:
+        """See `Port`."""
+        model, names = self._seen(), list(self._seen().parameters)
+
+        def step(flat: Any, state: Any, gradient: Any) -> tuple[Any, Any]:
+            parameters = model.nested(flat)
+            updates, state = self.optimizer.update(model.nested(gradient), state, parameters)
+            updated = jax.tree.map(lambda p, u: p + u, parameters, updates)
+            return dict(zip(names, _in_order(model, names, updated), strict=True)), state
+
+        run: Any = step if rounding is None else perturbed(step, rounding.bits)
+        run, flat = jax.jit(run), dict(model.parameters)
+        state, found = self.optimizer.init(model.nested(flat)), []
+        for number, each in enumerate(gradients):
+            given = {name: jnp.asarray(each.get(name, np.zeros(np.shape(flat[name])))) for name in names}
+            if rounding is None:
+                flat, state = run(flat, state, given)
+            else:
+                given = rounding.move(given, number)
+                flat, state = run(jnp.uint64(rounding.seed + 1 + 1000 * number), flat, state, given)
+            found.append({name: np.array(array) for name, array in flat.items()})
+        return found
+
+
+def _in_order(model: Functional, names: Sequence[str], tree: Any) -> list[Any]:
+    """The leaves of the library's parameters in the order of their names."""
+    places = model.nested({name: number for number, name in enumerate(names)})
+    found = dict(zip(jax.tree.leaves(places), jax.tree.leaves(tree), strict=True))
+    return [found[number] for number in range(len(names))]
+
+
+def _narrowed(leaf: Any, dtype: str) -> Any:
+    array = np.asarray(leaf)
+    return jnp.asarray(array).astype(dtype) if array.dtype.kind == "f" else array
 
 
 def _tensors(tree: Mapping[str, Any]) -> dict[str, Tensor]:

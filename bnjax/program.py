@@ -25,7 +25,7 @@ COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expen
 class Program:
     """A model traced on a batch of one shape in one mode, with its boundaries open."""
 
-    def __init__(self, model: Functional, inputs: Mapping[str, Any], mode: Mode, loss: Any) -> None:
+    def __init__(self, model: Functional, state: Any, inputs: Mapping[str, Any], mode: Mode, loss: Any) -> None:
         self._model, self._mode, self._loss = model, mode, loss
         names = Names(model.opaque)
 
@@ -34,7 +34,7 @@ class Program:
             value = None if loss is None else loss(ran.outputs, *ran.left)
             return value, ran.statistics
 
-        self._jaxpr, self._shape = jax.make_jaxpr(run, return_shape=True)(model.parameters, model.statistics, inputs)
+        self._jaxpr, self._shape = jax.make_jaxpr(run, return_shape=True)(*state, inputs)
         self.crossings = crossings(self._jaxpr, names)
         self.calls = _calls(self.crossings, names)
         self.sources = sources(self._jaxpr.jaxpr, self.crossings)
@@ -78,8 +78,8 @@ class Program:
             values=_by_boundary(self.crossings, taken),
             cotangents=_by_boundary(self.crossings, cotangents),
             loss=None if self._loss is None else float(loss),
-            gradients=gradients,
-            statistics=after,
+            gradients=map_arrays(_array, gradients),
+            statistics=map_arrays(_array, after),
         )
 
 
@@ -103,11 +103,17 @@ def _stacked(crossing: Crossing, given: Mapping[Boundary, Array]) -> tuple[Array
 
 def _by_boundary(found: list[Crossing], taken: Mapping[Any, Any]) -> dict[Boundary, Array]:
     return {
-        boundary: np.array(taken[each.place][index])
+        boundary: _array(taken[each.place][index])
         for each in found
         if each.place in taken
         for index, boundary in each.boundaries()
     }
+
+
+def _array(value: Any) -> Array:
+    """The numbers of an array; those of a dtype that NumPy lacks as float32."""
+    array = np.array(value)
+    return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array
 
 
 def _calls(found: list[Crossing], names: Names) -> tuple[ModuleCall, ...]:

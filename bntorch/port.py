@@ -1,7 +1,8 @@
 """Any PyTorch model, as it is compared with a model of another framework."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class ModelPort:
             raise InputError(f"{type(model).__name__} is no model; give a torch.nn.Module")
         self._model, self._call = model, call
         self.loss, self.optimizer = loss, optimizer
+        self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
         self._parameters = {name: _widened(p) for name, p in model.named_parameters()}
         self._statistics = {name: _widened(b) for name, b in model.named_buffers()}
         if variables is not None:
@@ -89,10 +91,16 @@ class ModelPort:
         mode: Mode,
         forced: Forced | None = None,
         rounding: Rounding | None = None,
+        dtype: str = "float64",
     ) -> Played:
         """See `Port`."""
         parameters, statistics = self._parameters, self._statistics
         perturb: Any = nullcontext()
+        if dtype != "float64":
+            inputs, parameters, statistics = (
+                map_arrays(partial(_narrowed, dtype=getattr(torch, dtype)), each)
+                for each in (inputs, parameters, statistics)
+            )
         if rounding is not None:
             inputs, forced = rounding.move(inputs, 0), rounding.move_forced(forced, 1)
             parameters, statistics = (
@@ -110,6 +118,25 @@ class ModelPort:
             gradients={} if loss is None else {n: _array(_gradient(p)) for n, p in parameters.items()},
             statistics=_arrays(statistics),
         )
+
+    def optimize(
+        self, gradients: Sequence[Mapping[str, Array]], rounding: Rounding | None = None
+    ) -> list[dict[str, Array]]:
+        """See `Port`."""
+        parameters = {name: nn.Parameter(p.clone()) for name, p in self._parameters.items()}
+        perturb: Any = nullcontext()
+        if rounding is not None:
+            gradients = [rounding.move(each, step) for step, each in enumerate(gradients)]
+            perturb = Perturb(rounding.bits, torch.Generator().manual_seed(rounding.seed))
+        optimizer = self.optimizer(list(parameters.values()))
+        found = []
+        for step in gradients:
+            for name, p in parameters.items():
+                p.grad = torch.tensor(step[name]) if name in step else None
+            with perturb:
+                optimizer.step()
+            found.append(_arrays(parameters))
+        return found
 
     def _run(
         self,
@@ -166,9 +193,14 @@ def _widened(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
+def _narrowed(value: Any, dtype: torch.dtype) -> Tensor:
+    tensor = torch.as_tensor(value)
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
 def _input(value: Any) -> Tensor:
     """An input of a model; its gradient is wanted too."""
-    tensor = torch.from_numpy(np.array(value))
+    tensor = value.clone() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
     return tensor.requires_grad_(tensor.is_floating_point())
 
 
@@ -189,7 +221,9 @@ def _gradient(parameter: Tensor) -> Tensor:
 
 
 def _array(tensor: Tensor) -> Array:
-    return tensor.detach().cpu().numpy().copy()
+    """The numbers of a tensor; those of a dtype that NumPy lacks as float32."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.dtype is torch.bfloat16 else tensor).numpy().copy()
 
 
 def _arrays(tensors: Mapping[Any, Tensor]) -> dict[Any, Array]:

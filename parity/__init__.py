@@ -1,4 +1,4 @@
-"""One batch-norm experiment, written in JAX/Flax and in PyTorch, and a verdict on whether the two agree.
+"""The same model in two frameworks, and a verdict on whether the two agree.
 
 This package is framework-neutral: importing it imports NumPy, and neither framework.
 """
@@ -12,6 +12,9 @@ from parity.check.run import check
 from parity.convert import convert_weights
 from parity.data import Dataset, StandardizedData, load_dataset, standardize
 from parity.errors import InputError
+from parity.pair.inputs import integers, normal, uniform
+from parity.pair.records import CompareReport, Finding
+from parity.pair.run import compare
 from parity.spec import BlockOrder, Initialization, ModelSpec, RunningVariance, TrainSpec
 from parity.sweep import (
     LearningRates,
@@ -35,7 +38,9 @@ __all__ = [
     "Case",
     "CheckConfig",
     "CheckReport",
+    "CompareReport",
     "Dataset",
+    "Finding",
     "Initialization",
     "InputError",
     "Inputs",
@@ -59,13 +64,17 @@ __all__ = [
     "backend_names",
     "bench",
     "check",
+    "compare",
     "convert_weights",
     "draw_weights",
+    "integers",
     "load_backend",
     "load_dataset",
     "load_weights",
+    "normal",
     "registration_order_names",
     "save_weights",
     "standardize",
     "sweep",
+    "uniform",
 ]

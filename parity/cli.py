@@ -15,6 +15,7 @@ import tyro
 from parity.commands import bench, check, sweep
 from parity.commands.bench import Bench
 from parity.commands.check import Check
+from parity.commands.compare import Compare
 from parity.commands.data import Data
 from parity.commands.lab import Lab
 from parity.commands.sweep import Sweep
@@ -22,13 +23,13 @@ from parity.commands.terminal import exit_status, output_may_close, print_error,
 from parity.errors import InputError
 
 DESCRIPTION = "One batch-norm experiment, written in JAX/Flax and in PyTorch."
-COMMANDS = ("sweep", "check", "bench", "lab", "data")
+COMMANDS = ("sweep", "check", "compare", "bench", "lab", "data")
 
 # What the parser says below its message, and what we call it: the next line has an option's form.
 HINTS = {"Argument helptext:": "give it as", "Perhaps you meant:": "perhaps you meant"}
 
 
-def parse(arguments: Sequence[str]) -> Sweep | Check | Bench | Lab | Data:
+def parse(arguments: Sequence[str]) -> Sweep | Check | Compare | Bench | Lab | Data:
     """Read the command line.
 
     Raises:
@@ -43,6 +44,7 @@ def parse(arguments: Sequence[str]) -> Sweep | Check | Bench | Lab | Data:
     commands: Any = (
         Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep_default)]
         | Annotated[Check, tyro.conf.subcommand("check", default=check_default)]
+        | Annotated[Compare, tyro.conf.subcommand("compare")]
         | Annotated[Bench, tyro.conf.subcommand("bench", default=bench_default)]
         | Annotated[Lab, tyro.conf.subcommand("lab", default=Lab())]
         | Annotated[Data, tyro.conf.subcommand("data", default=Data())]

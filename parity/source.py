@@ -10,7 +10,7 @@ def caller_outside(*packages: str) -> str:
     frame = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "").partition(".")[0]
-        if module not in hidden:
+        if module not in hidden and not frame.f_code.co_filename.startswith("<"):
             return f"{shortest(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back
     return ""

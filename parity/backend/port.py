@@ -1,9 +1,9 @@
 """What any model shows when it is compared: the values at its modules' boundaries, its weights and their gradients."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -159,10 +159,13 @@ class Rounding:
         return Forced(values=self.move(forced.values, salt), cotangents=self.move(forced.cotangents, salt + 1))
 
 
+@runtime_checkable
 class Port(Protocol):
     """A model of one framework, as it is compared with one of another."""
 
     framework: str
+    has_loss: bool
+    has_optimizer: bool
 
     def prepare(self, inputs: Mapping[str, Any]) -> None:
         """Set the model up for batches of such shapes. Where these decide its tensors, they are drawn anew."""
@@ -186,6 +189,7 @@ class Port(Protocol):
         mode: Mode,
         forced: Forced | None = None,
         rounding: Rounding | None = None,
+        dtype: str = "float64",
     ) -> Played:
         """Run one batch forward and, where there is a loss, backward. The state stays as it is.
 
@@ -193,6 +197,18 @@ class Port(Protocol):
             inputs: the batch, by name.
             mode: how the model is run; dropout drops nothing in any mode.
             forced: what replaces the model's own values; None for nothing.
+            rounding: that is simulated; None for none.
+            dtype: of parameters, statistics and floating-point inputs.
+        """
+        ...
+
+    def optimize(
+        self, gradients: Sequence[Mapping[str, Array]], rounding: Rounding | None = None
+    ) -> list[dict[str, Array]]:
+        """Take the optimizer's steps from the model's parameters; return these after each. The model stays as it is.
+
+        Args:
+            gradients: of each step, by the parameter's path.
             rounding: that is simulated; None for none.
         """
         ...

@@ -1,13 +1,12 @@
 """The report of a check for other programs: JSON and JUnit XML. What people read is in `screen`."""
 
-import re
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
+from parity import junit
 from parity.check.free_run import fails
 from parity.check.records import (
     SCHEMA,
@@ -28,10 +27,8 @@ from parity.check.screen import (
     verdict_words,
 )
 from parity.check.words import times_words
-from parity.files import replace_file, write_object
-
-# What XML 1.0 cannot hold, not even escaped.
-NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from parity.files import write_object
+from parity.junit import TestCase
 
 
 def report_dict(report: CheckReport) -> dict[str, Any]:
@@ -130,23 +127,18 @@ def write_junit(report: CheckReport, path: Path) -> None:
         InputError: the place cannot be written.
     """
     cases, failed = _cases(report), _failed(report)
-    lost = [case for case in failed if case not in cases]
-    names = [(str(question), str(setting)) for question, setting in cases]
-    names += [(str(question), "the whole check" if setting is None else str(setting)) for question, setting in lost]
-    counts = {"tests": str(len(names)), "failures": str(len(failed)), "errors": "0", "time": f"{report.seconds:.3f}"}
-    root = ElementTree.Element("testsuites", {"name": "bnparity", **counts})
+    every: list[tuple[Question, Setting | None]] = [*cases, *(case for case in failed if case not in cases)]
+    shown = [
+        TestCase(
+            group=f"bnparity.check.{question}",
+            name="the whole check" if setting is None else str(setting),
+            failure=_failure(report, question, setting) if (question, setting) in failed else None,
+            kind=str(report.verdict),
+        )
+        for question, setting in every
+    ]
     title = f"bnparity check: {report.candidate} against {report.reference}"
-    suite = ElementTree.SubElement(root, "testsuite", {"name": NOT_XML.sub("?", title), **counts})
-    text = NOT_XML.sub("?", format_report(report))
-    for (question, name), case in zip(names, [*cases, *lost], strict=True):
-        element = ElementTree.SubElement(suite, "testcase", {"classname": f"bnparity.check.{question}", "name": name})
-        if case in failed:
-            message = NOT_XML.sub("?", _failure(report, *case))
-            kind = {"message": message, "type": str(report.verdict)}
-            ElementTree.SubElement(element, "failure", kind).text = text
-    ElementTree.SubElement(suite, "system-out").text = text
-    ElementTree.indent(root)
-    replace_file(path, ElementTree.tostring(root, "utf-8", xml_declaration=True) + b"\n")
+    junit.write_junit(title, shown, format_report(report), report.seconds, path)
 
 
 def _cases(report: CheckReport) -> list[tuple[Question, Setting]]:

@@ -59,16 +59,14 @@ class Cases:
 
     Args:
         graph: the boundaries.
-        state: the reference's parameters and statistics before any batch.
     """
 
     graph: Map
-    state: Mapping[str, Array]
 
     def of(self, answer: Answer, segment: Segment) -> Case:
         """Return the case of a segment in a batch."""
-        roles = {path: ROLES.get(path.rpartition(".")[2], "") for path in self.state}
-        return Case(answer, self.graph, segment, self.state, roles)
+        roles = {path: ROLES.get(path.rpartition(".")[2], "") for path in answer.state}
+        return Case(answer, self.graph, segment, answer.state, roles)
 
     def cause(self, located: Located, answers: Iterable[Answer]) -> PairCause:
         """Return the what-if that reproduces what the candidate shows of a segment in every batch, or `unexplained`."""
@@ -102,30 +100,29 @@ def _explains(what_if: WhatIf, cases: Sequence[Case], off: set[Key]) -> Predicte
     return first
 
 
-def with_accepted(
-    cases: Cases, answers: Sequence[Answer], accepted: Sequence[Accepted]
-) -> tuple[list[Answer], dict[Accepted, list[str]]]:
+def with_accepted(cases: Cases, answer: Answer, seen: Mapping[Accepted, list[str]]) -> tuple[Answer, dict[Key, Array]]:
     """Judge with differences that are accepted: where one is, the reference is what it would be with it.
 
+    Args:
+        cases: of what-ifs.
+        answer: as it is judged without.
+        seen: what is accepted; the modules at which it is seen are added.
+
     Returns:
-        The answers, and for each difference the modules at which it was seen.
+        The answer, and what the reference shows with the differences.
     """
-    seen: dict[Accepted, list[str]] = {each: [] for each in accepted}
-    judged = []
-    for answer in answers:
-        replaced: dict[Key, Array] = {}
-        for segment in dict.fromkeys(_segments(cases.graph, answer)):
-            for each in accepted:
-                if not each.covers(segment):
-                    continue
-                what_if = next(other for other in WHAT_IFS if other.name == each.name)
-                case = cases.of(answer, segment)
-                fitting = next((p for p in what_if.predict(case) if case.reproduces(p.tensors)), None)
-                if fitting is not None:
-                    replaced |= fitting.tensors
-                    seen[each] += [segment.reference] * (segment.reference not in seen[each])
-        judged.append(_judged(answer, replaced))
-    return judged, seen
+    replaced: dict[Key, Array] = {}
+    for segment in dict.fromkeys(_segments(cases.graph, answer)):
+        for each, modules in seen.items():
+            if not each.covers(segment):
+                continue
+            what_if = next(other for other in WHAT_IFS if other.name == each.name)
+            case = cases.of(answer, segment)
+            fitting = next((p for p in what_if.predict(case) if case.reproduces(p.tensors)), None)
+            if fitting is not None:
+                replaced |= fitting.tensors
+                modules += [segment.reference] * (segment.reference not in modules)
+    return _judged(answer, replaced), replaced
 
 
 def _segments(graph: Map, answer: Answer) -> Iterator[Segment]:

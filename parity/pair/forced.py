@@ -9,7 +9,7 @@ what is smooth that is the change by one ulp. Where rounding can turn a decision
 maxima that are nearly equal), it is the jump, which no multiple of a smaller change would cover.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import log2
 from typing import Any
@@ -20,7 +20,7 @@ from parity.pair.sites import Site, sites, trace
 from parity.pair.weight_map import WeightMap
 from parity.verdict.compare import SAFETY, Distance, compare
 from parity.verdict.noise import DRAWS, MANTISSA_BITS, Witness, measure_floors
-from parity.verdict.trace import Key, Mode, Trace
+from parity.verdict.trace import Array, Key, Kind, Mode, Trace
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,14 @@ class Batch:
         mode: train or evaluation.
         ours: the reference's inputs.
         theirs: the candidate's.
+        step: the update before which it is played.
     """
 
     number: int
     mode: Mode
     ours: Mapping[str, Any]
     theirs: Mapping[str, Any]
+    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Answer:
 
     Args:
         batch: that was played.
+        state: the reference's, before the batch.
         own: what the reference showed.
         shown: what the candidate showed.
         sites: what was compared, by key.
@@ -54,6 +57,7 @@ class Answer:
     """
 
     batch: Batch
+    state: Mapping[str, Array]
     own: Played
     shown: Played
     sites: Mapping[Key, Site]
@@ -68,15 +72,16 @@ class Answer:
 
 @dataclass(frozen=True)
 class Asked:
-    """A batch, and what the reference shows of it."""
+    """A batch, the reference's state before it, and what the reference shows of it."""
 
     batch: Batch
+    state: Mapping[str, Array]
     own: Played
 
 
 def ask(reference: Port, batch: Batch) -> Asked:
     """Play a batch with the reference."""
-    return Asked(batch, reference.play(batch.ours, batch.mode))
+    return Asked(batch, reference.state(), reference.play(batch.ours, batch.mode))
 
 
 def judge(
@@ -86,7 +91,7 @@ def judge(
     pairing: Pairing,
     weights: WeightMap,
     is_forced: bool = True,
-    bits: int = MANTISSA_BITS["float64"],
+    kinds: Collection[Kind] = tuple(Kind),
 ) -> Answer:
     """Play a batch with the candidate and judge what it shows.
 
@@ -97,26 +102,29 @@ def judge(
         pairing: the boundaries that are compared, and replaced.
         weights: the tensors that are compared.
         is_forced: whether the boundaries are replaced.
-        bits: of mantissa, of the rounding that is allowed.
+        kinds: of what is compared.
     """
     batch, own = asked.batch, asked.own
     shown = candidate.play(batch.theirs, batch.mode, pairing.forced(own) if is_forced else None)
-    found = sites(pairing, weights, own, shown)
-    witness = _witness(reference, asked, found, pairing.own(own) if is_forced else None, bits)
-    return answer(asked, shown, found, witness)
-
-
-def answer(asked: Asked, shown: Played, found: list[Site], witness: Witness) -> Answer:
-    """Judge what the candidate shows by floors that are known."""
-    batch = asked.batch
-    seen = trace(found, batch.number, batch.mode, theirs=shown)
-    known = {key: witness.floors[key] for key in seen.tensors if key in witness.floors}
-    found_distances = tuple(compare(seen, witness.trace, known))
+    found = [site for site in sites(pairing, weights, own, shown) if site.kind in kinds]
+    seen = witness(reference, asked, found, pairing.own(own) if is_forced else None)
+    distances = tuple(compare(trace(found, batch.number, batch.mode, theirs=shown), seen.trace, seen.floors))
     keys = {site.key(batch.number, batch.mode): site for site in found}
-    return Answer(batch, asked.own, shown, keys, witness, found_distances)
+    return Answer(batch, asked.state, own, shown, keys, seen, distances)
 
 
-def _witness(reference: Port, asked: Asked, found: list[Site], forced: Forced | None, bits: int) -> Witness:
+def witness(
+    reference: Port, asked: Asked, found: list[Site], forced: Forced | None, bits: int = MANTISSA_BITS["float64"]
+) -> Witness:
+    """Return what the reference shows, with the noise floor of each site.
+
+    Args:
+        reference: its port.
+        asked: the batch, and what the reference shows of it.
+        found: the sites.
+        forced: what replaces the reference's values.
+        bits: of mantissa, of the rounding that is allowed.
+    """
     batch, coarser = asked.batch, bits - round(log2(SAFETY))
 
     def draws() -> Iterator[Trace]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from parity.pair.findings import FindingKind
@@ -116,6 +117,53 @@ class Mapped:
     proof: str
 
 
+class Mark(StrEnum):
+    """What was seen of a module."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    WITHIN = "within a stretch"  # it is not compared by itself, but what is computed from it is
+    NOT_COMPARED = "not compared"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleRow:
+    """A module of the reference, in the order of the first calls.
+
+    Args:
+        path: its path.
+        type: the name of its class.
+        candidate: path of its partner; None without one.
+        mark: what was seen of it.
+        times_noise: the largest distance there, in noise floors; None if it is not compared by itself.
+    """
+
+    path: str
+    type: str
+    candidate: str | None
+    mark: Mark
+    times_noise: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One value, along the depth.
+
+    Args:
+        path: where.
+        kind: of tensor.
+        mode: train or evaluation.
+        relative: the RMS of the difference over that of the value.
+        limit: the largest that it may be.
+    """
+
+    path: str
+    kind: str
+    mode: str
+    relative: float
+    limit: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class CompareReport:
     """The verdict on a pair of models.
@@ -133,7 +181,11 @@ class CompareReport:
         free: how far the outputs are apart when nothing is replaced, in noise floors, by mode.
         drawn: the tensors that were drawn since their elements were all alike.
         environment: versions and settings.
+        modules: of the reference, each with what was seen of it.
+        measured: what was compared in the first batch, in causal order.
         command: that made it.
+        title: what the pair is called.
+        seconds: that it took.
     """
 
     verdict: Verdict
@@ -149,7 +201,16 @@ class CompareReport:
     free: Mapping[str, float] = field(default_factory=dict)
     drawn: tuple[str, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
+    modules: tuple[ModuleRow, ...] = ()
+    measured: tuple[Measured, ...] = ()
     command: str = ""
+    title: str = ""
+    seconds: float = 0.0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the two compute the same."""
+        return self.verdict is Verdict.AGREE
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -170,6 +231,18 @@ class CompareReport:
             "worst_times_noise": _finite(self.worst),
             "free": {mode: _finite(times) for mode, times in self.free.items()},
             "drawn": list(self.drawn),
+            "modules": [
+                {
+                    "path": row.path,
+                    "type": row.type,
+                    "candidate": row.candidate,
+                    "mark": str(row.mark),
+                    "times_noise": _finite(row.times_noise),
+                }
+                for row in self.modules
+            ],
             "environment": dict(self.environment),
             "command": self.command,
+            "title": self.title,
+            "seconds": self.seconds,
         }

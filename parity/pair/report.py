@@ -11,13 +11,15 @@ import numpy as np
 
 from parity.backend.port import Anatomy, End
 from parity.pair.explain import Accepted, Cases
-from parity.pair.findings import FindingKind, Located, Map, source_of
+from parity.pair.findings import FindingKind, Located, Map, Seen, Segment, source_of
 from parity.pair.forced import Answer
+from parity.pair.optimizer import OptimizerChange
 from parity.pair.owners import Piece
-from parity.pair.records import CompareReport, Covered, Finding, Mapped, PairCause
+from parity.pair.precision import NarrowAnswer
+from parity.pair.records import CompareReport, Covered, Finding, Mapped, Mark, Measured, ModuleRow, PairCause
 from parity.pair.settle import Change, Settled
 from parity.verdict.compare import SAFETY, Distance
-from parity.verdict.trace import Kind
+from parity.verdict.trace import Kind, Mode
 from parity.verdict.verdict import Verdict
 
 UNSTABLE = 1e-6  # a floor above this part of its value: a rounded number decides something there
@@ -37,6 +39,12 @@ class Material:
         seen: the modules at which each accepted difference was seen.
         free: the outputs of the free pass.
         drawn: the tensors that were drawn.
+        changes: what the optimizers do otherwise.
+        steps: all distances of the optimizers' steps.
+        narrow: the precision question.
+        has_loss: whether both sides have a loss.
+        optimizers: whether each side has an optimizer.
+        is_optimizer_asked: whether they were to be compared.
     """
 
     graph: Map
@@ -47,15 +55,27 @@ class Material:
     seen: Mapping[Accepted, Sequence[str]]
     free: Sequence[Answer]
     drawn: Sequence[str]
+    changes: Sequence[OptimizerChange] = ()
+    steps: Sequence[Distance] = ()
+    narrow: Sequence[NarrowAnswer] = ()
+    has_loss: bool = True
+    optimizers: tuple[bool, bool] = (False, False)
+    is_optimizer_asked: bool = True
+
+
+def crashed(words: str) -> CompareReport:
+    """Return the report on a candidate that could not be played."""
+    finding = Finding(kind=FindingKind.CRASH, agrees="the candidate raised", cause=PairCause(evidence=words))
+    return CompareReport(verdict=Verdict.DISAGREE, findings=(finding,), environment=_environment())
 
 
 def report(material: Material) -> CompareReport:
     """Return the verdict on what was found."""
-    findings = [*_of_weights(material), *_of_passes(material), *_of_accepted(material)]
+    findings = [*_of_weights(material), *_of_passes(material), *_of_updates(material), *_of_accepted(material)]
     if not findings:
-        findings = list(_of_whole(material))
+        findings = [*_of_whole(material), *_of_precision(material)]
     unstable = tuple(dict.fromkeys(_unstable(material.answers)))
-    distances = [each for answer in material.answers for each in answer.distances]
+    distances = [each for answer in material.answers for each in answer.distances] + list(material.steps)
     within = [each for each in distances if not each.is_beyond]
     verdict = Verdict.DISAGREE if findings else Verdict.INCOMPLETE if unstable or not within else Verdict.AGREE
     return CompareReport(
@@ -72,6 +92,8 @@ def report(material: Material) -> CompareReport:
         worst=max((each.times_noise for each in within), default=0.0),
         free=_free(material.free),
         drawn=tuple(material.drawn),
+        modules=tuple(_modules(material, findings)),
+        measured=tuple(_measured(material.answers)),
         environment=_environment(),
     )
 
@@ -141,6 +163,53 @@ def _of_passes(material: Material) -> Iterator[Finding]:
             cause=material.cases.cause(located, material.answers),
             source=_sources(material.graph, segment.reference, segment.candidate),
         )
+
+
+def _of_updates(material: Material) -> Iterator[Finding]:
+    """The optimizers: as one finding if every parameter is changed otherwise, else one for each that is."""
+    by_path: dict[str, list[OptimizerChange]] = {}
+    for change in material.changes:
+        by_path.setdefault(change.distance.key.path, []).append(change)
+    compared = {each.key.path for each in material.steps}
+    firsts = [min(each, key=lambda change: change.distance.key.step) for each in by_path.values()]
+    is_everywhere = len(by_path) > 1 and len(by_path) == len(compared)
+    for change in firsts[:1] if is_everywhere else firsts:
+        pair, distance = change.owner, change.distance
+        yield Finding(
+            kind=FindingKind.UPDATE,
+            reference="" if is_everywhere else pair.reference.module,
+            candidate="" if is_everywhere else pair.candidate.module,
+            value="the change of every parameter" if is_everywhere else f"the change of {distance.key.path}",
+            step=distance.key.step,
+            modes=(str(Mode.TRAIN),),
+            times_noise=distance.times_noise,
+            relative=distance.distance / distance.size if distance.size else None,
+            agrees="given the same parameters and the same gradients, the optimizer's step differs",
+        )
+
+
+def _of_precision(material: Material) -> Iterator[Finding]:
+    """Where the candidate is further from float64 than its dtype allows, and the reference is not."""
+    for answer in material.narrow:
+        ours = {each.key for each in answer.ours if each.is_beyond}
+        found: dict[Segment, Distance] = {}
+        for each in answer.theirs:
+            if each.is_beyond and each.key not in ours:
+                seen = Seen(0, each.key.mode, answer.sites[each.key], each)
+                found.setdefault(material.graph.segment_of(seen), each)
+        for segment, distance in found.items():
+            yield Finding(
+                kind=FindingKind.PRECISION,
+                reference=segment.reference,
+                candidate=segment.candidate,
+                between=None if segment.after is None else (segment.after[-1][0], segment.reference),
+                value=f"{distance.key.path} in {answer.dtype}",
+                modes=(str(distance.key.mode),),
+                times_noise=distance.times_noise,
+                relative=distance.distance / distance.size if distance.size else None,
+                agrees=f"it agrees in float64; in {answer.dtype} it is further off than rounding",
+                source=_sources(material.graph, segment.reference, segment.candidate),
+            )
 
 
 def _of_accepted(material: Material) -> Iterator[Finding]:
@@ -217,6 +286,45 @@ def _coverage(material: Material) -> dict[str, Covered]:
     }
 
 
+def _modules(material: Material, findings: Sequence[Finding]) -> Iterator[ModuleRow]:
+    graph = material.graph
+    types = {each.call.module: each.type for each in reversed(graph.reference.calls)}
+    partners = {ours.module: theirs.module for ours, theirs in graph.pairing.calls.items()}
+    worst: dict[str, float] = {}
+    for answer in material.answers:
+        for each in answer.distances:
+            site = answer.sites[each.key]
+            if site.boundary is not None:
+                module = site.boundary.call.module
+                worst[module] = max(worst.get(module, 0.0), each.times_noise)
+    off = {finding.reference for finding in findings}
+    reached = _reached(graph)
+    for path in dict.fromkeys(each.call.module for each in graph.reference.calls):
+        is_paired = path in partners
+        mark = Mark.AGREES if is_paired else Mark.WITHIN if path in reached else Mark.NOT_COMPARED
+        yield ModuleRow(
+            path=path,
+            type=types.get(path, ""),
+            candidate=partners.get(path),
+            mark=Mark.DIFFERS if path in off else mark,
+            times_noise=worst.get(path),
+        )
+
+
+def _measured(answers: Sequence[Answer]) -> Iterator[Measured]:
+    for answer in answers:
+        if answer.batch.number == 0:
+            for each in answer.distances:
+                if each.size > 0 and np.isfinite(each.distance):
+                    yield Measured(
+                        path=each.key.path,
+                        kind=str(each.key.kind),
+                        mode=str(answer.batch.mode),
+                        relative=each.distance / each.size,
+                        limit=SAFETY * each.floor / each.size,
+                    )
+
+
 def _reached(graph: Map) -> set[str]:
     """The modules whose values are compared, or enter something that is."""
     found: set[str] = set()
@@ -241,8 +349,17 @@ def _not_compared(material: Material) -> Iterator[str]:
     dead = _dead(material.answers)
     if dead:
         yield f"parameters whose gradient is 0 on both sides: {', '.join(dead)}"
-    if not any(answer.own.loss is not None for answer in material.answers):
-        yield "nothing backward: a port has no loss"
+    if not material.has_loss:
+        yield "nothing backward: give both ports a loss"
+    if material.is_optimizer_asked and not all(material.optimizers):
+        lacking = " and ".join(
+            s for s, has in zip(("reference", "candidate"), material.optimizers, strict=True) if not has
+        )
+        yield f"no update: the {lacking} has no optimizer"
+    for answer in material.narrow:
+        both = sorted({each.key.path for each in answer.ours if each.is_beyond})
+        if both:
+            yield f"in {answer.dtype} the reference itself is further from float64 than rounding: {', '.join(both)}"
     for piece in material.settled.weights.unmapped[0]:
         if piece.path in material.graph.reference.statistics:
             yield f"{piece} of the reference, which the candidate does not hold"

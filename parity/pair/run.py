@@ -1,118 +1,247 @@
 """`compare`: do a model of one framework and one of another compute the same, and if not, where do they part?"""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from parity.backend.port import Anatomy, Call, Port
+from parity.errors import InputError
 from parity.pair.drawn_state import without_constants
 from parity.pair.explain import Accepted, Cases, with_accepted
 from parity.pair.findings import Map, locate
 from parity.pair.forced import Answer, Asked, Batch, ask, judge
+from parity.pair.guard import CrashError, Guarded
 from parity.pair.input_layout import find_order
 from parity.pair.inputs import Inputs, batches
+from parity.pair.optimizer import compare_optimizers
+from parity.pair.pair_file import open_ports, read_pair
 from parity.pair.pairing import Pairing
+from parity.pair.precision import NarrowAnswer, judge_narrow
 from parity.pair.records import CompareReport
-from parity.pair.report import Material, report
+from parity.pair.report import Material, crashed, report
 from parity.pair.settle import Settled, Settling, pair
 from parity.pair.weight_map import weight_maps
-from parity.verdict.trace import Mode
+from parity.progress import Progress, SilentProgress
+from parity.verdict.trace import Array, Key, Kind, Mode
 
 WHOLE = Call("", 0)
+CARRIED = 3  # updates of the statistics after the first, each side from its own
+DTYPES = ("float32", "bfloat16")
+QUESTIONS = ("forced", "free", "statistics", "optimizer", "precision")
 
 
 def compare(
-    reference: Port,
-    candidate: Port,
+    reference: Port | str,
+    candidate: Port | None = None,
     *,
-    inputs: Inputs | Sequence[Inputs],
+    inputs: Inputs | Sequence[Inputs] | None = None,
     accept: Sequence[str] = (),
+    questions: Sequence[str] = QUESTIONS,
+    dtypes: Sequence[str] = ("float32",),
     seed: int = 0,
     command: str = "",
+    progress: Progress | None = None,
 ) -> CompareReport:
     """Compare two models, and say where they part.
 
     Args:
-        reference: a port of the model that is right (`bntorch.port`, `bnjax.port`).
-        candidate: a port of the other.
+        reference: a port of the model that is right (`bntorch.port`, `bnjax.port`); or a pair's file or module, whose
+            two sides are each made in a process of its own.
+        candidate: a port of the other; None with a pair's file.
         inputs: a batch, by name, in the reference's layout: arrays, or `parity.normal` and the like. A list of several
-            is played one after the other, other shapes say.
+            is played one after the other, other shapes say. None with a pair's file.
         accept: differences that are accepted, as NAME@PLACE.
+        questions: "forced", "free", "statistics" (carried from batch to batch), "optimizer", "precision".
+        dtypes: of the precision question: "float32", "bfloat16".
         seed: of the inputs that are drawn.
         command: that the report is said to be made by.
+        progress: shows how much is done.
 
     Raises:
         InputError: something that was given cannot be used.
     """
-    accepted = [Accepted.parse(each) for each in accept]
-    return _Comparison(reference, candidate, batches(inputs, seed), accepted, seed).report(command)
+    for name, given, known in (("questions", questions, QUESTIONS), ("dtypes", dtypes, DTYPES)):
+        for each in given:
+            if each not in known:
+                raise InputError(f"{name} must be of {', '.join(known)}, got {each!r}")
+    started = time.monotonic()
+    asked = (tuple(questions), tuple(dtypes), seed, progress or SilentProgress())
+    if isinstance(reference, str):
+        given = read_pair(reference)
+        accepted = [Accepted.parse(each) for each in (*given.accept, *accept)]
+        drawn = batches(given.inputs if inputs is None else inputs, seed)
+        with open_ports(reference) as ports:
+            found = _Comparison(*ports, drawn, accepted, *asked).report()
+        found = replace(found, title=given.title)
+    else:
+        if candidate is None or inputs is None:
+            raise InputError("compare needs two ports and inputs, or the file of a pair")
+        accepted = [Accepted.parse(each) for each in accept]
+        ports = Guarded("reference", reference), Guarded("candidate", candidate)
+        found = _Comparison(*ports, batches(inputs, seed), accepted, *asked).report()
+    return replace(found, command=command, seconds=time.monotonic() - started)
 
 
 class _Comparison:
     def __init__(
         self,
-        reference: Port,
-        candidate: Port,
+        reference: Guarded,
+        candidate: Guarded,
         given: Sequence[dict[str, Any]],
         accepted: Sequence[Accepted],
+        questions: Sequence[str],
+        dtypes: Sequence[str],
         seed: int,
+        progress: Progress,
     ) -> None:
         self._reference, self._candidate = reference, candidate
-        self._given, self._accepted, self._seed = given, accepted, seed
+        self._given, self._seed = given, seed
+        self._seen: dict[Accepted, list[str]] = {each: [] for each in accepted}
+        self._replaced: dict[tuple[int, Mode], dict[Key, Array]] = {}  # what is accepted, by batch and mode
+        self._questions, self._dtypes, self._progress = questions, dtypes, progress
 
-    def report(self, command: str) -> CompareReport:
-        """Compare, and report."""
+    def report(self) -> CompareReport:
+        """Compare, and report; a candidate that raises is a finding."""
+        try:
+            return report(self._material())
+        except CrashError as error:
+            if error.side == "reference":
+                raise InputError(f"the reference cannot be played: it {error.words}") from error
+            return crashed(error.words)
+
+    def _material(self) -> Material:
+        self._progress.update(0.0, "the models, and which tensor is which")
         self._reference.prepare(self._given[0])
         ours = self._reference.anatomy(self._given[0], Mode.TRAIN)
         order, theirs = find_order(self._candidate, ours, self._given[0])
         maps = weight_maps(ours, theirs)
-        own = self._reference.state()
-        state, drawn = without_constants(own, maps[0], frozenset(ours.statistics), self._seed)
+        statistics = frozenset(ours.statistics)
+        state, drawn = without_constants(self._reference.state(), maps[0], statistics, self._seed)
         self._reference.load(state)
         asked = [
             ask(self._reference, Batch(number, mode, given, order(given)))
             for number, given in enumerate(self._given)
             for mode in Mode
         ]
+        self._check_repeatable(asked)
         first = [each for each in asked if each.batch.number == 0]
         settled = Settling(self._candidate, (ours, theirs), first, state).settle(maps)
-        answers, free = self._judged(asked, settled, (ours, theirs))
+        own = self._candidate.state()
         graph = Map(ours, theirs, settled.pairing)
-        cases = Cases(graph, state)
-        judged, seen = with_accepted(cases, answers, self._accepted)
-        located = locate(graph, judged)
-        material = Material(
+        cases = Cases(graph)
+        answers, free = self._judged(cases, asked, settled)
+        if "statistics" in self._questions:
+            answers += self._carried(cases, asked[0], settled, state, own)
+        self._progress.update(0.8, "the optimizers")
+        self._reference.load(state)
+        self._candidate.load(dict(own))
+        changes, steps = [], ()
+        if self._has_optimizers():
+            trained = ({p: state[p] for p in ours.parameters}, {p: own[p] for p in theirs.parameters})
+            changes, steps = compare_optimizers(self._reference, self._candidate, settled.weights, *trained, self._seed)
+        self._progress.update(0.9, "narrower dtypes")
+        return Material(
             graph=graph,
             cases=cases,
             settled=settled,
-            answers=judged,
-            located=located,
-            seen=seen,
+            answers=answers,
+            located=locate(graph, answers),
+            seen=self._seen,
             free=free,
             drawn=drawn,
+            changes=changes,
+            steps=steps,
+            narrow=self._narrow(asked, settled),
+            has_loss=self._reference.has_loss and self._candidate.has_loss,
+            optimizers=(self._reference.has_optimizer, self._candidate.has_optimizer),
+            is_optimizer_asked="optimizer" in self._questions,
         )
-        return replace(report(material), command=command)
 
-    def _judged(
-        self, asked: Sequence[Asked], settled: Settled, models: tuple[Anatomy, Anatomy]
-    ) -> tuple[list[Answer], list[Answer]]:
+    def _check_repeatable(self, asked: Sequence[Asked]) -> None:
+        """Refuse a reference that draws its own random numbers; of a candidate that does, say so."""
+        first = asked[0]
+        again = self._reference.play(first.batch.ours, first.batch.mode)
+        if not _is_same(first.own.values, again.values):
+            raise InputError(
+                "the reference is not repeatable: it gives two answers to one batch; switch off what draws random "
+                "numbers, or share its draws through call="
+            )
+        one, other = (self._candidate.play(first.batch.theirs, first.batch.mode) for _ in range(2))
+        if not _is_same(one.values, other.values):
+            raise CrashError("candidate", "is not repeatable: it gives two answers to one batch, so it draws its own")
+
+    def _judged(self, cases: Cases, asked: Sequence[Asked], settled: Settled) -> tuple[list[Answer], list[Answer]]:
         """The forced pass of every batch, and the outputs of the free pass."""
         answers, free = [], []
         pairings: dict[int, Pairing] = {0: settled.pairing}
-        for each in asked:
+        for done, each in enumerate(asked):
             number = each.batch.number
+            words = f"batch {number + 1} of {len(self._given)}, {each.batch.mode}"
+            self._progress.update(0.3 + 0.5 * done / len(asked), words)
             if number not in pairings:
                 pairings[number] = self._paired_again(each, settled)
             pairing = pairings[number]
-            answers.append(judge(self._reference, self._candidate, each, pairing, settled.weights))
-            ends = pairing.only(WHOLE)
-            free.append(
-                judge(self._reference, self._candidate, each, ends, replace(settled.weights, modules=()), False)
-            )
+            found = judge(self._reference, self._candidate, each, pairing, settled.weights)
+            found, self._replaced[number, each.batch.mode] = with_accepted(cases, found, self._seen)
+            answers.append(found)
+            if "free" in self._questions:
+                ends = pairing.only(WHOLE)
+                kinds = (Kind.ACTIVATION, Kind.LOSS)
+                free.append(
+                    judge(self._reference, self._candidate, each, ends, settled.weights, is_forced=False, kinds=kinds)
+                )
         return answers, free
+
+    def _carried(self, cases: Cases, asked: Asked, settled: Settled, state: dict[str, Array], own: Any) -> list[Answer]:
+        """The statistics after further batches, each side from its own; the parameters stay."""
+        weights = settled.weights
+        held = {piece.path for pair in weights.tensors for piece in pair.reference} & set(asked.own.statistics)
+        answers: list[Answer] = []
+        if not held:
+            return answers
+        ours, theirs = dict(state), dict(own)
+        for step in range(CARRIED + 1):
+            self._reference.load(ours)
+            self._candidate.load({path: theirs[path] for path in own})
+            batch = replace(asked.batch, step=step, number=len(self._given) + step)
+            here = ask(self._reference, batch)
+            kinds = (Kind.STATISTIC,)
+            found = judge(self._reference, self._candidate, here, settled.pairing, weights, kinds=kinds)
+            found, replaced = with_accepted(cases, found, self._seen)
+            answers.append(found)
+            if found.beyond:
+                break
+            ours |= found.own.statistics
+            for key, array in replaced.items():  # the reference goes on with what is accepted
+                ours[key.path] = array.reshape(np.shape(ours[key.path]))
+            theirs |= found.shown.statistics
+        return answers[1:]
+
+    def _has_optimizers(self) -> bool:
+        both = self._reference.has_optimizer and self._candidate.has_optimizer
+        return both and "optimizer" in self._questions
+
+    def _narrow(self, asked: Sequence[Asked], settled: Settled) -> list[NarrowAnswer]:
+        if "precision" not in self._questions:
+            return []
+        models = self._reference, self._candidate
+        return [
+            judge_narrow(*models, each, settled.pairing, settled.weights, dtype, self._replaced[0, Mode.TRAIN])
+            for each in asked
+            if each.batch.number == 0 and each.batch.mode is Mode.TRAIN
+            for dtype in self._dtypes
+        ]
 
     def _paired_again(self, asked: Asked, settled: Settled) -> Pairing:
         """The boundaries of a batch of another shape."""
         ours = self._reference.anatomy(asked.batch.ours, Mode.TRAIN)
         theirs = self._candidate.anatomy(asked.batch.theirs, Mode.TRAIN)
-        return pair(self._candidate, (ours, theirs), asked, settled.weights, settled.dropped)
+        models: tuple[Anatomy, Anatomy] = (ours, theirs)
+        return pair(self._candidate, models, asked, settled.weights, settled.dropped)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[at], other[at], equal_nan=True) for at in one)

@@ -1,0 +1,64 @@
+"""The command `bnparity compare`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from parity.commands.result_files import NOTHING, OutputFile, cleared, paths_of
+from parity.commands.terminal import ErrorConsole, show
+from parity.progress import console_progress
+from parity.signals import handle_signals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Compare a model of one framework with one of another: where do they part, how far, why?
+
+    A pair is a Python file, or a module, with reference() and candidate(), which return ports of the two models, and
+    inputs. Exit status 0: they agree. 1: they do not, or not everything could be compared.
+    """
+
+    pair: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="PAIR")]]
+    """File (pair.py) or module of the pair."""
+    questions: tuple[Literal["forced", "free", "statistics", "optimizer", "precision"], ...] = (
+        "forced", "free", "statistics", "optimizer", "precision",
+    )  # fmt: skip
+    """What to ask beside the weight map. The forced pass is always played."""
+    dtype: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
+    """Working dtypes of the precision question."""
+    accept: Annotated[
+        tuple[str, ...], tyro.conf.arg(metavar="NAME@PLACE [...]", help_behavior_hint="(default: none)")
+    ] = ()
+    """Differences to accept; the reference is played with them. PLACE is a pattern of module paths."""
+    seed: int = 0
+    """Of the inputs that are drawn."""
+    json: OutputFile = NOTHING
+    """Write the verdict as JSON."""
+    html: OutputFile = NOTHING
+    """Write the verdict as a page."""
+    junit: OutputFile = NOTHING
+    """Write the verdict as JUnit XML."""
+
+    def run(self, command: str) -> int:
+        """Print the verdict; return 0 if they agree, else 1."""
+        from parity.pair.output import write_json, write_junit
+        from parity.pair.run import compare
+        from parity.pair.screen import print_report
+
+        paths = paths_of(json=self.json, html=self.html, junit=self.junit)
+        options: dict[str, Any] = {"accept": self.accept, "questions": self.questions, "dtypes": self.dtype}
+        with cleared(paths), handle_signals(console_progress(ErrorConsole())) as progress, progress:
+            report = compare(self.pair, seed=self.seed, command=command, progress=progress, **options)
+        writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_html, "--junit": write_junit}
+        for option, path in paths.items():
+            writers[option](report, path)
+        show(lambda console: print_report(report, console))
+        return int(not report.agrees)
+
+
+def _write_html(report: Any, path: Any) -> None:
+    from parity.report.compare_page import write_compare_report
+
+    write_compare_report(report, path)

@@ -1,0 +1,103 @@
+"""A port whose failures are told apart: what its model does wrong, and what the user gave."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from parity.backend.port import Anatomy, Forced, Mode, Played, Port, Rounding
+from parity.errors import InputError
+from parity.process import Side, SideError, words_of
+from parity.weights import Array
+
+
+class CrashError(Exception):
+    """A model raised, or its process ended; the message says which and where.
+
+    Args:
+        side: "reference" or "candidate".
+        words: what it did.
+    """
+
+    def __init__(self, side: str, words: str) -> None:
+        super().__init__(f"the {side} {words}")
+        self.side, self.words = side, words
+
+
+class Guarded:
+    """A port, here or in a process of its own. See `Port`.
+
+    Args:
+        side: "reference" or "candidate".
+        port: the port, or a process that has it.
+    """
+
+    def __init__(self, side: str, port: Port | Side) -> None:
+        self.side, self._port = side, port
+        self.framework, self.has_loss, self.has_optimizer = self._call(_about)
+
+    def _call(self, task: Callable[..., Any], *arguments: Any) -> Any:
+        if isinstance(self._port, Port):
+            return self._told(lambda: task(self._port, *arguments))
+        side = self._port
+        is_bad_input, value = self._told(lambda: side.call(_answered, task, *arguments))
+        if is_bad_input:
+            raise InputError(value)
+        return value
+
+    def _told(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except InputError:
+            raise
+        except SideError as error:
+            raise CrashError(self.side, str(error)) from error
+        except Exception as error:  # a model can raise anything
+            raise CrashError(self.side, words_of(error)) from error
+
+    def prepare(self, inputs: Mapping[str, Any]) -> None:
+        """See `Port`."""
+        self._call(_method, "prepare", inputs)
+
+    def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
+        """See `Port`."""
+        return self._call(_method, "anatomy", inputs, mode)  # type: ignore[no-any-return]
+
+    def state(self) -> Mapping[str, Array]:
+        """See `Port`."""
+        return self._call(_method, "state")  # type: ignore[no-any-return]
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """See `Port`."""
+        self._call(_method, "load", state)
+
+    def play(
+        self,
+        inputs: Mapping[str, Any],
+        mode: Mode,
+        forced: Forced | None = None,
+        rounding: Rounding | None = None,
+        dtype: str = "float64",
+    ) -> Played:
+        """See `Port`."""
+        return self._call(_method, "play", inputs, mode, forced, rounding, dtype)  # type: ignore[no-any-return]
+
+    def optimize(
+        self, gradients: Sequence[Mapping[str, Array]], rounding: Rounding | None = None
+    ) -> list[dict[str, Array]]:
+        """See `Port`."""
+        return self._call(_method, "optimize", gradients, rounding)  # type: ignore[no-any-return]
+
+
+def _about(port: Port) -> tuple[str, bool, bool]:
+    return port.framework, port.has_loss, port.has_optimizer
+
+
+def _method(port: Port, name: str, *arguments: Any) -> Any:
+    return getattr(port, name)(*arguments)
+
+
+def _answered(port: Port, task: Callable[..., Any], *arguments: Any) -> tuple[bool, Any]:
+    """In another process: bad input is an answer of its own."""
+    try:
+        return False, task(port, *arguments)
+    except InputError as error:
+        return True, str(error)
