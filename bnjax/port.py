@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
-from typing import Any
+from typing import Any, ClassVar
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,6 +57,7 @@ class ModelPort:
     """See `port`, and `parity.backend.port.Port`."""
 
     framework = "jax"
+    versions: ClassVar = {"jax": jax.__version__, "flax": flax.__version__}
 
     def __init__(self, model: Any, variables: Any, loss: Any, optimizer: Any, call: CallModel | None) -> None:
         self._model, self._variables, self._call = model, variables, call

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -47,6 +47,7 @@ class ModelPort:
     """See `port`, and `parity.backend.port.Port`. What is run is the module itself, on copies of its tensors."""
 
     framework = "torch"
+    versions: ClassVar = {"torch": torch.__version__}
 
     def __init__(self, model: nn.Module, variables: Any, loss: Any, optimizer: Any, call: Any) -> None:
         if not isinstance(model, nn.Module):

@@ -164,6 +164,7 @@ class Port(Protocol):
     """A model of one framework, as it is compared with one of another."""
 
     framework: str
+    versions: dict[str, str]  # of the libraries that it uses
     has_loss: bool
     has_optimizer: bool
 

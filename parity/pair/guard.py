@@ -32,7 +32,7 @@ class Guarded:
 
     def __init__(self, side: str, port: Port | Side) -> None:
         self.side, self._port = side, port
-        self.framework, self.has_loss, self.has_optimizer = self._call(_about)
+        self.framework, self.versions, self.has_loss, self.has_optimizer = self._call(_about)
 
     def _call(self, task: Callable[..., Any], *arguments: Any) -> Any:
         if isinstance(self._port, Port):
@@ -87,8 +87,8 @@ class Guarded:
         return self._call(_method, "optimize", gradients, rounding)  # type: ignore[no-any-return]
 
 
-def _about(port: Port) -> tuple[str, bool, bool]:
-    return port.framework, port.has_loss, port.has_optimizer
+def _about(port: Port) -> tuple[str, dict[str, str], bool, bool]:
+    return port.framework, port.versions, port.has_loss, port.has_optimizer
 
 
 def _method(port: Port, name: str, *arguments: Any) -> Any:

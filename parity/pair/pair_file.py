@@ -50,8 +50,8 @@ def read_pair(source: str) -> Pair:
     for name in SIDES:
         if not callable(getattr(module, name, None)):
             raise InputError(
-                f"{source} has no function {name!r}; a pair has reference() and candidate(), which return ports "
-                "(bntorch.port, bnjax.port), and inputs"
+                f"{source} has no function {name!r}; a pair has reference() and candidate(), which return ports of "
+                "the two models, and inputs"
             )
     if not hasattr(module, "inputs"):
         raise InputError(
@@ -111,8 +111,8 @@ def load_port(source: str, side: str) -> Port:
         raise InputError(f"{side}() of {source} {words_of(error)}") from error
     if not isinstance(port, Port):
         raise InputError(
-            f"{side}() of {source} returned {type(port).__name__}; it must return a port: bntorch.port(model) or "
-            "bnjax.port(model)"
+            f"{side}() of {source} returned {type(port).__name__}; it must return a port, as the function port() of a "
+            "framework's package makes one of a model"
         )
     return port
 

@@ -61,7 +61,7 @@ def judge_narrow(
     theirs = candidate.play(batch.theirs, batch.mode, pairing.forced(own), dtype=dtype)
     found = sites(pairing, weights, own, theirs)
     seen = witness(reference, asked, found, forced, MANTISSA_BITS[dtype])
-    expected = replace(seen.trace, tensors=seen.trace.tensors | accepted)
+    expected = replace(seen.trace, tensors={**seen.trace.tensors, **accepted})
     return NarrowAnswer(
         dtype,
         {site.key(*at): site for site in found},

@@ -3,8 +3,7 @@
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from parity.verdict.trace import Kind, Mode
 from parity.verdict.verdict import Verdict
 
 UNSTABLE = 1e-6  # a floor above this part of its value: a rounded number decides something there
-PACKAGES = ("numpy", "torch", "jax", "flax", "equinox", "optax")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +41,7 @@ class Material:
         steps: all distances of the optimizers' steps.
         narrow: the precision question.
         has_loss: whether both sides have a loss.
+        versions: of the libraries.
         optimizers: whether each side has an optimizer.
         is_optimizer_asked: whether they were to be compared.
     """
@@ -59,14 +58,15 @@ class Material:
     steps: Sequence[Distance] = ()
     narrow: Sequence[NarrowAnswer] = ()
     has_loss: bool = True
+    versions: Mapping[str, str] = field(default_factory=dict)
     optimizers: tuple[bool, bool] = (False, False)
     is_optimizer_asked: bool = True
 
 
-def crashed(words: str) -> CompareReport:
+def crashed(words: str, versions: Mapping[str, str]) -> CompareReport:
     """Return the report on a candidate that could not be played."""
     finding = Finding(kind=FindingKind.CRASH, agrees="the candidate raised", cause=PairCause(evidence=words))
-    return CompareReport(verdict=Verdict.DISAGREE, findings=(finding,), environment=_environment())
+    return CompareReport(verdict=Verdict.DISAGREE, findings=(finding,), environment=_environment(versions))
 
 
 def report(material: Material) -> CompareReport:
@@ -94,7 +94,7 @@ def report(material: Material) -> CompareReport:
         drawn=tuple(material.drawn),
         modules=tuple(_modules(material, findings)),
         measured=tuple(_measured(material.answers)),
-        environment=_environment(),
+        environment=_environment(material.versions),
     )
 
 
@@ -414,15 +414,6 @@ def _free(answers: Sequence[Answer]) -> dict[str, float]:
     return found
 
 
-def _environment() -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-    }
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def _environment(versions: Mapping[str, str]) -> dict[str, Any]:
+    own = {"python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count()}
+    return own | {"numpy": np.__version__, **versions}

@@ -48,8 +48,8 @@ def compare(
     """Compare two models, and say where they part.
 
     Args:
-        reference: a port of the model that is right (`bntorch.port`, `bnjax.port`); or a pair's file or module, whose
-            two sides are each made in a process of its own.
+        reference: a port of the model that is right, as the function `port` of a framework's package makes it; or a
+            pair's file or module, whose two sides are each made in a process of its own.
         candidate: a port of the other; None with a pair's file.
         inputs: a batch, by name, in the reference's layout: arrays, or `parity.normal` and the like. A list of several
             is played one after the other, other shapes say. None with a pair's file.
@@ -110,7 +110,7 @@ class _Comparison:
         except CrashError as error:
             if error.side == "reference":
                 raise InputError(f"the reference cannot be played: it {error.words}") from error
-            return crashed(error.words)
+            return crashed(error.words, self._reference.versions | self._candidate.versions)
 
     def _material(self) -> Material:
         self._progress.update(0.0, "the models, and which tensor is which")
@@ -156,6 +156,7 @@ class _Comparison:
             steps=steps,
             narrow=self._narrow(asked, settled),
             has_loss=self._reference.has_loss and self._candidate.has_loss,
+            versions=self._reference.versions | self._candidate.versions,
             optimizers=(self._reference.has_optimizer, self._candidate.has_optimizer),
             is_optimizer_asked="optimizer" in self._questions,
         )
