@@ -3,9 +3,9 @@
 This package is framework-neutral: importing it imports NumPy, and neither framework.
 """
 
+from parity.assertion import assert_parity
 from parity.backend import Backend, Inputs, Learner, Population, Step, backend_names, load_backend
 from parity.bench import BenchConfig, BenchReport, Case, bench
-from parity.check.assertion import assert_parity
 from parity.check.config import CheckConfig
 from parity.check.records import CheckReport
 from parity.check.run import check

@@ -12,6 +12,6 @@ import pytest
 @pytest.fixture
 def assert_parity() -> Callable[..., Any]:
     """The function `parity.assert_parity`: asserts that two implementations compute the same."""
-    from parity.check.assertion import assert_parity
+    from parity.assertion import assert_parity
 
     return assert_parity

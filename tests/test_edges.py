@@ -34,7 +34,8 @@ ROOMS = {
     "report": (*BELOW, *RESULTS),
     "lab": (*GROUND, *EXPERIMENT, "sweep", "report"),  # a part of the gallery draws its own figures
     "commands": HOUSE,
-    **dict.fromkeys(("cli", "pytest_plugin", ""), (*HOUSE, "commands")),  # "" is parity/__init__.py
+    "assertion": (*BELOW, *RESULTS),
+    **dict.fromkeys(("cli", "pytest_plugin", ""), (*HOUSE, "commands", "assertion")),  # "" is parity/__init__.py
     "__main__": ("cli",),
 }
 SIBLINGS_MAY_IMPORT = (*GROUND, *SHARED)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from check_reports import EVIDENCE, agreeing, disagreeing
 
-from parity.check.assertion import assert_parity as asserted
+from parity.assertion import assert_parity as asserted
 from parity.check.config import CheckConfig
 from parity.check.records import CheckReport
 from parity.check.screen import format_report
