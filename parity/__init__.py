@@ -15,6 +15,7 @@ from parity.errors import InputError
 from parity.pair.inputs import integers, normal, uniform
 from parity.pair.records import CompareReport, Finding
 from parity.pair.run import compare
+from parity.pair.transform import transposed
 from parity.spec import BlockOrder, Initialization, ModelSpec, RunningVariance, TrainSpec
 from parity.sweep import (
     LearningRates,
@@ -76,5 +77,6 @@ __all__ = [
     "save_weights",
     "standardize",
     "sweep",
+    "transposed",
     "uniform",
 ]

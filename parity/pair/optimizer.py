@@ -46,7 +46,7 @@ def compare_optimizers(
         (owner, pair)
         for owner in weights.modules
         for pair in owner.tensors
-        if all(piece.path in state for piece in pair.reference)
+        if pair.ways[0].moves_only and all(piece.path in state for piece in pair.reference)
     ]
     ours, theirs = _gradients(weights, state, own, seed)
     bits = MANTISSA_BITS["float64"] - round(log2(SAFETY))

@@ -115,7 +115,7 @@ def owners(anatomy: Anatomy) -> list[Owner]:
     found: dict[str, Owner] = {}
     for tensors, kind in ((anatomy.parameters, "parameters"), (anatomy.statistics, "statistics")):
         for path, form in tensors.items():
-            module, leaf = _split(path, anatomy.modules)
+            module, leaf = split(path, anatomy.modules)
             if leaf in COUNTERS:
                 continue
             if module not in found:
@@ -127,8 +127,13 @@ def owners(anatomy: Anatomy) -> list[Owner]:
     return list(found.values())
 
 
-def _split(path: str, modules: Mapping[str, str]) -> tuple[str, str]:
-    """The module that holds a tensor, and the rest of the tensor's path."""
+def module_of(path: str, modules: Mapping[str, str]) -> str:
+    """Return the module that holds a tensor."""
+    return split(path, modules)[0]
+
+
+def split(path: str, modules: Mapping[str, str]) -> tuple[str, str]:
+    """Return the module that holds a tensor, and the rest of the tensor's path."""
     path = path.rpartition(":")[2]
     parts = path.split(".")
     for end in range(len(parts) - 1, 0, -1):

@@ -32,12 +32,14 @@ class Pair:
         title: the first line of its docstring.
         inputs: see `parity.compare`.
         accept: the same.
+        weights: the same.
     """
 
     source: str
     title: str
     inputs: Any
     accept: tuple[str, ...]
+    weights: Any = None
 
 
 def read_pair(source: str) -> Pair:
@@ -61,7 +63,8 @@ def read_pair(source: str) -> Pair:
     if isinstance(accept, str) or not all(isinstance(each, str) for each in accept):
         raise InputError(f"accept of {source} must be a list of NAME@PLACE, got {accept!r}")
     title = (module.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-    return Pair(source=source, title=title or source, inputs=module.inputs, accept=tuple(accept))
+    weights = getattr(module, "weights", None)
+    return Pair(source=source, title=title or source, inputs=module.inputs, accept=tuple(accept), weights=weights)
 
 
 def _module(source: str) -> ModuleType:

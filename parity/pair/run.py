@@ -1,7 +1,7 @@
 """`compare`: do a model of one framework and one of another compute the same, and if not, where do they part?"""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +19,12 @@ from parity.pair.inputs import Inputs, batches
 from parity.pair.optimizer import compare_optimizers
 from parity.pair.pair_file import open_ports, read_pair
 from parity.pair.pairing import Pairing
+from parity.pair.pinned import Converter, Pins, as_loaded, flat_state, with_pins
 from parity.pair.precision import NarrowAnswer, judge_narrow
 from parity.pair.records import CompareReport
 from parity.pair.report import Material, crashed, report
 from parity.pair.settle import Settled, Settling, pair
-from parity.pair.weight_map import weight_maps
+from parity.pair.weight_map import WeightMap, weight_maps
 from parity.progress import Progress, SilentProgress
 from parity.verdict.trace import Array, Key, Kind, Mode
 
@@ -39,6 +40,7 @@ def compare(
     *,
     inputs: Inputs | Sequence[Inputs] | None = None,
     accept: Sequence[str] = (),
+    weights: Pins | Converter | None = None,
     questions: Sequence[str] = QUESTIONS,
     dtypes: Sequence[str] = ("float32",),
     seed: int = 0,
@@ -54,6 +56,9 @@ def compare(
         inputs: a batch, by name, in the reference's layout: arrays, or `parity.normal` and the like. A list of several
             is played one after the other, other shapes say. None with a pair's file.
         accept: differences that are accepted, as NAME@PLACE.
+        weights: which of the candidate's tensors is which of the reference's: names, with what makes it where it is not
+            the same, such as `{"fc.weight": ("head.kernel", parity.transposed)}`; the rest is found. Or a function that
+            makes the candidate's state of the reference's, which is then what is checked. None to find it all.
         questions: "forced", "free", "statistics" (carried from batch to batch), "optimizer", "precision".
         dtypes: of the precision question: "float32", "bfloat16".
         seed: of the inputs that are drawn.
@@ -74,14 +79,15 @@ def compare(
         accepted = [Accepted.parse(each) for each in (*given.accept, *accept)]
         drawn = batches(given.inputs if inputs is None else inputs, seed)
         with open_ports(reference) as ports:
-            found = _Comparison(*ports, drawn, accepted, *asked).report()
+            weights = given.weights if weights is None else weights
+            found = _Comparison(*ports, drawn, accepted, weights, *asked).report()
         found = replace(found, title=given.title)
     else:
         if candidate is None or inputs is None:
             raise InputError("compare needs two ports and inputs, or the file of a pair")
         accepted = [Accepted.parse(each) for each in accept]
         ports = Guarded("reference", reference), Guarded("candidate", candidate)
-        found = _Comparison(*ports, batches(inputs, seed), accepted, *asked).report()
+        found = _Comparison(*ports, batches(inputs, seed), accepted, weights, *asked).report()
     return replace(found, command=command, seconds=time.monotonic() - started)
 
 
@@ -92,13 +98,14 @@ class _Comparison:
         candidate: Guarded,
         given: Sequence[dict[str, Any]],
         accepted: Sequence[Accepted],
+        weights: Pins | Converter | None,
         questions: Sequence[str],
         dtypes: Sequence[str],
         seed: int,
         progress: Progress,
     ) -> None:
         self._reference, self._candidate = reference, candidate
-        self._given, self._seed = given, seed
+        self._given, self._seed, self._weights = given, seed, weights
         self._seen: dict[Accepted, list[str]] = {each: [] for each in accepted}
         self._replaced: dict[tuple[int, Mode], dict[Key, Array]] = {}  # what is accepted, by batch and mode
         self._questions, self._dtypes, self._progress = questions, dtypes, progress
@@ -117,7 +124,7 @@ class _Comparison:
         self._reference.prepare(self._given[0])
         ours = self._reference.anatomy(self._given[0], Mode.TRAIN)
         order, theirs = find_order(self._candidate, ours, self._given[0])
-        maps = weight_maps(ours, theirs)
+        maps = self._maps(ours, theirs)
         statistics = frozenset(ours.statistics)
         state, drawn = without_constants(self._reference.state(), maps[0], statistics, self._seed)
         self._reference.load(state)
@@ -160,6 +167,24 @@ class _Comparison:
             optimizers=(self._reference.has_optimizer, self._candidate.has_optimizer),
             is_optimizer_asked="optimizer" in self._questions,
         )
+
+    def _maps(self, ours: Anatomy, theirs: Anatomy) -> tuple[WeightMap, ...]:
+        """The weight maps that are tried."""
+        found, given = weight_maps(ours, theirs), self._weights
+        if given is None:
+            return found
+        if isinstance(given, Mapping):
+            return tuple(with_pins(each, given, ours, theirs) for each in found)
+        if not callable(given):
+            raise InputError(f"weights must be names of tensors, or a function of the state, got {given!r}")
+        convert: Converter = given
+
+        def loaded(state: Mapping[str, Array]) -> dict[str, Array]:
+            return flat_state(convert({path: np.array(array) for path, array in state.items()}), theirs)
+
+        state = self._reference.state()
+        made = loaded(state)
+        return tuple(replace(as_loaded(each, state, made), converter=loaded) for each in found)
 
     def _check_repeatable(self, asked: Sequence[Asked]) -> None:
         """Refuse a reference that draws its own random numbers; of a candidate that does, say so."""

@@ -137,6 +137,8 @@ class Settling:
                         words = f"{pair.candidate[0]} is {pair.reference[0]} {way.name}"
                         yield _Trial(best.weights.changed(pair, way), dropped, Change(words, (each,), pair))
         sources = {source.call.module for b in off for source in graph.sources(b)} | modules
+        if best.weights.converter is not None:
+            sources = set()  # what the user has given is not exchanged
         near = [each for each in best.weights.modules if each.reference.module in sources]
         for one, other in combinations(near, 2):
             if (exchanged := best.weights.exchanged(one, other)) is not None:

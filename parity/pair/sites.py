@@ -97,6 +97,8 @@ def _tensors(
 
     for owner in weights.modules:
         for pair in owner.tensors:
+            if kind is Kind.GRADIENT and not pair.ways[0].moves_only:
+                continue  # how its gradient is made is not known
             for piece in pair.reference:
                 for number, partner in enumerate(pair.candidate):
                     if piece.path in ours and partner.path in theirs:

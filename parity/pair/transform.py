@@ -27,10 +27,24 @@ class Transform:
     flipped: tuple[int, ...] = ()
     shape: Shape | None = None
 
+    @property
+    def moves_only(self) -> bool:
+        """It does to a gradient what it does to the tensor."""
+        return True
+
     def __call__(self, array: Array) -> Array:
         """Return the numbers of a tensor, rearranged; a copy."""
         moved = np.flip(np.transpose(array, self.axes), self.flipped)
         return np.array(moved.reshape(moved.shape if self.shape is None else self.shape))
+
+
+def transposed(array: Array) -> Array:
+    """Return a kernel (out, in, space) as (space, in, out), which is its transpose where there is no space.
+
+    >>> transposed(np.zeros((8, 3, 5, 5))).shape
+    (5, 5, 3, 8)
+    """
+    return np.moveaxis(array, (1, 0), (-2, -1))
 
 
 def transforms(source: Shape, target: Shape, is_same_layout: bool) -> tuple[Transform, ...]:

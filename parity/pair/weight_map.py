@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from math import prod
+from typing import Protocol
 
 import numpy as np
 
 from parity.backend.port import Anatomy
 from parity.pair.owners import Held, Member, Owner, Piece, owners, paths, taken_apart
-from parity.pair.transform import Transform, transforms
+from parity.pair.transform import transforms
 from parity.weights import Array
 
 # What the libraries call the tensors of their layers.
@@ -35,6 +36,18 @@ LAYERS = {  # words of names that mean the same
 }  # fmt: skip
 
 
+class Way(Protocol):
+    """How a tensor of the candidate is made of the reference's."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def moves_only(self) -> bool: ...
+
+    def __call__(self, array: Array) -> Array: ...
+
+
 @dataclass(frozen=True)
 class TensorPair:
     """A tensor of the candidate, and the one of the reference that it is made of.
@@ -48,7 +61,7 @@ class TensorPair:
 
     reference: tuple[Piece, ...]
     candidate: tuple[Piece, ...]
-    ways: tuple[Transform, ...]
+    ways: tuple[Way, ...]
     is_usual: bool = False
 
     def value(self, state: Mapping[str, Array]) -> Array:
@@ -73,11 +86,13 @@ class WeightMap:
         name: what it goes by.
         modules: the pairs.
         unmapped: tensors of the reference, and of the candidate, that are in no pair.
+        converter: makes the candidate's state of the reference's, if the user has given one.
     """
 
     name: str
     modules: tuple[ModulePair, ...]
     unmapped: tuple[tuple[Piece, ...], tuple[Piece, ...]]
+    converter: Callable[[Mapping[str, Array]], dict[str, Array]] | None = None
 
     @property
     def tensors(self) -> Iterator[TensorPair]:
@@ -91,6 +106,8 @@ class WeightMap:
             state: of the reference.
             own: of the candidate; what is not mapped of a tensor stays.
         """
+        if self.converter is not None:
+            return self.converter(state)
         mapped = {piece.path for pair in self.tensors for piece in pair.candidate}
         loaded = {path: np.array(array) for path, array in own.items() if path in mapped}
         for pair in self.tensors:
@@ -100,7 +117,7 @@ class WeightMap:
                 target[piece.indices] = (value if number == 0 else np.zeros_like(value)).reshape(piece.of(loaded).shape)
         return loaded
 
-    def changed(self, pair: TensorPair, way: Transform) -> "WeightMap":
+    def changed(self, pair: TensorPair, way: Way) -> "WeightMap":
         """Return the map with another way to make one tensor."""
         new = replace(pair, ways=(way, *(each for each in pair.ways if each != way)))
         modules = tuple(
