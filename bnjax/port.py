@@ -99,6 +99,7 @@ class ModelPort:
             parameters=_tensors(model.parameters),
             statistics=_tensors(model.statistics),
             modules=model.modules or {each.call.module: each.type for each in program.calls},
+            islands=program.islands,
             sources=program.sources,
         )
 

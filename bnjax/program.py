@@ -13,6 +13,7 @@ from bnjax.crossings import Cross, Crossing, Names, crossings
 from bnjax.dataflow import sources
 from bnjax.functional import Functional
 from bnjax.interpret import evaluate
+from bnjax.islands import islands
 from bnjax.perturbed import perturbed
 from parity.backend.batch import map_arrays
 from parity.backend.port import Boundary, Forced, Mode, ModuleCall, Played, Rounding
@@ -37,6 +38,7 @@ class Program:
         self._jaxpr, self._shape = jax.make_jaxpr(run, return_shape=True)(*state, inputs)
         self.crossings = crossings(self._jaxpr, names)
         self.calls = _calls(self.crossings, names)
+        self.islands = islands(self._jaxpr.jaxpr)
         self.sources = sources(self._jaxpr.jaxpr, self.crossings)
         self._programs: dict[int | None, Any] = {}
         self._cross = Cross(frozenset(each.place for each in self.crossings))

@@ -12,7 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from parity.backend.port import Island
+from parity.source import caller_outside
 
 # The results of these are numbers that went in (or 0, or an infinity), so nothing is rounded.
 EXACT = frozenset({
@@ -71,6 +74,23 @@ class Perturb(TorchDispatchMode):
         step = power * (ulps * 2.0**-self._bits)
         up = torch.randint(0, 2, value.shape, generator=self._generator, dtype=torch.int8, device=value.device)
         return value + step * (2 * up - 1)
+
+
+class Narrow(TorchDispatchMode):
+    """Within this context every operation is noted that gives numbers narrower than float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.islands: dict[Island, None] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, Tensor) and value.is_floating_point() and value.dtype is not torch.float64:
+                dtype = str(value.dtype).removeprefix("torch.")
+                name = func.overloadpacket.__name__
+                self.islands[Island(caller_outside("torch", "bntorch"), name, dtype)] = None
+        return result
 
 
 def ulps_of_sum(name: str, args: Sequence[Any]) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bntorch.dispatch import Perturb
+from bntorch.dispatch import Narrow, Perturb
 from bntorch.hooks import Capture
 from parity.backend.batch import Batch, arguments, map_arrays
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
@@ -65,14 +65,15 @@ class ModelPort:
 
     def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
         """See `Port`."""
-        seen = Capture()
-        self._run(inputs, mode, *_fresh(self._parameters, self._statistics), seen, nullcontext())
+        seen, narrow = Capture(), Narrow()
+        self._run(inputs, mode, *_fresh(self._parameters, self._statistics), seen, narrow)
         return Anatomy(
             calls=tuple(seen.calls),
             boundaries={boundary: _form(value) for boundary, value in seen.values.items()},
             parameters={name: _form(p) for name, p in self._parameters.items()},
             statistics={name: _form(b) for name, b in self._statistics.items()},
             modules={path: type(module).__name__ for path, module in self._model.named_modules()},
+            islands=tuple(narrow.islands),
             sources=seen.sources,
         )
 

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 
 def caller_outside(*packages: str) -> str:
@@ -13,6 +15,20 @@ def caller_outside(*packages: str) -> str:
         if module not in hidden and not frame.f_code.co_filename.startswith("<"):
             return f"{shortest(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back
+    return ""
+
+
+def place_outside(frames: Iterable[tuple[str, int]], *packages: str) -> str:
+    """Return the first file and line of a traceback that belong to none of some packages; "" if there is none.
+
+    Args:
+        frames: file and line, innermost first.
+        packages: whose files are passed over, this one's too.
+    """
+    hidden = {__name__.partition(".")[0], *packages}
+    for file, line in frames:
+        if not file.startswith("<") and not hidden.intersection(Path(file).parts):
+            return f"{shortest(file)}:{line}"
     return ""
 
 

@@ -72,6 +72,20 @@ class ModuleCall:
     source: str = ""
 
 
+class Island(NamedTuple):
+    """An operation that gives numbers narrower than float64, in a model that is run in float64.
+
+    Args:
+        source: file and line; "" if not known.
+        operation: its name.
+        dtype: of the numbers.
+    """
+
+    source: str
+    operation: str
+    dtype: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Anatomy:
     """How a model is built, and in which order it computes.
@@ -82,6 +96,7 @@ class Anatomy:
         parameters: what is trained, by path.
         statistics: what training changes without a gradient, by path.
         modules: every module that the model holds, called or not, with the name of its class.
+        islands: what is computed in a narrower dtype.
         sources: the boundaries whose values a boundary's value is computed from, with none in between.
     """
 
@@ -90,6 +105,7 @@ class Anatomy:
     parameters: Mapping[str, Tensor]
     statistics: Mapping[str, Tensor]
     modules: Mapping[str, str] = field(default_factory=dict)
+    islands: tuple[Island, ...] = ()
     sources: Mapping[Boundary, frozenset[Boundary]] = field(default_factory=dict)
 
 

@@ -18,9 +18,11 @@ from parity.pair.precision import NarrowAnswer
 from parity.pair.records import CompareReport, Covered, Finding, Mapped, Mark, Measured, ModuleRow, PairCause
 from parity.pair.settle import Change, Settled
 from parity.verdict.compare import SAFETY, Distance
+from parity.verdict.noise import MANTISSA_BITS
 from parity.verdict.trace import Kind, Mode
-from parity.verdict.verdict import Verdict
+from parity.verdict.verdict import UNEXPLAINED, Verdict
 
+FLOAT32 = 2.0 ** (MANTISSA_BITS["float64"] - MANTISSA_BITS["float32"])  # its ulp over that of float64
 UNSTABLE = 1e-6  # a floor above this part of its value: a rounded number decides something there
 
 
@@ -71,10 +73,14 @@ def crashed(words: str, versions: Mapping[str, str]) -> CompareReport:
 
 def report(material: Material) -> CompareReport:
     """Return the verdict on what was found."""
-    findings = [*_of_weights(material), *_of_passes(material), *_of_updates(material), *_of_accepted(material)]
+    passes = list(_of_passes(material))
+    islands = _islands(material.graph)
+    narrow = [each for each in passes if islands and _is_of_an_island(each)]
+    findings = [*_of_weights(material), *(each for each in passes if each not in narrow)]
+    findings += [*_of_updates(material), *_of_accepted(material)]
     if not findings:
-        findings = [*_of_whole(material), *_of_precision(material)]
-    unstable = tuple(dict.fromkeys(_unstable(material.answers)))
+        findings = [*([] if narrow else _of_whole(material)), *_of_precision(material)]
+    unstable = tuple(dict.fromkeys((*map(_narrow_words, narrow), *_unstable(material.answers))))
     distances = [each for answer in material.answers for each in answer.distances] + list(material.steps)
     within = [each for each in distances if not each.is_beyond]
     verdict = Verdict.DISAGREE if findings else Verdict.INCOMPLETE if unstable or not within else Verdict.AGREE
@@ -85,6 +91,7 @@ def report(material: Material) -> CompareReport:
             {"name": each.name, "place": each.place, "seen": list(modules)} for each, modules in material.seen.items()
         ),
         coverage=_coverage(material),
+        islands=islands,
         not_compared=(*unstable, *_not_compared(material)),
         weights=_weights(material.settled),
         comparisons=len(distances),
@@ -95,6 +102,28 @@ def report(material: Material) -> CompareReport:
         modules=tuple(_modules(material, findings)),
         measured=tuple(_measured(material.answers)),
         environment=_environment(material.versions),
+    )
+
+
+def _islands(graph: Map) -> tuple[dict[str, Any], ...]:
+    """What either side computes in narrower numbers."""
+    return tuple(
+        {"side": side, **each._asdict()}
+        for side, anatomy in (("reference", graph.reference), ("candidate", graph.candidate))
+        for each in anatomy.islands
+    )
+
+
+def _is_of_an_island(finding: Finding) -> bool:
+    """Whether a difference is as small as those of float32 are, where something is computed in float32."""
+    times = finding.times_noise
+    return finding.cause.name == UNEXPLAINED and times is not None and times <= FLOAT32 * SAFETY
+
+
+def _narrow_words(finding: Finding) -> str:
+    return (
+        f"{finding.kind} at {finding.place}: it agrees as far as float32 does "
+        f"(off by {finding.relative or 0:.1g} of its size), and something is computed in float32"
     )
 
 

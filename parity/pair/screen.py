@@ -1,7 +1,8 @@
 """The report of a comparison as text: the verdict first, then each finding, then what was compared and what was not."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -56,10 +57,18 @@ def _blocks(report: CompareReport) -> Iterator[RenderableType]:
         yield Padding(Group(*(Text(line) for line in lines(finding))), (0, 0, 0, 3))
     if len(report.findings) > MOST_FINDINGS:
         yield Text(f"\nand {len(report.findings) - MOST_FINDINGS} more, in --json and --html")
+    if report.islands:
+        yield Text()
+        yield Text("narrow numbers in a float64 run", "bold")
+        yield Padding(Group(*(Text(f"- {_island(each)}") for each in report.islands)), (0, 0, 0, 2))
     if report.not_compared:
         yield Text()
         yield Text("not compared", "bold")
         yield Padding(Group(*(Text(f"- {line}") for line in report.not_compared)), (0, 0, 0, 2))
+
+
+def _island(island: Mapping[str, Any]) -> str:
+    return f"{island['side']}: {island['operation']} gives {island['dtype']} at {island['source'] or 'its library'}"
 
 
 def _limit(report: CompareReport) -> str:
