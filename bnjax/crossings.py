@@ -186,6 +186,10 @@ class Cross:
 
     places: frozenset[Place]
 
+    def number(self, value: Any) -> Any:
+        """Leave a value as it is."""
+        return value
+
     def visit(self, place: Place, equation: Any, values: list[Any], given: Any) -> tuple[list[Any], Any] | None:
         """Record and replace a value."""
         if place not in self.places:

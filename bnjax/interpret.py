@@ -21,6 +21,10 @@ _ALONE = DebugInfo("evaluate", "one operation", None, None)  # what JAX's messag
 class Visitor(Protocol):
     """What is done at each equation."""
 
+    def number(self, value: Any) -> Any:
+        """Return a value as an equation is given it."""
+        ...
+
     def visit(self, place: Place, equation: Any, values: list[Any], given: Any) -> tuple[list[Any], Any] | None:
         """Return the results of an equation, and what is to be taken out of there; None to evaluate it as it is.
 
@@ -81,7 +85,7 @@ def evaluate(
     known |= zip(jaxpr.jaxpr.invars, arguments, strict=True)
     taken: Taken = {}
     for index, equation in enumerate(jaxpr.jaxpr.eqns):
-        values = [v.val if isinstance(v, Literal) else known[v] for v in equation.invars]
+        values = [visitor.number(v.val if isinstance(v, Literal) else known[v]) for v in equation.invars]
         results, more = _one((*within, index), equation, values, visitor, given)
         known |= zip(equation.outvars, results, strict=True)
         taken |= more

@@ -16,14 +16,15 @@ def islands(jaxpr: Jaxpr) -> tuple[Island, ...]:
     found: dict[Island, None] = {}
     for visit in visits(jaxpr):
         equation = visit.equation
-        narrow = [v.aval.dtype for v in equation.outvars if _is_narrow(v.aval)]
+        narrow = [v.aval.dtype for v in equation.outvars if is_narrow(v.aval)]
         if narrow and equation.primitive.name not in ENTERED:
             found[Island(_source(equation), equation.primitive.name, str(narrow[0]))] = None
     return tuple(found)
 
 
-def _is_narrow(aval: Any) -> bool:
-    dtype = getattr(aval, "dtype", None)
+def is_narrow(value: Any) -> bool:
+    """Return whether a value holds floating-point numbers narrower than float64."""
+    dtype = getattr(value, "dtype", None)
     return dtype is not None and jnp.issubdtype(dtype, jnp.floating) and dtype != jnp.float64
 
 

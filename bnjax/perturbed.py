@@ -39,6 +39,9 @@ class _Perturb:
     def __init__(self, bits: int) -> None:
         self._bits = bits
 
+    def number(self, value: Any) -> Any:
+        return value
+
     def visit(self, place: Place, equation: Any, values: list[Any], given: jax.Array) -> tuple[list[Any], None] | None:
         if equation.primitive.name in EXACT | ENTERED or not any(_is_float64(v.aval) for v in equation.outvars):
             return None

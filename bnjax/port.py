@@ -65,6 +65,7 @@ class ModelPort:
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
         self._functional: Functional | None = None
         self._programs: dict[Any, Program] = {}
+        self._is_lifted = False
 
     def _of(self, inputs: Mapping[str, Any]) -> Functional:
         if self._functional is None:
@@ -83,6 +84,10 @@ class ModelPort:
         """See `Port`."""
         self._functional, self._programs = None, {}
         self._of(inputs)
+
+    def lift(self) -> None:
+        """See `Port`."""
+        self._is_lifted, self._programs = True, {}
 
     @_in_float64
     def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
@@ -145,7 +150,9 @@ class ModelPort:
         form = str(map_arrays(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), inputs))
         if (mode, form) not in self._programs:
             state = parameters, statistics
-            self._programs[mode, form] = Program(self._of(inputs), state, on_device(inputs), mode, self.loss)
+            model, given = self._of(inputs), on_device(inputs)
+            is_lifted = self._is_lifted and all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(parameters))
+            self._programs[mode, form] = Program(model, state, given, mode, self.loss, is_lifted)
         return self._programs[mode, form]
 
     @_in_float64

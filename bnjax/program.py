@@ -14,6 +14,7 @@ from bnjax.dataflow import sources
 from bnjax.functional import Functional
 from bnjax.interpret import evaluate
 from bnjax.islands import islands
+from bnjax.lifted import lifted
 from bnjax.perturbed import perturbed
 from parity.backend.batch import map_arrays
 from parity.backend.port import Boundary, Forced, Mode, ModuleCall, Played, Rounding
@@ -26,7 +27,9 @@ COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expen
 class Program:
     """A model traced on a batch of one shape in one mode, with its boundaries open."""
 
-    def __init__(self, model: Functional, state: Any, inputs: Mapping[str, Any], mode: Mode, loss: Any) -> None:
+    def __init__(
+        self, model: Functional, state: Any, inputs: Mapping[str, Any], mode: Mode, loss: Any, is_lifted: bool = False
+    ) -> None:
         self._model, self._mode, self._loss = model, mode, loss
         names = Names(model.opaque)
 
@@ -36,6 +39,8 @@ class Program:
             return value, ran.statistics
 
         self._jaxpr, self._shape = jax.make_jaxpr(run, return_shape=True)(*state, inputs)
+        if is_lifted:
+            self._jaxpr = lifted(self._jaxpr)
         self.crossings = crossings(self._jaxpr, names)
         self.calls = _calls(self.crossings, names)
         self.islands = islands(self._jaxpr.jaxpr)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from parity.backend.port import Island
 from parity.source import caller_outside
@@ -86,11 +86,34 @@ class Narrow(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for value in tree_leaves(result):
-            if isinstance(value, Tensor) and value.is_floating_point() and value.dtype is not torch.float64:
+            if _is_narrow(value):
                 dtype = str(value.dtype).removeprefix("torch.")
                 name = func.overloadpacket.__name__
                 self.islands[Island(caller_outside("torch", "bntorch"), name, dtype)] = None
         return result
+
+
+NARROW = (torch.float32, torch.float16, torch.bfloat16)
+
+
+class Lift(TorchDispatchMode):
+    """Within this context what asks for narrower numbers is given float64."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = tree_map(_widened, (args, kwargs or {}))
+        result = func(*args, **kwargs)
+        names = {argument.name for argument in func._schema.arguments}
+        if "dtype" in names and any(_is_narrow(value) for value in tree_leaves(result)):  # by default it is float32
+            result = func(*args, **{**kwargs, "dtype": torch.float64})
+        return tree_map_only(Tensor, lambda value: value.double() if _is_narrow(value) else value, result)
+
+
+def _widened(value: Any) -> Any:
+    return torch.float64 if isinstance(value, torch.dtype) and value in NARROW else value
+
+
+def _is_narrow(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype in NARROW
 
 
 def ulps_of_sum(name: str, args: Sequence[Any]) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bntorch.dispatch import Narrow, Perturb
+from bntorch.dispatch import Lift, Narrow, Perturb
 from bntorch.hooks import Capture
 from parity.backend.batch import Batch, arguments, map_arrays
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
@@ -55,6 +55,7 @@ class ModelPort:
         self._model, self._call = model, call
         self.loss, self.optimizer = loss, optimizer
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
+        self._is_lifted = False
         self._parameters = {name: _widened(p) for name, p in model.named_parameters()}
         self._statistics = {name: _widened(b) for name, b in model.named_buffers()}
         if variables is not None:
@@ -63,10 +64,14 @@ class ModelPort:
     def prepare(self, inputs: Mapping[str, Any]) -> None:
         """See `Port`. A module has its tensors from the beginning."""
 
+    def lift(self) -> None:
+        """See `Port`."""
+        self._is_lifted = True
+
     def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
         """See `Port`."""
         seen, narrow = Capture(), Narrow()
-        self._run(inputs, mode, *_fresh(self._parameters, self._statistics), seen, narrow)
+        self._run(inputs, mode, *_fresh(self._parameters, self._statistics), seen, narrow, self._lift())
         return Anatomy(
             calls=tuple(seen.calls),
             boundaries={boundary: _form(value) for boundary, value in seen.values.items()},
@@ -112,7 +117,8 @@ class ModelPort:
             perturb = Perturb(rounding.bits, torch.Generator().manual_seed(rounding.seed))
         parameters, statistics = _fresh(parameters, statistics)
         seen = Capture(forced)
-        loss = self._run(inputs, mode, parameters, statistics, seen, perturb)
+        lift = self._lift() if dtype == "float64" else nullcontext()
+        loss = self._run(inputs, mode, parameters, statistics, seen, perturb, lift)
         return Played(
             values=_arrays(seen.values),
             cotangents={} if loss is None else _arrays(seen.every_cotangent()),
@@ -140,6 +146,9 @@ class ModelPort:
             found.append(_arrays(parameters))
         return found
 
+    def _lift(self) -> Any:
+        return Lift() if self._is_lifted else nullcontext()
+
     def _run(
         self,
         inputs: Mapping[str, Any],
@@ -148,10 +157,11 @@ class ModelPort:
         statistics: dict[str, Tensor],
         seen: Capture,
         perturb: Any,
+        lift: Any,
     ) -> Tensor | None:
         """Run a batch forward and backward on tensors of a caller's own."""
         batch = map_arrays(_input, inputs)
-        with torch.random.fork_rng(), _as_it_was(self._model), seen.of(self._model), torch.enable_grad(), perturb:
+        with torch.random.fork_rng(), _as_it_was(self._model), seen.of(self._model), torch.enable_grad(), perturb, lift:
             _set_mode(self._model, mode)
             outputs, left = self._outputs({**parameters, **statistics}, batch, mode)
             if self.loss is None:

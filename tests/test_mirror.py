@@ -22,6 +22,7 @@ OWN_FILES = {
         "crossings.py": "values are seen and replaced in a trace; PyTorch's modules have hooks",
         "dataflow.py": "what a value is computed from is read off a trace; PyTorch has its graph",
         "islands.py": "narrow numbers are read off a trace; PyTorch notes them as it dispatches",
+        "lifted.py": "narrow numbers are widened in a trace; PyTorch widens them as it dispatches",
         "equinox_model.py": "one of JAX's libraries of models; PyTorch has one kind",
         "functional.py": "a JAX model is a function of its state, whatever library it is of",
         "interpret.py": "what JAX traces is evaluated anew; PyTorch lets its dispatcher be overridden",

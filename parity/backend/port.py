@@ -188,6 +188,10 @@ class Port(Protocol):
         """Set the model up for batches of such shapes. Where these decide its tensors, they are drawn anew."""
         ...
 
+    def lift(self) -> None:
+        """Compute in float64, from now on, what the model computes in narrower numbers."""
+        ...
+
     def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
         """Return how the model is built, from one run of it."""
         ...

@@ -32,6 +32,8 @@ class Compare:
         tuple[str, ...], tyro.conf.arg(metavar="NAME@PLACE [...]", help_behavior_hint="(default: none)")
     ] = ()
     """Differences to accept; the reference is played with them. PLACE is a pattern of module paths."""
+    lift_float32: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Compute in float64 what either model computes in narrower numbers."""
     seed: int = 0
     """Of the inputs that are drawn."""
     json: OutputFile = NOTHING
@@ -50,6 +52,7 @@ class Compare:
         paths = paths_of(json=self.json, html=self.html, junit=self.junit)
         options: dict[str, Any] = {"accept": self.accept, "questions": self.questions, "dtypes": self.dtype}
         with cleared(paths), handle_signals(console_progress(ErrorConsole())) as progress, progress:
+            options["lift_float32"] = self.lift_float32
             report = compare(self.pair, seed=self.seed, command=command, progress=progress, **options)
         writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_html, "--junit": write_junit}
         for option, path in paths.items():

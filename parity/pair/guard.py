@@ -57,6 +57,10 @@ class Guarded:
         """See `Port`."""
         self._call(_method, "prepare", inputs)
 
+    def lift(self) -> None:
+        """See `Port`."""
+        self._call(_method, "lift")
+
     def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
         """See `Port`."""
         return self._call(_method, "anatomy", inputs, mode)  # type: ignore[no-any-return]

@@ -41,6 +41,7 @@ def compare(
     inputs: Inputs | Sequence[Inputs] | None = None,
     accept: Sequence[str] = (),
     weights: Pins | Converter | None = None,
+    lift_float32: bool = False,
     questions: Sequence[str] = QUESTIONS,
     dtypes: Sequence[str] = ("float32",),
     seed: int = 0,
@@ -59,6 +60,7 @@ def compare(
         weights: which of the candidate's tensors is which of the reference's: names, with what makes it where it is not
             the same, such as `{"fc.weight": ("head.kernel", parity.transposed)}`; the rest is found. Or a function that
             makes the candidate's state of the reference's, which is then what is checked. None to find it all.
+        lift_float32: whether what either model computes in narrower numbers within float64 is computed in float64.
         questions: "forced", "free", "statistics" (carried from batch to batch), "optimizer", "precision".
         dtypes: of the precision question: "float32", "bfloat16".
         seed: of the inputs that are drawn.
@@ -79,6 +81,7 @@ def compare(
         accepted = [Accepted.parse(each) for each in (*given.accept, *accept)]
         drawn = batches(given.inputs if inputs is None else inputs, seed)
         with open_ports(reference) as ports:
+            _lift(ports, lift_float32)
             weights = given.weights if weights is None else weights
             found = _Comparison(*ports, drawn, accepted, weights, *asked).report()
         found = replace(found, title=given.title)
@@ -87,8 +90,14 @@ def compare(
             raise InputError("compare needs two ports and inputs, or the file of a pair")
         accepted = [Accepted.parse(each) for each in accept]
         ports = Guarded("reference", reference), Guarded("candidate", candidate)
+        _lift(ports, lift_float32)
         found = _Comparison(*ports, batches(inputs, seed), accepted, weights, *asked).report()
     return replace(found, command=command, seconds=time.monotonic() - started)
+
+
+def _lift(ports: Sequence[Port], is_asked: bool) -> None:
+    for port in ports if is_asked else ():
+        port.lift()
 
 
 class _Comparison:

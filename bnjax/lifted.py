@@ -1,0 +1,48 @@
+"""A traced function with everything that it computes in narrower numbers computed in float64."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr
+from jax.extend.core import primitives as p
+
+from bnjax.interpret import Place, evaluate
+from bnjax.islands import is_narrow
+
+
+class _Lift:
+    """Gives every equation float64, and has it give float64; see `bnjax.interpret.Visitor`."""
+
+    def number(self, value: Any) -> Any:
+        return jnp.asarray(value, jnp.float64) if is_narrow(value) else value
+
+    def visit(self, place: Place, equation: Any, values: list[Any], given: Any) -> tuple[list[Any], None] | None:
+        if not any(is_narrow(v.aval) for v in (*equation.outvars, *equation.invars)):
+            return None
+        if equation.primitive in (p.jit_p, p.scan_p, p.remat_p, p.cond_p):
+            return None
+        inner = equation.params.get("call_jaxpr")  # of a derivative that the user has written
+        if isinstance(inner, ClosedJaxpr):
+            return evaluate(inner, values, self, given, place)[0], None
+        params = {name: _lifted(value) for name, value in equation.params.items()}
+        results = equation.primitive.bind(*values, **params)
+        return list(results) if equation.primitive.multiple_results else [results], None
+
+    def steps(self, place: Place, length: int, given: Any) -> Any:
+        return None
+
+
+def _lifted(param: Any) -> Any:
+    is_dtype = isinstance(param, np.dtype | type(jnp.dtype(jnp.bfloat16)))
+    return jnp.dtype(jnp.float64) if is_dtype and jnp.issubdtype(param, jnp.floating) else param
+
+
+def lifted(jaxpr: ClosedJaxpr) -> ClosedJaxpr:
+    """Return a traced function whose results, and all on the way to them, are float64 where they were narrower.
+
+    A derivative that the user has written is that of what is computed instead.
+    """
+    arguments = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jaxpr.jaxpr.invars]
+    return jax.make_jaxpr(lambda *values: evaluate(jaxpr, list(values), _Lift(), None)[0])(*arguments)
