@@ -20,7 +20,9 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import ClosedJaxpr
 from jax.extend.core import primitives as p
 
-from bnjax.interpret import Place, visits
+from bnjax.interpret import Place, apply, visits
+from bnjax.islands import source_of
+from bnjax.perturbed import ENTERED
 from parity.backend.port import Boundary, Call, End, ModuleCall
 from parity.source import caller_outside
 
@@ -45,6 +47,11 @@ class Names:
         self.boundaries: list[Boundary] = []
         self._numbers: dict[str, int] = defaultdict(int)
         self._open: list[Call] = []
+
+    def forget(self) -> None:
+        """Forget a trace that did not come to its end."""
+        self.calls, self.boundaries, self._open = [], [], []
+        self._numbers.clear()
 
     def call(self, path: str, module: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Call a module's function, with names for what enters and what leaves."""
@@ -151,6 +158,22 @@ class Crossing:
             yield index, self.boundary._replace(call=here)
 
 
+def values(jaxpr: ClosedJaxpr) -> list[Crossing]:
+    """Find what the operations of a traced function give: numbers, one array each."""
+    found: list[Crossing] = []
+    whole = Call("", 0)
+    for visit in visits(jaxpr.jaxpr):
+        outvars = visit.equation.outvars
+        if visit.equation.primitive.name in ENTERED | {"name"} or len(outvars) != 1:
+            continue
+        if jnp.issubdtype(outvars[0].aval.dtype, jnp.floating):
+            source = source_of(visit.equation)
+            leaf = f"{len(found)}: {visit.equation.primitive.name}{f' at {source}' if source else ''}"
+            boundary = Boundary(whole, End.VALUE, leaf)
+            found.append(Crossing(visit.place, whole, boundary, visit.lengths, outvars[0].aval))
+    return found
+
+
 def crossings(jaxpr: ClosedJaxpr, names: Names) -> list[Crossing]:
     """Find where a traced function's values cross boundaries, in the order in which they do.
 
@@ -178,7 +201,9 @@ def crossings(jaxpr: ClosedJaxpr, names: Names) -> list[Crossing]:
 
 @dataclass(frozen=True)
 class Cross:
-    """Puts a crossing in the place of each name; see `bnjax.interpret.Visitor`.
+    """Puts a crossing in the place of each name, and after each other operation that is asked for.
+
+    See `bnjax.interpret.Visitor`.
 
     It is given, by place, what replaces each value and its cotangent, whether it does, and a probe whose gradient is
     the cotangent.
@@ -194,7 +219,8 @@ class Cross:
         """Record and replace a value."""
         if place not in self.places:
             return None
-        value, here = jnp.asarray(values[0]), given[place]
+        is_name = equation.primitive is p.name_p
+        value, here = jnp.asarray((values if is_name else apply(equation, values))[0]), given[place]
         if not jnp.issubdtype(value.dtype, jnp.floating):
             return [jnp.where(here["is_replaced"], here["value"], value)], value
         crossed = _crossing(

@@ -40,7 +40,12 @@ class Equinox:
         }
 
     def _write(self, statistics: Tree) -> Any:
-        state = jax.tree.map(lambda leaf: leaf, self._state)  # Equinox lets a state be used once
+        floats = [leaf.dtype for leaf in statistics.values() if eqx.is_inexact_array(leaf)]
+
+        def alike(leaf: Any) -> Any:  # a copy, since Equinox lets a state be used once
+            return leaf.astype(floats[0]) if eqx.is_inexact_array(leaf) else leaf
+
+        state = jax.tree.map(alike, self._state)
         for path, index in self._indices.items():
             leaves, structure = jax.tree_util.tree_flatten_with_path(state.get(index))
             state = state.set(index, structure.unflatten([statistics[dotted((path, *at))] for at, _ in leaves]))

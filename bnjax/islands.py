@@ -18,7 +18,7 @@ def islands(jaxpr: Jaxpr) -> tuple[Island, ...]:
         equation = visit.equation
         narrow = [v.aval.dtype for v in equation.outvars if is_narrow(v.aval)]
         if narrow and equation.primitive.name not in ENTERED:
-            found[Island(_source(equation), equation.primitive.name, str(narrow[0]))] = None
+            found[Island(source_of(equation), equation.primitive.name, str(narrow[0]))] = None
     return tuple(found)
 
 
@@ -28,7 +28,8 @@ def is_narrow(value: Any) -> bool:
     return dtype is not None and jnp.issubdtype(dtype, jnp.floating) and dtype != jnp.float64
 
 
-def _source(equation: Any) -> str:
+def source_of(equation: Any) -> str:
+    """Return file and line of the user's code that an equation comes from; "" if not known."""
     traceback = getattr(equation.source_info, "traceback", None)
     frames = [(frame.file_name, frame.line_num) for frame in traceback.frames] if traceback is not None else []
     return place_outside(frames, "jax", "flax", "equinox", "optax", "bnjax")

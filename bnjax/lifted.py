@@ -44,5 +44,8 @@ def lifted(jaxpr: ClosedJaxpr) -> ClosedJaxpr:
 
     A derivative that the user has written is that of what is computed instead.
     """
-    arguments = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in jaxpr.jaxpr.invars]
+    arguments = [
+        jax.ShapeDtypeStruct(v.aval.shape, jnp.float64 if is_narrow(v.aval) else v.aval.dtype)
+        for v in jaxpr.jaxpr.invars
+    ]
     return jax.make_jaxpr(lambda *values: evaluate(jaxpr, list(values), _Lift(), None)[0])(*arguments)

@@ -18,6 +18,8 @@ from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, Tensor,
 from parity.errors import InputError
 from parity.weights import Array
 
+FLOAT64 = "float64"
+
 
 def port(
     model: Any,
@@ -93,7 +95,7 @@ class ModelPort:
     def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
         """See `Port`."""
         model = self._of(inputs)
-        program = self._program(inputs, mode, model.parameters, model.statistics)
+        program = self._program(inputs, mode, (model.parameters, model.statistics), FLOAT64)
         return Anatomy(
             calls=program.calls,
             boundaries={
@@ -105,6 +107,7 @@ class ModelPort:
             statistics=_tensors(model.statistics),
             modules=model.modules or {each.call.module: each.type for each in program.calls},
             islands=program.islands,
+            runs_in_float64=program.runs_in_float64,
             sources=program.sources,
         )
 
@@ -129,31 +132,30 @@ class ModelPort:
         mode: Mode,
         forced: Forced | None = None,
         rounding: Rounding | None = None,
-        dtype: str = "float64",
+        dtype: str = FLOAT64,
     ) -> Played:
         """See `Port`."""
         with jax.enable_x64(True):
             model = self._of(inputs)
         parameters, statistics = model.parameters, model.statistics
-        if dtype != "float64":
+        if dtype != FLOAT64:
             inputs, parameters, statistics = (
                 map_arrays(partial(_narrowed, dtype=dtype), each) for each in (inputs, parameters, statistics)
             )
-        with jax.enable_x64(dtype == "float64"):
-            program = self._program(inputs, mode, parameters, statistics)
+        with jax.enable_x64(dtype == FLOAT64):
+            program = self._program(inputs, mode, (parameters, statistics), dtype)
             if rounding is not None:
                 inputs, forced = rounding.move(inputs, 0), rounding.move_forced(forced, 1)
                 parameters, statistics = rounding.move(parameters, 3), rounding.move(statistics, 4)
             return program.play(parameters, statistics, inputs, forced, rounding)
 
-    def _program(self, inputs: Mapping[str, Any], mode: Mode, parameters: Any, statistics: Any) -> "Program":
-        form = str(map_arrays(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), inputs))
-        if (mode, form) not in self._programs:
-            state = parameters, statistics
-            model, given = self._of(inputs), on_device(inputs)
-            is_lifted = self._is_lifted and all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(parameters))
-            self._programs[mode, form] = Program(model, state, given, mode, self.loss, is_lifted)
-        return self._programs[mode, form]
+    def _program(self, inputs: Mapping[str, Any], mode: Mode, state: tuple[Any, Any], dtype: str) -> "Program":
+        form = mode, dtype, str(map_arrays(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), inputs))
+        if form not in self._programs:
+            is_lifted = self._is_lifted and dtype == FLOAT64
+            given = on_device(inputs)
+            self._programs[form] = Program(self._of(inputs), state, given, mode, self.loss, is_lifted)
+        return self._programs[form]
 
     @_in_float64
     def optimize(

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from bnjax.crossings import Cross, Crossing, Names, crossings
+from bnjax.crossings import Cross, Crossing, Names, crossings, values
 from bnjax.dataflow import sources
 from bnjax.functional import Functional
 from bnjax.interpret import evaluate
-from bnjax.islands import islands
+from bnjax.islands import is_narrow, islands
 from bnjax.lifted import lifted
 from bnjax.perturbed import perturbed
 from parity.backend.batch import map_arrays
@@ -38,10 +38,22 @@ class Program:
             value = None if loss is None else loss(ran.outputs, *ran.left)
             return value, ran.statistics
 
-        self._jaxpr, self._shape = jax.make_jaxpr(run, return_shape=True)(*state, inputs)
-        if is_lifted:
+        trace = jax.make_jaxpr(run, return_shape=True)
+        self.runs_in_float64 = True
+        try:
+            self._jaxpr, self._shape = trace(*state, inputs)
+        except TypeError:  # a model may hold on to float32: what starts a scan, say
+            if is_narrow(next(iter(jax.tree.leaves(state)), None)):
+                raise
+            names.forget()
+            narrow = map_arrays(_narrowed, (*state, inputs))
+            self._jaxpr, self._shape = trace(*narrow)
+            self.runs_in_float64 = False
+        if is_lifted or not self.runs_in_float64:
             self._jaxpr = lifted(self._jaxpr)
         self.crossings = crossings(self._jaxpr, names)
+        if not model.modules and len(names.calls) == 1:
+            self.crossings = sorted([*self.crossings, *values(self._jaxpr)], key=lambda each: each.place)
         self.calls = _calls(self.crossings, names)
         self.islands = islands(self._jaxpr.jaxpr)
         self.sources = sources(self._jaxpr.jaxpr, self.crossings)
@@ -88,6 +100,10 @@ class Program:
             gradients=map_arrays(_array, gradients),
             statistics=map_arrays(_array, after),
         )
+
+
+def _narrowed(leaf: Any) -> Any:
+    return leaf.astype(jnp.float32) if leaf.dtype == jnp.float64 else leaf
 
 
 def _given(crossing: Crossing, forced: Forced) -> dict[str, Any]:

@@ -55,14 +55,22 @@ class ModelPort:
         self._model, self._call = model, call
         self.loss, self.optimizer = loss, optimizer
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
-        self._is_lifted = False
+        self._is_lifted, self._runs_in_float64 = False, True
         self._parameters = {name: _widened(p) for name, p in model.named_parameters()}
         self._statistics = {name: _widened(b) for name, b in model.named_buffers()}
         if variables is not None:
             self.load({name: _array(torch.as_tensor(value)) for name, value in variables.items()})
 
     def prepare(self, inputs: Mapping[str, Any]) -> None:
-        """See `Port`. A module has its tensors from the beginning."""
+        """See `Port`. A module has its tensors from the beginning; whether it runs in float64 is tried."""
+        try:
+            self.anatomy(inputs, Mode.TRAIN)
+        except RuntimeError as error:
+            if self._is_lifted or "dtype" not in str(error):
+                raise
+            self._is_lifted = True  # a model may make float32 of its own, which meets float64
+            self.anatomy(inputs, Mode.TRAIN)
+            self._runs_in_float64 = False
 
     def lift(self) -> None:
         """See `Port`."""
@@ -79,6 +87,7 @@ class ModelPort:
             statistics={name: _form(b) for name, b in self._statistics.items()},
             modules={path: type(module).__name__ for path, module in self._model.named_modules()},
             islands=tuple(narrow.islands),
+            runs_in_float64=self._runs_in_float64,
             sources=seen.sources,
         )
 

@@ -19,6 +19,7 @@ class End(StrEnum):
 
     INPUT = "input"
     OUTPUT = "output"
+    VALUE = "value"  # of a function without modules: what one of its operations gives
 
 
 class Call(NamedTuple):
@@ -97,6 +98,7 @@ class Anatomy:
         statistics: what training changes without a gradient, by path.
         modules: every module that the model holds, called or not, with the name of its class.
         islands: what is computed in a narrower dtype.
+        runs_in_float64: whether the model itself does; else it is one of float32 whose operations are lifted.
         sources: the boundaries whose values a boundary's value is computed from, with none in between.
     """
 
@@ -106,6 +108,7 @@ class Anatomy:
     statistics: Mapping[str, Tensor]
     modules: Mapping[str, str] = field(default_factory=dict)
     islands: tuple[Island, ...] = ()
+    runs_in_float64: bool = True
     sources: Mapping[Boundary, frozenset[Boundary]] = field(default_factory=dict)
 
 

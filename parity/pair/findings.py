@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from itertools import chain
 
 from parity.backend.port import Anatomy, Boundary, Call, End, ModuleCall
 from parity.pair.forced import Answer
@@ -131,6 +133,36 @@ class Map:
         """The paired boundaries whose values are computed from one, in order."""
         return tuple(other for other in self.pairing.boundaries if boundary in self.sources(other))
 
+    def covering(self, module: str) -> list[Segment]:
+        """The segments that a module is within, which is not paired itself."""
+        own = [b for b in self.reference.boundaries if b.call.module == module and b.end is End.OUTPUT]
+        found: dict[Segment, None] = {}
+        waiting, seen = own, set(own)
+        while waiting:
+            boundary = waiting.pop()
+            if boundary in self.pairing.boundaries:
+                found[self.segment_before(boundary)] = None
+                continue
+            for user in self._all_users.get(boundary, ()):
+                if user not in seen:
+                    seen.add(user)
+                    waiting.append(user)
+        return list(found)
+
+    def through(self, segment: Segment) -> list[str]:
+        """The modules of the reference that a stretch leads through, which are not paired themselves."""
+        modules = dict.fromkeys(b.call.module for b in self.reference.boundaries if b not in self.pairing.boundaries)
+        paired = {b.call.module for b in self.pairing.boundaries}
+        return [module for module in modules if module not in paired and segment in self.covering(module)]
+
+    @cached_property
+    def _all_users(self) -> dict[Boundary, list[Boundary]]:
+        found: dict[Boundary, list[Boundary]] = defaultdict(list)
+        for boundary, sources in self.reference.sources.items():
+            for source in sources:
+                found[source].append(boundary)
+        return found
+
     def segment_before(self, boundary: Boundary) -> Segment:
         """The segment whose result is the value at a boundary."""
         sources = self.sources(boundary)
@@ -186,8 +218,10 @@ def _folded(graph: Map, seen: Seen, forward: set[Segment]) -> Segment:
     own = graph.segment_of(seen)
     if own in forward:
         return own
-    if seen.site.kind is Kind.GRADIENT:  # of a tensor that a stretch of code within the module uses
-        return next((each for each in forward if not each.is_module and is_within(each.reference, own.reference)), own)
+    if seen.site.kind is Kind.GRADIENT:  # of a tensor that a stretch uses: of code within the module, or around it
+        inside = (each for each in forward if not each.is_module and is_within(each.reference, own.reference))
+        around = (each for each in graph.covering(own.reference) if each in forward)
+        return next(chain(inside, around), own)
     if seen.site.kind is not Kind.COTANGENT or seen.site.boundary is None:
         return own
     users = [graph.segment_before(user) for user in graph.users(seen.site.boundary)]
@@ -225,6 +259,8 @@ def _place(located: Located, order: Mapping[str, int]) -> int:
 
 
 def source_of(anatomy: Anatomy, module: str) -> str:
-    """File and line of the first call of a module; "" if not known."""
+    """File and line of the first call of a module within the model; "" if not known."""
+    if not module:
+        return ""
     calls: Sequence[ModuleCall] = anatomy.calls
     return next((each.source for each in calls if each.call == Call(module, 0)), "")

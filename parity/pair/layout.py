@@ -11,6 +11,7 @@ from parity.verdict.noise import rms
 from parity.weights import Array
 
 Shape = tuple[int, ...]
+EXACT = 1e-9  # of a value's size: nothing but rounding is apart
 MOST_PERMUTED = 5  # axes; of arrays with more, a few orders are tried
 
 
@@ -114,7 +115,7 @@ def misfit(layout: Layout, reference: Array, candidate: Array) -> float:
 
 
 def best_layout(
-    reference: Array, candidate: Array, usual: Layout | None = None, exact: float = 1e-9
+    reference: Array, candidate: Array, usual: Layout | None = None, exact: float = EXACT
 ) -> tuple[Layout, float] | None:
     """Return the layout that fits, and how far off the values then are; None if no layout has these shapes.
 

@@ -33,6 +33,7 @@ class Pair:
         inputs: see `parity.compare`.
         accept: the same.
         weights: the same.
+        lift_float32: the same.
     """
 
     source: str
@@ -40,6 +41,7 @@ class Pair:
     inputs: Any
     accept: tuple[str, ...]
     weights: Any = None
+    lift_float32: bool = False
 
 
 def read_pair(source: str) -> Pair:
@@ -63,8 +65,14 @@ def read_pair(source: str) -> Pair:
     if isinstance(accept, str) or not all(isinstance(each, str) for each in accept):
         raise InputError(f"accept of {source} must be a list of NAME@PLACE, got {accept!r}")
     title = (module.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-    weights = getattr(module, "weights", None)
-    return Pair(source=source, title=title or source, inputs=module.inputs, accept=tuple(accept), weights=weights)
+    return Pair(
+        source=source,
+        title=title or source,
+        inputs=module.inputs,
+        accept=tuple(accept),
+        weights=getattr(module, "weights", None),
+        lift_float32=bool(getattr(module, "lift_float32", False)),
+    )
 
 
 def _module(source: str) -> ModuleType:

@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from parity.backend.port import Anatomy, Boundary, Call, End, Forced, Played
-from parity.pair.layout import Layout, best_layout
+from parity.pair.layout import EXACT, Layout, best_layout
 from parity.pair.owners import Member
 from parity.pair.weight_map import WeightMap
 from parity.weights import Array
@@ -148,9 +150,47 @@ def pair_boundaries(
     found: dict[Boundary, BoundaryPair] = {}
     own, other = _by_call(reference), _by_call(candidate)
     for call, partner in calls.items():
-        for end in End:
+        for end in (End.INPUT, End.OUTPUT):
             found |= _pair_end(own[call, end], other[partner, end], ours, theirs)
     return Pairing(calls, {b: found[b] for b in reference.boundaries if b in found})
+
+
+def pair_values(pairing: Pairing, models: tuple[Anatomy, Anatomy], ours: Values, theirs: Values) -> Pairing:
+    """Pair what modules of one side give with what operations give of a function without modules, by their numbers.
+
+    Two values are a pair if they hold the same numbers in some layout; of several the first in the order of
+    computation. So only what is computed from right values is paired.
+
+    Args:
+        pairing: what is paired already.
+        models: both anatomies.
+        ours: the reference's values.
+        theirs: the candidate's.
+    """
+    ends = [{b.end for b in anatomy.boundaries} for anatomy in models]
+    if not any(End.VALUE in each for each in ends):
+        return pairing
+    taken = {pair.candidate for pair in pairing.boundaries.values()}
+    waiting: dict[tuple[int, str], list[Boundary]] = defaultdict(list)
+    for c in models[1].boundaries:
+        if c not in taken and c.end is not End.INPUT and theirs[c].dtype.kind == "f":
+            waiting[_numbers(theirs[c])].append(c)
+    found = dict(pairing.boundaries)
+    for b in models[0].boundaries:
+        if b in found or b.end is End.INPUT or ours[b].dtype.kind != "f":
+            continue
+        for c in waiting.get(_numbers(ours[b]), []):
+            best = best_layout(ours[b], theirs[c])
+            if best is not None and best[1] <= EXACT:
+                found[b] = BoundaryPair(b, c, best[0])
+                waiting[_numbers(theirs[c])].remove(c)
+                break
+    return replace(pairing, boundaries={b: found[b] for b in models[0].boundaries if b in found})
+
+
+def _numbers(array: Array) -> tuple[int, str]:
+    """What two arrays of the same numbers share, in whatever order: how many there are, and their size."""
+    return array.size, f"{np.sqrt(np.mean(np.square(array))):.6e}" if array.size else ""
 
 
 def _by_call(anatomy: Anatomy) -> Mapping[tuple[Call, End], list[Boundary]]:

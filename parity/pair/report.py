@@ -188,10 +188,15 @@ def _of_passes(material: Material) -> Iterator[Finding]:
             modes=tuple(modes),
             times_noise=worst.distance.times_noise,
             relative=worst.distance.distance / worst.distance.size if worst.distance.size else None,
-            agrees=located.agrees,
+            agrees=_agrees(material.graph, located),
             cause=material.cases.cause(located, material.answers),
             source=_sources(material.graph, segment.reference, segment.candidate),
         )
+
+
+def _agrees(graph: Map, located: Located) -> str:
+    through = [] if located.segment.is_module else graph.through(located.segment)
+    return located.agrees + (f" (on the way: {', '.join(through)})" if through else "")
 
 
 def _of_updates(material: Material) -> Iterator[Finding]:
@@ -375,6 +380,8 @@ def _not_compared(material: Material) -> Iterator[str]:
         idle = [module for module in anatomy.modules if module not in called and _holds(anatomy, module)]
         if idle and called != {""}:
             yield f"modules of the {side} that are never called: {', '.join(idle)}"
+        if not anatomy.runs_in_float64:
+            yield f"the {side} does not run in float64 by itself: its operations were given float64 for float32"
     dead = _dead(material.answers)
     if dead:
         yield f"parameters whose gradient is 0 on both sides: {', '.join(dead)}"

@@ -81,7 +81,7 @@ def compare(
         accepted = [Accepted.parse(each) for each in (*given.accept, *accept)]
         drawn = batches(given.inputs if inputs is None else inputs, seed)
         with open_ports(reference) as ports:
-            _lift(ports, lift_float32)
+            _lift(ports, lift_float32 or given.lift_float32)
             weights = given.weights if weights is None else weights
             found = _Comparison(*ports, drawn, accepted, weights, *asked).report()
         found = replace(found, title=given.title)

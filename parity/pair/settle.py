@@ -15,7 +15,7 @@ import numpy as np
 from parity.backend.port import Anatomy, Boundary, Played, Port
 from parity.pair.findings import Map, is_within
 from parity.pair.forced import Asked
-from parity.pair.pairing import Pairing, pair_boundaries, pair_calls
+from parity.pair.pairing import Pairing, pair_boundaries, pair_calls, pair_values
 from parity.pair.sites import Site, sites
 from parity.pair.weight_map import ModulePair, TensorPair, WeightMap, likeness
 from parity.verdict.noise import rms
@@ -24,6 +24,7 @@ from parity.weights import Array
 
 OFF = 1e-7  # of a value's size: in float64 a billion times what rounding does, and below any usual mistake
 MOST_PLAYS = 500
+MOST_ROUNDS = 10
 
 
 @dataclass(frozen=True)
@@ -184,9 +185,11 @@ def pair(
     batch, own = asked.batch, asked.own
     free = candidate.play(batch.theirs, batch.mode)
     pairing = pair_boundaries(calls, *anatomies, own.values, free.values).without(dropped)
-    for _ in range(3):  # where the free pass was off, values fit only once what goes in is right
+    pairing = pair_values(pairing, anatomies, own.values, free.values)
+    for _ in range(MOST_ROUNDS):  # where the free pass was off, values fit only once what goes in is right
         shown = candidate.play(batch.theirs, batch.mode, pairing.forced(own))
         fitted = pairing.with_layouts(own.values, shown.values)
+        fitted = pair_values(fitted, anatomies, own.values, shown.values)
         if fitted == pairing:
             break
         pairing = fitted

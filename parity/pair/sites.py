@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from parity.backend.port import Boundary, Played
+from parity.backend.port import Boundary, End, Played
 from parity.pair.owners import Piece
 from parity.pair.pairing import BoundaryPair, Pairing
 from parity.pair.weight_map import ModulePair, TensorPair, WeightMap
@@ -46,6 +46,8 @@ class Site:
 def words(boundary: Boundary) -> str:
     """Name a boundary: `encoder.0 output`, with the number of the call and the leaf where there are several."""
     (module, number), end, leaf = boundary
+    if end is End.VALUE:
+        return f"value {leaf}"
     return f"{module or 'the model'}{f' (call {number})' if number else ''} {end}{leaf}"
 
 

@@ -16,6 +16,7 @@ from parity.pair.inputs import integers
 from .losses import cross_entropy
 
 WIDTH, HEADS, WORDS, LENGTH = 12, 2, 19, 6
+lift_float32 = True  # the dtype of an `nnx.Embed` is that of its first weights
 inputs = {"ids": integers(3, LENGTH, below=WORDS), "labels": integers(3, LENGTH, below=WORDS)}
 
 
