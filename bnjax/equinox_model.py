@@ -6,11 +6,14 @@ from typing import Any
 
 import equinox as eqx  # it is there, since the module is one of its own
 import jax
+import jax.numpy as jnp
 
 from bnjax.crossings import Names, named_calls
 from bnjax.functional import CallModel, Ran, Tree, call_model, dotted
 from parity.backend.batch import arguments
 from parity.backend.port import Mode
+
+MANY = 2**20  # batches
 
 
 class Equinox:
@@ -29,8 +32,10 @@ class Equinox:
         self._indices = dict(_state_indices(model)) if state is not None else {}
         self.statistics = self._read(self._state)
         self.modules = {path: type(module).__name__ for path, module in _modules(model)}
-        # In mode "ema" the first batch's statistics are taken as they are, whatever is there.
-        self.once_loaded = {path: False for path in self.statistics if path.endswith("ema_first_time_index")}
+        # Statistics that are loaded are those of many batches: without that, mode "ema" takes the first batch's as they
+        # are, and mode "batch" corrects for a start at 0.
+        after = {"ema_first_time_index": False, "batch_counter": MANY}
+        self.once_loaded = {path: after[leaf] for path in self.statistics if (leaf := path.rpartition(".")[2]) in after}
 
     def _read(self, state: Any) -> Tree:
         return {
@@ -43,7 +48,7 @@ class Equinox:
         floats = [leaf.dtype for leaf in statistics.values() if eqx.is_inexact_array(leaf)]
 
         def alike(leaf: Any) -> Any:  # a copy, since Equinox lets a state be used once
-            return leaf.astype(floats[0]) if eqx.is_inexact_array(leaf) else leaf
+            return jnp.array(leaf, floats[0] if eqx.is_inexact_array(leaf) else leaf.dtype)
 
         state = jax.tree.map(alike, self._state)
         for path, index in self._indices.items():
@@ -78,7 +83,8 @@ class Equinox:
 
 
 def _wide(leaf: Any) -> Any:
-    return leaf.astype(float) if eqx.is_inexact_array(leaf) else leaf
+    """A copy in float64 if it holds floats; of a dtype that is not weak, which an operation would change."""
+    return jnp.array(leaf, float if eqx.is_inexact_array(leaf) else leaf.dtype)
 
 
 def _map_over_batch(model: Any, state: Any, inputs: Mapping[str, Any], mode: Mode) -> tuple[Any, list[Any]]:

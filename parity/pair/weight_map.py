@@ -23,8 +23,8 @@ from parity.weights import Array
 ROLES = {
     **dict.fromkeys(("weight", "kernel", "scale", "gamma", "embedding", "w"), "weight"),
     **dict.fromkeys(("bias", "beta", "offset", "b"), "bias"),
-    **dict.fromkeys(("running_mean", "mean", "ema_state_index.0"), "mean"),
-    **dict.fromkeys(("running_var", "var", "variance", "ema_state_index.1"), "variance"),
+    **dict.fromkeys(("running_mean", "mean", "ema_state_index.0", "batch_state_index.0"), "mean"),
+    **dict.fromkeys(("running_var", "var", "variance", "ema_state_index.1", "batch_state_index.1"), "variance"),
 }
 # Names of which the libraries' conventions tell how one tensor is made of the other.
 USUAL = ({"weight", "kernel"}, {"weight", "embedding"}, {"weight", "scale"})

@@ -38,7 +38,7 @@ class EquinoxNet(eqx.Module):
 
     def __init__(self, key: jax.Array, fault: str) -> None:
         self.conv = eqx.nn.Conv2d(2, 4, 3, padding=1, key=key)
-        self.norm = eqx.nn.BatchNorm(4, axis_name="batch", mode="ema", momentum=0.9)
+        self.norm = eqx.nn.BatchNorm(4, axis_name="batch", mode="batch", momentum=0.9)
         self.pool, self.head = eqx.nn.AvgPool2d(3, 2, padding=1), eqx.nn.Linear(4 * 9, 3, key=key)
         self.fault = fault
 
