@@ -133,6 +133,10 @@ class Map:
         """The paired boundaries whose values are computed from one, in order."""
         return tuple(other for other in self.pairing.boundaries if boundary in self.sources(other))
 
+    def is_called(self, module: str) -> bool:
+        """Whether a module of the reference is called; else what holds it uses its tensors."""
+        return any(each.call.module == module for each in self.reference.calls)
+
     def covering(self, module: str) -> list[Segment]:
         """The segments that a module is within, which is not paired itself."""
         own = [b for b in self.reference.boundaries if b.call.module == module and b.end is End.OUTPUT]
@@ -166,11 +170,27 @@ class Map:
     def segment_before(self, boundary: Boundary) -> Segment:
         """The segment whose result is the value at a boundary."""
         sources = self.sources(boundary)
-        own = {source for source in sources if source.call == boundary.call and source.end is End.INPUT}
-        if boundary.end is End.OUTPUT and own == sources:
+        if boundary.end is End.OUTPUT and self._is_of_module(boundary):
             return Segment(*self.paths(boundary))
         after = sorted({self.paths(source) for source in sources})
         return Segment(*self.paths(boundary), tuple(after), f"{boundary.end}{boundary.leaf}")
+
+    def _is_of_module(self, output: Boundary) -> bool:
+        """Whether what leads to an output begins at the inputs of its module, and one of these is compared."""
+        inputs: set[Boundary] = set()
+        waiting, seen = list(self.reference.sources.get(output, ())), set()
+        while waiting:
+            source = waiting.pop()
+            if source in seen:
+                continue
+            seen.add(source)
+            if source.call == output.call and source.end is End.INPUT:
+                inputs.add(source)
+            elif source in self.pairing.boundaries:
+                return False
+            else:
+                waiting += self.reference.sources.get(source, ())
+        return not inputs or any(each in self.pairing.boundaries for each in inputs)
 
     def paths(self, boundary: Boundary) -> tuple[str, str]:
         """What the two call the module of a boundary."""
@@ -221,7 +241,10 @@ def _folded(graph: Map, seen: Seen, forward: set[Segment]) -> Segment:
     if seen.site.kind is Kind.GRADIENT:  # of a tensor that a stretch uses: of code within the module, or around it
         inside = (each for each in forward if not each.is_module and is_within(each.reference, own.reference))
         around = (each for each in graph.covering(own.reference) if each in forward)
-        return next(chain(inside, around), own)
+        holders = (
+            each for each in forward if not graph.is_called(own.reference) and is_within(own.reference, each.reference)
+        )
+        return next(chain(inside, around, holders), own)
     if seen.site.kind is not Kind.COTANGENT or seen.site.boundary is None:
         return own
     users = [graph.segment_before(user) for user in graph.users(seen.site.boundary)]

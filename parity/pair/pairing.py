@@ -23,11 +23,13 @@ class BoundaryPair:
         reference: where it crosses.
         candidate: the same.
         layout: how the candidate's lies.
+        has_cotangent: whether their cotangents are a pair too.
     """
 
     reference: Boundary
     candidate: Boundary
     layout: Layout
+    has_cotangent: bool = True
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Pairing:
             {
                 pair.candidate: pair.layout.to_candidate(shown[boundary])
                 for boundary, pair in self.boundaries.items()
-                if boundary in shown
+                if boundary in shown and (pair.has_cotangent or shown is own.values)
             }
             for shown in (own.values, own.cotangents)
         )
@@ -57,7 +59,11 @@ class Pairing:
     def own(self, played: Played) -> Forced:
         """Return the reference's own values at these boundaries, to be put in the place of what it computes."""
         values, cotangents = (
-            {boundary: shown[boundary] for boundary in self.boundaries if boundary in shown}
+            {
+                boundary: shown[boundary]
+                for boundary, pair in self.boundaries.items()
+                if boundary in shown and (pair.has_cotangent or shown is played.values)
+            }
             for shown in (played.values, played.cotangents)
         )
         return Forced(values=values, cotangents=cotangents)
@@ -105,9 +111,13 @@ Contents = dict[frozenset[int], list[tuple[int, Call]]]
 
 def _contents(anatomy: Anatomy, members: Mapping[int, Member]) -> Contents:
     """The calls, with their depths, by the pairs of modules that compute within them."""
+    called = {each.call.module for each in anatomy.calls}
     by_module: dict[str, list[tuple[int, Member]]] = defaultdict(list)
     for number, member in members.items():
-        by_module[member.module].append((number, member))
+        module = member.module
+        while module and module not in called:  # what is not called itself is used by what holds it
+            module = module.rpartition(".")[0]
+        by_module[module].append((number, member if module == member.module else Member(module)))
     parents = {each.call: each.parent for each in anatomy.calls}
     within: dict[Call, set[int]] = defaultdict(set)
     depths: dict[Call, int] = {}
@@ -200,10 +210,28 @@ def _by_call(anatomy: Anatomy) -> Mapping[tuple[Call, End], list[Boundary]]:
     return found
 
 
+def _once(boundaries: Sequence[Boundary], values: Values) -> tuple[list[Boundary], set[Boundary]]:
+    """Each value once, and those that are there again."""
+    kept: list[Boundary] = []
+    repeated: set[Boundary] = set()
+    for b in boundaries:
+        same = (c for c in kept if values[b].size > 1 and np.array_equal(values[b], values[c]))
+        if (first := next(same, None)) is None:
+            kept.append(b)
+        else:
+            repeated.add(first)
+    return kept, repeated
+
+
 def _pair_end(
     ours: Sequence[Boundary], theirs: Sequence[Boundary], own: Values, other: Values
 ) -> Iterator[tuple[Boundary, BoundaryPair]]:
-    """Pair the values of one end of a call: the best fits first. What is no float must be equal to be paired."""
+    """Pair the values of one end of a call: the best fits first. What is no float must be equal to be paired.
+
+    Of a value that enters more than once, as query, key and value say, nothing tells which gradient is which: it is
+    paired once, without its cotangent. The sum of the gradients is compared where the value comes from.
+    """
+    (ours, repeated), (theirs, others) = _once(ours, own), _once(theirs, other)
     fits = []
     for i, b in enumerate(ours):
         for j, c in enumerate(theirs):
@@ -217,4 +245,5 @@ def _pair_end(
         if i not in taken[0] and j not in taken[1]:
             taken[0].add(i)
             taken[1].add(j)
-            yield ours[i], BoundaryPair(ours[i], theirs[j], layout)
+            is_single = ours[i] not in repeated and theirs[j] not in others
+            yield ours[i], BoundaryPair(ours[i], theirs[j], layout, is_single)

@@ -77,7 +77,10 @@ def with_pins(proposal: WeightMap, pins: Pins, ours: Anatomy, theirs: Anatomy) -
             Member(module_of(name, theirs.modules)),
             (
                 TensorPair(
-                    (Piece(path),), (Piece(name),), (Given(function, rearranges(function, forms[0][path].shape)),)
+                    (Piece(path),),
+                    (Piece(name),),
+                    (Given(function, rearranges(function, forms[0][path].shape)),),
+                    forms[1][name].shape,
                 ),
             ),
         )

@@ -70,6 +70,11 @@ class Settled:
     dropped: frozenset[Boundary] = frozenset()
     changes: tuple[Change, ...] = ()
 
+    @property
+    def paired(self) -> int:
+        """How many boundaries are paired, or left out on purpose: what is not paired cannot be off."""
+        return len(self.pairing.boundaries) + len(self.dropped)
+
 
 @dataclass(frozen=True)
 class _Trial:
@@ -104,7 +109,7 @@ class Settling:
     def settle(self, maps: Sequence[WeightMap]) -> Settled:
         """Return the best of several weight maps, with what can be mended in it."""
         tried = [self._try(weights, frozenset()) for weights in maps]
-        best = min(tried, key=lambda each: len(each.off))
+        best = min(tried, key=lambda each: len(each.off) - each.paired)
         while best.off and (better := self._better(best)) is not None:
             best = better
         self._load(best.weights)
@@ -119,7 +124,7 @@ class Settling:
                 _name(kind, b) for b in trial.dropped - best.dropped for kind in (Kind.ACTIVATION, Kind.COTANGENT)
             }
             found = self._try(trial.weights, trial.dropped)
-            if len(found.off) < len(best.off - left_out):
+            if len(found.off) - found.paired < len(best.off - left_out) - best.paired:
                 return replace(found, changes=(*best.changes, *filter(None, (trial.change,))))
         return None
 
@@ -146,8 +151,9 @@ class Settling:
                 words = f"{one.candidate} does what {other.reference} does, and {other.candidate} {one.reference}"
                 yield _Trial(exchanged, dropped, Change(words, (one, other)))
         owners = {each.reference.module for each in best.weights.modules}
-        for b in off:
-            if b.call.module and b.call.module not in owners:
+        for b in best.pairing.boundaries:
+            is_off = any(_name(kind, b) in best.off for kind in (Kind.ACTIVATION, Kind.COTANGENT))
+            if is_off and b.call.module and b.call.module not in owners:
                 yield _Trial(best.weights, dropped | {b})
 
     def _load(self, weights: WeightMap) -> None:

@@ -61,7 +61,9 @@ def sites(pairing: Pairing, weights: WeightMap, ours: Played, theirs: Played) ->
         theirs: what the candidate shows.
     """
     both = [pair for b, pair in pairing.boundaries.items() if b in ours.values and pair.candidate in theirs.values]
-    backward = [p for p in both if p.reference in ours.cotangents and p.candidate in theirs.cotangents]
+    backward = [
+        p for p in both if p.has_cotangent and p.reference in ours.cotangents and p.candidate in theirs.cotangents
+    ]
     found = [_value(Kind.ACTIVATION, "values", pair) for pair in both]
     if ours.loss is not None and theirs.loss is not None:
         found.append(Site(Kind.LOSS, "loss", 0, _loss, _loss))

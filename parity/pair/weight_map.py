@@ -56,12 +56,14 @@ class TensorPair:
         reference: its pieces; several are added up.
         candidate: its pieces; where there are several the first takes the numbers, and the others are 0.
         ways: in which it may be made, the likeliest first; the first is taken.
+        shape: of the candidate's.
         is_usual: whether the libraries' conventions tell the way, so that another one is a difference of its own.
     """
 
     reference: tuple[Piece, ...]
     candidate: tuple[Piece, ...]
     ways: tuple[Way, ...]
+    shape: tuple[int, ...]
     is_usual: bool = False
 
     def value(self, state: Mapping[str, Array]) -> Array:
@@ -128,7 +130,7 @@ class WeightMap:
 
     def exchanged(self, one: ModulePair, other: ModulePair) -> "WeightMap | None":
         """Return the map with the candidate's modules of two pairs exchanged; None if their tensors differ in form."""
-        forms = [[(pair.ways, len(pair.candidate)) for pair in each.tensors] for each in (one, other)]
+        forms = [[(pair.ways, pair.shape, len(pair.candidate)) for pair in each.tensors] for each in (one, other)]
         if forms[0] != forms[1]:
             return None
         swapped = {
@@ -238,7 +240,8 @@ def _pairs(own: Owner, other: Owner) -> Iterator[TensorPair]:
             theirs = left.pop(found)
             if ways := transforms(held.form.shape, theirs.form.shape, is_same_layout=found == leaf):
                 is_usual = leaf == found or {leaf, found} in USUAL
-                yield TensorPair(held.pieces, theirs.pieces, ways, is_usual and not own.is_transposed)
+                is_usual &= not own.is_transposed
+                yield TensorPair(held.pieces, theirs.pieces, ways, theirs.form.shape, is_usual)
 
 
 def _partner(leaf: str, held: Held, left: Mapping[str, Held]) -> str | None:

@@ -50,6 +50,11 @@ class Case:
             if b.call == (self.segment.reference, 0) and b.end is end and self.answer.own.values[b].dtype.kind == "f"
         ]
 
+    def tensor(self, role: str) -> Array | None:
+        """The reference's tensor of a role; None if it has none."""
+        own = (p for p, r in self.roles.items() if r == role and _owner(p) == self.segment.reference)
+        return next((self.state[path] for path in own), None)
+
     def keys(self, kind: Kind, path: str | None = None) -> list[Key]:
         """The keys of the segment's sites of a kind."""
         return [
@@ -236,9 +241,7 @@ def norm_epsilon(case: Case) -> Iterator[Predicted]:
             continue
         for scale, shift in _affine(case, y):
             ours, theirs = (y - shift) / scale, (shown - shift) / scale
-            for axes, is_centered in _groups(x.ndim):
-                centered = x - x.mean(axis=axes, keepdims=True) if is_centered else x
-                variance = (centered**2).mean(axis=axes, keepdims=True)
+            for axes, centered, variance in _moments(case, x):
                 own, other = (_epsilon(centered, each, variance, axes) for each in (ours, theirs))
                 if own is None or other is None or own == other:
                     continue
@@ -250,21 +253,29 @@ def norm_epsilon(case: Case) -> Iterator[Predicted]:
                 )
 
 
-def _groups(ndim: int) -> Iterator[tuple[tuple[int, ...], bool]]:
-    """The axes over which norms take their moments: of a batch, of a layer, of an instance; centered or not."""
-    batch = (0, *range(2, ndim))
-    last = (ndim - 1,)
-    found = [batch, last, tuple(range(1, ndim)), tuple(range(2, ndim)), tuple(range(ndim - 1))]
-    for axes in dict.fromkeys(each for each in found if each):
-        yield from ((axes, True), (axes, False))
+def _moments(case: Case, x: Array) -> Iterator[tuple[tuple[int, ...], Array, Array]]:
+    """What a norm may subtract and divide by: axes that are normalized together, the rest of x, and the variance.
+
+    The moments are those of a batch, of a layer or of an instance, centered or not; or the running statistics.
+    """
+    batch, last, channels_last = (0, *range(2, x.ndim)), (x.ndim - 1,), tuple(range(x.ndim - 1))
+    for axes in dict.fromkeys(
+        each for each in (batch, last, (*range(1, x.ndim),), (*range(2, x.ndim),), channels_last) if each
+    ):
+        for centered in (x - x.mean(axis=axes, keepdims=True), x):
+            yield axes, centered, (centered**2).mean(axis=axes, keepdims=True)
+    mean, variance = (case.tensor(role) for role in ("mean", "variance"))
+    if mean is None or variance is None or mean.ndim != 1:
+        return
+    for axes in dict.fromkeys((batch, channels_last)):
+        form = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
+        if np.prod(form) == mean.size:
+            yield axes, x - mean.reshape(form), variance.reshape(form)
 
 
 def _affine(case: Case, y: Array) -> Iterator[tuple[Array, Array]]:
     """The scale and the shift of a norm, along the axis that has their size."""
-    weight, bias = (
-        next((case.state[p] for p, r in case.roles.items() if r == role and _owner(p) == case.segment.reference), None)
-        for role in ("weight", "bias")
-    )
+    weight, bias = case.tensor("weight"), case.tensor("bias")
     if weight is None and bias is None:
         yield np.ones(1), np.zeros(1)
         return
@@ -285,17 +296,17 @@ def _owner(path: str) -> str:
 def _epsilon(centered: Array, normalized: Array, variance: Array, axes: tuple[int, ...]) -> float | None:
     """Solve `centered = sqrt(variance + epsilon) normalized` for epsilon, by the groups of least variance."""
     with np.errstate(all="ignore"):
-        squares = (normalized**2).mean(axis=axes, keepdims=True)
-        found = (variance / squares - variance).ravel()
-        apart = np.abs(centered - np.sqrt(variance / squares) * normalized)
-    if not np.all(np.isfinite(found)) or np.any(apart > 1e-6 * np.sqrt(variance)):
+        square = (centered**2).mean(axis=axes, keepdims=True) / (normalized**2).mean(axis=axes, keepdims=True)
+        apart = np.abs(centered - np.sqrt(square) * normalized)
+    found = (square - variance).ravel()
+    if not np.all(np.isfinite(found)) or np.any(apart > 1e-6 * np.sqrt(square)):
         return None
     least = np.argsort(variance.ravel())[: max(1, found.size // 4)]
     epsilon = float(np.median(found[least]))
-    noise = float(np.median(variance.ravel()[least])) * 1e-14
-    if epsilon < -100 * noise:
+    noise = 100 * float(np.median(variance.ravel()[least])) * 1e-14
+    if epsilon < -noise:
         return None
-    return tidy(epsilon) if epsilon > 100 * noise else 0.0
+    return tidy(epsilon) if epsilon > noise else 0.0
 
 
 # activations

@@ -46,7 +46,7 @@ class FlaxNet(fnn.Module):
             )(x)
             if not (self.fault == "missing_relu" and width == 6):
                 x = fnn.relu(x)
-            x = (fnn.avg_pool if self.fault == "pool" else fnn.max_pool)(x, (2, 2), (2, 2))
+            x = (fnn.avg_pool if self.fault == "pool" and width == 6 else fnn.max_pool)(x, (2, 2), (2, 2))
         if self.fault != "flatten_order":
             x = jnp.moveaxis(x, -1, 1)
         return fnn.Dense(5)(x.reshape(len(x), -1))

@@ -15,7 +15,7 @@ from parity.pair.inputs import integers, normal
 
 from .losses import cross_entropy
 
-inputs = {"x": normal(4, 3, 9, 9), "labels": integers(4, below=5)}
+inputs = {"x": normal(4, 3, 8, 8), "labels": integers(4, below=5)}
 accept = ["biased_running_variance@*"]
 FlaxNorm = partial(fnn.BatchNorm, momentum=0.9)
 
