@@ -61,6 +61,17 @@ def test_its_figures_on_survival_are_those_of_the_benchmarks() -> None:
     assert fuzzed["cases"] >= 100_000
 
 
+def test_its_figures_on_the_check_itself_are_those_of_the_benchmark() -> None:
+    found = json.loads((ROOT / "benchmarks" / "self_test.json").read_text())
+    assert found["passed"]
+    assert f"({found['faults']} cases with a fault and {found['variants']} honest ones" in README
+    for score in found["scores"]:
+        caught, flagged = (score[name] for name in ("faults_caught", "variants_flagged"))
+        named = score["faults_named"] or ""
+        line = f"| {score['rule']} | {caught} of {found['faults']} | {named} | {flagged} of {found['variants']} |"
+        assert line in README
+
+
 def test_its_figures_on_faults_that_the_check_has_not_seen_are_those_of_the_benchmark() -> None:
     ports = {
         "stock PyTorch": "stock torch", "a norm written by hand in PyTorch": "handwritten torch",
