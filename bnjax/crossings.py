@@ -58,7 +58,7 @@ class Names:
         call = Call(path, self._numbers[path])
         self._numbers[path] += 1
         parent = self._open[-1] if self._open else None
-        source = caller_outside("jax", "flax", "equinox", "bnjax", "contextlib")
+        source = caller_outside("bnjax", "jax", "flax", "equinox", "contextlib")
         self.calls.append(ModuleCall(call=call, type=type(module).__name__, parent=parent, source=source))
         self._open.append(call)
         try:

@@ -77,7 +77,7 @@ class Perturb(TorchDispatchMode):
 
 
 class Narrow(TorchDispatchMode):
-    """Within this context every operation is noted that gives numbers narrower than float64."""
+    """Within this context every operation forward is noted that gives numbers narrower than float64."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,11 +85,11 @@ class Narrow(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for value in tree_leaves(result):
+        is_backward = torch._C._current_graph_task_id() != -1
+        for value in () if is_backward else tree_leaves(result):
             if _is_narrow(value):
-                dtype = str(value.dtype).removeprefix("torch.")
-                name = func.overloadpacket.__name__
-                self.islands[Island(caller_outside("torch", "bntorch"), name, dtype)] = None
+                name, dtype = func.overloadpacket.__name__, str(value.dtype).removeprefix("torch.")
+                self.islands[Island(caller_outside("bntorch", "torch"), name, dtype)] = None
         return result
 
 

@@ -79,7 +79,7 @@ class Capture:
         self._numbers[path] += 1
         parent = self._open[-1] if self._open else None
         self.calls.append(
-            ModuleCall(call=call, type=type(module).__name__, parent=parent, source=caller_outside("torch", "bntorch"))
+            ModuleCall(call=call, type=type(module).__name__, parent=parent, source=caller_outside("bntorch", "torch"))
         )
         self._open.append(call)
         return self._cross(call, End.INPUT, (args, kwargs))

@@ -6,13 +6,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def caller_outside(*packages: str) -> str:
-    """Return file and line of the innermost frame outside this package and those named; "" if there is none."""
-    hidden = {__name__.partition(".")[0], *packages}
-    frame = sys._getframe(1)
+def caller_outside(own: str, *libraries: str) -> str:
+    """Return file and line of the innermost frame of the user's; "" if there is none.
+
+    It lies between the innermost frames, of our own and of libraries, and our own that called the user's code.
+
+    Args:
+        own: the package that asks.
+        libraries: packages whose frames are passed over.
+    """
+    ours = {__name__.partition(".")[0], own}
+    frame, is_outside = sys._getframe(1), False
     while frame is not None:
         module = frame.f_globals.get("__name__", "").partition(".")[0]
-        if module not in hidden and not frame.f_code.co_filename.startswith("<"):
+        if module in ours and is_outside:
+            return ""
+        is_outside |= module not in ours
+        if module not in ours.union(libraries) and not frame.f_code.co_filename.startswith("<"):
             return f"{shortest(frame.f_code.co_filename)}:{frame.f_lineno}"
         frame = frame.f_back
     return ""

@@ -15,9 +15,10 @@ import numpy as np
 from parity.backend.port import Anatomy, Boundary, Played, Port
 from parity.pair.findings import Map, is_within
 from parity.pair.forced import Asked
+from parity.pair.owners import Member
 from parity.pair.pairing import Pairing, pair_boundaries, pair_calls, pair_values
 from parity.pair.sites import Site, sites
-from parity.pair.weight_map import ModulePair, TensorPair, WeightMap, likeness
+from parity.pair.weight_map import ModulePair, TensorPair, WeightMap, is_named, likeness
 from parity.verdict.noise import rms
 from parity.verdict.trace import Kind
 from parity.weights import Array
@@ -47,6 +48,8 @@ class Change:
         if self.tensor is not None:
             return self.tensor.is_usual
         one, other = self.modules
+        if not all(is_named(str(member)) for pair in self.modules for member in (pair.reference, pair.candidate)):
+            return False
         before = likeness(str(one.reference), str(one.candidate)) + likeness(str(other.reference), str(other.candidate))
         after = likeness(str(one.reference), str(other.candidate)) + likeness(str(other.reference), str(one.candidate))
         return after < before
@@ -110,6 +113,8 @@ class Settling:
         """Return the best of several weight maps, with what can be mended in it."""
         tried = [self._try(weights, frozenset()) for weights in maps]
         best = min(tried, key=lambda each: len(each.off) - each.paired)
+        changes = _renamed(maps[0], best.weights)
+        best = replace(best, changes=changes)
         while best.off and (better := self._better(best)) is not None:
             best = better
         self._load(best.weights)
@@ -148,8 +153,7 @@ class Settling:
         near = [each for each in best.weights.modules if each.reference.module in sources]
         for one, other in combinations(near, 2):
             if (exchanged := best.weights.exchanged(one, other)) is not None:
-                words = f"{one.candidate} does what {other.reference} does, and {other.candidate} {one.reference}"
-                yield _Trial(exchanged, dropped, Change(words, (one, other)))
+                yield _Trial(exchanged, dropped, _exchange(one, other))
         owners = {each.reference.module for each in best.weights.modules}
         for b in best.pairing.boundaries:
             is_off = any(_name(kind, b) in best.off for kind in (Kind.ACTIVATION, Kind.COTANGENT))
@@ -200,6 +204,29 @@ def pair(
             break
         pairing = fitted
     return pairing
+
+
+def _renamed(proposal: WeightMap, chosen: WeightMap) -> tuple[Change, ...]:
+    """Pairs of modules that are exchanged, compared with what their names say."""
+    by_name = {pair.reference: pair for pair in proposal.modules}
+    now = {pair.candidate: pair for pair in chosen.modules}
+    changes: list[Change] = []
+    seen: set[Member] = set()
+    for pair in chosen.modules:
+        named = by_name.get(pair.reference)
+        other = None if named is None else now.get(named.candidate)
+        if named is None or other is None or named.candidate == pair.candidate or pair.reference in seen:
+            continue
+        seen |= {pair.reference, other.reference}
+        partner = by_name.get(other.reference)
+        if partner is not None and partner.candidate == pair.candidate:
+            changes.append(_exchange(named, partner))
+    return tuple(changes)
+
+
+def _exchange(one: ModulePair, other: ModulePair) -> Change:
+    words = f"{one.candidate} does what {other.reference} does, and {other.candidate} {one.reference}"
+    return Change(words, (one, other))
 
 
 def _name(kind: Kind, boundary: Boundary) -> str:

@@ -195,6 +195,11 @@ def likeness(one: str, other: str) -> float:
     return SequenceMatcher(None, _words(one), _words(other), autojunk=False).ratio()
 
 
+def is_named(path: str) -> bool:
+    """Return whether a module has a name that someone gave it, and not one of its class and a number."""
+    return re.fullmatch(r"\d+|[A-Z]\w*_\d+", path.rpartition(".")[2].partition("[")[0]) is None
+
+
 def _words(path: str) -> list[str]:
     """The words and numbers of a name, in one language."""
     found = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", path)

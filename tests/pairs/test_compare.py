@@ -10,6 +10,7 @@ import parity
 from parity.pair.findings import FindingKind
 from parity.verdict.verdict import UNEXPLAINED, Verdict
 
+INCOMPLETE = "partly_float32"
 KINDS = ("cnn", "resnet", "unet", "encoder", "decoder", "lstm", "plain", "scanned", "several", "equinox_cnn")
 
 
@@ -19,7 +20,7 @@ def kind(name: str) -> Any:
 
 def compare(name: str, fault: str = "", **options: Any) -> parity.CompareReport:
     pair = kind(name)
-    options = {"accept": getattr(pair, "accept", ()), **options}
+    options = {name: getattr(pair, name) for name in ("accept", "lift_float32") if hasattr(pair, name)} | options
     return parity.compare(pair.reference(), pair.candidate(fault), inputs=pair.inputs, **options)
 
 
@@ -49,6 +50,8 @@ PLANTED = {
     ("cnn", "missing_relu"): Planted(FORWARD, "features.4", "features.1"),
     ("cnn", "pool"): Planted(FORWARD, "features.4", "features.1"),
     ("cnn", "flatten_order"): Planted(FORWARD, "head", "features.5"),
+    ("cnn", "missing_bias"): Planted(FindingKind.WEIGHTS, "features.4"),
+    ("cnn", "default_momentum"): Planted(STATISTICS, "features.1", cause="default_momentum"),
     ("resnet", "same_padding"): Planted(FORWARD, "layer2.conv1"),
     ("resnet", "missing_relu"): Planted(FORWARD, "layer1", "layer1.bn2"),
     ("resnet", "missing_shortcut"): Planted(FORWARD, "layer1", "layer1.bn2"),
@@ -65,8 +68,14 @@ PLANTED = {
     ("lstm", "gate"): Planted(FORWARD, "lstm"),
     ("lstm", "reversed"): Planted(FORWARD, "lstm"),
     ("lstm", "pool"): Planted(FORWARD, "head", "lstm"),
+    ("decoder", "untied"): Planted(FindingKind.GRADIENT, "embed"),
+    ("plain", "activation"): Planted(FORWARD, "", "layers.1"),
+    ("plain", "missing_bias"): Planted(FORWARD, "", "layers.1"),
     ("scanned", "missing_relu"): Planted(FORWARD, "head", "again"),
     ("several", "missing_scale"): Planted(FORWARD, "", "value"),
+    ("several", "loss_reduction"): Planted(FORWARD, "the loss", ""),
+    ("equinox_cnn", "activation"): Planted(FORWARD, "pool", "norm"),
+    ("equinox_cnn", "pool_padding"): Planted(FORWARD, "head", "pool"),
 }
 
 

@@ -1,0 +1,379 @@
+"""What a user says of a pair: weights, accepted differences, optimizers, a file; and what goes wrong."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.linen as fnn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import bnjax
+import bntorch
+import parity
+from parity.errors import InputError
+from parity.pair.findings import FindingKind
+from parity.pair.output import write_json, write_junit
+from parity.pair.screen import format_report
+from parity.report.compare_page import write_compare_report
+from parity.verdict.verdict import UNEXPLAINED, Verdict
+
+INPUTS = {"x": parity.normal(6, 4), "labels": parity.integers(6, below=4)}
+FORCED = ("forced",)
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+class TorchNet(nn.Module):
+    """Two square layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(torch.tanh(self.first(x)))
+
+
+class Dense(fnn.Module):
+    """As people write it by hand, with its kernel as it is or transposed."""
+
+    transposed: bool = False
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", fnn.initializers.lecun_normal(), (4, 4))
+        return x @ (kernel.T if self.transposed else kernel) + self.param("bias", fnn.initializers.zeros, (4,))
+
+
+class FlaxNet(fnn.Module):
+    transposed: bool = False
+    names: tuple[str, str] = ("first", "second")
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        first, second = (Dense(self.transposed, name=name) for name in self.names)
+        return second(jnp.tanh(first(x)))
+
+
+def reference(**options: Any) -> Any:
+    return bntorch.port(TorchNet(), loss=F.cross_entropy, **options)
+
+
+def candidate(model: Any = None, **options: Any) -> Any:
+    return bnjax.port(FlaxNet() if model is None else model, **{"loss": cross_entropy, **options})
+
+
+def compare(ours: Any = None, theirs: Any = None, **options: Any) -> parity.CompareReport:
+    ports = reference() if ours is None else ours, candidate() if theirs is None else theirs
+    return parity.compare(*ports, **{"inputs": INPUTS, "questions": FORCED, **options})
+
+
+# weights
+
+
+def test_a_kernel_that_lies_against_convention_is_a_difference() -> None:
+    report = compare(theirs=candidate(FlaxNet(transposed=True)))
+    assert [(f.kind, f.reference, f.cause.name) for f in report.findings] == [
+        (FindingKind.WEIGHTS, "first", "kernel_axes"),
+        (FindingKind.WEIGHTS, "second", "kernel_axes"),
+    ]
+
+
+def test_modules_that_do_what_others_are_called_are_a_difference() -> None:
+    report = compare(theirs=candidate(FlaxNet(names=("second", "first"))))
+    (finding,) = report.findings
+    assert (finding.kind, finding.reference) == (FindingKind.WEIGHTS, "first")
+    assert "first does what second does, and second first" in finding.value
+
+
+def test_modules_without_names_are_told_apart_by_what_they_compute() -> None:
+    report = compare(theirs=candidate(FlaxNet(names=("Dense_1", "Dense_0"))))
+    assert report.verdict is Verdict.AGREE
+    assert report.weights["first.weight"].candidate == "Dense_1.kernel"
+
+
+def test_weights_are_pinned_by_name() -> None:
+    wrong = {"first.weight": ("second/kernel", parity.transposed), "second.weight": ("first.kernel", np.transpose)}
+    assert compare(weights=wrong).verdict is Verdict.DISAGREE
+    right = {"first.weight": ("first.kernel", parity.transposed), "first.bias": "first/bias"}
+    assert compare(weights=right).verdict is Verdict.AGREE
+    plain = {f"{name}.weight": f"{name}.kernel" for name in ("first", "second")}
+    assert compare(theirs=candidate(FlaxNet(transposed=True)), weights=plain).verdict is Verdict.AGREE
+
+
+def converter(state: Mapping[str, Any]) -> Any:
+    layers = {n: {"kernel": state[f"{n}.weight"].T, "bias": state[f"{n}.bias"]} for n in ("first", "second")}
+    return {"params": layers}
+
+
+def test_a_converter_is_what_is_checked() -> None:
+    assert compare(weights=converter).verdict is Verdict.AGREE
+    forgetful = compare(weights=lambda state: converter({**state, "second.weight": state["second.weight"].T}))
+    assert [(f.kind, f.reference) for f in forgetful.findings] == [(FindingKind.FORWARD, "second")]
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"nowhere": "first.kernel"}, "weights name 'nowhere', which the reference has not; it has first.weight"),
+        ({"first.weight": "nowhere"}, "weights name 'nowhere', which the candidate has not"),
+        ({"first.weight": "first.bias"}, r"weights make \(4, 4\) of 'first.weight' for 'first.bias', .* \(4,\)"),
+        (3, "weights must be names of tensors, or a function of the state, got 3"),
+        (lambda state: {"params": {"first": {}}}, "the converter gives no first.kernel, first.bias, second"),
+        (lambda state: {"nowhere": 1}, "the converter gives 'nowhere', which the candidate has not"),
+    ],
+)
+def test_weights_that_are_none_are_one_line(weights: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        compare(weights=weights)
+
+
+# optimizers
+
+
+def sgd(rate: float = 0.1, **options: Any) -> Callable[[Any], Any]:
+    return lambda parameters: torch.optim.SGD(parameters, rate, **options)
+
+
+def adamw(**options: Any) -> Callable[[Any], Any]:
+    return lambda parameters: torch.optim.AdamW(parameters, 1e-2, **options)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "step"),
+    [
+        (sgd(momentum=0.9), optax.sgd(0.1, momentum=0.9), None),
+        (adamw(weight_decay=1e-4), optax.adamw(1e-2), None),
+        (sgd(), optax.sgd(0.11), 0),
+        (sgd(momentum=0.9), optax.sgd(0.1, momentum=0.9, nesterov=True), 0),
+        (sgd(momentum=0.9, dampening=0.1), optax.sgd(0.1, momentum=0.9), 1),
+        (adamw(), optax.adamw(1e-2), 0),  # PyTorch decays by 1e-2, optax by 1e-4
+        (sgd(), optax.chain(optax.clip_by_global_norm(50.0), optax.sgd(0.1)), 2),
+        (lambda p: torch.optim.RMSprop(p, 0.1, alpha=0.9), optax.rmsprop(0.1, decay=0.9), 0),
+    ],
+)
+def test_optimizers_are_compared_step_by_step(ours: Any, theirs: Any, step: int | None) -> None:
+    report = compare(reference(optimizer=ours), candidate(optimizer=theirs), questions=("optimizer",))
+    if step is None:
+        assert report.verdict is Verdict.AGREE, report.findings
+    else:
+        (finding,) = report.findings
+        assert (finding.kind, finding.reference, finding.step) == (FindingKind.UPDATE, "", step)
+
+
+def test_a_parameter_that_alone_is_updated_otherwise_is_named() -> None:
+    def no_decay(parameters: Any) -> Any:
+        first, *rest = parameters
+        return torch.optim.AdamW([{"params": [first], "weight_decay": 0.0}, {"params": rest}], 1e-2, weight_decay=1e-4)
+
+    report = compare(reference(optimizer=no_decay), candidate(optimizer=optax.adamw(1e-2)), questions=("optimizer",))
+    (finding,) = report.findings
+    assert (finding.kind, finding.reference, finding.value) == (
+        FindingKind.UPDATE, "first", "the change of first.weight",
+    )  # fmt: skip
+
+
+# what is not compared
+
+
+def test_without_a_loss_or_an_optimizer_that_is_said() -> None:
+    report = compare(theirs=candidate(loss=None), questions=("optimizer",))
+    assert report.verdict is Verdict.AGREE
+    assert "nothing backward: give both ports a loss" in report.not_compared
+    assert any(line.startswith("no update") for line in report.not_compared)
+
+
+def test_narrow_numbers_are_told_and_lifted() -> None:
+    from kinds import partly_float32 as pair
+
+    def at(fault: str = "", **options: Any) -> parity.CompareReport:
+        return parity.compare(pair.reference(), pair.candidate(fault), inputs=pair.inputs, questions=FORCED, **options)
+
+    report = at()
+    assert report.verdict is Verdict.INCOMPLETE
+    sides = {(each["side"], Path(each["source"].partition(":")[0]).name) for each in report.islands}
+    assert sides == {(side, "partly_float32.py") for side in ("reference", "candidate")}
+    assert at(lift_float32=True).verdict is Verdict.AGREE
+    (finding,) = at("norm_epsilon", lift_float32=True).findings
+    assert (finding.reference, finding.kind) == ("norm", FindingKind.FORWARD)
+    assert at("norm_epsilon").verdict is Verdict.DISAGREE
+
+
+def test_an_accepted_difference_that_is_gone_is_told() -> None:
+    report = compare(accept=["biased_running_variance@*"])
+    (finding,) = report.findings
+    assert finding.cause.name == "accepted_difference_gone"
+    assert "biased_running_variance@*" in finding.cause.evidence
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"accept": ["nothing@*"]}, "'nothing@\\*' cannot be accepted: no difference is named 'nothing'; choose of"),
+        ({"questions": ("why",)}, "questions must be of forced, free, statistics, optimizer, precision, got 'why'"),
+        ({"dtypes": ("float16",)}, "dtypes must be of float32, bfloat16, got 'float16'"),
+        ({"inputs": 3}, "inputs must be a dictionary of inputs by name, or a list of such; got 3"),
+        ({"inputs": {"x": "text"}}, "input 'x' holds <U4 and not numbers"),
+    ],
+)
+def test_options_that_are_none_are_one_line(options: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        compare(**options)
+
+
+# what goes wrong in a model
+
+
+class Random(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.rng = nn.Linear(4, 4), np.random.default_rng(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.first(x) * float(self.rng.normal())
+
+
+class Raises(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        raise ValueError("no such thing")
+
+
+def test_a_model_that_draws_its_own_numbers_is_told_as_that() -> None:
+    with pytest.raises(InputError, match="the reference is not repeatable: it gives two answers to one batch"):
+        compare(bntorch.port(Random(), loss=F.cross_entropy))
+    report = compare(candidate(), bntorch.port(Random(), loss=F.cross_entropy))
+    assert report.findings[0].cause.evidence.startswith("is not repeatable")
+
+
+def test_a_candidate_that_raises_is_a_finding_with_the_line_in_the_users_file() -> None:
+    report = compare(theirs=candidate(Raises()))
+    (finding,) = report.findings
+    assert (report.verdict, finding.kind) == (Verdict.DISAGREE, FindingKind.CRASH)
+    assert "raised ValueError: no such thing (at " in finding.cause.evidence
+    assert "test_compare_options.py:" in finding.cause.evidence
+
+
+def test_a_reference_that_raises_is_bad_input() -> None:
+    with pytest.raises(InputError, match="the reference cannot be played: it raised ValueError: no such thing"):
+        compare(candidate(Raises()), reference())
+
+
+# reports and files
+
+
+PAIR = '''
+"""Two layers."""
+import parity
+inputs = {"x": parity.normal(6, 4), "labels": parity.integers(6, below=4)}
+
+def reference():
+    import test_compare_options as t
+    return t.reference()
+
+def candidate():
+    import test_compare_options as t
+    return t.candidate(t.FlaxNet(transposed=%s))
+'''
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Callable[[str], str]:
+    def write(text: str) -> str:
+        path = tmp_path / "pair.py"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_pairs_file_is_compared_in_two_processes(pair: Any, tmp_path: Path, transposed: bool) -> None:
+    report = parity.compare(pair(PAIR % transposed), questions=FORCED)
+    assert (report.title, report.agrees) == ("Two layers", not transposed)
+    write_json(report, tmp_path / "r.json")
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["schema"] == 1
+    assert found["verdict"] == str(report.verdict)
+    assert [f["cause"]["name"] for f in found["findings"]] == ["kernel_axes"] * 2 * transposed
+    assert found["weights"]["first.weight"]["candidate"] == "first.kernel"
+    assert found["coverage"]["parameters"] == [4, 4]
+    write_junit(report, tmp_path / "r.xml")
+    assert (tmp_path / "r.xml").read_text().count("<failure") == 2 * transposed
+    write_compare_report(report, tmp_path / "r.html", dpi=40)
+    page = (tmp_path / "r.html").read_text()
+    assert f"{report.verdict.upper()}" in page
+    assert "first.weight" in page
+    text = format_report(report)
+    assert text.startswith(f"{report.verdict.upper()}: ")
+    assert ("kernel_axes" in text) is transposed
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1 / 0", r"pair.py cannot be read: it raised ZeroDivisionError: division by zero \(at .*pair.py:1"),
+        ("inputs = {}", "has no function 'reference'; a pair has reference\\(\\) and candidate\\(\\)"),
+        ("def reference(): 0\ndef candidate(): 0", "has no inputs; give a dictionary"),
+        ("def reference(): return 3\ndef candidate(): 0\ninputs = {'x': [1.0]}", "returned int; it must return a port"),
+        (
+            "def reference(): import nothing_of_that_name\ndef candidate(): 0\ninputs = {'x': [1.0]}",
+            "needs nothing_of_that_name, which is not installed",
+        ),
+        (PAIR % False + "\naccept = 'x'", "accept of .* must be a list of NAME@PLACE, got 'x'"),
+        (PAIR % False + "\ninputs = {'x': parity.normal(0)}", r"a shape of \(0,\) has 0 in it"),
+    ],
+)
+def test_a_pairs_file_that_is_none_is_one_line(pair: Any, text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        parity.compare(pair(text))
+
+
+def test_no_such_file_or_module_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"there is no file 'nowhere.py'"):
+        parity.compare("nowhere.py")
+    with pytest.raises(InputError, match="there is no module 'nowhere'"):
+        parity.compare("nowhere")
+
+
+def test_the_fixture_takes_both_forms(assert_parity: Any, pair: Any) -> None:
+    assert assert_parity(reference(), candidate(), inputs=INPUTS, questions=FORCED).agrees
+    with pytest.raises(AssertionError, match="DISAGREE: the two part at 2 places"):
+        assert_parity(pair(PAIR % True), questions=FORCED)
+
+
+# the user's models
+
+
+def test_the_users_models_are_as_they_were() -> None:
+    model = TorchNet()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    stream, x64 = torch.get_rng_state(), jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+    compare(bntorch.port(model, loss=F.cross_entropy, optimizer=sgd()), candidate(optimizer=optax.sgd(0.1)),
+            questions=("free", "statistics", "optimizer", "precision"))  # fmt: skip
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.get_rng_state(), stream)
+    assert jax.config.jax_enable_x64 == x64  # pyright: ignore[reportAttributeAccessIssue]
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_unexplained_is_said() -> None:
+    class Scaled(fnn.Module):
+        @fnn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return Dense(name="second")(jnp.tanh(1.001 * Dense(name="first")(x)))
+
+    (finding,) = compare(theirs=candidate(Scaled())).findings
+    assert (finding.between, finding.cause.name) == (("first", "second"), UNEXPLAINED)
+    assert finding.relative == pytest.approx(1e-3, rel=0.9)
