@@ -9,7 +9,7 @@ import numpy as np
 from parity.backend.port import Anatomy, Boundary, Call, End, Forced, Played
 from parity.pair.layout import EXACT, Layout, best_layout
 from parity.pair.owners import Member
-from parity.pair.weight_map import WeightMap
+from parity.pair.weight_map import WeightMap, is_named
 from parity.weights import Array
 
 Values = Mapping[Boundary, Array]
@@ -103,7 +103,25 @@ def pair_calls(reference: Anatomy, candidate: Anatomy, weights: WeightMap) -> di
             if len(one) == len(other):
                 found |= zip(one, other, strict=True)
     found[whole] = whole
+    found |= _by_name(found, reference, candidate)
     return {each.call: found[each.call] for each in reference.calls if each.call in found}
+
+
+def _by_name(found: Mapping[Call, Call], reference: Anatomy, candidate: Anatomy) -> dict[Call, Call]:
+    """Pairs of modules without tensors that have the same name, called in modules that are a pair."""
+    taken = set(found.values())
+    waiting = {
+        (each.parent, each.call.module.rpartition(".")[2], each.call.number): each.call
+        for each in candidate.calls
+        if each.call not in taken and is_named(each.call.module)
+    }
+    pairs: dict[Call, Call] = {}
+    for each in reference.calls:
+        parent = None if each.parent is None else found.get(each.parent)
+        other = waiting.get((parent, each.call.module.rpartition(".")[2], each.call.number))
+        if each.call not in found and parent is not None and other is not None:
+            pairs[each.call] = other
+    return pairs
 
 
 Contents = dict[frozenset[int], list[tuple[int, Call]]]

@@ -17,6 +17,7 @@ from parity.pair.owners import Piece
 from parity.pair.precision import NarrowAnswer
 from parity.pair.records import CompareReport, Covered, Finding, Mapped, Mark, Measured, ModuleRow, PairCause
 from parity.pair.settle import Change, Settled
+from parity.pair.weight_map import ROLES, WeightMap
 from parity.verdict.compare import SAFETY, Distance
 from parity.verdict.noise import MANTISSA_BITS
 from parity.verdict.trace import Kind, Mode
@@ -76,7 +77,9 @@ def report(material: Material) -> CompareReport:
     passes = list(_of_passes(material))
     islands = _islands(material.graph)
     narrow = [each for each in passes if islands and _is_of_an_island(each)]
-    findings = [*_of_weights(material), *(each for each in passes if each not in narrow)]
+    weights = list(_of_weights(material))
+    lacking = {each.reference for each in weights if each.candidate}  # what such a module computes follows from that
+    findings = [*weights, *(p for p in passes if p not in narrow and (p.between or p.reference not in lacking))]
     findings += [*_of_updates(material), *_of_accepted(material)]
     if not findings:
         findings = [*([] if narrow else _of_whole(material)), *_of_precision(material)]
@@ -136,21 +139,29 @@ def _of_weights(material: Material) -> Iterator[Finding]:
     ):
         for piece in pieces:
             if piece.path in anatomy.parameters or piece.path in changing:
-                yield _unmapped(side, piece)
+                yield _unmapped(side, piece, weights)
     for change in material.settled.changes:
         if change.is_difference:
             yield _of_change(change, graph)
 
 
-def _unmapped(side: str, piece: Piece) -> Finding:
+def _unmapped(side: str, piece: Piece, weights: WeightMap) -> Finding:
+    """A tensor without a partner, and the module of the other side that should have it."""
     other = "candidate" if side == "reference" else "reference"
     module = piece.path.rpartition(":")[2].rpartition(".")[0]
+    pairs = {getattr(pair, side).module: pair for pair in weights.modules}
+    pair = pairs.get(module)
+    ours, theirs = (module, "") if side == "reference" else ("", module)
+    if pair is not None:
+        ours, theirs = pair.reference.module, pair.candidate.module
+    is_bias = ROLES.get(piece.path.rpartition(".")[2]) == "bias"
     return Finding(
         kind=FindingKind.WEIGHTS,
-        reference=module if side == "reference" else "",
-        candidate=module if side == "candidate" else "",
+        reference=ours,
+        candidate=theirs,
         value=f"{piece} of the {side}",
         cause=PairCause(
+            name="missing_bias" if is_bias and pair is not None else UNEXPLAINED,
             evidence=f"the {other} has no tensor that this one of the {side} could be",
             remedy='map it with weights={"NAME": ("NAME", transform)}, if the other is called otherwise',
         ),

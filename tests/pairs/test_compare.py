@@ -50,7 +50,7 @@ PLANTED = {
     ("cnn", "missing_relu"): Planted(FORWARD, "features.4", "features.1"),
     ("cnn", "pool"): Planted(FORWARD, "features.4", "features.1"),
     ("cnn", "flatten_order"): Planted(FORWARD, "head", "features.5"),
-    ("cnn", "missing_bias"): Planted(FindingKind.WEIGHTS, "features.4"),
+    ("cnn", "missing_bias"): Planted(FindingKind.WEIGHTS, "features.4", cause="missing_bias"),
     ("cnn", "default_momentum"): Planted(STATISTICS, "features.1", cause="default_momentum"),
     ("resnet", "same_padding"): Planted(FORWARD, "layer2.conv1"),
     ("resnet", "missing_relu"): Planted(FORWARD, "layer1", "layer1.bn2"),

@@ -41,7 +41,7 @@ class FlaxNet(fnn.Module):
             eps = 1e-3 if self.fault == "norm_epsilon" and width == 8 else 1e-5
             x = fnn.BatchNorm(
                 use_running_average=not train and self.fault != "statistics_always_used",
-                momentum=0.99 if self.fault == "default_momentum" else 0.9,
+                momentum=0.99 if self.fault == "default_momentum" and width == 6 else 0.9,
                 epsilon=eps,
             )(x)
             if not (self.fault == "missing_relu" and width == 6):
