@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
-from typing import Any, ClassVar
+from typing import Any
 
 import flax
 import jax
@@ -59,10 +59,10 @@ class ModelPort:
     """See `port`, and `parity.backend.port.Port`."""
 
     framework = "jax"
-    versions: ClassVar = {"jax": jax.__version__, "flax": flax.__version__}
 
     def __init__(self, model: Any, variables: Any, loss: Any, optimizer: Any, call: CallModel | None) -> None:
         self._model, self._variables, self._call = model, variables, call
+        self.versions = {"jax": jax.__version__, "flax": flax.__version__}
         self.loss, self.optimizer = loss, optimizer
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
         self._functional: Functional | None = None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,12 +47,12 @@ class ModelPort:
     """See `port`, and `parity.backend.port.Port`. What is run is the module itself, on copies of its tensors."""
 
     framework = "torch"
-    versions: ClassVar = {"torch": torch.__version__}
 
     def __init__(self, model: nn.Module, variables: Any, loss: Any, optimizer: Any, call: Any) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"{type(model).__name__} is no model; give a torch.nn.Module")
         self._model, self._call = model, call
+        self.versions = {"torch": str(torch.__version__)}
         self.loss, self.optimizer = loss, optimizer
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
         self._is_lifted, self._runs_in_float64 = False, True

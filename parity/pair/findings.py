@@ -5,7 +5,7 @@ modules. A segment whose value is off is a forward finding, and what is off back
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -229,8 +229,21 @@ def locate(graph: Map, answers: Iterable[Answer]) -> list[Located]:
         segment = _folded(graph, each, forward)
         by_segment[segment, each.site.kind is Kind.STATISTIC].append(each)
     found = [_located(graph, segment, each, forward) for (segment, _), each in by_segment.items()]
-    order = {call.call.module: number for number, call in reversed(list(enumerate(graph.reference.calls)))}
-    return sorted(found, key=lambda each: (_place(each, order), list(FindingKind).index(each.kind)))
+    places = {boundary: number for number, boundary in enumerate(graph.reference.boundaries)}
+    ends = {b.call.module: number for b, number in places.items() if b.end is End.OUTPUT}
+
+    def place(located: Located) -> int:
+        """Of the first value that is off."""
+        own = [each.site for each in located.seen if KINDS[each.site.kind] is located.kind]
+        found = [ends.get(site.owner.reference.module) if site.owner else places.get(_at(site)) for site in own]
+        return min(len(places) if number is None else number for number in found)
+
+    return sorted(found, key=lambda each: (place(each), list(FindingKind).index(each.kind)))
+
+
+def _at(site: Site) -> Boundary:
+    """Where a value is; the loss is at none."""
+    return site.boundary or Boundary(Call("", -1), End.OUTPUT, "")
 
 
 def _folded(graph: Map, seen: Seen, forward: set[Segment]) -> Segment:
@@ -275,10 +288,6 @@ def _agrees(kind: FindingKind, segment: Segment) -> str:
         case FindingKind.STATISTICS:
             return "given the same input, its new statistics differ"
     return ""
-
-
-def _place(located: Located, order: Mapping[str, int]) -> int:
-    return order.get(located.segment.reference, len(order))
 
 
 def source_of(anatomy: Anatomy, module: str) -> str:

@@ -9,7 +9,19 @@ from parity.pair.findings import FindingKind
 from parity.pair.records import Finding
 from parity.verdict.verdict import UNEXPLAINED
 
-KINDS = ("cnn", "resnet", "unet", "encoder", "decoder", "lstm", "plain", "scanned", "several", "equinox_cnn")
+KINDS = (
+    "siblings",
+    "cnn",
+    "resnet",
+    "unet",
+    "encoder",
+    "decoder",
+    "lstm",
+    "plain",
+    "scanned",
+    "several",
+    "equinox_cnn",
+)
 
 
 def kind(name: str) -> Any:

@@ -1,0 +1,82 @@
+"""Deep models: one fault in layer 40 of 50 is that layer alone, and five faults are five findings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as fnn
+import jax
+import jax.numpy as jnp
+import torch
+import torch.nn.functional as F
+from kinds.losses import cross_entropy
+from torch import nn
+
+import bnjax
+import bntorch
+import parity
+from parity.pair.findings import FindingKind
+
+WIDTH = 5
+INPUTS = {"x": parity.normal(4, WIDTH), "labels": parity.integers(4, below=WIDTH)}
+
+
+class TorchBlock(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(WIDTH, WIDTH), nn.LayerNorm(WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + F.gelu(self.norm(self.linear(x)))
+
+
+class FlaxBlock(fnn.Module):
+    fault: str
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = fnn.Dense(WIDTH)(x)
+        y = 1.01 * y if self.fault == "scaled" else y
+        y = fnn.LayerNorm(epsilon={"epsilon": 1.1e-5, "epsilon of Flax": 1e-6}.get(self.fault, 1e-5))(y)
+        y = jnp.tanh(y) if self.fault == "tanh" else fnn.gelu(y, approximate=self.fault == "gelu")
+        return y if self.fault == "missing residual" else x + y
+
+
+class FlaxNet(fnn.Module):
+    """The faults are by block."""
+
+    depth: int
+    faults: Mapping[int, str]
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for number in range(self.depth):
+            x = FlaxBlock(self.faults.get(number, ""))(x)
+        return x
+
+
+def compare(depth: int, faults: Mapping[int, str]) -> tuple[Any, ...]:
+    report = parity.compare(
+        bntorch.port(nn.Sequential(*(TorchBlock() for _ in range(depth))), loss=F.cross_entropy),
+        bnjax.port(FlaxNet(depth, faults), loss=cross_entropy),
+        inputs=INPUTS,
+        questions=("forced",),
+    )
+    return report.findings
+
+
+def test_an_epsilon_in_layer_40_of_50_is_that_layer_alone() -> None:
+    (finding,) = compare(50, {40: "epsilon"})
+    assert (finding.kind, finding.reference, finding.cause.name) == (FindingKind.FORWARD, "40.norm", "norm_epsilon")
+    assert finding.cause.evidence == "epsilon is 1.1e-05, the reference's 1e-05"
+
+
+def test_five_faults_are_five_findings_each_at_its_place() -> None:
+    faults = {1: "scaled", 3: "epsilon of Flax", 5: "gelu", 7: "missing residual", 9: "tanh"}
+    found = [(f.reference, None if f.between is None else f.between[0], f.cause.name) for f in compare(12, faults)]
+    assert found == [
+        ("1.norm", "1.linear", "unexplained"),
+        ("3.norm", None, "norm_epsilon"),
+        ("5", "5.norm", "gelu_form"),
+        ("7", "7.norm", "unexplained"),
+        ("9", "9.norm", "unexplained"),
+    ]
