@@ -71,7 +71,7 @@ def refused(arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixtur
         (("sweep", "--depths", "1.5"), ("--depths", "1.5")),
         (("sweep", "--depths", "deep"), ("--depths", "deep", "give it as --depths N [N ...]")),
         (("sweep", "--seeds", "1e3"), ("--seeds", "1e3", "give it as --seeds INT (see bnparity sweep --help)")),
-        (("--preset", "lab"), ("a command comes first, one of sweep, check, bench, lab, data, got '--preset' (see",)),
+        (("--preset", "lab"), ("one of sweep, check, compare, bench, lab, data, got '--preset' (see",)),
         (("sweep", "--batch-norm", "maybe"), ("--batch-norm", "maybe", "on", "off", "both")),
         (("sweep", "--preset", "nope"), ("--preset", "nope", "quick", "lab")),
         (("sweep", "--preset"), ("--preset",)),
