@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr
 from jax.extend.core import primitives as p
 
@@ -16,7 +17,11 @@ class _Lift:
     """Gives every equation float64, and has it give float64; see `bnjax.interpret.Visitor`."""
 
     def number(self, value: Any) -> Any:
-        return jnp.asarray(value, jnp.float64) if is_narrow(value) else value
+        """Return a value in float64; of a constant the number that was written, not what float32 made of it."""
+        if not is_narrow(value):
+            return value
+        is_constant = np.ndim(value) == 0 and not isinstance(value, Tracer)
+        return jnp.asarray(float(str(np.float32(value))) if is_constant else value, jnp.float64)
 
     def visit(self, place: Place, equation: Any, values: list[Any], given: Any) -> tuple[list[Any], None] | None:
         if not any(is_narrow(v.aval) for v in (*equation.outvars, *equation.invars)):

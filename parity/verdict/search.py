@@ -2,9 +2,9 @@
 
 A hypothesis is a reference with one more fault. It explains a *place* (mode, kind and path of a tensor) if with it no
 tensor of that place is beyond its limit any more, in any episode and at any step; and it may bring nothing beyond its
-limit that was within, and must explain at least half of the open places that it alters, among them one of the kind that
-it alters first. So what a single step or tensor suggests yields to what the others refute. The hypothesis that leaves
-the least is taken, and the search goes on with it in place; what no hypothesis explains stays open.
+limit that was within, and must explain at least half of the open places that it alters. So what a single step or tensor
+suggests yields to what the others refute. The hypothesis that leaves the least is taken, and the search goes on with it
+in place; what no hypothesis explains stays open.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -186,22 +186,16 @@ class Search(Generic[H]):
         return dict(sorted(left.items(), key=lambda item: (item[0][0], item[1].order)))
 
     def _holds(self, reference: Any, hypothesis: H, opened: Open, left: Open) -> bool:
-        """Whether it explains at least half of the open places that it alters, and has what evidence it needs.
-
-        One of these must be of the kind that it alters first, in causal order: what does not explain the gradients that
-        it alters is not the cause of the updates that follow from them.
-        """
+        """Whether it explains at least half of the open places that it alters, and has what evidence it needs."""
         own = partial(self._measure, hypothesis.reference)
         places = _places(opened)
-        altered = dict.fromkeys(
+        altered = {
             _place(key)
             for index, key in opened
             if _place(key) in places and _alters(own(index).trace, self._seen(reference, index).trace, key)
-        )
+        }
         explained = places - {_place(key) for _, key in left}
-        first_kind = next((kind for _, kind, _ in altered), None)
-        explains_its_own = any(kind is first_kind for _, kind, _ in explained)
-        return explains_its_own and 2 * len(explained) >= len(altered) and hypothesis.has_own_evidence(opened, own)
+        return 2 * len(explained) >= len(altered) and hypothesis.has_own_evidence(opened, own)
 
     def _seen(self, reference: Any, index: int) -> Witness:
         """What the present reference shows, with its noise floor; measured once for all hypotheses."""

@@ -124,7 +124,7 @@ def test_calls_and_boundaries_come_in_the_order_of_computation(kind: str) -> Non
     assert [each.parent for each in calls] == [None, *[Call("", 0)] * 3]
     assert all("model_kinds.py:" in each.source for each in calls[1:])
     ends = [(b.call.module, b.end) for b in anatomy.boundaries if b.call.module != "drop"]
-    inner = [(name, end) for name in modules[1:] for end in End]
+    inner = [(name, end) for name in modules[1:] for end in (End.INPUT, End.OUTPUT)]
     assert ends == [("", End.INPUT), *inner, ("", End.OUTPUT)]
     played = PORTS[kind]().play(INPUTS, Mode.TRAIN)
     assert list(played.values) == list(anatomy.boundaries)
@@ -132,9 +132,12 @@ def test_calls_and_boundaries_come_in_the_order_of_computation(kind: str) -> Non
         assert played.values[boundary].shape == form.shape
 
 
-def test_a_function_has_one_boundary_each_way() -> None:
+def test_a_function_has_one_boundary_each_way_and_the_values_of_its_operations() -> None:
     anatomy = PORTS["plain"]().anatomy(INPUTS, Mode.TRAIN)
-    assert [(b.call.module, b.end) for b in anatomy.boundaries] == [("", End.INPUT), ("", End.OUTPUT)]
+    ends = [(b.call.module, b.end) for b in anatomy.boundaries if b.end is not End.VALUE]
+    assert ends == [("", End.INPUT), ("", End.OUTPUT)]
+    values = [b.leaf for b in anatomy.boundaries if b.end is End.VALUE]
+    assert sum("dot_general at " in leaf and "model_kinds.py:" in leaf for leaf in values) == 2
     assert anatomy.parameters.keys() == {"first.kernel", "first.bias", "last.kernel", "last.bias"}
 
 
@@ -281,6 +284,8 @@ def test_simulated_rounding_moves_everything_by_some_ulps(kind: str) -> None:
     exact = flat(port.play(INPUTS, Mode.TRAIN))
     draws = [flat(port.play(INPUTS, Mode.TRAIN, rounding=Rounding(bits=52, seed=seed))) for seed in (0, 1, 0)]
     for key, array in exact.items():
+        if np.isnan(array).any():  # what an index outside an array would be given
+            continue
         if np.asarray(array).dtype != np.float64:
             assert np.array_equal(draws[0][key], array)
             continue

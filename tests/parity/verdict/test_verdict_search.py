@@ -100,20 +100,6 @@ def test_one_tensor_of_many_that_fits_is_no_proof() -> None:
     assert names(find(side, {"two of three": {FIRST[0]: 2.0, FIRST[1]: 2.0, FIRST[2]: 2.5}})[0]) == ["two of three"]
 
 
-def test_what_follows_from_a_tensor_of_another_kind_is_no_proof_without_it() -> None:
-    """Updates that fit a fault of the gradients say nothing, where the gradients do not fit it."""
-    gradient, updated = at("head.kernel", Kind.GRADIENT), at("head.kernel", Kind.UPDATED)
-    values = {**HONEST, gradient: 1.0, updated: 1.0}
-
-    def looking(fault: Shown) -> list[str]:
-        side = search({**values, gradient: 2.0, updated: 3.0})
-        return names(side.run(values, lambda *_: [Hypothesis("fault", {**values, **fault})])[0])
-
-    assert looking({gradient: 2.0, updated: 3.5}) == ["fault"]
-    assert looking({gradient: 2.5, updated: 3.0}) == []
-    assert looking({updated: 3.0}) == ["fault"]
-
-
 def test_an_outcome_may_come_and_go_beside_another_fault_and_counts_where_it_is_alone() -> None:
     faults = {"a": {FIRST[0]: 2.0, ACCURACY: 0.5}, "b": {FIRST[1]: 3.0}}
     found, left = find({FIRST[0]: 2.0, FIRST[1]: 3.0}, faults)

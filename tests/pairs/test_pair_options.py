@@ -261,7 +261,7 @@ def test_a_candidate_that_raises_is_a_finding_with_the_line_in_the_users_file() 
     (finding,) = report.findings
     assert (report.verdict, finding.kind) == (Verdict.DISAGREE, FindingKind.CRASH)
     assert "raised ValueError: no such thing (at " in finding.cause.evidence
-    assert "test_compare_options.py:" in finding.cause.evidence
+    assert "test_pair_options.py:" in finding.cause.evidence
 
 
 def test_a_reference_that_raises_is_bad_input() -> None:
@@ -278,11 +278,11 @@ import parity
 inputs = {"x": parity.normal(6, 4), "labels": parity.integers(6, below=4)}
 
 def reference():
-    import test_compare_options as t
+    import test_pair_options as t
     return t.reference()
 
 def candidate():
-    import test_compare_options as t
+    import test_pair_options as t
     return t.candidate(t.FlaxNet(transposed=%s))
 '''
 
