@@ -86,7 +86,8 @@ def report(material: Material) -> CompareReport:
     unstable = tuple(dict.fromkeys((*map(_narrow_words, narrow), *_unstable(material.answers))))
     distances = [each for answer in material.answers for each in answer.distances] + list(material.steps)
     within = [each for each in distances if not each.is_beyond]
-    verdict = Verdict.DISAGREE if findings else Verdict.INCOMPLETE if unstable or not within else Verdict.AGREE
+    unjudged = (*unstable, *_unjudged(material))
+    verdict = Verdict.DISAGREE if findings else Verdict.INCOMPLETE if unjudged or not within else Verdict.AGREE
     return CompareReport(
         verdict=verdict,
         findings=tuple(findings),
@@ -95,7 +96,7 @@ def report(material: Material) -> CompareReport:
         ),
         coverage=_coverage(material),
         islands=islands,
-        not_compared=(*unstable, *_not_compared(material)),
+        not_compared=(*unjudged, *_not_compared(material)),
         weights=_weights(material.settled),
         comparisons=len(distances),
         sensitivity=max((SAFETY * each.floor / each.size for each in _sensitive(distances)), default=0.0),
@@ -309,6 +310,17 @@ def _sensitive(distances: Sequence[Distance]) -> list[Distance]:
     for each in distances:
         largest[each.key.kind] = max(largest.get(each.key.kind, 0.0), each.size)
     return [each for each in distances if each.size > 1e-9 * largest[each.key.kind]]
+
+
+def _unjudged(material: Material) -> Iterator[str]:
+    """What had to be compared and was not: with it nobody may say that the two agree."""
+    coverage, has_loss = _coverage(material), material.has_loss
+    for what in ("modules", "parameters"):
+        if coverage[what].rest:
+            yield f"{what} of the reference: {', '.join(coverage[what].rest)}"
+    for pair in material.settled.weights.tensors if has_loss else ():
+        if not pair.ways[0].moves_only:
+            yield f"gradient of {pair.reference[0]}: the given function does more than move its numbers"
 
 
 def _coverage(material: Material) -> dict[str, Covered]:

@@ -122,6 +122,31 @@ def test_a_converter_is_what_is_checked() -> None:
     assert [(f.kind, f.reference) for f in forgetful.findings] == [(FindingKind.FORWARD, "second")]
 
 
+class Half(fnn.Module):
+    """Its kernel is kept at twice its size."""
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", fnn.initializers.lecun_normal(), (4, 4))
+        return x @ (0.5 * kernel) + self.param("bias", fnn.initializers.zeros, (4,))
+
+
+class Halved(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return Half(name="second")(jnp.tanh(Half(name="first")(x)))
+
+
+def test_a_gradient_that_cannot_be_compared_is_no_agreement() -> None:
+    def doubled(array: Any) -> Any:
+        return 2 * array.T
+
+    pins = {f"{name}.weight": (f"{name}.kernel", doubled) for name in ("first", "second")}
+    report = compare(theirs=candidate(Halved()), weights=pins)
+    assert report.verdict is Verdict.INCOMPLETE, report.findings
+    assert any(line.startswith("gradient of first.weight") for line in report.not_compared)
+
+
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
