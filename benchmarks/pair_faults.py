@@ -16,6 +16,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "pairs"))
 
 from planted import KINDS, PLANTED, compare
@@ -30,8 +32,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20, help="of the honest pairs")
     parser.add_argument("--only", nargs="+", default=KINDS, help="kinds of model")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="of PyTorch; JAX takes its own default")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    torch.set_default_device({"cpu": "cpu", "gpu": "cuda"}[options.device])
     print(line(("kind", "fault", "verdict", "found at", "cause", "right?")))
     rows: list[dict[str, Any]] = []
     agreeing = (honest(name, options.seeds) for name in options.only)

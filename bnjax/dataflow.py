@@ -7,7 +7,7 @@ from jax.extend.core import Jaxpr, Literal
 from jax.extend.core import primitives as p
 
 from bnjax.crossings import Crossing
-from bnjax.interpret import Place
+from bnjax.interpret import Place, scan_inputs
 from parity.backend.port import Boundary
 
 Sources = frozenset[Boundary]
@@ -65,12 +65,12 @@ def _called(
             ]
             return [given[0].union(*results) for results in zip(*branches, strict=True)]
         case p.scan_p:
-            consts, carried = params["num_consts"], params["num_carry"]
-            carry, stacked = given[consts : consts + carried], [NOTHING] * (len(equation.outvars) - carried)
+            fixed, carry, xs = scan_inputs(params, given)
+            carried = len(carry)
+            stacked = [NOTHING] * (len(equation.outvars) - carried)
             steps = range(params["length"])
             for number in reversed(steps) if params["reverse"] else steps:
-                values = [*given[:consts], *carry, *given[consts + carried :]]
-                results = _follow(params["jaxpr"].jaxpr, values, (*place, 0), (*step, number), at, found)
+                results = _follow(params["jaxpr"].jaxpr, [*fixed, *carry, *xs], (*place, 0), (*step, number), at, found)
                 carry = results[:carried]
                 stacked = [one | other for one, other in zip(stacked, results[carried:], strict=True)]
             return [*carry, *stacked]

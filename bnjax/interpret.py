@@ -4,7 +4,7 @@ What is called within it (`jit`, `checkpoint`, `scan`, `cond`) is entered; a `sc
 evaluated in the same way. `while` loops, and derivatives that the user has written, are evaluated as they are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -115,8 +115,8 @@ def apply(equation: Any, values: list[Any]) -> list[Any]:
 
 
 def _scan(place: Place, params: Any, values: list[Any], visitor: Visitor, given: Any) -> tuple[list[Any], Taken]:
-    consts, carried = params["num_consts"], params["num_carry"]
-    fixed, start, xs = values[:consts], values[consts : consts + carried], values[consts + carried :]
+    fixed, start, xs = scan_inputs(params, values)
+    carried = len(start)
 
     def body(carry: list[Any], step: tuple[list[Any], Any]) -> tuple[list[Any], Any]:
         x, given_here = step
@@ -127,6 +127,15 @@ def _scan(place: Place, params: Any, values: list[Any], visitor: Visitor, given:
     options = {name: params[name] for name in ("length", "reverse", "unroll")}
     carry, (ys, taken) = jax.lax.scan(body, start, steps, **options)
     return [*carry, *ys], taken
+
+
+def scan_inputs(params: Mapping[str, Any], values: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return of the inputs of a scan those that are the same for every step, those carried, and those scanned over."""
+    if "ft_in" in params:  # since JAX 0.11
+        fixed, start, xs = params["ft_in"].update(values).unpack()
+        return list(fixed), list(start), list(xs)
+    consts, carried = params["num_consts"], params["num_carry"]
+    return values[:consts], values[consts : consts + carried], values[consts + carried :]
 
 
 def _cond(

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bnjax.device import matmul_precision
 from bnjax.functional import CallModel, Functional
 from bnjax.kinds import functional
 from bnjax.perturbed import perturbed
@@ -142,7 +143,7 @@ class ModelPort:
             inputs, parameters, statistics = (
                 map_arrays(partial(_narrowed, dtype=dtype), each) for each in (inputs, parameters, statistics)
             )
-        with jax.enable_x64(dtype == FLOAT64):
+        with jax.enable_x64(dtype == FLOAT64), matmul_precision("highest"):
             program = self._program(inputs, mode, (parameters, statistics), dtype)
             if rounding is not None:
                 inputs, forced = rounding.move(inputs, 0), rounding.move_forced(forced, 1)

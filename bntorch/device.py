@@ -77,17 +77,20 @@ def check_precision(precision: Precision) -> None:
 
 @contextmanager
 def matmul_precision(precision: Precision) -> Iterator[None]:
-    """Multiply float32 matrices at that precision, where the device offers it, until the block ends.
+    """Multiply float32 matrices, and convolve, at that precision, where the device offers it, until the block ends.
 
     On a GPU, "bfloat16" allows TF32, the lowest that PyTorch has there.
     """
     # PyTorch has one setting for all devices and a newer one for each; a caller may have used either.
     cpu: Any = torch.backends.mkldnn
-    backends = cpu.matmul, torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    backends = cpu.matmul, torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn
     before, general = [backend.fp32_precision for backend in backends], None
     with suppress(RuntimeError):  # raised if the newer setting made the devices differ
         general = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(MATMUL_PRECISION[precision])
+    for backend in (cudnn.conv, cudnn.rnn):
+        backend.fp32_precision = "ieee" if precision == "highest" else "tf32"
     try:
         yield
     finally:

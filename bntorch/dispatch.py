@@ -72,8 +72,8 @@ class Perturb(TorchDispatchMode):
         power = (value.contiguous().view(torch.int64) & _EXPONENT).view(torch.float64).reshape(value.shape)
         power = power.where(value.abs() < LARGEST, 0.0)
         step = power * (ulps * 2.0**-self._bits)
-        up = torch.randint(0, 2, value.shape, generator=self._generator, dtype=torch.int8, device=value.device)
-        return value + step * (2 * up - 1)
+        up = torch.randint(0, 2, value.shape, generator=self._generator, dtype=torch.int8, device="cpu")
+        return value + step * (2 * up.to(value.device) - 1)
 
 
 class Narrow(TorchDispatchMode):

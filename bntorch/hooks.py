@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -98,7 +99,7 @@ class Capture:
     def _cross_one(self, boundary: Boundary, value: Tensor) -> Tensor:
         self.values[boundary] = value.detach().clone()
         replaced = self._forced.values.get(boundary)
-        replaced = value.detach() if replaced is None else _like(replaced, value)
+        replaced = value.detach() if replaced is None else like(replaced, value)
         if not value.requires_grad:
             return replaced.clone()
         self.sources[boundary] = _sources(value)
@@ -107,7 +108,7 @@ class Capture:
     def _cross_back(self, boundary: Boundary, cotangent: Tensor) -> Tensor:
         self.cotangents[boundary] = cotangent.detach().clone()
         replaced = self._forced.cotangents.get(boundary)
-        return cotangent if replaced is None else _like(replaced, cotangent)
+        return cotangent if replaced is None else like(replaced, cotangent)
 
 
 def _sources(value: Tensor) -> frozenset[Boundary]:
@@ -126,5 +127,7 @@ def _sources(value: Tensor) -> frozenset[Boundary]:
     return frozenset(found)
 
 
-def _like(array: Any, tensor: Tensor) -> Tensor:
-    return torch.as_tensor(array).to(tensor.device, tensor.dtype)
+def like(array: Any, tensor: Tensor) -> Tensor:
+    """Return numbers as a tensor of its own, with the device and dtype of another."""
+    # Not `torch.tensor`, which would be on the caller's default device.
+    return torch.from_numpy(np.array(array)).to(tensor.device, tensor.dtype)

@@ -1,8 +1,9 @@
 """Any PyTorch model, as it is compared with a model of another framework."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from bntorch.device import matmul_precision
 from bntorch.dispatch import Lift, Narrow, Perturb
-from bntorch.hooks import Capture
+from bntorch.hooks import Capture, like
 from parity.backend.batch import Batch, arguments, map_arrays
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
 from parity.backend.port import Tensor as Form
@@ -59,7 +61,7 @@ class ModelPort:
         self._parameters = {name: _widened(p) for name, p in model.named_parameters()}
         self._statistics = {name: _widened(b) for name, b in model.named_buffers()}
         if variables is not None:
-            self.load({name: _array(torch.as_tensor(value)) for name, value in variables.items()})
+            self.load({name: _array(_tensor(value)) for name, value in variables.items()})
 
     def prepare(self, inputs: Mapping[str, Any]) -> None:
         """See `Port`. A module has its tensors from the beginning; whether it runs in float64 is tried."""
@@ -99,7 +101,7 @@ class ModelPort:
         """See `Port`."""
         check_state(state, {name: _form(t) for name, t in {**self._parameters, **self._statistics}.items()})
         for own in (self._parameters, self._statistics):
-            own.update({n: torch.tensor(state[n]).to(own[n].device, own[n].dtype) for n in own if n in state})
+            own.update({name: like(state[name], tensor) for name, tensor in own.items() if name in state})
 
     def play(
         self,
@@ -120,7 +122,7 @@ class ModelPort:
         if rounding is not None:
             inputs, forced = rounding.move(inputs, 0), rounding.move_forced(forced, 1)
             parameters, statistics = (
-                {name: torch.from_numpy(array) for name, array in rounding.move(_arrays(own), salt).items()}
+                {name: like(array, own[name]) for name, array in rounding.move(_arrays(own), salt).items()}
                 for own, salt in ((parameters, 3), (statistics, 4))
             )
             perturb = Perturb(rounding.bits, torch.Generator().manual_seed(rounding.seed))
@@ -149,7 +151,7 @@ class ModelPort:
         found = []
         for step in gradients:
             for name, p in parameters.items():
-                p.grad = torch.tensor(step[name]) if name in step else None
+                p.grad = like(step[name], p) if name in step else None
             with perturb:
                 optimizer.step()
             found.append(_arrays(parameters))
@@ -169,8 +171,12 @@ class ModelPort:
         lift: Any,
     ) -> Tensor | None:
         """Run a batch forward and backward on tensors of a caller's own."""
-        batch = map_arrays(_input, inputs)
-        with torch.random.fork_rng(), _as_it_was(self._model), seen.of(self._model), torch.enable_grad(), perturb, lift:
+        device = next((tensor.device for tensor in chain(parameters.values(), statistics.values())), None)
+        batch = map_arrays(partial(_input, device=device), inputs)
+        settings = torch.random.fork_rng(), torch.enable_grad(), matmul_precision("highest")
+        with ExitStack() as stack:
+            for each in (*settings, _as_it_was(self._model), seen.of(self._model), perturb, lift):
+                stack.enter_context(each)
             _set_mode(self._model, mode)
             outputs, left = self._outputs({**parameters, **statistics}, batch, mode)
             if self.loss is None:
@@ -215,13 +221,17 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def _narrowed(value: Any, dtype: torch.dtype) -> Tensor:
-    tensor = torch.as_tensor(value)
+    tensor = _tensor(value)
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
-def _input(value: Any) -> Tensor:
-    """An input of a model; its gradient is wanted too."""
-    tensor = value.clone() if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+def _tensor(value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+
+
+def _input(value: Any, device: torch.device | None) -> Tensor:
+    """An input of a model, where its tensors are; its gradient is wanted too."""
+    tensor = _tensor(value).to(device, copy=True)
     return tensor.requires_grad_(tensor.is_floating_point())
 
 
@@ -238,7 +248,7 @@ def _fresh(
 
 
 def _gradient(parameter: Tensor) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    return torch.zeroslike(parameter) if parameter.grad is None else parameter.grad
 
 
 def _array(tensor: Tensor) -> Array:

@@ -398,6 +398,25 @@ def test_a_torch_module_stays_as_it_was() -> None:
     assert torch.get_default_dtype() is torch.float32
 
 
+def test_the_callers_default_device_decides_nothing() -> None:
+    port = PORTS["torch"](optimizer=torch.optim.Adam)
+    gradients = [port.play(INPUTS, Mode.TRAIN).gradients]
+
+    def shown() -> list[Any]:
+        moved = port.play(INPUTS, Mode.TRAIN, rounding=Rounding(bits=52, seed=0))
+        steps = port.optimize(gradients, Rounding(bits=52, seed=0))
+        return [flat(port.play(INPUTS, Mode.TRAIN)), flat(moved), *steps, port.state()]
+
+    expected = shown()
+    with torch.device("meta"):  # what is made there holds no numbers
+        port.load(port.state())
+        found = shown()
+    for one, other in zip(found, expected, strict=True):
+        assert one.keys() == other.keys()
+        for key, array in one.items():
+            np.testing.assert_array_equal(array, other[key])
+
+
 def test_an_nnx_module_and_its_classes_stay_as_they_were() -> None:
     model = NnxNet()
     before = jax.tree.map(np.array, nnx.state(model, nnx.Not(nnx.RngState)))
