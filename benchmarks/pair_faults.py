@@ -81,13 +81,13 @@ def faulty(case: tuple[str, str]) -> dict[str, Any]:
     started = time.monotonic()
     planted, report = PLANTED[case], compare(*case)
     found = report.findings
-    is_right = len(found) == 1 and planted.is_found(found[0]) and found[0].cause.name in (planted.cause, UNEXPLAINED)
+    is_right = planted.is_all_of(found) and {each.cause.name for each in found} <= {planted.cause, UNEXPLAINED}
     return {
         "kind": case[0],
         "fault": case[1],
         "verdict": str(report.verdict),
         "found": "; ".join(f"{finding.kind}: {finding.place}" for finding in found),
-        "cause": "; ".join(finding.cause.name for finding in found),
+        "cause": "; ".join(dict.fromkeys(finding.cause.name for finding in found)),
         "right": is_right,
         "seconds": round(time.monotonic() - started, 1),
     }

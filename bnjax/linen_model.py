@@ -22,7 +22,7 @@ class Linen:
         self._model, self._call = model, call
         if variables is None:
             keys = {name: jax.random.key(seed) for seed, name in enumerate(("params", "dropout"))}
-            variables = model.init(keys, inputs, Mode.TRAIN, method=self._whole())
+            variables = model.init(keys, inputs, Mode.TRAIN, method=self._whole())  # compiled as one, it takes longer
         collections: dict[str, Any] = dict(unfreeze(variables))
         self.parameters = _flat(collections.pop("params", {}))
         self.statistics = _flat_collections(collections)

@@ -87,8 +87,9 @@ def move(value: jax.Array, seed: jax.Array, bits: int, ulps: float = 1.0) -> jax
 
 
 def ulps_of_sum(equation: Any) -> float:
-    """Return how many ulps rounding moves a sum of `count` products: `sqrt(count / 12)`, and at least 1.
+    """Return how many ulps rounding moves a sum of `count` numbers: `sqrt(count / 12)`, and at least 1.
 
+    What gives fewer numbers than it is given has added them up.
     See `parity.verdict.noise.Unit.ulps_of_sum`.
     """
     match equation.primitive.name:
@@ -99,7 +100,8 @@ def ulps_of_sum(equation: Any) -> float:
             kernel, order = equation.invars[1].aval.shape, equation.params["dimension_numbers"].rhs_spec
             count = prod(kernel) // kernel[order[0]]
         case _:
-            count = 1
+            sizes = (prod(variable.aval.shape) for variable in equation.invars)
+            count = max(sizes, default=1) // max(1, min(prod(variable.aval.shape) for variable in equation.outvars))
     return max(1.0, (count / 12) ** 0.5)
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bnjax.device import matmul_precision
-from bnjax.functional import CallModel, Functional
+from bnjax.functional import CallModel, Functional, quickly_compiled
 from bnjax.kinds import functional
 from bnjax.perturbed import perturbed
 from bnjax.program import Program, on_device
@@ -68,6 +68,7 @@ class ModelPort:
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
         self._functional: Functional | None = None
         self._programs: dict[Any, Program] = {}
+        self._steps: dict[int | None, Any] = {}  # the optimizer's, by the bits of a rounding
         self._is_lifted = False
 
     def _of(self, inputs: Mapping[str, Any]) -> Functional:
@@ -85,7 +86,7 @@ class ModelPort:
     @_in_float64
     def prepare(self, inputs: Mapping[str, Any]) -> None:
         """See `Port`."""
-        self._functional, self._programs = None, {}
+        self._functional, self._programs, self._steps = None, {}, {}
         self._of(inputs)
 
     def lift(self) -> None:
@@ -155,7 +156,9 @@ class ModelPort:
         if form not in self._programs:
             is_lifted = self._is_lifted and dtype == FLOAT64
             given = on_device(inputs)
-            self._programs[form] = Program(self._of(inputs), state, given, mode, self.loss, is_lifted)
+            program = Program(self._of(inputs), state, given, mode, self.loss, is_lifted)
+            same = (each for each in self._programs.values() if each.is_same(program))
+            self._programs[form] = next(same, program)  # one that is compiled already
         return self._programs[form]
 
     @_in_float64
@@ -171,16 +174,17 @@ class ModelPort:
             updated = jax.tree.map(lambda p, u: p + u, parameters, updates)
             return dict(zip(names, _in_order(model, names, updated), strict=True)), state
 
-        run: Any = step if rounding is None else perturbed(step, rounding.bits)
-        run, flat = jax.jit(run), dict(model.parameters)
+        bits = None if rounding is None else rounding.bits
+        run = self._steps.setdefault(bits, quickly_compiled(step if bits is None else perturbed(step, bits)))
+        flat = {name: jnp.asarray(array) for name, array in model.parameters.items()}
         state, found = self.optimizer.init(model.nested(flat)), []
         for number, each in enumerate(gradients):
             given = {name: jnp.asarray(each.get(name, np.zeros(np.shape(flat[name])))) for name in names}
             if rounding is None:
                 flat, state = run(flat, state, given)
             else:
-                given = rounding.move(given, number)
-                flat, state = run(jnp.uint64(rounding.seed + 1 + 1000 * number), flat, state, given)
+                moved = map_arrays(jnp.asarray, rounding.move(given, number))
+                flat, state = run(jnp.uint64(rounding.seed + 1 + 1000 * number), flat, state, moved)
             found.append({name: np.array(array) for name, array in flat.items()})
         return found
 

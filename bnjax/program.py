@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bnjax.crossings import Cross, Crossing, Names, crossings, values
 from bnjax.dataflow import sources
-from bnjax.functional import Functional
+from bnjax.functional import Functional, quickly_compiled
 from bnjax.interpret import evaluate
 from bnjax.islands import is_narrow, islands
 from bnjax.lifted import lifted
@@ -19,9 +19,6 @@ from bnjax.perturbed import perturbed
 from parity.backend.batch import map_arrays
 from parity.backend.port import Boundary, Forced, Mode, ModuleCall, Played, Rounding
 from parity.weights import Array
-
-# Half the time of compiling; what is compiled here runs a few times only.
-COMPILER_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 class Program:
@@ -60,6 +57,16 @@ class Program:
         self._programs: dict[int | None, Any] = {}
         self._cross = Cross(frozenset(each.place for each in self.crossings))
 
+    def is_same(self, other: "Program") -> bool:
+        """Whether another mode computes the same, as it does in a model without batch norm."""
+        (one, ours), (two, theirs) = ((each._jaxpr.jaxpr, each._jaxpr.consts) for each in (self, other))
+        return (
+            self.crossings == other.crossings
+            and len(ours) == len(theirs)
+            and all(a is b or np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+            and str(one) == str(two)
+        )
+
     def _run(self, parameters: Any, statistics: Any, inputs: Any, given: Any) -> Any:
         def computed(parameters: Any, probes: Any) -> Any:
             at = {place: {**each, "probe": probes.get(place, 0.0)} for place, each in given.items()}
@@ -76,11 +83,11 @@ class Program:
         (loss, (after, taken)), (gradients, cotangents) = derive(parameters, probes)
         return loss, after, taken, gradients, cotangents
 
-    def _compiled(self, bits: int | None, arguments: Any) -> Any:
+    def _compiled(self, bits: int | None) -> Any:
         """The program, as it is or with every operation's result moved; compiled once."""
         if bits not in self._programs:
             run = self._run if bits is None else perturbed(self._run, bits)
-            self._programs[bits] = jax.jit(run).lower(*arguments).compile(COMPILER_OPTIONS)
+            self._programs[bits] = quickly_compiled(run)
         return self._programs[bits]
 
     def play(
@@ -91,7 +98,7 @@ class Program:
         arguments: Any = parameters, statistics, on_device(inputs), given
         if rounding is not None:
             arguments = jnp.uint64(rounding.seed + 1), *arguments
-        program = self._compiled(None if rounding is None else rounding.bits, arguments)
+        program = self._compiled(None if rounding is None else rounding.bits)
         loss, after, taken, gradients, cotangents = jax.device_get(program(*arguments))
         return Played(
             values=_by_boundary(self.crossings, taken),

@@ -32,12 +32,22 @@ EXACT = frozenset({
     "sign", "slice_backward", "slice_scatter", "sort", "stack", "threshold", "threshold_backward", "topk", "tril",
     "triu", "trunc", "unfold_backward", "uniform_", "where", "zero_", "zeros", "zeros_like",
 })  # fmt: skip
+# These change the running statistics that they are given, fourth and fifth, and their schema does not say so.
+UPDATING = frozenset({"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"})
 # What holds numbers as masks do, and what is as good as infinite, is left where it is.
 LARGEST = 1e290
 _EXPONENT = 0x7FF0000000000000
 
 
-class Perturb(TorchDispatchMode):
+class _Mode(TorchDispatchMode):
+    """A mode that PyTorch does not wrap for its compiler, whose import alone takes seconds."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class Perturb(_Mode):
     """Within this context every operation's float64 results are moved by one ulp.
 
     Args:
@@ -58,11 +68,15 @@ class Perturb(TorchDispatchMode):
         schema = func._schema
         if any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns):
             return result  # a view
-        ulps = ulps_of_sum(name, args)
+        ulps = ulps_of_sum(name, args, result)
         if schema.is_mutable:
             for value in _written(schema, args, kwargs):
                 value.copy_(self.move(value, ulps))
             return result
+        if name in UPDATING and args[5]:  # in training
+            for value in args[3:5]:
+                if isinstance(value, Tensor):
+                    value.copy_(self.move(value, ulps))
         return tree_map_only(Tensor, lambda value: self.move(value, ulps), result)
 
     def move(self, value: Tensor, ulps: float = 1.0) -> Tensor:
@@ -76,7 +90,7 @@ class Perturb(TorchDispatchMode):
         return value + step * (2 * up.to(value.device) - 1)
 
 
-class Narrow(TorchDispatchMode):
+class Narrow(_Mode):
     """Within this context every operation forward is noted that gives numbers narrower than float64."""
 
     def __init__(self) -> None:
@@ -96,7 +110,7 @@ class Narrow(TorchDispatchMode):
 NARROW = (torch.float32, torch.float16, torch.bfloat16)
 
 
-class Lift(TorchDispatchMode):
+class Lift(_Mode):
     """Within this context what asks for narrower numbers is given float64."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -116,9 +130,10 @@ def _is_narrow(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dtype in NARROW
 
 
-def ulps_of_sum(name: str, args: Sequence[Any]) -> float:
-    """Return how many ulps rounding moves a sum of `count` products: `sqrt(count / 12)`, and at least 1.
+def ulps_of_sum(name: str, args: Sequence[Any], result: Any) -> float:
+    """Return how many ulps rounding moves a sum of `count` numbers: `sqrt(count / 12)`, and at least 1.
 
+    What gives fewer numbers than it is given has added them up: means, statistics of a norm, gradients of its scale.
     See `parity.verdict.noise.Unit.ulps_of_sum`.
     """
     tensors = [each for each in args if isinstance(each, Tensor)]
@@ -132,8 +147,13 @@ def ulps_of_sum(name: str, args: Sequence[Any]) -> float:
         case "convolution_backward":
             output, weight = tensors[0], tensors[2]
             count = max(prod(output.shape) // output.shape[1], prod(weight.shape) // weight.shape[1])
+        case "_softmax" | "_log_softmax" | "cumsum":
+            count = args[0].shape[args[1]] if args[0].ndim else 1
+        case "_softmax_backward_data" | "_log_softmax_backward_data":
+            count = args[0].shape[args[2]] if args[0].ndim else 1
         case _:
-            count = 1
+            sizes = [each.numel() for each in tree_leaves(result) if isinstance(each, Tensor) and each.numel()]
+            count = max((each.numel() for each in tensors), default=1) // min(sizes, default=1)
     return max(1.0, (count / 12) ** 0.5)
 
 

@@ -53,7 +53,8 @@ class ModelPort:
     def __init__(self, model: nn.Module, variables: Any, loss: Any, optimizer: Any, call: Any) -> None:
         if not isinstance(model, nn.Module):
             raise InputError(f"{type(model).__name__} is no model; give a torch.nn.Module")
-        self._model, self._call = model, call
+        self._model, self._call = getattr(model, "_orig_mod", model), call  # what `torch.compile` has wrapped
+        model = self._model
         self.versions = {"torch": str(torch.__version__)}
         self.loss, self.optimizer = loss, optimizer
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None

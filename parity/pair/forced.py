@@ -10,7 +10,7 @@ maxima that are nearly equal), it is the jump, which no multiple of a smaller ch
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2
 from typing import Any
 
@@ -68,6 +68,11 @@ class Answer:
     def beyond(self) -> tuple[Distance, ...]:
         """The distances beyond their limits."""
         return tuple(distance for distance in self.distances if distance.is_beyond)
+
+    def without_arrays(self) -> "Answer":
+        """Return it without what both sides showed, of which a cause alone has need."""
+        nothing = Played(values={})
+        return replace(self, state={}, own=nothing, shown=nothing, witness=Witness(Trace(), self.witness.floors))
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ def find_order(candidate: Port, ours: Anatomy, inputs: Mapping[str, Any]) -> tup
     """
     found: list[tuple[int, int, Order, Anatomy]] = []
     first: Exception | None = None
+    last = 0  # that the candidate was prepared for
     for number, order in enumerate(_orders(inputs)):
-        given = order(inputs)
+        given, last = order(inputs), number
         try:
             candidate.prepare(given)
             theirs = candidate.anatomy(given, Mode.TRAIN)
@@ -46,8 +47,9 @@ def find_order(candidate: Port, ours: Anatomy, inputs: Mapping[str, Any]) -> tup
     if not found:
         assert first is not None
         raise first
-    _, _, order, theirs = min(found, key=lambda each: each[:2])
-    candidate.prepare(order(inputs))
+    _, number, order, theirs = min(found, key=lambda each: each[:2])
+    if number != last:
+        candidate.prepare(order(inputs))
     return order, theirs
 
 

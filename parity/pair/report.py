@@ -434,10 +434,10 @@ def _holds(anatomy: Anatomy, module: str) -> bool:
 def _dead(answers: Sequence[Answer]) -> list[str]:
     gradients: dict[str, bool] = {}
     for answer in answers:
-        for key, site in answer.sites.items():
-            if key.kind is Kind.GRADIENT:
-                is_dead = not np.any(site.ours(answer.own)) and not np.any(site.theirs(answer.shown))
-                gradients[key.path] = gradients.get(key.path, True) and is_dead
+        for each in answer.distances:
+            if each.key.kind is Kind.GRADIENT:
+                is_dead = each.size == 0 and each.distance == 0
+                gradients[each.key.path] = gradients.get(each.key.path, True) and is_dead
     return [path for path, is_dead in gradients.items() if is_dead]
 
 

@@ -23,7 +23,7 @@ from parity.pair.pinned import Converter, Pins, as_loaded, flat_state, with_pins
 from parity.pair.precision import NarrowAnswer, judge_narrow
 from parity.pair.records import CompareReport
 from parity.pair.report import Material, crashed, report
-from parity.pair.settle import Settled, Settling, pair
+from parity.pair.settle import OFF, Settled, Settling, pair
 from parity.pair.weight_map import WeightMap, weight_maps
 from parity.progress import Progress, SilentProgress
 from parity.verdict.trace import Array, Key, Kind, Mode
@@ -137,20 +137,18 @@ class _Comparison:
         statistics = frozenset(ours.statistics)
         state, drawn = without_constants(self._reference.state(), maps[0], statistics, self._seed)
         self._reference.load(state)
-        asked = [
-            ask(self._reference, Batch(number, mode, given, order(given)))
-            for number, given in enumerate(self._given)
-            for mode in Mode
-        ]
-        self._check_repeatable(asked)
-        first = [each for each in asked if each.batch.number == 0]
-        settled = Settling(self._candidate, (ours, theirs), first, state).settle(maps)
+        played = [Batch(number, mode, given, order(given)) for number, given in enumerate(self._given) for mode in Mode]
+        asked = [ask(self._reference, batch) for batch in played if batch.number == 0]
+        self._check_repeatable(asked[0])
+        settled = Settling(self._candidate, (ours, theirs), asked, state).settle(maps)
+        first = asked[0]
+        del asked  # what is not needed any more is not kept: a model's values are many
         own = self._candidate.state()
         graph = Map(ours, theirs, settled.pairing)
         cases = Cases(graph)
-        answers, free = self._judged(cases, asked, settled)
+        answers, free = self._judged(cases, played, settled)
         if "statistics" in self._questions:
-            answers += self._carried(cases, asked[0], settled, state, own)
+            answers += self._carried(cases, first, settled, state, own)
         self._progress.update(0.8, "the optimizers")
         self._reference.load(state)
         self._candidate.load(dict(own))
@@ -170,7 +168,7 @@ class _Comparison:
             drawn=drawn,
             changes=changes,
             steps=steps,
-            narrow=self._narrow(asked, settled),
+            narrow=self._narrow(first, settled),
             has_loss=self._reference.has_loss and self._candidate.has_loss,
             versions=self._reference.versions | self._candidate.versions,
             optimizers=(self._reference.has_optimizer, self._candidate.has_optimizer),
@@ -195,9 +193,8 @@ class _Comparison:
         made = loaded(state)
         return tuple(replace(as_loaded(each, state, made), converter=loaded) for each in found)
 
-    def _check_repeatable(self, asked: Sequence[Asked]) -> None:
+    def _check_repeatable(self, first: Asked) -> None:
         """Refuse a reference that draws its own random numbers; of a candidate that does, say so."""
-        first = asked[0]
         again = self._reference.play(first.batch.ours, first.batch.mode)
         if not _is_same(first.own.values, again.values):
             raise InputError(
@@ -208,26 +205,28 @@ class _Comparison:
         if not _is_same(one.values, other.values):
             raise CrashError("candidate", "is not repeatable: it gives two answers to one batch, so it draws its own")
 
-    def _judged(self, cases: Cases, asked: Sequence[Asked], settled: Settled) -> tuple[list[Answer], list[Answer]]:
+    def _judged(self, cases: Cases, played: Sequence[Batch], settled: Settled) -> tuple[list[Answer], list[Answer]]:
         """The forced pass of every batch, and the outputs of the free pass."""
         answers, free = [], []
         pairings: dict[int, Pairing] = {0: settled.pairing}
-        for done, each in enumerate(asked):
-            number = each.batch.number
-            words = f"batch {number + 1} of {len(self._given)}, {each.batch.mode}"
-            self._progress.update(0.3 + 0.5 * done / len(asked), words)
+        for done, batch in enumerate(played):
+            number = batch.number
+            words = f"batch {number + 1} of {len(self._given)}, {batch.mode}"
+            self._progress.update(0.3 + 0.5 * done / len(played), words)
+            each = ask(self._reference, batch)
             if number not in pairings:
                 pairings[number] = self._paired_again(each, settled)
             pairing = pairings[number]
             found = judge(self._reference, self._candidate, each, pairing, settled.weights)
-            found, self._replaced[number, each.batch.mode] = with_accepted(cases, found, self._seen)
-            answers.append(found)
+            found, self._replaced[number, batch.mode] = with_accepted(cases, found, self._seen)
+            answers.append(found if found.beyond else found.without_arrays())
             if "free" in self._questions:
                 ends = pairing.only(WHOLE)
                 kinds = (Kind.ACTIVATION, Kind.LOSS)
-                free.append(
-                    judge(self._reference, self._candidate, each, ends, settled.weights, is_forced=False, kinds=kinds)
+                whole = judge(
+                    self._reference, self._candidate, each, ends, settled.weights, is_forced=False, kinds=kinds
                 )
+                free.append(whole.without_arrays())
         return answers, free
 
     def _carried(self, cases: Cases, asked: Asked, settled: Settled, state: dict[str, Array], own: Any) -> list[Answer]:
@@ -246,7 +245,7 @@ class _Comparison:
             kinds = (Kind.STATISTIC,)
             found = judge(self._reference, self._candidate, here, settled.pairing, weights, kinds=kinds)
             found, replaced = with_accepted(cases, found, self._seen)
-            answers.append(found)
+            answers.append(found if found.beyond else found.without_arrays())
             if found.beyond:
                 break
             ours |= found.own.statistics
@@ -259,15 +258,13 @@ class _Comparison:
         both = self._reference.has_optimizer and self._candidate.has_optimizer
         return both and "optimizer" in self._questions
 
-    def _narrow(self, asked: Sequence[Asked], settled: Settled) -> list[NarrowAnswer]:
+    def _narrow(self, asked: Asked, settled: Settled) -> list[NarrowAnswer]:
         if "precision" not in self._questions:
             return []
         models = self._reference, self._candidate
+        replaced = self._replaced[0, Mode.TRAIN]
         return [
-            judge_narrow(*models, each, settled.pairing, settled.weights, dtype, self._replaced[0, Mode.TRAIN])
-            for each in asked
-            if each.batch.number == 0 and each.batch.mode is Mode.TRAIN
-            for dtype in self._dtypes
+            judge_narrow(*models, asked, settled.pairing, settled.weights, dtype, replaced) for dtype in self._dtypes
         ]
 
     def _paired_again(self, asked: Asked, settled: Settled) -> Pairing:
@@ -278,5 +275,12 @@ class _Comparison:
         return pair(self._candidate, models, asked, settled.weights, settled.dropped)
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    return one.keys() == other.keys() and all(np.array_equal(one[at], other[at], equal_nan=True) for at in one)
+def _is_same(one: Mapping[Any, Array], other: Mapping[Any, Array]) -> bool:
+    """Whether two answers are one, up to rounding: on a GPU sums are added up in any order."""
+    return one.keys() == other.keys() and all(_is_near(one[at], other[at]) for at in one)
+
+
+def _is_near(one: Array, other: Array) -> bool:
+    with np.errstate(all="ignore"):
+        size = np.abs(one).max(initial=0.0, where=np.isfinite(one))
+    return bool(np.allclose(one, other, rtol=OFF, atol=OFF * size, equal_nan=True))

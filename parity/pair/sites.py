@@ -82,8 +82,8 @@ def _value(kind: Kind, name: str, pair: BoundaryPair) -> Site:
         kind,
         words(pair.reference),
         0,
-        lambda played: getattr(played, name)[pair.reference].astype(float),
-        lambda played: pair.layout.to_reference(getattr(played, name)[pair.candidate].astype(float)),
+        lambda played: np.asarray(getattr(played, name)[pair.reference], float),
+        lambda played: pair.layout.to_reference(np.asarray(getattr(played, name)[pair.candidate], float)),
         boundary=pair.reference,
     )
 

@@ -91,6 +91,8 @@ def _orders(ndim: int) -> Iterator[Transform]:
         yield Transform("(space, in, out) to (in, out, space), flipped", (ndim - 2, ndim - 1, *before), space)
         yield Transform("(in, out, space) to (space, in, out)", (*space, 0, 1))
         yield Transform("first axis last", (*range(1, ndim), 0))
+        yield Transform("(out, in, space) to (space, in, out), flipped", (*space, 1, 0), before)
+        yield Transform("as it is, flipped", same, space)
 
 
 def _is_split(fewer: Sequence[int], more: Sequence[int]) -> bool:

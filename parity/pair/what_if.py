@@ -176,11 +176,17 @@ def _is_near(one: Any, other: Array) -> bool:
 
 
 def _statistics(case: Case, average: _Average, decay: float, unbiased: bool) -> dict[Key, Array]:
-    """What the statistics would be after the batch."""
+    """What the statistics would be after the batch: what the reference shows, changed by what is otherwise.
+
+    So only the change has the rounding of these formulas.
+    """
     predicted = {}
-    for path, batch in ((average.mean, average.batch_mean), (average.variance, average.variance_of(unbiased))):
+    own = (average.batch_mean, average.variance_of(average.is_unbiased))
+    other = (average.batch_mean, average.variance_of(unbiased))
+    for path, one, two in zip((average.mean, average.variance), own, other, strict=True):
+        change = (decay - average.decay) * (case.state[path] - one) + (1 - decay) * (two - one)
         for key in case.keys(Kind.STATISTIC, path):
-            predicted[key] = decay * case.state[path] + (1 - decay) * batch
+            predicted[key] = case.own(key) + change
     return predicted
 
 

@@ -1,7 +1,8 @@
 """Kinds of models, each written by hand in two frameworks, and faults that are planted in the candidate."""
 
 import importlib
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import parity
@@ -21,6 +22,7 @@ KINDS = (
     "scanned",
     "several",
     "equinox_cnn",
+    "partly_float32",
 )
 
 
@@ -30,38 +32,63 @@ def kind(name: str) -> Any:
 
 def compare(name: str, fault: str = "", **options: Any) -> parity.CompareReport:
     pair = kind(name)
-    options = {name: getattr(pair, name) for name in ("accept", "lift_float32") if hasattr(pair, name)} | options
-    return parity.compare(pair.reference(), pair.candidate(fault), inputs=pair.inputs, **options)
+    planted = PLANTED[name, fault].options if fault else {}
+    own = {name: getattr(pair, name) for name in ("accept", "lift_float32") if hasattr(pair, name)}
+    reference = pair.reference(*((fault,) if fault in getattr(pair, "OPTIMIZERS", {}) else ()))
+    return parity.compare(reference, pair.candidate(fault), inputs=pair.inputs, **{**own, **options, **planted})
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A fault, and where it is to be found: the kind of finding, and a path of the reference that it names."""
+    """A fault, and where it is to be found: the kind of finding, and a path of the reference that it names.
+
+    Args:
+        kind: of finding.
+        reference: a path.
+        between: of a stretch of code, the path that it comes from.
+        cause: that is to be named.
+        also: further paths, where several modules share the fault.
+        options: of the comparison that shows it.
+    """
 
     kind: FindingKind
     reference: str
     between: str | None = None
     cause: str = UNEXPLAINED
+    also: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def is_found(self, finding: Finding) -> bool:
-        """Whether a finding is this fault, at its place."""
-        between = None if finding.between is None else finding.between[0]
-        return (finding.kind, finding.reference, between) == (self.kind, self.reference, self.between)
+    def is_all_of(self, findings: Sequence[Finding]) -> bool:
+        """Whether these findings are this fault, at its place, and nothing else."""
+        found = [(f.kind, f.reference, None if f.between is None else f.between[0]) for f in findings]
+        return found == [(self.kind, place, self.between) for place in (self.reference, *self.also)]
 
 
-FORWARD, BACKWARD, STATISTICS = FindingKind.FORWARD, FindingKind.BACKWARD, FindingKind.STATISTICS
+FORWARD, STATISTICS, UPDATE = FindingKind.FORWARD, FindingKind.STATISTICS, FindingKind.UPDATE
+ONE_ACCEPTED = {"accept": ("biased_running_variance@features.1",)}
+OF_OPTIMIZERS = {"questions": ("optimizer",)}
 PLANTED = {
+    ("siblings", "norm_epsilon"): Planted(FORWARD, "norms.0", cause="norm_epsilon", also=("norms.1", "norms.2")),
     ("cnn", "norm_epsilon"): Planted(FORWARD, "features.5", cause="norm_epsilon"),
     ("cnn", "missing_relu"): Planted(FORWARD, "features.4", "features.1"),
     ("cnn", "pool"): Planted(FORWARD, "features.4", "features.1"),
     ("cnn", "flatten_order"): Planted(FORWARD, "head", "features.5"),
     ("cnn", "missing_bias"): Planted(FindingKind.WEIGHTS, "features.4", cause="missing_bias"),
     ("cnn", "default_momentum"): Planted(STATISTICS, "features.1", cause="default_momentum"),
+    ("cnn", "biased_running_variance"): Planted(
+        STATISTICS, "features.5", cause="biased_running_variance", options=ONE_ACCEPTED
+    ),
+    ("cnn", "nesterov"): Planted(UPDATE, "", options=OF_OPTIMIZERS),
+    ("cnn", "adamw_decay"): Planted(UPDATE, "", options=OF_OPTIMIZERS),
+    ("cnn", "rmsprop_epsilon"): Planted(UPDATE, "", options=OF_OPTIMIZERS),
+    ("cnn", "clip"): Planted(UPDATE, "", options=OF_OPTIMIZERS),
     ("resnet", "same_padding"): Planted(FORWARD, "layer2.conv1"),
     ("resnet", "missing_relu"): Planted(FORWARD, "layer1", "layer1.bn2"),
     ("resnet", "missing_shortcut"): Planted(FORWARD, "layer1", "layer1.bn2"),
     ("resnet", "pool"): Planted(FORWARD, "fc", "layer2"),
     ("unet", "gelu_form middle"): Planted(FORWARD, "up", "middle", cause="gelu_form"),
+    ("unet", "concatenation"): Planted(FORWARD, "out", "up"),
+    ("unet", "flipped_kernel"): Planted(FindingKind.WEIGHTS, "middle", cause="kernel_axes"),
     ("encoder", "norm_epsilon"): Planted(FORWARD, "layers.1.norm1", cause="norm_epsilon"),
     ("encoder", "mask_polarity"): Planted(FORWARD, "layers.1.attention"),
     ("encoder", "gelu_form"): Planted(FORWARD, "layers.1.linear2", "layers.1.linear1", cause="gelu_form"),
@@ -73,6 +100,7 @@ PLANTED = {
     ("lstm", "gate"): Planted(FORWARD, "lstm"),
     ("lstm", "reversed"): Planted(FORWARD, "lstm"),
     ("lstm", "pool"): Planted(FORWARD, "head", "lstm"),
+    ("decoder", "exchanged"): Planted(FindingKind.WEIGHTS, "layers.1.q"),
     ("decoder", "untied"): Planted(FindingKind.GRADIENT, "embed"),
     ("plain", "activation"): Planted(FORWARD, "", "layers.1"),
     ("plain", "missing_bias"): Planted(FORWARD, "", "layers.1"),
@@ -81,4 +109,5 @@ PLANTED = {
     ("several", "loss_reduction"): Planted(FORWARD, "the loss", ""),
     ("equinox_cnn", "activation"): Planted(FORWARD, "pool", "norm"),
     ("equinox_cnn", "pool_padding"): Planted(FORWARD, "head", "pool"),
+    ("partly_float32", "norm_epsilon"): Planted(FORWARD, "norm"),
 }

@@ -52,13 +52,23 @@ class FlaxNet(fnn.Module):
         return fnn.Dense(5)(x.reshape(len(x), -1))
 
 
-def reference() -> Any:
-    return bntorch.port(TorchNet(), loss=F.cross_entropy, optimizer=lambda p: torch.optim.SGD(p, 0.1, momentum=0.9))
+# By fault: the reference's optimizer, and the candidate's.
+OPTIMIZERS = {
+    "": (lambda p: torch.optim.SGD(p, 0.1, momentum=0.9), optax.sgd(0.1, momentum=0.9)),
+    "nesterov": (lambda p: torch.optim.SGD(p, 0.1, momentum=0.9), optax.sgd(0.1, momentum=0.9, nesterov=True)),
+    "adamw_decay": (lambda p: torch.optim.AdamW(p, 0.01), optax.adamw(0.01)),
+    "rmsprop_epsilon": (lambda p: torch.optim.RMSprop(p, 0.01), optax.rmsprop(0.01, decay=0.99)),
+    "clip": (lambda p: torch.optim.SGD(p, 0.1), optax.chain(optax.clip_by_global_norm(50.0), optax.sgd(0.1))),
+}
+
+
+def reference(fault: str = "") -> Any:
+    return bntorch.port(TorchNet(), loss=F.cross_entropy, optimizer=OPTIMIZERS[fault][0])
 
 
 def candidate(fault: str = "") -> Any:
     return bnjax.port(
         FlaxNet(fault),
         loss=lambda z, y: optax.softmax_cross_entropy_with_integer_labels(z, y).mean(),
-        optimizer=optax.sgd(0.1, momentum=0.9),
+        optimizer=OPTIMIZERS.get(fault, OPTIMIZERS[""])[1],
     )

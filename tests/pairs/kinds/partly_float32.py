@@ -15,6 +15,7 @@ from parity.pair.inputs import integers, normal
 
 from .losses import cross_entropy
 
+lift_float32 = True
 inputs = {"x": normal(5, 6), "labels": integers(5, below=4)}
 
 

@@ -32,6 +32,17 @@ class TorchNet(nn.Module):
         return self.out(torch.cat([first, F.gelu(self.up(deep))], 1))
 
 
+class TrueConvolution(fnn.Module):
+    """What mathematics calls a convolution: the kernel is flipped."""
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", fnn.initializers.lecun_normal(), (3, 3, 8, 8))
+        dimensions = jax.lax.conv_dimension_numbers(x.shape, kernel.shape, ("NHWC", "HWIO", "NHWC"))
+        y = jax.lax.conv_general_dilated(x, kernel[::-1, ::-1], (1, 1), "SAME", dimension_numbers=dimensions)
+        return y + self.param("bias", fnn.initializers.zeros, (8,))
+
+
 class FlaxNet(fnn.Module):
     fault: str = ""
 
@@ -42,7 +53,9 @@ class FlaxNet(fnn.Module):
 
         first = gelu(fnn.Conv(4, (3, 3), padding=1, name="down1")(x), "first")
         x = gelu(fnn.Conv(8, (3, 3), strides=2, padding=1, name="down2")(first), "second")
-        x = gelu(fnn.Conv(8, (3, 3), padding=1, name="middle")(x), "middle")
+        is_flipped = self.fault == "flipped_kernel"
+        middle = TrueConvolution(name="middle") if is_flipped else fnn.Conv(8, (3, 3), padding=1, name="middle")
+        x = gelu(middle(x), "middle")
         up = fnn.ConvTranspose(4, (2, 2), strides=(2, 2), padding="VALID", name="up")
         x = gelu(up(x), "up")
         both = [x, first] if self.fault == "concatenation" else [first, x]
