@@ -56,6 +56,10 @@ class Equinox:
             state = state.set(index, structure.unflatten([statistics[dotted((path, *at))] for at, _ in leaves]))
         return state
 
+    def initial(self) -> Tree:
+        """See `Functional`."""
+        return {}
+
     def nested(self, parameters: Tree) -> Any:
         """See `Functional`."""
         return jax.tree.unflatten(self._structure, [parameters[path] for path in self.parameters])

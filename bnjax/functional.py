@@ -30,8 +30,8 @@ class Functional(Protocol):
     """A model as a function.
 
     Attributes:
-        parameters: by path.
-        statistics: by path; what training changes without a gradient.
+        parameters: by path; arrays, or only their forms as long as none are given and none were needed.
+        statistics: the same; what training changes without a gradient.
         modules: the name of the class of each module, by path; empty if only calls tell.
         opaque: types of arguments that are modules, or their states.
         once_loaded: what else changes in the statistics when some are loaded, which are then not the initial ones.
@@ -42,6 +42,10 @@ class Functional(Protocol):
     modules: dict[str, str]
     opaque: tuple[type, ...]
     once_loaded: Tree
+
+    def initial(self) -> Tree:
+        """Return what the library draws for parameters and statistics, by path."""
+        ...
 
     def nested(self, parameters: Tree) -> Any:
         """Return parameters as the library has them, for an optimizer."""
@@ -90,6 +94,10 @@ class Plain:
         self.statistics: Tree = {}
         self.modules: dict[str, str] = {}
         self.once_loaded: Tree = {}
+
+    def initial(self) -> Tree:
+        """See `Functional`."""
+        return {}
 
     def nested(self, parameters: Tree) -> Any:
         """See `Functional`."""

@@ -20,14 +20,21 @@ class Linen:
 
     def __init__(self, model: linen.Module, variables: Any, call: CallModel | None, inputs: Mapping[str, Any]) -> None:
         self._model, self._call = model, call
+        self._inputs = inputs
         if variables is None:
-            keys = {name: jax.random.key(seed) for seed, name in enumerate(("params", "dropout"))}
-            variables = model.init(keys, inputs, Mode.TRAIN, method=self._whole())  # compiled as one, it takes longer
-        collections: dict[str, Any] = dict(unfreeze(variables))
-        self.parameters = _flat(collections.pop("params", {}))
-        self.statistics = _flat_collections(collections)
+            variables = jax.eval_shape(self._initialize)  # to draw them takes seconds
+        self.parameters, self.statistics = _split(variables)
         self.modules: dict[str, str] = {}
         self.once_loaded: Tree = {}
+
+    def _initialize(self) -> Any:
+        keys = {name: jax.random.key(seed) for seed, name in enumerate(("params", "dropout"))}
+        return self._model.init(keys, self._inputs, Mode.TRAIN, method=self._whole())
+
+    def initial(self) -> Tree:
+        """See `Functional`."""
+        parameters, statistics = _split(self._initialize())
+        return parameters | statistics
 
     def _whole(self) -> Callable[..., Any]:
         """A method of the module that takes a batch."""
@@ -66,6 +73,12 @@ class Linen:
                 variables, inputs, mode, method=self._whole(), mutable=list(collections)
             )
         return Ran(outputs, left, {**statistics, **_flat_collections(updated)})
+
+
+def _split(variables: Any) -> tuple[Tree, Tree]:
+    """Parameters, and what else a module holds."""
+    collections: dict[str, Any] = dict(unfreeze(variables))
+    return _flat(collections.pop("params", {})), _flat_collections(collections)
 
 
 def _flat(tree: Any) -> Tree:

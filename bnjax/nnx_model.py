@@ -25,6 +25,10 @@ class Nnx:
         self.modules = {_joined(path): type(module).__name__ for path, module in nnx.iter_modules(model)}
         self.once_loaded: Tree = {}
 
+    def initial(self) -> Tree:
+        """See `Functional`."""
+        return {}
+
     def nested(self, parameters: Tree) -> Any:
         """See `Functional`."""
         return self._state(0, parameters)

@@ -79,9 +79,16 @@ class ModelPort:
         return self._functional
 
     def _seen(self) -> Functional:
-        if self._functional is None:
+        """The model that was set up, with all its numbers."""
+        model = self._functional
+        if model is None:
             raise InputError("the model has not seen a batch yet, which may decide its shapes; play one first")
-        return self._functional
+        trees = model.parameters, model.statistics
+        if any(isinstance(leaf, jax.ShapeDtypeStruct) for tree in trees for leaf in tree.values()):
+            drawn = _widened(model.initial())
+            for tree in trees:
+                tree.update({p: drawn[p] for p, leaf in tree.items() if isinstance(leaf, jax.ShapeDtypeStruct)})
+        return model
 
     @_in_float64
     def prepare(self, inputs: Mapping[str, Any]) -> None:
@@ -113,6 +120,7 @@ class ModelPort:
             sources=program.sources,
         )
 
+    @_in_float64
     def state(self) -> Mapping[str, Array]:
         """See `Port`."""
         model = self._seen()
@@ -121,7 +129,7 @@ class ModelPort:
     @_in_float64
     def load(self, state: Mapping[str, Array]) -> None:
         """See `Port`."""
-        model = self._seen()
+        model = self._functional or self._seen()
         check_state(state, _tensors({**model.parameters, **model.statistics}))
         if any(path in model.statistics for path in state):
             state = {**model.once_loaded, **state}
@@ -135,16 +143,18 @@ class ModelPort:
         forced: Forced | None = None,
         rounding: Rounding | None = None,
         dtype: str = FLOAT64,
+        is_backward: bool = True,
     ) -> Played:
-        """See `Port`."""
+        """See `Port`. One program computes both ways: to compile another takes longer than to run it."""
         with jax.enable_x64(True):
-            model = self._of(inputs)
+            self._of(inputs)
+            model = self._seen()
         parameters, statistics = model.parameters, model.statistics
         if dtype != FLOAT64:
             inputs, parameters, statistics = (
                 map_arrays(partial(_narrowed, dtype=dtype), each) for each in (inputs, parameters, statistics)
             )
-        with jax.enable_x64(dtype == FLOAT64), matmul_precision("highest"):
+        with jax.enable_x64(dtype == FLOAT64):
             program = self._program(inputs, mode, (parameters, statistics), dtype)
             if rounding is not None:
                 inputs, forced = rounding.move(inputs, 0), rounding.move_forced(forced, 1)
@@ -156,7 +166,8 @@ class ModelPort:
         if form not in self._programs:
             is_lifted = self._is_lifted and dtype == FLOAT64
             given = on_device(inputs)
-            program = Program(self._of(inputs), state, given, mode, self.loss, is_lifted)
+            with matmul_precision("highest"):
+                program = Program(self._of(inputs), state, given, mode, self.loss, is_lifted)
             same = (each for each in self._programs.values() if each.is_same(program))
             self._programs[form] = next(same, program)  # one that is compiled already
         return self._programs[form]
@@ -207,7 +218,11 @@ def _tensors(tree: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def _widened(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Floats as float64, where that is switched on."""
-    return {
-        path: jnp.asarray(leaf, float) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-        for path, leaf in tree.items()
-    }
+
+    def wide(leaf: Any) -> Any:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        is_form = isinstance(leaf, jax.ShapeDtypeStruct)
+        return jax.ShapeDtypeStruct(leaf.shape, jnp.float64) if is_form else jnp.asarray(leaf, float)
+
+    return {path: wide(leaf) for path, leaf in tree.items()}

@@ -110,7 +110,7 @@ class Program:
 
 
 def _narrowed(leaf: Any) -> Any:
-    return leaf.astype(jnp.float32) if leaf.dtype == jnp.float64 else leaf
+    return jax.ShapeDtypeStruct(leaf.shape, jnp.float32 if leaf.dtype == jnp.float64 else leaf.dtype)
 
 
 def _given(crossing: Crossing, forced: Forced) -> dict[str, Any]:

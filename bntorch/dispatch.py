@@ -5,6 +5,7 @@ copies or rearranges numbers rounds nothing, and is left alone. A fused operatio
 goes in is moved too.
 """
 
+import random
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -36,7 +37,6 @@ EXACT = frozenset({
 UPDATING = frozenset({"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"})
 # What holds numbers as masks do, and what is as good as infinite, is left where it is.
 LARGEST = 1e290
-_EXPONENT = 0x7FF0000000000000
 
 
 class _Mode(TorchDispatchMode):
@@ -48,16 +48,16 @@ class _Mode(TorchDispatchMode):
 
 
 class Perturb(_Mode):
-    """Within this context every operation's float64 results are moved by one ulp.
+    """Within this context every operation's float64 results are moved by one ulp, at most two.
 
     Args:
         bits: of mantissa, of the rounding that is simulated.
-        generator: draws the signs.
+        seed: of the signs.
     """
 
-    def __init__(self, bits: int, generator: torch.Generator) -> None:
+    def __init__(self, bits: int, seed: int) -> None:
         super().__init__()
-        self._bits, self._generator = bits, generator
+        self._bits, self._signs = bits, _Signs(seed)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -81,13 +81,28 @@ class Perturb(_Mode):
 
     def move(self, value: Tensor, ulps: float = 1.0) -> Tensor:
         """Move every element by one ulp (or by some), up or down at random; 0, infinities and masks stay."""
-        if value.dtype is not torch.float64 or value.is_sparse:
+        if value.dtype is not torch.float64 or value.is_sparse or not value.numel():
             return value
-        power = (value.contiguous().view(torch.int64) & _EXPONENT).view(torch.float64).reshape(value.shape)
-        power = power.where(value.abs() < LARGEST, 0.0)
-        step = power * (ulps * 2.0**-self._bits)
-        up = torch.randint(0, 2, value.shape, generator=self._generator, dtype=torch.int8, device="cpu")
-        return value + step * (2 * up.to(value.device) - 1)
+        moved = torch.addcmul(value, value, self._signs.like(value), value=ulps * 2.0**-self._bits)
+        return moved.where(value.abs() < LARGEST, value)
+
+
+class _Signs:
+    """Random signs: slices of one array of them, since to draw them anew takes longer than what they are drawn for."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator, self._rng = torch.Generator().manual_seed(seed), random.Random(seed)
+        self._drawn: dict[torch.device, Tensor] = {}
+
+    def like(self, value: Tensor) -> Tensor:
+        """Return 1 or -1 for each element."""
+        drawn = self._drawn.get(value.device)
+        if drawn is None or len(drawn) < 2 * value.numel():
+            size = max(1 << 16, 4 * value.numel())
+            ups = torch.randint(0, 2, (size,), generator=self._generator, dtype=torch.int8, device="cpu")
+            drawn = self._drawn[value.device] = (2.0 * ups - 1.0).to(value.device, torch.float64)
+        start = self._rng.randrange(len(drawn) - value.numel())
+        return drawn[start : start + value.numel()].view(value.shape)
 
 
 class Narrow(_Mode):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -111,6 +112,7 @@ class ModelPort:
         forced: Forced | None = None,
         rounding: Rounding | None = None,
         dtype: str = "float64",
+        is_backward: bool = True,
     ) -> Played:
         """See `Port`."""
         parameters, statistics = self._parameters, self._statistics
@@ -126,18 +128,18 @@ class ModelPort:
                 {name: like(array, own[name]) for name, array in rounding.move(_arrays(own), salt).items()}
                 for own, salt in ((parameters, 3), (statistics, 4))
             )
-            perturb = Perturb(rounding.bits, torch.Generator().manual_seed(rounding.seed))
+            perturb = Perturb(rounding.bits, rounding.seed)
         parameters, statistics = _fresh(parameters, statistics)
         seen = Capture(forced)
         lift = self._lift() if dtype == "float64" else nullcontext()
-        loss = self._run(inputs, mode, parameters, statistics, seen, perturb, lift)
-        return Played(
-            values=_arrays(seen.values),
-            cotangents={} if loss is None else _arrays(seen.every_cotangent()),
-            loss=None if loss is None else float(loss),
-            gradients={} if loss is None else {n: _array(_gradient(p)) for n, p in parameters.items()},
-            statistics=_arrays(statistics),
+        loss = self._run(inputs, mode, parameters, statistics, seen, perturb, lift, is_backward)
+        shown = Played(
+            values=_arrays(seen.values), loss=None if loss is None else float(loss), statistics=_arrays(statistics)
         )
+        if loss is None or not is_backward:
+            return shown
+        gradients = {name: _array(_gradient(p)) for name, p in parameters.items()}
+        return replace(shown, cotangents=_arrays(seen.every_cotangent()), gradients=gradients)
 
     def optimize(
         self, gradients: Sequence[Mapping[str, Array]], rounding: Rounding | None = None
@@ -147,7 +149,7 @@ class ModelPort:
         perturb: Any = nullcontext()
         if rounding is not None:
             gradients = [rounding.move(each, step) for step, each in enumerate(gradients)]
-            perturb = Perturb(rounding.bits, torch.Generator().manual_seed(rounding.seed))
+            perturb = Perturb(rounding.bits, rounding.seed)
         optimizer = self.optimizer(list(parameters.values()))
         found = []
         for step in gradients:
@@ -170,8 +172,9 @@ class ModelPort:
         seen: Capture,
         perturb: Any,
         lift: Any,
+        is_backward: bool = True,
     ) -> Tensor | None:
-        """Run a batch forward and backward on tensors of a caller's own."""
+        """Run a batch, forward and backward, on tensors of a caller's own."""
         device = next((tensor.device for tensor in chain(parameters.values(), statistics.values())), None)
         batch = map_arrays(partial(_input, device=device), inputs)
         settings = torch.random.fork_rng(), torch.enable_grad(), matmul_precision("highest")
@@ -183,7 +186,8 @@ class ModelPort:
             if self.loss is None:
                 return None
             loss = self.loss(outputs, *left)
-            loss.backward()
+            if is_backward:
+                loss.backward()
             return loss.detach()
 
     def _outputs(self, state: dict[str, Tensor], batch: Mapping[str, Any], mode: Mode) -> tuple[Any, list[Any]]:

@@ -214,6 +214,7 @@ class Port(Protocol):
         forced: Forced | None = None,
         rounding: Rounding | None = None,
         dtype: str = "float64",
+        is_backward: bool = True,
     ) -> Played:
         """Run one batch forward and, where there is a loss, backward. The state stays as it is.
 
@@ -223,6 +224,7 @@ class Port(Protocol):
             forced: what replaces the model's own values; None for nothing.
             rounding: that is simulated; None for none.
             dtype: of parameters, statistics and floating-point inputs.
+            is_backward: whether cotangents and gradients are wanted; else they may be left out.
         """
         ...
 

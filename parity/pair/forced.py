@@ -110,16 +110,23 @@ def judge(
         kinds: of what is compared.
     """
     batch, own = asked.batch, asked.own
-    shown = candidate.play(batch.theirs, batch.mode, pairing.forced(own) if is_forced else None)
+    is_backward = Kind.COTANGENT in kinds or Kind.GRADIENT in kinds
+    forced = pairing.forced(own) if is_forced else None
+    shown = candidate.play(batch.theirs, batch.mode, forced, is_backward=is_backward)
     found = [site for site in sites(pairing, weights, own, shown) if site.kind in kinds]
-    seen = witness(reference, asked, found, pairing.own(own) if is_forced else None)
+    seen = witness(reference, asked, found, pairing.own(own) if is_forced else None, is_backward=is_backward)
     distances = tuple(compare(trace(found, batch.number, batch.mode, theirs=shown), seen.trace, seen.floors))
     keys = {site.key(batch.number, batch.mode): site for site in found}
     return Answer(batch, asked.state, own, shown, keys, seen, distances)
 
 
 def witness(
-    reference: Port, asked: Asked, found: list[Site], forced: Forced | None, bits: int = MANTISSA_BITS["float64"]
+    reference: Port,
+    asked: Asked,
+    found: list[Site],
+    forced: Forced | None,
+    bits: int = MANTISSA_BITS["float64"],
+    is_backward: bool = True,
 ) -> Witness:
     """Return what the reference shows, with the noise floor of each site.
 
@@ -129,12 +136,14 @@ def witness(
         found: the sites.
         forced: what replaces the reference's values.
         bits: of mantissa, of the rounding that is allowed.
+        is_backward: whether any site is backward.
     """
     batch, coarser = asked.batch, bits - round(log2(SAFETY))
 
     def draws() -> Iterator[Trace]:
         for seed in range(DRAWS):
-            drawn = reference.play(batch.ours, batch.mode, forced, Rounding(bits=coarser, seed=seed))
+            rounding = Rounding(bits=coarser, seed=seed)
+            drawn = reference.play(batch.ours, batch.mode, forced, rounding, is_backward=is_backward)
             yield trace(found, batch.number, batch.mode, ours=drawn)
 
     seen = measure_floors(trace(found, batch.number, batch.mode, ours=asked.own), draws(), coarser)

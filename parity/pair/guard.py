@@ -80,9 +80,10 @@ class Guarded:
         forced: Forced | None = None,
         rounding: Rounding | None = None,
         dtype: str = "float64",
+        is_backward: bool = True,
     ) -> Played:
         """See `Port`."""
-        return self._call(_method, "play", inputs, mode, forced, rounding, dtype)  # type: ignore[no-any-return]
+        return self._call(_method, "play", inputs, mode, forced, rounding, dtype, is_backward)  # type: ignore[no-any-return]
 
     def optimize(
         self, gradients: Sequence[Mapping[str, Array]], rounding: Rounding | None = None

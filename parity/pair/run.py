@@ -139,8 +139,10 @@ class _Comparison:
         self._reference.load(state)
         played = [Batch(number, mode, given, order(given)) for number, given in enumerate(self._given) for mode in Mode]
         asked = [ask(self._reference, batch) for batch in played if batch.number == 0]
+        settling = Settling(self._candidate, (ours, theirs), asked, state)
+        settling.load(maps[0])
         self._check_repeatable(asked[0])
-        settled = Settling(self._candidate, (ours, theirs), asked, state).settle(maps)
+        settled = settling.settle(maps)
         first = asked[0]
         del asked  # what is not needed any more is not kept: a model's values are many
         own = self._candidate.state()

@@ -106,7 +106,6 @@ class Settling:
         state: Mapping[str, Array],
     ) -> None:
         self._candidate, self._anatomies, self._asked, self._state = candidate, anatomies, asked, state
-        self._own = dict(candidate.state())
         self._plays = 0
 
     def settle(self, maps: Sequence[WeightMap]) -> Settled:
@@ -117,7 +116,7 @@ class Settling:
         best = replace(best, changes=changes)
         while best.off and (better := self._better(best)) is not None:
             best = better
-        self._load(best.weights)
+        self.load(best.weights)
         return best
 
     def _better(self, best: Settled) -> Settled | None:
@@ -160,12 +159,17 @@ class Settling:
             if is_off and b.call.module and b.call.module not in owners:
                 yield _Trial(best.weights, dropped | {b})
 
-    def _load(self, weights: WeightMap) -> None:
-        self._candidate.load(weights.load(self._state, self._own))
+    def load(self, weights: WeightMap) -> None:
+        """Give the candidate the reference's weights."""
+        theirs = self._anatomies[1]
+        forms = {**theirs.parameters, **theirs.statistics}
+        paths = {piece.path for pair in weights.tensors for piece in pair.candidate}
+        empty = {path: np.zeros(forms[path].shape, forms[path].dtype) for path in paths}
+        self._candidate.load(weights.load(self._state, empty))
 
     def _try(self, weights: WeightMap, dropped: frozenset[Boundary]) -> Settled:
         """What is off with a weight map; layouts are found again for it."""
-        self._load(weights)
+        self.load(weights)
         self._plays += 1
         pairing = pair(self._candidate, self._anatomies, self._asked[0], weights, dropped)
         off: set[str] = set()

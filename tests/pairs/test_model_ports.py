@@ -178,7 +178,21 @@ def test_forced_to_its_own_values_it_computes_the_same(kind: str) -> None:
     port = PORTS[kind]()
     own = port.play(INPUTS, Mode.TRAIN)
     again = flat(port.play(INPUTS, Mode.TRAIN, Forced(values=own.values, cotangents=own.cotangents)))
-    assert all(np.array_equal(array, again[key], equal_nan=True) for key, array in flat(own).items())
+    for key, array in flat(own).items():
+        # XLA may compute a number twice, fused with other operations: then it is an ulp off.
+        ulps = 0 if kind == "torch" else 2
+        most = ulps * np.spacing(np.nanmax(np.abs(np.asarray(array, float)), initial=0.0))
+        np.testing.assert_allclose(again[key], array, rtol=0, atol=most)
+
+
+@pytest.mark.parametrize("kind", PORTS)
+def test_what_is_not_wanted_backward_changes_nothing_forward(kind: str) -> None:
+    port = PORTS[kind]()
+    both, forward = port.play(INPUTS, Mode.TRAIN), port.play(INPUTS, Mode.TRAIN, is_backward=False)
+    assert forward.loss == both.loss
+    assert forward.values.keys() == both.values.keys()
+    for name, array in both.statistics.items():
+        np.testing.assert_array_equal(forward.statistics[name], array)
 
 
 @pytest.mark.parametrize("kind", WITH_MODULES)
@@ -321,7 +335,7 @@ def test_what_rounds_nothing_is_left_alone() -> None:
             np.testing.assert_array_equal(one, other)
         (moved,) = perturbed(lambda v: (v * 1.0,), 52)(jnp.uint64(1), jnp.array(x))
         only_numbers_of_use_move(np.array(moved), x)
-    with Perturb(52, torch.Generator().manual_seed(0)):
+    with Perturb(52, seed=0):
         exact = selecting(torch.tensor(x), torch.where, torch.stack)
         moved = torch.tensor(x) * 1.0
     for one, other in zip(exact, (np.maximum(x, 0), np.tile(x, 2)), strict=True):
@@ -330,15 +344,16 @@ def test_what_rounds_nothing_is_left_alone() -> None:
 
 
 def only_numbers_of_use_move(moved: Any, x: Any) -> None:
-    np.testing.assert_array_equal(np.abs(moved[:2] - x[:2]), np.spacing(np.abs(x[:2])))
+    assert np.isin(np.abs(moved[:2] - x[:2]) / np.spacing(np.abs(x[:2])), (1.0, 2.0)).all()
     np.testing.assert_array_equal(moved[2:], x[2:])
 
 
 def test_what_pytorch_writes_in_place_is_moved_too() -> None:
     x = torch.ones(1000, dtype=torch.float64)
-    with Perturb(52, torch.Generator().manual_seed(0)):
+    with Perturb(52, seed=0):
         x.mul_(3.0)
-    assert set((x.numpy() - 3) / np.spacing(3.0)) == {-1.0, 1.0}
+    assert set(np.sign(x.numpy() - 3)) == {-1.0, 1.0}
+    assert set(np.abs(x.numpy() - 3) / np.spacing(3.0)) <= {1.0, 2.0}
 
 
 def test_a_traced_function_is_evaluated_as_it_is() -> None:
