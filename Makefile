@@ -8,7 +8,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # Threads of a BLAS that wait for each other by spinning make the suite slow wherever something else wants a core.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: install data sweep check bench lab-sweep self-test honest-seeds unseen-faults pair-faults survive-kills fuzz browser test lint test-main test-torchvision clean
+.PHONY: install data sweep check bench lab-sweep self-test honest-seeds unseen-faults pair-faults compare-cost survive-kills fuzz browser test lint test-main test-torchvision clean
 
 install: $(VENV)/.installed
 
@@ -63,9 +63,13 @@ honest-seeds: install
 unseen-faults: install
 	$(ONE_THREAD) $(BIN)/python benchmarks/unseen_faults.py --out benchmarks/unseen_faults.json
 
-# Honest pairs of every kind of model at 20 seeds, and the faults planted in them: about an hour on two cores.
+# Honest pairs of every kind of model at 20 seeds, and the faults planted in them: most of an hour on two cores.
 pair-faults: install
 	$(ONE_THREAD) $(BIN)/python benchmarks/pair_faults.py --out benchmarks/pair_faults.json
+
+# What a comparison of two models costs: seconds, draws against steps, memory against a trace.
+compare-cost: install
+	$(BIN)/python benchmarks/compare_cost.py --out benchmarks/compare_cost.json
 
 # Hostile input at length: more than 100,000 cases in some ten minutes on two cores. The suite has a sample of them.
 fuzz: install

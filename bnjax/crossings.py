@@ -20,7 +20,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import ClosedJaxpr
 from jax.extend.core import primitives as p
 
-from bnjax.interpret import Place, apply, visits
+from bnjax.interpret import Place, Visitor, apply, visits
 from bnjax.islands import source_of
 from bnjax.perturbed import ENTERED
 from parity.backend.port import Boundary, Call, End, ModuleCall
@@ -200,7 +200,7 @@ def crossings(jaxpr: ClosedJaxpr, names: Names) -> list[Crossing]:
 
 
 @dataclass(frozen=True)
-class Cross:
+class Cross(Visitor):
     """Puts a crossing in the place of each name, and after each other operation that is asked for.
 
     See `bnjax.interpret.Visitor`.
@@ -210,10 +210,6 @@ class Cross:
     """
 
     places: frozenset[Place]
-
-    def number(self, value: Any) -> Any:
-        """Leave a value as it is."""
-        return value
 
     def visit(self, place: Place, equation: Any, values: list[Any], given: Any) -> tuple[list[Any], Any] | None:
         """Record and replace a value."""
@@ -232,6 +228,11 @@ class Cross:
             here["is_cotangent_replaced"],
         )
         return [crossed], value
+
+    def elsewhere(self, place: Place, equation: Any, value: Any, result: Any) -> Any:
+        """What is replaced where it enters a module is replaced in later uses too, around the module say."""
+        is_replaced = place in self.places and equation.primitive is p.name_p
+        return _straight_through(jnp.asarray(value), result) if is_replaced else value
 
     def steps(self, place: Place, length: int, given: Any) -> Any:
         """What the steps of a scan are given."""
@@ -258,3 +259,20 @@ def _crossing_backward(residual: Any, own: Any) -> tuple[Any, ...]:
 
 
 _crossing.defvjp(_crossing_forward, _crossing_backward)
+
+
+@jax.custom_vjp
+def _straight_through(value: Any, other: Any) -> Any:
+    """Return another value; what is derived is as if it were the value."""
+    return other
+
+
+def _straight_through_forward(value: Any, other: Any) -> tuple[Any, Any]:
+    return other, None
+
+
+def _straight_through_backward(_: Any, own: Any) -> tuple[Any, Any]:
+    return own, jnp.zeros_like(own)
+
+
+_straight_through.defvjp(_straight_through_forward, _straight_through_backward)

@@ -6,7 +6,7 @@ evaluated in the same way. `while` loops, and derivatives that the user has writ
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,12 @@ Taken = dict[Place, Any]
 _ALONE = DebugInfo("evaluate", "one operation", None, None)  # what JAX's messages call it
 
 
-class Visitor(Protocol):
-    """What is done at each equation."""
+class Visitor:
+    """What is done at each equation; this one leaves everything as it is."""
 
     def number(self, value: Any) -> Any:
         """Return a value as an equation is given it."""
-        ...
+        return value
 
     def visit(self, place: Place, equation: Any, values: list[Any], given: Any) -> tuple[list[Any], Any] | None:
         """Return the results of an equation, and what is to be taken out of there; None to evaluate it as it is.
@@ -34,11 +34,22 @@ class Visitor(Protocol):
             values: what it is applied to.
             given: what `evaluate` was given; within a scan, of the present step.
         """
-        ...
+        return None
+
+    def elsewhere(self, place: Place, equation: Any, value: Any, result: Any) -> Any:
+        """Return what later uses of an equation's first argument are given.
+
+        Args:
+            place: of the equation.
+            equation: its primitive and parameters.
+            value: the argument.
+            result: the first that the equation gave.
+        """
+        return value
 
     def steps(self, place: Place, length: int, given: Any) -> Any:
         """Return what the steps of a scan are given: arrays with the steps along their first axis."""
-        ...
+        return given
 
 
 @dataclass(frozen=True)
@@ -86,8 +97,11 @@ def evaluate(
     taken: Taken = {}
     for index, equation in enumerate(jaxpr.jaxpr.eqns):
         values = [visitor.number(v.val if isinstance(v, Literal) else known[v]) for v in equation.invars]
-        results, more = _one((*within, index), equation, values, visitor, given)
+        place = (*within, index)
+        results, more = _one(place, equation, values, visitor, given)
         known |= zip(equation.outvars, results, strict=True)
+        if equation.invars and results and not isinstance(first := equation.invars[0], Literal):
+            known[first] = visitor.elsewhere(place, equation, known[first], results[0])
         taken |= more
     return [v.val if isinstance(v, Literal) else known[v] for v in jaxpr.jaxpr.outvars], taken
 

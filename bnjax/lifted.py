@@ -9,11 +9,11 @@ from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr
 from jax.extend.core import primitives as p
 
-from bnjax.interpret import Place, evaluate
+from bnjax.interpret import Place, Visitor, evaluate
 from bnjax.islands import is_narrow
 
 
-class _Lift:
+class _Lift(Visitor):
     """Gives every equation float64, and has it give float64; see `bnjax.interpret.Visitor`."""
 
     def number(self, value: Any) -> Any:
@@ -34,9 +34,6 @@ class _Lift:
         params = {name: _lifted(value) for name, value in equation.params.items()}
         results = equation.primitive.bind(*values, **params)
         return list(results) if equation.primitive.multiple_results else [results], None
-
-    def steps(self, place: Place, length: int, given: Any) -> Any:
-        return None
 
 
 def _lifted(param: Any) -> Any:

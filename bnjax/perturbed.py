@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnjax.interpret import Place, apply, evaluate
+from bnjax.interpret import Place, Visitor, apply, evaluate
 
 # The results of these are numbers that went in (or 0, or an infinity), so nothing is rounded.
 EXACT = frozenset({
@@ -33,14 +33,11 @@ _EXPONENT, _SIGN = np.uint64(0x7FF0000000000000), np.uint64(1 << 63)
 _ODD = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)
 
 
-class _Perturb:
+class _Perturb(Visitor):
     """Moves what every equation gives; see `bnjax.interpret.Visitor`. It is given a seed."""
 
     def __init__(self, bits: int) -> None:
         self._bits = bits
-
-    def number(self, value: Any) -> Any:
-        return value
 
     def visit(self, place: Place, equation: Any, values: list[Any], given: jax.Array) -> tuple[list[Any], None] | None:
         if equation.primitive.name in EXACT | ENTERED or not any(_is_float64(v.aval) for v in equation.outvars):

@@ -98,8 +98,10 @@ class Capture:
 
     def _cross_one(self, boundary: Boundary, value: Tensor) -> Tensor:
         self.values[boundary] = value.detach().clone()
-        replaced = self._forced.values.get(boundary)
-        replaced = value.detach() if replaced is None else like(replaced, value)
+        given = self._forced.values.get(boundary)
+        replaced = value.detach() if given is None else like(given, value)
+        if given is not None and boundary.end is End.INPUT and 0 not in value.stride():
+            value.data.copy_(replaced)  # other uses of what enters a module, around it say, are given the same
         if not value.requires_grad:
             return replaced.clone()
         self.sources[boundary] = _sources(value)

@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as fnn
 import jax
 import jax.numpy as jnp
+import pytest
 import torch
 import torch.nn.functional as F
 from kinds.losses import cross_entropy
@@ -80,3 +81,44 @@ def test_five_faults_are_five_findings_each_at_its_place() -> None:
         ("7", "7.norm", "unexplained"),
         ("9", "9.norm", "unexplained"),
     ]
+
+
+class TorchStream(nn.Module):
+    """Layers around which values flow, without a module for each block."""
+
+    def __init__(self, fault: bool) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(4))
+        self.layers = nn.ModuleList(nn.Linear(WIDTH, WIDTH) for _ in range(4))
+        self.fault = fault
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for number, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
+            y = torch.tanh(layer(norm(x)))
+            x = x + (1.01 * y if self.fault and number == 1 else y)
+        return x
+
+
+class FlaxStream(fnn.Module):
+    fault: bool
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for number in range(4):
+            y = fnn.LayerNorm(epsilon=1e-5, name=f"norms_{number}")(x)
+            y = fnn.tanh(fnn.Dense(WIDTH, name=f"layers_{number}")(y))
+            x = x + (1.01 * y if self.fault and number == 1 else y)
+        return x
+
+
+@pytest.mark.parametrize("fault", ["torch", "flax", ""])
+@pytest.mark.parametrize("reference", ["torch", "flax"])
+def test_a_fault_in_a_stream_of_values_is_seen_once(reference: str, fault: str) -> None:
+    ports = [
+        bntorch.port(TorchStream(fault == "torch"), loss=F.cross_entropy),
+        bnjax.port(FlaxStream(fault == "flax"), loss=cross_entropy),
+    ]
+    report = parity.compare(*ports[:: 1 if reference == "torch" else -1], inputs=INPUTS, questions=("forced",))
+    found = [(f.kind, f.between) for f in report.findings]
+    between = ("layers.1", "norms.2") if reference == "torch" else ("layers_1", "norms_2")
+    assert found == ([(FindingKind.FORWARD, between)] if fault else [])
