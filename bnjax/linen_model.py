@@ -21,11 +21,24 @@ class Linen:
     def __init__(self, model: linen.Module, variables: Any, call: CallModel | None, inputs: Mapping[str, Any]) -> None:
         self._model, self._call = model, call
         self._inputs = inputs
-        if variables is None:
-            variables = jax.eval_shape(self._initialize)  # to draw them takes seconds
-        self.parameters, self.statistics = _split(variables)
+        self.parameters, self.statistics = self._forms() if variables is None else _split(variables)
         self.modules: dict[str, str] = {}
         self.once_loaded: Tree = {}
+
+    def _forms(self) -> tuple[Tree, Tree]:
+        """Forms of parameters and statistics, in the order in which the module makes them: to draw them takes long."""
+        order: list[list[str]] = []
+
+        def initialize() -> tuple[Tree, Tree]:
+            trees = _split(self._initialize())
+            order[:] = [list(tree) for tree in trees]
+            return trees
+
+        forms = jax.eval_shape(initialize)  # sorts by name
+        parameters, statistics = (
+            {path: tree[path] for path in paths} for tree, paths in zip(forms, order, strict=True)
+        )
+        return parameters, statistics
 
     def _initialize(self) -> Any:
         keys = {name: jax.random.key(seed) for seed, name in enumerate(("params", "dropout"))}

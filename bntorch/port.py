@@ -253,7 +253,7 @@ def _fresh(
 
 
 def _gradient(parameter: Tensor) -> Tensor:
-    return torch.zeroslike(parameter) if parameter.grad is None else parameter.grad
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
 def _array(tensor: Tensor) -> Array:

@@ -10,9 +10,12 @@ maxima that are nearly equal), it is the jump, which no multiple of a smaller ch
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import log2
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from parity.backend.port import Forced, Played, Port, Rounding
 from parity.pair.pairing import Pairing
@@ -33,6 +36,8 @@ class Batch:
         ours: the reference's inputs.
         theirs: the candidate's.
         step: the update before which it is played.
+        where: the positions that count, along the first axes of values; None for all.
+        layouts: the order of axes of the candidate's outputs, by module of the reference, where the user has given it.
     """
 
     number: int
@@ -40,6 +45,8 @@ class Batch:
     ours: Mapping[str, Any]
     theirs: Mapping[str, Any]
     step: int = 0
+    where: NDArray[np.bool_] | None = None
+    layouts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def judge(
     is_backward = Kind.COTANGENT in kinds or Kind.GRADIENT in kinds
     forced = pairing.forced(own) if is_forced else None
     shown = candidate.play(batch.theirs, batch.mode, forced, is_backward=is_backward)
-    found = [site for site in sites(pairing, weights, own, shown) if site.kind in kinds]
+    found = [site for site in sites(pairing, weights, own, shown, batch.where) if site.kind in kinds]
     seen = witness(reference, asked, found, pairing.own(own) if is_forced else None, is_backward=is_backward)
     distances = tuple(compare(trace(found, batch.number, batch.mode, theirs=shown), seen.trace, seen.floors))
     keys = {site.key(batch.number, batch.mode): site for site in found}

@@ -1,6 +1,6 @@
 """How the candidate takes the inputs, which are in the reference's layout."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -13,16 +13,19 @@ from parity.pair.weight_map import weight_maps
 from parity.verdict.trace import Mode
 
 Order = Callable[[Mapping[str, Any]], dict[str, Any]]
-Move = tuple[int, int] | None
+Axes = tuple[int, ...] | None
 
 
-def find_order(candidate: Port, ours: Anatomy, inputs: Mapping[str, Any]) -> tuple[Order, Anatomy]:
+def find_order(
+    candidate: Port, ours: Anatomy, inputs: Mapping[str, Any], layouts: Mapping[str, Sequence[int]]
+) -> tuple[Order, Anatomy]:
     """Find the order of axes with which the candidate has the reference's tensors, and prepare it for that.
 
     Args:
         candidate: its port.
         ours: the reference's anatomy.
         inputs: in the reference's layout.
+        layouts: the order of axes in which the candidate takes an input, by name; of the others it is found.
 
     Raises:
         Exception: what the model raises with the inputs as they are, if it takes them in no order.
@@ -30,7 +33,7 @@ def find_order(candidate: Port, ours: Anatomy, inputs: Mapping[str, Any]) -> tup
     found: list[tuple[int, int, Order, Anatomy]] = []
     first: Exception | None = None
     last = 0  # that the candidate was prepared for
-    for number, order in enumerate(_orders(inputs)):
+    for number, order in enumerate(_orders(inputs, layouts)):
         given, last = order(inputs), number
         try:
             candidate.prepare(given)
@@ -53,12 +56,16 @@ def find_order(candidate: Port, ours: Anatomy, inputs: Mapping[str, Any]) -> tup
     return order, theirs
 
 
-def _orders(inputs: Mapping[str, Any]) -> list[Order]:
-    """Each input as it is, with its channels last, with them second."""
-    choices: list[tuple[Move, ...]] = [
-        (None, (1, -1), (-1, 1)) if _most_axes(each) >= 3 else (None,) for each in inputs.values()
-    ]
-    return [_order(dict(zip(inputs, moves, strict=True))) for moves in product(*choices)]
+def _orders(inputs: Mapping[str, Any], layouts: Mapping[str, Sequence[int]]) -> list[Order]:
+    """Each input in the order that is given for it; else as it is, with its channels last, with them second."""
+
+    def choices(name: str) -> tuple[Axes, ...]:
+        if name in layouts:
+            return (tuple(layouts[name]),)
+        count = _most_axes(inputs[name])
+        return (None, (0, *range(2, count), 1), (0, count - 1, *range(1, count - 1))) if count >= 3 else (None,)
+
+    return [_order(dict(zip(inputs, axes, strict=True))) for axes in product(*map(choices, inputs))]
 
 
 def _most_axes(tree: Any) -> int:
@@ -67,12 +74,12 @@ def _most_axes(tree: Any) -> int:
     return max(found)
 
 
-def _order(moves: Mapping[str, Move]) -> Order:
+def _order(orders: Mapping[str, Axes]) -> Order:
     def apply(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: map_arrays(lambda leaf, n=name: _moved(leaf, moves[n]), each) for name, each in inputs.items()}
+        return {name: map_arrays(lambda leaf, n=name: _moved(leaf, orders[n]), each) for name, each in inputs.items()}
 
     return apply
 
 
-def _moved(leaf: Any, move: Move) -> Any:
-    return np.ascontiguousarray(np.moveaxis(leaf, *move)) if move and np.ndim(leaf) >= 3 else leaf
+def _moved(leaf: Any, axes: Axes) -> Any:
+    return np.ascontiguousarray(np.transpose(leaf, axes)) if axes is not None and np.ndim(leaf) == len(axes) else leaf

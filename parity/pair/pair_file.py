@@ -7,9 +7,9 @@ its frameworks within the two functions needs only one of them in each process.
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -28,20 +28,32 @@ class Pair:
     """What a pair's two sides share.
 
     Args:
-        source: the file or module.
-        title: the first line of its docstring.
-        inputs: see `parity.compare`.
-        accept: the same.
-        weights: the same.
-        lift_float32: the same.
+        title: what it is called.
+        inputs, accept, weights, lift_float32, where, layouts, steps: see `parity.compare`.
     """
 
-    source: str
-    title: str
     inputs: Any
-    accept: tuple[str, ...]
+    title: str = ""
+    accept: tuple[str, ...] = ()
     weights: Any = None
     lift_float32: bool = False
+    where: Any = None
+    layouts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    steps: int = 3
+
+    def __post_init__(self) -> None:
+        if isinstance(self.accept, str) or not all(isinstance(each, str) for each in self.accept):
+            raise InputError(f"accept must be a list of NAME@PLACE, got {self.accept!r}")
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 0:
+            raise InputError(f"steps must be a whole number from 0 on, got {self.steps!r}")
+        if not isinstance(self.layouts, Mapping):
+            raise InputError(f"layouts must be a dictionary of axes by name, got {self.layouts!r}")
+        for name, axes in self.layouts.items():
+            if not isinstance(axes, Sequence) or sorted(axes) != list(range(len(axes))):
+                raise InputError(f"layouts: the axes of {name!r} must be an order of 0, 1, 2 and so on, got {axes!r}")
+
+
+OPTIONAL = tuple(each.name for each in fields(Pair) if each.name not in ("inputs", "title"))
 
 
 def read_pair(source: str) -> Pair:
@@ -61,18 +73,12 @@ def read_pair(source: str) -> Pair:
         raise InputError(
             f'{source} has no inputs; give a dictionary, such as inputs = {{"x": parity.normal(8, 3, 32, 32)}}'
         )
-    accept = getattr(module, "accept", ())
-    if isinstance(accept, str) or not all(isinstance(each, str) for each in accept):
-        raise InputError(f"accept of {source} must be a list of NAME@PLACE, got {accept!r}")
     title = (module.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-    return Pair(
-        source=source,
-        title=title or source,
-        inputs=module.inputs,
-        accept=tuple(accept),
-        weights=getattr(module, "weights", None),
-        lift_float32=bool(getattr(module, "lift_float32", False)),
-    )
+    given = {name: getattr(module, name) for name in OPTIONAL if hasattr(module, name)}
+    try:
+        return Pair(inputs=module.inputs, title=title or source, **given)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
 
 
 def _module(source: str) -> ModuleType:

@@ -77,6 +77,16 @@ class Pairing:
         dropped = set(boundaries)
         return replace(self, boundaries={b: pair for b, pair in self.boundaries.items() if b not in dropped})
 
+    def pinned(self, layouts: Mapping[str, Sequence[int]]) -> "Pairing":
+        """Return it with the given order of axes for what leaves some modules of the reference."""
+        found = dict(self.boundaries)
+        for b, pair in self.boundaries.items():
+            axes = layouts.get(b.call.module)
+            if axes is not None and b.end is End.OUTPUT and len(axes) == len(pair.layout.reference):
+                shape = pair.layout.reference
+                found[b] = replace(pair, layout=Layout(shape, shape, tuple(axes), pair.layout.candidate))
+        return replace(self, boundaries=found)
+
     def with_layouts(self, ours: Values, theirs: Values) -> "Pairing":
         """Return it with the layouts that fit values best; those that fit as they are stay."""
         found = {}

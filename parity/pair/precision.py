@@ -59,7 +59,7 @@ def judge_narrow(
     forced = pairing.own(own)
     ours = reference.play(batch.ours, batch.mode, forced, dtype=dtype)
     theirs = candidate.play(batch.theirs, batch.mode, pairing.forced(own), dtype=dtype)
-    found = sites(pairing, weights, own, theirs)
+    found = sites(pairing, weights, own, theirs, batch.where)
     seen = witness(reference, asked, found, forced, MANTISSA_BITS[dtype])
     expected = replace(seen.trace, tensors={**seen.trace.tensors, **accepted})
     return NarrowAnswer(

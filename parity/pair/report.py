@@ -45,6 +45,7 @@ class Material:
         narrow: the precision question.
         has_loss: whether both sides have a loss.
         versions: of the libraries.
+        counted: how many positions count, and of how many; None if all do.
         optimizers: whether each side has an optimizer.
         is_optimizer_asked: whether they were to be compared.
     """
@@ -62,6 +63,7 @@ class Material:
     narrow: Sequence[NarrowAnswer] = ()
     has_loss: bool = True
     versions: Mapping[str, str] = field(default_factory=dict)
+    counted: tuple[int, int] | None = None
     optimizers: tuple[bool, bool] = (False, False)
     is_optimizer_asked: bool = True
 
@@ -415,6 +417,9 @@ def _not_compared(material: Material) -> Iterator[str]:
             s for s, has in zip(("reference", "candidate"), material.optimizers, strict=True) if not has
         )
         yield f"no update: the {lacking} has no optimizer"
+    if material.counted is not None:
+        counted, every = material.counted
+        yield f"{every - counted} of {every} positions, which do not count"
     for answer in material.narrow:
         both = sorted({each.key.path for each in answer.ours if each.is_beyond})
         if both:

@@ -3,9 +3,10 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from parity.backend.port import Anatomy, Call, Port
 from parity.errors import InputError
@@ -17,7 +18,7 @@ from parity.pair.guard import CrashError, Guarded
 from parity.pair.input_layout import find_order
 from parity.pair.inputs import Inputs, batches
 from parity.pair.optimizer import compare_optimizers
-from parity.pair.pair_file import open_ports, read_pair
+from parity.pair.pair_file import Pair, open_ports, read_pair
 from parity.pair.pairing import Pairing
 from parity.pair.pinned import Converter, Pins, as_loaded, flat_state, with_pins
 from parity.pair.precision import NarrowAnswer, judge_narrow
@@ -29,7 +30,6 @@ from parity.progress import Progress, SilentProgress
 from parity.verdict.trace import Array, Key, Kind, Mode
 
 WHOLE = Call("", 0)
-CARRIED = 3  # updates of the statistics after the first, each side from its own
 DTYPES = ("float32", "bfloat16")
 QUESTIONS = ("forced", "free", "statistics", "optimizer", "precision")
 
@@ -42,6 +42,9 @@ def compare(
     accept: Sequence[str] = (),
     weights: Pins | Converter | None = None,
     lift_float32: bool = False,
+    where: Any = None,
+    layouts: Mapping[str, Sequence[int]] | None = None,
+    steps: int | None = None,
     questions: Sequence[str] = QUESTIONS,
     dtypes: Sequence[str] = ("float32",),
     seed: int = 0,
@@ -61,6 +64,11 @@ def compare(
             the same, such as `{"fc.weight": ("head.kernel", parity.transposed)}`; the rest is found. Or a function that
             makes the candidate's state of the reference's, which is then what is checked. None to find it all.
         lift_float32: whether what either model computes in narrower numbers within float64 is computed in float64.
+        where: the positions that count, where some are padding: the name of an input, or an array, of truth values
+            along the first axes of values, (batch, length) say. None for all.
+        layouts: the order of axes in which the candidate takes an input, by name, or has what leaves a module, by the
+            module's path in the reference: `{"x": (0, 2, 3, 1)}`. The others are found.
+        steps: updates of the statistics after the first that each side takes from its own; None for 3.
         questions: "forced", "free", "statistics" (carried from batch to batch), "optimizer", "precision".
         dtypes: of the precision question: "float32", "bfloat16".
         seed: of the inputs that are drawn.
@@ -75,29 +83,21 @@ def compare(
             if each not in known:
                 raise InputError(f"{name} must be of {', '.join(known)}, got {each!r}")
     started = time.monotonic()
+    given = {"inputs": inputs, "weights": weights, "where": where, "layouts": layouts, "steps": steps}
+    own = {name: value for name, value in given.items() if value is not None}
     asked = (tuple(questions), tuple(dtypes), seed, progress or SilentProgress())
     if isinstance(reference, str):
-        given = read_pair(reference)
-        accepted = [Accepted.parse(each) for each in (*given.accept, *accept)]
-        drawn = batches(given.inputs if inputs is None else inputs, seed)
+        pair = replace(read_pair(reference), **own)
+        pair = replace(pair, accept=(*pair.accept, *accept), lift_float32=pair.lift_float32 or lift_float32)
         with open_ports(reference) as ports:
-            _lift(ports, lift_float32 or given.lift_float32)
-            weights = given.weights if weights is None else weights
-            found = _Comparison(*ports, drawn, accepted, weights, *asked).report()
-        found = replace(found, title=given.title)
+            found = _Comparison(*ports, pair, *asked).report()
     else:
         if candidate is None or inputs is None:
             raise InputError("compare needs two ports and inputs, or the file of a pair")
-        accepted = [Accepted.parse(each) for each in accept]
+        pair = Pair(**own, accept=tuple(accept), lift_float32=lift_float32)
         ports = Guarded("reference", reference), Guarded("candidate", candidate)
-        _lift(ports, lift_float32)
-        found = _Comparison(*ports, batches(inputs, seed), accepted, weights, *asked).report()
-    return replace(found, command=command, seconds=time.monotonic() - started)
-
-
-def _lift(ports: Sequence[Port], is_asked: bool) -> None:
-    for port in ports if is_asked else ():
-        port.lift()
+        found = _Comparison(*ports, pair, *asked).report()
+    return replace(found, title=pair.title, command=command, seconds=time.monotonic() - started)
 
 
 class _Comparison:
@@ -105,19 +105,19 @@ class _Comparison:
         self,
         reference: Guarded,
         candidate: Guarded,
-        given: Sequence[dict[str, Any]],
-        accepted: Sequence[Accepted],
-        weights: Pins | Converter | None,
+        pair: Pair,
         questions: Sequence[str],
         dtypes: Sequence[str],
         seed: int,
         progress: Progress,
     ) -> None:
-        self._reference, self._candidate = reference, candidate
-        self._given, self._seed, self._weights = given, seed, weights
-        self._seen: dict[Accepted, list[str]] = {each: [] for each in accepted}
+        self._reference, self._candidate, self._pair = reference, candidate, pair
+        self._given, self._seed = batches(pair.inputs, seed), seed
+        self._seen: dict[Accepted, list[str]] = {Accepted.parse(each): [] for each in pair.accept}
         self._replaced: dict[tuple[int, Mode], dict[Key, Array]] = {}  # what is accepted, by batch and mode
         self._questions, self._dtypes, self._progress = questions, dtypes, progress
+        for port in (reference, candidate) if pair.lift_float32 else ():
+            port.lift()
 
     def report(self) -> CompareReport:
         """Compare, and report; a candidate that raises is a finding."""
@@ -132,12 +132,17 @@ class _Comparison:
         self._progress.update(0.0, "the models, and which tensor is which")
         self._reference.prepare(self._given[0])
         ours = self._reference.anatomy(self._given[0], Mode.TRAIN)
-        order, theirs = find_order(self._candidate, ours, self._given[0])
+        order, theirs = find_order(self._candidate, ours, self._given[0], self._pair.layouts)
+        self._check_layouts(ours)
         maps = self._maps(ours, theirs)
         statistics = frozenset(ours.statistics)
         state, drawn = without_constants(self._reference.state(), maps[0], statistics, self._seed)
         self._reference.load(state)
-        played = [Batch(number, mode, given, order(given)) for number, given in enumerate(self._given) for mode in Mode]
+        played = [
+            Batch(number, mode, given, order(given), where=self._where(given), layouts=self._pair.layouts)
+            for number, given in enumerate(self._given)
+            for mode in Mode
+        ]
         asked = [ask(self._reference, batch) for batch in played if batch.number == 0]
         settling = Settling(self._candidate, (ours, theirs), asked, state)
         settling.load(maps[0])
@@ -173,20 +178,21 @@ class _Comparison:
             narrow=self._narrow(first, settled),
             has_loss=self._reference.has_loss and self._candidate.has_loss,
             versions=self._reference.versions | self._candidate.versions,
+            counted=None if (where := played[0].where) is None else (int(where.sum()), where.size),
             optimizers=(self._reference.has_optimizer, self._candidate.has_optimizer),
             is_optimizer_asked="optimizer" in self._questions,
         )
 
     def _maps(self, ours: Anatomy, theirs: Anatomy) -> tuple[WeightMap, ...]:
         """The weight maps that are tried."""
-        found, given = weight_maps(ours, theirs), self._weights
+        found, given = weight_maps(ours, theirs), self._pair.weights
         if given is None:
             return found
         if isinstance(given, Mapping):
             return tuple(with_pins(each, given, ours, theirs) for each in found)
         if not callable(given):
             raise InputError(f"weights must be names of tensors, or a function of the state, got {given!r}")
-        convert: Converter = given
+        convert = cast("Converter", given)
 
         def loaded(state: Mapping[str, Array]) -> dict[str, Array]:
             return flat_state(convert({path: np.array(array) for path, array in state.items()}), theirs)
@@ -194,6 +200,27 @@ class _Comparison:
         state = self._reference.state()
         made = loaded(state)
         return tuple(replace(as_loaded(each, state, made), converter=loaded) for each in found)
+
+    def _where(self, given: Mapping[str, Any]) -> NDArray[np.bool_] | None:
+        """The positions of a batch that count."""
+        where = self._pair.where
+        if isinstance(where, str):
+            if where not in given:
+                raise InputError(f"where is {where!r}, and there is no such input; there are {', '.join(given)}")
+            where = given[where]
+        if where is None:
+            return None
+        found = np.asarray(where)
+        if found.dtype.kind not in "bui" or not np.isin(found, (0, 1)).all() or not found.any():
+            raise InputError("where must be truth values of which some are true, or the name of an input of such")
+        return found.astype(bool)
+
+    def _check_layouts(self, ours: Anatomy) -> None:
+        """Refuse a layout of what there is not."""
+        known = {*self._given[0], *(each.call.module for each in ours.calls)}
+        for name in self._pair.layouts:
+            if name not in known:
+                raise InputError(f"layouts: {name!r} is no input and no module of the reference")
 
     def _check_repeatable(self, first: Asked) -> None:
         """Refuse a reference that draws its own random numbers; of a candidate that does, say so."""
@@ -239,7 +266,7 @@ class _Comparison:
         if not held:
             return answers
         ours, theirs = dict(state), dict(own)
-        for step in range(CARRIED + 1):
+        for step in range(self._pair.steps + 1):
             self._reference.load(ours)
             self._candidate.load({path: theirs[path] for path in own})
             batch = replace(asked.batch, step=step, number=len(self._given) + step)

@@ -175,7 +175,7 @@ class Settling:
         off: set[str] = set()
         for asked in self._asked:
             shown = self._candidate.play(asked.batch.theirs, asked.batch.mode, pairing.forced(asked.own))
-            off |= _off(sites(pairing, weights, asked.own, shown), asked.own, shown)
+            off |= _off(sites(pairing, weights, asked.own, shown, asked.batch.where), asked.own, shown)
         return Settled(weights, pairing, frozenset(off), dropped)
 
 
@@ -199,10 +199,11 @@ def pair(
     batch, own = asked.batch, asked.own
     free = candidate.play(batch.theirs, batch.mode)
     pairing = pair_boundaries(calls, *anatomies, own.values, free.values).without(dropped)
+    pairing = pairing.pinned(batch.layouts)
     pairing = pair_values(pairing, anatomies, own.values, free.values)
     for _ in range(MOST_ROUNDS):  # where the free pass was off, values fit only once what goes in is right
         shown = candidate.play(batch.theirs, batch.mode, pairing.forced(own))
-        fitted = pairing.with_layouts(own.values, shown.values)
+        fitted = pairing.with_layouts(own.values, shown.values).pinned(batch.layouts)
         fitted = pair_values(fitted, anatomies, own.values, shown.values)
         if fitted == pairing:
             break

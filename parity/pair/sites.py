@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from parity.backend.port import Boundary, End, Played
 from parity.pair.owners import Piece
@@ -51,7 +52,9 @@ def words(boundary: Boundary) -> str:
     return f"{module or 'the model'}{f' (call {number})' if number else ''} {end}{leaf}"
 
 
-def sites(pairing: Pairing, weights: WeightMap, ours: Played, theirs: Played) -> list[Site]:
+def sites(
+    pairing: Pairing, weights: WeightMap, ours: Played, theirs: Played, where: NDArray[np.bool_] | None = None
+) -> list[Site]:
     """Return what is compared, in causal order.
 
     Args:
@@ -59,15 +62,16 @@ def sites(pairing: Pairing, weights: WeightMap, ours: Played, theirs: Played) ->
         weights: the tensors.
         ours: what the reference shows.
         theirs: what the candidate shows.
+        where: the positions that count, along the first axes of values; what has other axes counts as a whole.
     """
     both = [pair for b, pair in pairing.boundaries.items() if b in ours.values and pair.candidate in theirs.values]
     backward = [
         p for p in both if p.has_cotangent and p.reference in ours.cotangents and p.candidate in theirs.cotangents
     ]
-    found = [_value(Kind.ACTIVATION, "values", pair) for pair in both]
+    found = [_value(Kind.ACTIVATION, "values", pair, where) for pair in both]
     if ours.loss is not None and theirs.loss is not None:
         found.append(Site(Kind.LOSS, "loss", 0, _loss, _loss))
-    found += [_value(Kind.COTANGENT, "cotangents", pair) for pair in reversed(backward)]
+    found += [_value(Kind.COTANGENT, "cotangents", pair, where) for pair in reversed(backward)]
     for kind, name in ((Kind.GRADIENT, "gradients"), (Kind.STATISTIC, "statistics")):
         found += _tensors(kind, name, weights, getattr(ours, name), getattr(theirs, name))
     return found
@@ -77,15 +81,21 @@ def _loss(played: Played) -> Array:
     return np.array(played.loss, float)
 
 
-def _value(kind: Kind, name: str, pair: BoundaryPair) -> Site:
-    return Site(
-        kind,
-        words(pair.reference),
-        0,
-        lambda played: np.asarray(getattr(played, name)[pair.reference], float),
-        lambda played: pair.layout.to_reference(np.asarray(getattr(played, name)[pair.candidate], float)),
-        boundary=pair.reference,
-    )
+def _value(kind: Kind, name: str, pair: BoundaryPair, where: NDArray[np.bool_] | None) -> Site:
+    def ours(played: Played) -> Array:
+        return counted(np.asarray(getattr(played, name)[pair.reference], float), where)
+
+    def theirs(played: Played) -> Array:
+        return counted(pair.layout.to_reference(np.asarray(getattr(played, name)[pair.candidate], float)), where)
+
+    return Site(kind, words(pair.reference), 0, ours, theirs, boundary=pair.reference)
+
+
+def counted(array: Array, where: NDArray[np.bool_] | None) -> Array:
+    """Return an array with 0 at the positions that do not count."""
+    if where is None or array.shape[: where.ndim] != where.shape:
+        return array
+    return np.where(where.reshape(*where.shape, *[1] * (array.ndim - where.ndim)), array, 0.0)
 
 
 def _tensors(

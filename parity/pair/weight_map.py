@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from math import prod
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -155,8 +155,10 @@ def weight_maps(reference: Anatomy, candidate: Anatomy) -> tuple[WeightMap, ...]
         _map(name, match(ours, theirs), ours, theirs)
         for name, match in {"names": by_names, "order of calls": by_calls, "shapes": by_shapes}.items()
     ]
-    unique = {tuple((each.reference, each.candidate) for each in one.modules): one for one in reversed(found)}
-    return tuple(unique.values())[::-1]
+    unique: dict[Any, WeightMap] = {}
+    for one in found:
+        unique.setdefault(tuple((each.reference, each.candidate) for each in one.modules), one)
+    return tuple(unique.values())
 
 
 Matched = dict[str, str]  # the name of the candidate's owner for each of the reference's

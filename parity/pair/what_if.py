@@ -45,9 +45,9 @@ class Case:
     def values(self, end: End) -> list[Array]:
         """What enters or leaves the module, as the reference has it; numbers only."""
         return [
-            self.answer.own.values[b]
-            for b in self.graph.pairing.boundaries
-            if b.call == (self.segment.reference, 0) and b.end is end and self.answer.own.values[b].dtype.kind == "f"
+            value
+            for b, value in self.answer.own.values.items()
+            if b.call == (self.segment.reference, 0) and b.end is end and value.dtype.kind == "f"
         ]
 
     def tensor(self, role: str) -> Array | None:

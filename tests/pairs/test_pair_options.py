@@ -89,8 +89,12 @@ def test_a_kernel_that_lies_against_convention_is_a_difference() -> None:
     ]
 
 
-def test_modules_that_do_what_others_are_called_are_a_difference() -> None:
-    report = compare(theirs=candidate(FlaxNet(names=("second", "first"))))
+@pytest.mark.parametrize("order", [(), ("first", "second"), ("second", "first")])
+def test_modules_that_do_what_others_are_called_are_a_difference(order: tuple[str, ...]) -> None:
+    model = FlaxNet(names=("second", "first"))
+    drawn = model.init(jax.random.key(0), jnp.zeros((1, 4)))["params"]
+    variables = {"params": {name: drawn[name] for name in order}} if order else None
+    report = compare(theirs=candidate(model, variables=variables))
     (finding,) = report.findings
     assert (finding.kind, finding.reference) == (FindingKind.WEIGHTS, "first")
     assert "first does what second does, and second first" in finding.value
@@ -161,6 +165,109 @@ def test_a_gradient_that_cannot_be_compared_is_no_agreement() -> None:
 def test_weights_that_are_none_are_one_line(weights: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         compare(weights=weights)
+
+
+# what counts, and how it lies
+
+
+class Padded(fnn.Module):
+    """Gives another number than the reference where the mask is false."""
+
+    fault: bool = False
+
+    @fnn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
+        y = fnn.Dense(4, name="first")(x)
+        return jnp.where(mask[..., None] != self.fault, y, -7.0)
+
+
+class TorchPadded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return torch.where(mask[..., None], self.first(x), torch.zeros((), dtype=x.dtype))
+
+
+MASK = np.arange(5) < np.array([[5], [3]])
+PADDED = {"x": parity.normal(2, 5, 4), "mask": MASK}
+
+
+@pytest.mark.parametrize("where", ["mask", MASK])
+def test_positions_that_do_not_count_decide_nothing(where: Any) -> None:
+    def at(fault: bool = False, **options: Any) -> parity.CompareReport:
+        ports = bntorch.port(TorchPadded()), bnjax.port(Padded(fault))
+        return parity.compare(*ports, inputs=PADDED, questions=("forced", "free"), **options)
+
+    assert at().verdict is Verdict.DISAGREE
+    report = at(where=where)
+    assert report.verdict is Verdict.AGREE, report.findings
+    assert "2 of 10 positions, which do not count" in report.not_compared
+    assert at(fault=True, where=where).verdict is Verdict.DISAGREE
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("masks", "where is 'masks', and there is no such input; there are x, mask"),
+        ([0.5], "where must be truth values of which some are true, or the name of an input of such"),
+        ([False], "where must be truth values of which some are true, or the name of an input of such"),
+    ],
+)
+def test_positions_that_are_none_are_one_line(where: Any, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        parity.compare(bntorch.port(TorchPadded()), bnjax.port(Padded()), inputs=PADDED, where=where)
+    assert str(error.value) == words
+
+
+class Square(fnn.Module):
+    """Takes (batch, height, width, channels), of which all sizes are the same."""
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return fnn.Conv(3, (1, 1), name="conv")(x)
+
+
+def test_a_layout_that_shapes_do_not_tell_can_be_given() -> None:
+    def at(**options: Any) -> parity.CompareReport:
+        ports = bntorch.port(nn.Sequential(nn.Conv2d(3, 3, 1))), bnjax.port(Square())
+        return parity.compare(*ports, inputs={"x": parity.normal(3, 3, 3, 3)}, questions=("forced",), **options)
+
+    assert at(layouts={"x": (0, 2, 3, 1)}).verdict is Verdict.AGREE
+    assert at(layouts={"x": (0, 2, 3, 1), "0": (0, 2, 3, 1)}).verdict is Verdict.AGREE
+    assert at(layouts={"x": (0, 1, 2, 3)}).verdict is Verdict.DISAGREE
+    assert at(layouts={"x": (0, 2, 3, 1), "0": (0, 3, 2, 1)}).verdict is Verdict.DISAGREE
+
+
+@pytest.mark.parametrize(
+    ("layouts", "words"),
+    [
+        ({"y": (0, 1)}, "layouts: 'y' is no input and no module of the reference"),
+        ({"x": (0, 2)}, "layouts: the axes of 'x' must be an order of 0, 1, 2 and so on, got (0, 2)"),
+        ([1], "layouts must be a dictionary of axes by name, got [1]"),
+    ],
+)
+def test_layouts_that_are_none_are_one_line(layouts: Any, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        compare(layouts=layouts)
+    assert str(error.value) == words
+
+
+@pytest.mark.parametrize("steps", [-1, 1.5, True])
+def test_steps_that_are_none_are_one_line(steps: Any) -> None:
+    with pytest.raises(InputError, match="steps must be a whole number from 0 on"):
+        compare(steps=steps)
+
+
+def test_steps_say_how_often_statistics_are_carried() -> None:
+    def comparisons(steps: int) -> int:
+        ours = bntorch.port(nn.Sequential(nn.BatchNorm1d(4, affine=False)))
+        theirs = bnjax.port(fnn.BatchNorm(momentum=0.9, use_scale=False, use_bias=False))
+        options = {"accept": ["biased_running_variance"], "questions": ("forced", "statistics")}
+        return parity.compare(ours, theirs, inputs={"x": parity.normal(6, 4)}, steps=steps, **options).comparisons
+
+    assert comparisons(4) - comparisons(2) == 2 * 2  # a mean and a variance each
 
 
 # optimizers
@@ -355,7 +462,7 @@ def test_a_pairs_file_is_compared_in_two_processes(pair: Any, tmp_path: Path, tr
             "def reference(): import nothing_of_that_name\ndef candidate(): 0\ninputs = {'x': [1.0]}",
             "needs nothing_of_that_name, which is not installed",
         ),
-        (PAIR % False + "\naccept = 'x'", "accept of .* must be a list of NAME@PLACE, got 'x'"),
+        (PAIR % False + "\naccept = 'x'", "accept must be a list of NAME@PLACE, got 'x'"),
         (PAIR % False + "\ninputs = {'x': parity.normal(0)}", r"a shape of \(0,\) has 0 in it"),
     ],
 )
