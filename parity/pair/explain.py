@@ -10,7 +10,7 @@ from parity.errors import InputError
 from parity.pair.findings import KINDS, Located, Map, Segment
 from parity.pair.forced import Answer
 from parity.pair.records import PairCause
-from parity.pair.weight_map import ROLES
+from parity.pair.weight_map import role_of
 from parity.pair.what_if import WHAT_IFS, Case, Predicted, WhatIf
 from parity.verdict.compare import in_units
 from parity.verdict.noise import rms
@@ -65,7 +65,7 @@ class Cases:
 
     def of(self, answer: Answer, segment: Segment) -> Case:
         """Return the case of a segment in a batch."""
-        roles = {path: ROLES.get(path.rpartition(".")[2], "") for path in answer.state}
+        roles = {role: path for path in answer.state for owner, role in (role_of(path),) if owner == segment.reference}
         return Case(answer, self.graph, segment, answer.state, roles)
 
     def cause(self, located: Located, answers: Iterable[Answer]) -> PairCause:

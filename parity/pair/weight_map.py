@@ -26,6 +26,19 @@ ROLES = {
     **dict.fromkeys(("running_mean", "mean", "ema_state_index.0", "batch_state_index.0"), "mean"),
     **dict.fromkeys(("running_var", "var", "variance", "ema_state_index.1", "batch_state_index.1"), "variance"),
 }
+
+
+def role_of(path: str) -> tuple[str, str]:
+    """Return the module that holds a tensor, and the tensor's role there; "" if its name tells none.
+
+    >>> role_of("batch_stats:encoder.norm.var")
+    ('encoder.norm', 'variance')
+    """
+    own = f".{path.rpartition(':')[2]}"
+    leaf = next((name for name in ROLES if own.endswith(f".{name}")), own.rpartition(".")[2])
+    return own.removesuffix(f".{leaf}").removeprefix("."), ROLES.get(leaf, "")
+
+
 # Names of which the libraries' conventions tell how one tensor is made of the other.
 USUAL = ({"weight", "kernel"}, {"weight", "embedding"}, {"weight", "scale"})
 LAYERS = {  # words of names that mean the same

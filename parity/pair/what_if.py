@@ -33,7 +33,7 @@ class Case:
         graph: the boundaries.
         segment: which.
         state: the reference's parameters and statistics before the batch.
-        roles: of its tensors: "weight", "bias", "mean", "variance".
+        roles: the paths of the module's own tensors by their roles: "weight", "bias", "mean", "variance".
     """
 
     answer: Answer
@@ -52,8 +52,7 @@ class Case:
 
     def tensor(self, role: str) -> Array | None:
         """The reference's tensor of a role; None if it has none."""
-        own = (p for p, r in self.roles.items() if r == role and _owner(p) == self.segment.reference)
-        return next((self.state[path] for path in own), None)
+        return self.state[self.roles[role]] if role in self.roles else None
 
     def keys(self, kind: Kind, path: str | None = None) -> list[Key]:
         """The keys of the segment's sites of a kind."""
@@ -144,14 +143,13 @@ class _Average:
 
 def _average(case: Case) -> _Average | None:
     """Solve for what the reference's norm does, from its input and its statistics before and after."""
-    by_role = {case.roles[path]: path for path in case.roles if path.startswith(f"{case.segment.reference}.")}
-    own = {path: case.answer.own.statistics.get(path) for path in by_role.values()}
-    if not {"mean", "variance"} <= by_role.keys():
+    if not {"mean", "variance"} <= case.roles.keys():
         return None
-    mean, variance = by_role["mean"], by_role["variance"]
-    new, old = own[mean], case.state[mean]
-    if new is None or own[variance] is None:
+    mean, variance = case.roles["mean"], case.roles["variance"]
+    own, old = case.answer.own.statistics, case.state[mean]
+    if mean not in own or variance not in own:
         return None
+    new = own[mean]
     for x in case.values(End.INPUT):
         for axis in [a for a in (1, x.ndim - 1, 0) if a < x.ndim and x.shape[a] == len(old)]:
             rows = np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
@@ -293,10 +291,6 @@ def _affine(case: Case, y: Array) -> Iterator[tuple[Array, Array]]:
         if y.shape[axis : axis + form.ndim] == form.shape:
             spread = (*form.shape, *[1] * (y.ndim - form.ndim - axis))
             yield scale.reshape(spread), shift.reshape(spread)
-
-
-def _owner(path: str) -> str:
-    return path.rpartition(":")[2].rpartition(".")[0]
 
 
 def _epsilon(centered: Array, normalized: Array, variance: Array, axes: tuple[int, ...]) -> float | None:

@@ -32,13 +32,15 @@ def kind(name: str) -> Any:
     return importlib.import_module(f"kinds.{name}")
 
 
-def compare(name: str, fault: str = "", **options: Any) -> parity.CompareReport:
+def compare(name: str, fault: str = "", is_reversed: bool = False, **options: Any) -> parity.CompareReport:
+    """Compare a kind's two models; with JAX's as the reference, if it is reversed."""
     torch.manual_seed(options.get("seed", 0))
     pair = kind(name)
     planted = PLANTED[name, fault].options if fault else {}
     own = {name: getattr(pair, name) for name in ("accept", "lift_float32") if hasattr(pair, name)}
     reference = pair.reference(*((fault,) if fault in getattr(pair, "OPTIMIZERS", {}) else ()))
-    return parity.compare(reference, pair.candidate(fault), inputs=pair.inputs, **{**own, **options, **planted})
+    ports = (pair.candidate(fault), reference) if is_reversed else (reference, pair.candidate(fault))
+    return parity.compare(*ports, inputs=pair.inputs, **{**own, **options, **planted})
 
 
 @dataclass(frozen=True)

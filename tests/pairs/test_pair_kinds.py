@@ -16,6 +16,13 @@ def test_an_honest_pair_agrees(name: str) -> None:
         assert covered.compared == covered.all, (what, covered.rest)
 
 
+# Those whose inputs have one layout in both.
+@pytest.mark.parametrize("name", ["siblings", "encoder", "decoder", "lstm", "plain", "scanned", "several"])
+def test_an_honest_pair_agrees_in_the_other_direction(name: str) -> None:
+    report = compare(name, is_reversed=True)
+    assert report.verdict is Verdict.AGREE, (report.findings, report.not_compared)
+
+
 @pytest.mark.parametrize(("name", "fault"), PLANTED)
 def test_a_planted_fault_is_found_at_its_own_place_and_nothing_else_is(name: str, fault: str) -> None:
     planted = PLANTED[name, fault]
