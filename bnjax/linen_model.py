@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen
 from flax.core import unfreeze
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from bnjax.crossings import Names
 from bnjax.functional import CallModel, Ran, Tree, call_model
+from parity.backend.batch import map_arrays
 from parity.backend.port import Mode
 
 
@@ -34,7 +36,11 @@ class Linen:
             order[:] = [list(tree) for tree in trees]
             return trees
 
-        forms = jax.eval_shape(initialize)  # sorts by name
+        try:
+            forms = jax.eval_shape(initialize)  # sorts by name
+        except TypeError:  # a module may hold on to float32, what starts a scan say
+            self._inputs = map_arrays(_narrowed, self._inputs)
+            forms = jax.eval_shape(initialize)
         parameters, statistics = (
             {path: tree[path] for path in paths} for tree, paths in zip(forms, order, strict=True)
         )
@@ -86,6 +92,10 @@ class Linen:
                 variables, inputs, mode, method=self._whole(), mutable=list(collections)
             )
         return Ran(outputs, left, {**statistics, **_flat_collections(updated)})
+
+
+def _narrowed(leaf: Any) -> Any:
+    return leaf.astype(jnp.float32) if leaf.dtype == jnp.float64 else leaf
 
 
 def _split(variables: Any) -> tuple[Tree, Tree]:

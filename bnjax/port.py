@@ -63,6 +63,10 @@ class ModelPort:
 
     def __init__(self, model: Any, variables: Any, loss: Any, optimizer: Any, call: CallModel | None) -> None:
         self._model, self._variables, self._call = model, variables, call
+        if loss is not None and not callable(loss):
+            raise InputError(f"loss={loss!r} cannot be used; give a function of the model's output and the labels")
+        if optimizer is not None and not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+            raise InputError(f"optimizer={optimizer!r} cannot be used; give an optax transformation, as optax.sgd(0.1)")
         self.versions = {"jax": jax.__version__, "flax": flax.__version__}
         self.loss, self.optimizer = loss, optimizer
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None

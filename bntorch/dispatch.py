@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
@@ -37,6 +38,29 @@ EXACT = frozenset({
 UPDATING = frozenset({"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"})
 # What holds numbers as masks do, and what is as good as infinite, is left where it is.
 LARGEST = 1e290
+
+
+DROPOUTS = frozenset(
+    getattr(module, name)
+    for module in (torch, torch.nn.functional)
+    for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+    if hasattr(module, name)
+)
+
+
+class NoDropout(TorchFunctionMode):
+    """Within this context a dropout that is called as a function drops nothing, nor does one within attention."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in DROPOUTS:
+            return args[0] if args else kwargs["input"]
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            args = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args
+            kwargs |= {"dropout_p": 0.0} if "dropout_p" in kwargs else {}
+        if func is torch.nn.functional.multi_head_attention_forward:
+            kwargs["training"] = False  # which decides about dropout alone
+        return func(*args, **kwargs)
 
 
 class _Mode(TorchDispatchMode):

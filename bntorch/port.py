@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bntorch.device import matmul_precision
-from bntorch.dispatch import Lift, Narrow, Perturb
+from bntorch.dispatch import Lift, Narrow, NoDropout, Perturb
 from bntorch.hooks import Capture, like
 from parity.backend.batch import Batch, arguments, map_arrays
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
@@ -56,7 +56,14 @@ class ModelPort:
             raise InputError(f"{type(model).__name__} is no model; give a torch.nn.Module")
         self._model, self._call = getattr(model, "_orig_mod", model), call  # what `torch.compile` has wrapped
         model = self._model
+        for name, given, remedy in (
+            ("loss", loss, "a function of the model's output, such as torch.nn.functional.cross_entropy"),
+            ("optimizer", optimizer, "a function of the parameters, such as lambda p: torch.optim.SGD(p, 0.1)"),
+        ):
+            if given is not None and (not callable(given) or (name == "loss" and isinstance(given, type))):
+                raise InputError(f"{name}={given!r} cannot be used; give {remedy}")
         self.versions = {"torch": str(torch.__version__)}
+        self._runs = 0
         self.loss, self.optimizer = loss, optimizer
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
         self._is_lifted, self._runs_in_float64 = False, True
@@ -177,10 +184,12 @@ class ModelPort:
         """Run a batch, forward and backward, on tensors of a caller's own."""
         device = next((tensor.device for tensor in chain(parameters.values(), statistics.values())), None)
         batch = map_arrays(partial(_input, device=device), inputs)
-        settings = torch.random.fork_rng(), torch.enable_grad(), matmul_precision("highest")
+        settings = torch.random.fork_rng(), torch.enable_grad(), matmul_precision("highest"), NoDropout()
+        self._runs += 1
         with ExitStack() as stack:
             for each in (*settings, _as_it_was(self._model), seen.of(self._model), perturb, lift):
                 stack.enter_context(each)
+            torch.manual_seed(self._runs)  # a model that draws its own numbers shows it
             _set_mode(self._model, mode)
             outputs, left = self._outputs({**parameters, **statistics}, batch, mode)
             if self.loss is None:

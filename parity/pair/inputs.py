@@ -81,7 +81,13 @@ def batches(inputs: Inputs | Sequence[Inputs], seed: int) -> tuple[dict[str, Any
     sets = [inputs] if isinstance(inputs, Mapping) else inputs
     if not isinstance(sets, Sequence) or isinstance(sets, str) or not sets:
         raise InputError(f"inputs must be a dictionary of inputs by name, or a list of such; got {_short(inputs)}")
-    return tuple(_batch(each, seed, number) for number, each in enumerate(sets))
+    found = tuple(_batch(each, seed, number) for number, each in enumerate(sets))
+    for each in found:
+        if each.keys() != found[0].keys():
+            raise InputError(
+                f"every set of inputs must have the same names: {', '.join(found[0])} and {', '.join(each)}"
+            )
+    return found
 
 
 def _batch(inputs: Any, seed: int, number: int) -> dict[str, Any]:
@@ -97,7 +103,10 @@ def _batch(inputs: Any, seed: int, number: int) -> dict[str, Any]:
 
 def _array(leaf: Any, rng: np.random.Generator, name: str) -> Array:
     if isinstance(leaf, Drawn):
-        return leaf(rng)
+        try:
+            return leaf(rng)
+        except (ValueError, TypeError, OverflowError, MemoryError) as error:
+            raise InputError(f"input {name!r} cannot be drawn: {error}") from error
     try:
         array = np.asarray(leaf)
     except Exception as error:  # what a foreign object does when it is asked for its numbers
@@ -106,6 +115,8 @@ def _array(leaf: Any, rng: np.random.Generator, name: str) -> Array:
         raise InputError(
             f"input {name!r} holds {array.dtype} and not numbers; give arrays, or parity.normal and the like"
         )
+    if np.isnan(array).any():
+        raise InputError(f"input {name!r} holds NaN, with which nothing can be compared; give numbers")
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 

@@ -7,7 +7,7 @@ its frameworks within the two functions needs only one of them in each process.
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -42,7 +42,8 @@ class Pair:
     steps: int = 3
 
     def __post_init__(self) -> None:
-        if isinstance(self.accept, str) or not all(isinstance(each, str) for each in self.accept):
+        is_list = isinstance(self.accept, Iterable) and not isinstance(self.accept, str)
+        if not is_list or not all(isinstance(each, str) for each in self.accept):
             raise InputError(f"accept must be a list of NAME@PLACE, got {self.accept!r}")
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 0:
             raise InputError(f"steps must be a whole number from 0 on, got {self.steps!r}")
@@ -95,7 +96,7 @@ def _module(source: str) -> ModuleType:
         if error.name == source:
             raise InputError(f"there is no module {source!r}; give a pair's file (pair.py), or its module") from error
         raise InputError(f"{source} needs {error.name}, which is not installed: {words_of(error)}") from error
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         raise InputError(f"{source} cannot be read: it {words_of(error)}") from error
 
 

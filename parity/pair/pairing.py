@@ -251,6 +251,14 @@ def _once(boundaries: Sequence[Boundary], values: Values) -> tuple[list[Boundary
     return kept, repeated
 
 
+def _have_one_structure(ours: Sequence[Boundary], theirs: Sequence[Boundary]) -> bool:
+    """Whether values go by their names: those of a dictionary, and what leaves the two models as a whole."""
+    if [b.leaf for b in ours] != [c.leaf for c in theirs] and {b.leaf for b in ours} != {c.leaf for c in theirs}:
+        return False
+    is_output = all(b.call == Call("", 0) and b.end is End.OUTPUT for b in (*ours, *theirs))
+    return is_output or all(b.leaf.endswith("']") for b in ours)
+
+
 def _pair_end(
     ours: Sequence[Boundary], theirs: Sequence[Boundary], own: Values, other: Values
 ) -> Iterator[tuple[Boundary, BoundaryPair]]:
@@ -259,10 +267,13 @@ def _pair_end(
     Of a value that enters more than once, as query, key and value say, nothing tells which gradient is which: it is
     paired once, without its cotangent. The sum of the gradients is compared where the value comes from.
     """
+    is_by_leaf = _have_one_structure(ours, theirs)
     (ours, repeated), (theirs, others) = _once(ours, own), _once(theirs, other)
     fits = []
     for i, b in enumerate(ours):
         for j, c in enumerate(theirs):
+            if is_by_leaf and b.leaf != c.leaf:
+                continue
             is_float = own[b].dtype.kind == "f", other[c].dtype.kind == "f"
             best = best_layout(own[b], other[c]) if is_float[0] == is_float[1] else None
             if best is not None and (is_float[0] or best[1] == 0):

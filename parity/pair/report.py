@@ -45,6 +45,8 @@ class Material:
         narrow: the precision question.
         has_loss: whether both sides have a loss.
         versions: of the libraries.
+        lacking: outputs of the reference that the candidate lacks, in words, and the mode.
+        unlike: what could not be compared.
         counted: how many positions count, and of how many; None if all do.
         optimizers: whether each side has an optimizer.
         is_optimizer_asked: whether they were to be compared.
@@ -63,6 +65,8 @@ class Material:
     narrow: Sequence[NarrowAnswer] = ()
     has_loss: bool = True
     versions: Mapping[str, str] = field(default_factory=dict)
+    lacking: Mapping[str, str] = field(default_factory=dict)
+    unlike: Sequence[str] = ()
     counted: tuple[int, int] | None = None
     optimizers: tuple[bool, bool] = (False, False)
     is_optimizer_asked: bool = True
@@ -82,7 +86,7 @@ def report(material: Material) -> CompareReport:
     weights = list(_of_weights(material))
     lacking = {each.reference for each in weights if each.candidate}  # what such a module computes follows from that
     findings = [*weights, *(p for p in passes if p not in narrow and (p.between or p.reference not in lacking))]
-    findings += [*_of_updates(material), *_of_accepted(material)]
+    findings += [*_of_outputs(material), *_of_updates(material), *_of_accepted(material)]
     if not findings:
         findings = [*([] if narrow else _of_whole(material)), *_of_precision(material)]
     unstable = tuple(dict.fromkeys((*map(_narrow_words, narrow), *_unstable(material.answers))))
@@ -236,13 +240,26 @@ def _of_updates(material: Material) -> Iterator[Finding]:
         )
 
 
+def _of_outputs(material: Material) -> Iterator[Finding]:
+    """What the model as a whole gives, and the other does not."""
+    for output, mode in material.lacking.items():
+        yield Finding(
+            kind=FindingKind.FORWARD,
+            value=output,
+            modes=(mode,),
+            agrees="no output of the candidate is of this name, or order, and form and, of whole numbers, the same",
+            cause=PairCause(remedy="if it is not to be compared, leave it out with call= of the port"),
+        )
+
+
 def _of_precision(material: Material) -> Iterator[Finding]:
     """Where the candidate is further from float64 than its dtype allows, and the reference is not."""
     for answer in material.narrow:
         ours = {each.key for each in answer.ours if each.is_beyond}
         found: dict[Segment, Distance] = {}
+        sensitive = _sensitive(answer.theirs)
         for each in answer.theirs:
-            if each.is_beyond and each.key not in ours:
+            if each.is_beyond and each.key not in ours and each in sensitive:
                 seen = Seen(0, each.key.mode, answer.sites[each.key], each)
                 found.setdefault(material.graph.segment_of(seen), each)
         for segment, distance in found.items():
@@ -317,6 +334,7 @@ def _sensitive(distances: Sequence[Distance]) -> list[Distance]:
 def _unjudged(material: Material) -> Iterator[str]:
     """What had to be compared and was not: with it nobody may say that the two agree."""
     coverage, has_loss = _coverage(material), material.has_loss
+    yield from dict.fromkeys(material.unlike)
     for what in ("modules", "parameters"):
         if coverage[what].rest:
             yield f"{what} of the reference: {', '.join(coverage[what].rest)}"
@@ -417,6 +435,14 @@ def _not_compared(material: Material) -> Iterator[str]:
             s for s, has in zip(("reference", "candidate"), material.optimizers, strict=True) if not has
         )
         yield f"no update: the {lacking} has no optimizer"
+    dropouts = [
+        f"{module or 'the model'} of the {side}"
+        for side, anatomy in (("reference", material.graph.reference), ("candidate", material.graph.candidate))
+        for module, kind in anatomy.modules.items()
+        if "Dropout" in kind
+    ]
+    if dropouts:
+        yield f"dropout, which drops nothing here in any mode: {', '.join(dropouts)}"
     if material.counted is not None:
         counted, every = material.counted
         yield f"{every - counted} of {every} positions, which do not count"

@@ -1,14 +1,14 @@
 """`compare`: do a model of one framework and one of another compute the same, and if not, where do they part?"""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.backend.port import Anatomy, Call, Port
+from parity.backend.port import Anatomy, Call, End, Port
 from parity.errors import InputError
 from parity.pair.drawn_state import without_constants
 from parity.pair.explain import Accepted, Cases, with_accepted
@@ -26,6 +26,7 @@ from parity.pair.records import CompareReport
 from parity.pair.report import Material, crashed, report
 from parity.pair.settle import OFF, Settled, Settling, pair
 from parity.pair.weight_map import WeightMap, weight_maps
+from parity.process import words_of
 from parity.progress import Progress, SilentProgress
 from parity.verdict.trace import Array, Key, Kind, Mode
 
@@ -79,13 +80,26 @@ def compare(
         InputError: something that was given cannot be used.
     """
     for name, given, known in (("questions", questions, QUESTIONS), ("dtypes", dtypes, DTYPES)):
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise InputError(f"{name} must be a list of {', '.join(known)}, got {given!r}")
         for each in given:
             if each not in known:
                 raise InputError(f"{name} must be of {', '.join(known)}, got {each!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed must be a whole number from 0 on, got {seed!r}")
+    if isinstance(accept, str) or not isinstance(accept, Iterable):
+        raise InputError(f"accept must be a list of NAME@PLACE, got {accept!r}")
     started = time.monotonic()
     given = {"inputs": inputs, "weights": weights, "where": where, "layouts": layouts, "steps": steps}
     own = {name: value for name, value in given.items() if value is not None}
     asked = (tuple(questions), tuple(dtypes), seed, progress or SilentProgress())
+    if isinstance(reference, str) and candidate is not None:
+        raise InputError("a pair's file has both sides; give it alone, or two ports and inputs")
+    for side, port in (("reference", reference), ("candidate", candidate)):
+        if not isinstance(port, str | Port) and port is not None:
+            raise InputError(
+                f"the {side} is {type(port).__name__}; give a port, made by bntorch.port(model) or bnjax.port(model)"
+            )
     if isinstance(reference, str):
         pair = replace(read_pair(reference), **own)
         pair = replace(pair, accept=(*pair.accept, *accept), lift_float32=pair.lift_float32 or lift_float32)
@@ -116,6 +130,8 @@ class _Comparison:
         self._seen: dict[Accepted, list[str]] = {Accepted.parse(each): [] for each in pair.accept}
         self._replaced: dict[tuple[int, Mode], dict[Key, Array]] = {}  # what is accepted, by batch and mode
         self._questions, self._dtypes, self._progress = questions, dtypes, progress
+        self._lacking: dict[str, str] = {}  # outputs that the candidate has not, and the mode
+        self._unlike: list[str] = []  # what could not be compared
         for port in (reference, candidate) if pair.lift_float32 else ():
             port.lift()
 
@@ -131,7 +147,7 @@ class _Comparison:
     def _material(self) -> Material:
         self._progress.update(0.0, "the models, and which tensor is which")
         self._reference.prepare(self._given[0])
-        ours = self._reference.anatomy(self._given[0], Mode.TRAIN)
+        ours = self._anatomy = self._reference.anatomy(self._given[0], Mode.TRAIN)
         order, theirs = find_order(self._candidate, ours, self._given[0], self._pair.layouts)
         self._check_layouts(ours)
         maps = self._maps(ours, theirs)
@@ -178,6 +194,8 @@ class _Comparison:
             narrow=self._narrow(first, settled),
             has_loss=self._reference.has_loss and self._candidate.has_loss,
             versions=self._reference.versions | self._candidate.versions,
+            lacking=self._lacking,
+            unlike=self._unlike,
             counted=None if (where := played[0].where) is None else (int(where.sum()), where.size),
             optimizers=(self._reference.has_optimizer, self._candidate.has_optimizer),
             is_optimizer_asked="optimizer" in self._questions,
@@ -189,7 +207,13 @@ class _Comparison:
         if given is None:
             return found
         if isinstance(given, Mapping):
-            return tuple(with_pins(each, given, ours, theirs) for each in found)
+            try:
+                return tuple(with_pins(each, given, ours, theirs) for each in found)
+            except InputError:
+                raise
+            except Exception as error:  # the user's own code
+                form = '{"NAME": "NAME"} or {"NAME": ("NAME", transform)}'
+                raise InputError(f"weights must be names, as {form}; it {words_of(error)}") from error
         if not callable(given):
             raise InputError(f"weights must be names of tensors, or a function of the state, got {given!r}")
         convert = cast("Converter", given)
@@ -198,7 +222,12 @@ class _Comparison:
             return flat_state(convert({path: np.array(array) for path, array in state.items()}), theirs)
 
         state = self._reference.state()
-        made = loaded(state)
+        try:
+            made = loaded(state)
+        except InputError:
+            raise
+        except Exception as error:  # the user's own code
+            raise InputError(f"weights {words_of(error)}") from error
         return tuple(replace(as_loaded(each, state, made), converter=loaded) for each in found)
 
     def _where(self, given: Mapping[str, Any]) -> NDArray[np.bool_] | None:
@@ -249,6 +278,7 @@ class _Comparison:
             found = judge(self._reference, self._candidate, each, pairing, settled.weights)
             found, self._replaced[number, batch.mode] = with_accepted(cases, found, self._seen)
             answers.append(found if found.beyond else found.without_arrays())
+            self._outputs(each, pairing)
             if "free" in self._questions:
                 ends = pairing.only(WHOLE)
                 kinds = (Kind.ACTIVATION, Kind.LOSS)
@@ -257,6 +287,20 @@ class _Comparison:
                 )
                 free.append(whole.without_arrays())
         return answers, free
+
+    def _outputs(self, asked: Asked, pairing: Pairing) -> None:
+        """Note which outputs of the reference as a whole the candidate lacks, and which were not compared."""
+        known = {b for b in self._anatomy.boundaries if b.call == WHOLE and b.end is End.OUTPUT}
+        for b, value in asked.own.values.items():
+            if b.call != WHOLE or b.end is not End.OUTPUT:
+                continue
+            words = f"the output{b.leaf} of the model in {asked.batch.mode}"
+            if b not in known:
+                self._unlike.append(f"{words}, where it has another structure than in training")
+            elif b not in pairing.boundaries:
+                self._lacking[f"output{b.leaf} of shape {value.shape}"] = str(asked.batch.mode)
+        if not known and not self._reference.has_loss:
+            self._unlike.append("anything: the model gives no arrays, and there is no loss")
 
     def _carried(self, cases: Cases, asked: Asked, settled: Settled, state: dict[str, Array], own: Any) -> list[Answer]:
         """The statistics after further batches, each side from its own; the parameters stay."""

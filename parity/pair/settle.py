@@ -50,9 +50,14 @@ class Change:
         one, other = self.modules
         if not all(is_named(str(member)) for pair in self.modules for member in (pair.reference, pair.candidate)):
             return False
-        before = likeness(str(one.reference), str(one.candidate)) + likeness(str(other.reference), str(other.candidate))
-        after = likeness(str(one.reference), str(other.candidate)) + likeness(str(other.reference), str(one.candidate))
-        return after < before
+        # A guess by names that are only a little alike is no evidence: each must mean the same in both models.
+        return all(_last_likeness(pair.reference, pair.candidate) == 1 for pair in self.modules) and not any(
+            _last_likeness(pair.reference, partner.candidate) == 1 for pair, partner in ((one, other), (other, one))
+        )
+
+
+def _last_likeness(one: Member, other: Member) -> float:
+    return likeness(str(one).rpartition(".")[2], str(other).rpartition(".")[2])
 
 
 @dataclass(frozen=True)

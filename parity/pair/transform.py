@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +49,7 @@ def transposed(array: Array) -> Array:
     return np.moveaxis(array, (1, 0), (-2, -1))
 
 
-def transforms(source: Shape, target: Shape, is_same_layout: bool) -> tuple[Transform, ...]:
+def transforms(source: Shape, target: Shape, is_same_layout: bool, is_kernel: bool = False) -> tuple[Transform, ...]:
     """Return the usual rearrangements from one shape to another, the likeliest first.
 
     Which of several is right no shape tells, for a square matrix say: that is for the forced pass to judge.
@@ -56,8 +58,11 @@ def transforms(source: Shape, target: Shape, is_same_layout: bool) -> tuple[Tran
         source: of the reference's tensor.
         target: of the candidate's.
         is_same_layout: whether the two call it alike, so that their layouts are likely the same.
+        is_kernel: whether the reference's is (space, in, out), as Flax has it.
     """
     orders = list(_orders(len(source)))
+    if is_kernel:
+        orders.sort(key=lambda order: order.name.startswith("(out, in, space)"))
     if is_same_layout:
         orders.sort(key=lambda order: order.axes != tuple(range(len(source))))
     found = []
@@ -68,8 +73,30 @@ def transforms(source: Shape, target: Shape, is_same_layout: bool) -> tuple[Tran
         elif prod(shape) == prod(target) and len(shape) != len(target) and _is_split(*sorted((shape, target), key=len)):
             words = "split into heads" if len(target) > len(shape) else "heads joined"
             found.append(Transform(f"{order.name}, {words}", order.axes, order.flipped, target))
-    unique = {(way.axes, way.flipped): way for way in reversed(found)}
-    return tuple(reversed(unique.values()))
+    unique: dict[Any, Transform] = {}
+    turned = [(*range(1, len(source)), 0), (len(source) - 1, *range(len(source) - 1))]
+
+    def unlikely(way: Transform) -> tuple[bool, ...]:
+        is_joined = way.shape is not None and len(way.shape) < len(source)
+        is_turned = is_same_layout or way.axes in turned
+        is_kept = not is_joined or (not way.flipped and _keeps_heads(source, way))
+        return not is_kept, is_joined and len(source) > 2 and not is_turned
+
+    for way in sorted(found, key=unlikely):
+        unique.setdefault((way.axes, way.flipped), way)
+    return tuple(unique.values())
+
+
+def _keeps_heads(source: Shape, way: Transform) -> bool:
+    """Whether axes that are joined come one after the other in the source too, as heads and their features do."""
+    target, joined = list(way.shape or ()), []
+    for axis in way.axes:
+        joined.append(axis)
+        if target and prod(source[each] for each in joined) == target[0]:
+            if any(after != before + 1 for before, after in pairwise(joined)):
+                return False
+            target, joined = target[1:], []
+    return True
 
 
 def _orders(ndim: int) -> Iterator[Transform]:
@@ -91,6 +118,7 @@ def _orders(ndim: int) -> Iterator[Transform]:
         yield Transform("(space, in, out) to (in, out, space), flipped", (ndim - 2, ndim - 1, *before), space)
         yield Transform("(in, out, space) to (space, in, out)", (*space, 0, 1))
         yield Transform("first axis last", (*range(1, ndim), 0))
+        yield Transform("last axis first", (ndim - 1, *range(ndim - 1)))
         yield Transform("(out, in, space) to (space, in, out), flipped", (*space, 1, 0), before)
         yield Transform("as it is, flipped", same, space)
 

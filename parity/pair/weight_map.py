@@ -258,7 +258,7 @@ def _pairs(own: Owner, other: Owner) -> Iterator[TensorPair]:
             if (found := _partner(leaf, held, left)) is None:
                 continue
             theirs = left.pop(found)
-            if ways := transforms(held.form.shape, theirs.form.shape, is_same_layout=found == leaf):
+            if ways := transforms(held.form.shape, theirs.form.shape, found == leaf, leaf == "kernel"):
                 is_usual = leaf == found or {leaf, found} in USUAL
                 is_usual &= not own.is_transposed
                 yield TensorPair(held.pieces, theirs.pieces, ways, theirs.form.shape, is_usual)

@@ -26,6 +26,9 @@ class StartError(InputError):
     """The process of a side ended, or hung, before it could answer."""
 
 
+OURS = ("bnjax", "bntorch")
+
+
 def words_of(error: BaseException) -> str:
     """Say in one line what a side did wrong, and where in its own code; a long message is cut."""
     words = "misbehaved: " if isinstance(error, SideError) else f"raised {type(error).__name__}: "
@@ -50,6 +53,9 @@ def _place_of(error: BaseException) -> str:
         (f.f_code, line, f.f_globals.get("__name__", "").partition(".")[0]) for f, line in walk_tb(error.__traceback__)
     ]
     outside = [frame for frame in frames if frame[2] != __name__.partition(".")[0]]
+    # Where our ports run somebody's model, the model is what is meant.
+    theirs = [frame for frame in outside if frame[2] not in OURS and not _is_library(frame[0].co_filename)]
+    outside = theirs or outside
     own = [frame for frame in outside if frame[2] == outside[0][2] or not _is_library(frame[0].co_filename)]
     if not own or _is_standard(own[-1][0].co_filename):
         return ""

@@ -18,6 +18,7 @@ from torch import nn
 import bnjax
 import bntorch
 import parity
+from parity.backend.port import Mode
 from parity.errors import InputError
 from parity.pair.findings import FindingKind
 from parity.pair.output import write_json, write_junit
@@ -509,3 +510,145 @@ def test_unexplained_is_said() -> None:
     (finding,) = compare(theirs=candidate(Scaled())).findings
     assert (finding.between, finding.cause.name) == (("first", "second"), UNEXPLAINED)
     assert finding.relative == pytest.approx(1e-3, rel=0.9)
+
+
+# what the models as a whole give
+
+
+class TwoOutputs(nn.Module):
+    def __init__(self, second: Callable[[torch.Tensor], Any], name: bool = False) -> None:
+        super().__init__()
+        self.first, self.then, self.name = nn.Linear(4, 4), second, name
+
+    def forward(self, x: torch.Tensor) -> Any:
+        z = self.first(x)
+        return {"logits": z, "then": self.then(z)} if self.name else (z, self.then(z))
+
+
+class TwoFlaxOutputs(fnn.Module):
+    second: Callable[[jax.Array], Any]
+    name_of: Any = None
+
+    @fnn.compact
+    def __call__(self, x: jax.Array, train: bool) -> Any:
+        z = fnn.Dense(4, name="first")(x)
+        return self.second(z) if self.name_of is None else self.name_of(z, self.second(z))
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "is_found"),
+    [
+        (torch.sigmoid, lambda z: (z, jax.nn.sigmoid(z)), False),
+        (torch.sigmoid, lambda z: (z,), True),
+        (torch.sigmoid, lambda z: (z, jax.nn.sigmoid(z)[:, :3]), True),
+        (torch.sigmoid, lambda z: (jax.nn.sigmoid(z), z), True),
+        (lambda z: z.argmax(-1), lambda z: (z, z.argmax(-1)), False),
+        (lambda z: z.argmax(-1), lambda z: (z, z.argmin(-1)), True),
+        (lambda z: z > 0, lambda z: (z, z < 0), True),
+    ],
+)
+def test_an_output_that_the_candidate_lacks_is_a_difference(ours: Any, theirs: Any, is_found: bool) -> None:
+    ports = bntorch.port(TwoOutputs(ours)), bnjax.port(TwoFlaxOutputs(theirs))
+    report = parity.compare(*ports, inputs={"x": parity.normal(6, 4)}, questions=FORCED)
+    assert report.verdict is (Verdict.DISAGREE if is_found else Verdict.AGREE), (report.findings, report.not_compared)
+
+
+def test_outputs_of_a_dictionary_go_by_their_names() -> None:
+    def at(theirs: Any) -> parity.CompareReport:
+        ports = bntorch.port(TwoOutputs(torch.tanh, name=True)), bnjax.port(TwoFlaxOutputs(jnp.tanh, theirs))
+        return parity.compare(*ports, inputs={"x": parity.normal(6, 4)}, questions=FORCED)
+
+    assert at(lambda z, then: {"then": then, "logits": z}).verdict is Verdict.AGREE
+    assert at(lambda z, then: {"then": z, "logits": then}).verdict is Verdict.DISAGREE
+
+
+class OtherInEvaluation(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        z = self.first(x)
+        return (z, 2 * z) if self.training else z.softmax(-1)
+
+
+class OtherInFlaxEvaluation(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array, train: bool) -> Any:
+        z = fnn.Dense(4, name="first")(x)
+        return (z, 2 * z) if train else jax.nn.sigmoid(z)
+
+
+def test_an_output_that_only_evaluation_has_is_no_agreement() -> None:
+    ports = bntorch.port(OtherInEvaluation()), bnjax.port(OtherInFlaxEvaluation())
+    report = parity.compare(*ports, inputs={"x": parity.normal(6, 4)}, questions=FORCED)
+    assert report.verdict is Verdict.INCOMPLETE
+    assert any("of another structure" in each or "has another structure" in each for each in report.not_compared)
+
+
+class TorchDropouts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.attention = nn.Linear(4, 4), nn.MultiheadAttention(4, 2, dropout=0.5, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.dropout(self.first(x), 0.5, self.training)
+        return self.attention(y, y, y, need_weights=False)[0]
+
+
+def test_a_dropout_that_is_a_function_drops_nothing_too() -> None:
+    port = bntorch.port(TorchDropouts())
+    one, other = (port.play({"x": np.ones((2, 3, 4))}, Mode.TRAIN) for _ in range(2))
+    assert all(np.array_equal(array, other.values[key]) for key, array in one.values.items())
+
+
+def test_dropout_is_told_as_not_compared() -> None:
+    ours = bntorch.port(nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Dropout(0.5)))
+    report = compare(ours, candidate(loss=None))
+    assert report.verdict is Verdict.AGREE, report.findings
+    (line,) = (each for each in report.not_compared if each.startswith("dropout"))
+    assert "3 of the reference" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"seed": -1}, "seed must be a whole number from 0 on, got -1"),
+        ({"accept": 3}, "accept must be a list of NAME@PLACE, got 3"),
+        ({"questions": "forced"}, "questions must be a list of"),
+        ({"inputs": {"x": np.full((2, 4), np.nan)}}, "input 'x' holds NaN"),
+        ({"inputs": {"x": parity.normal(6, 4, std=-1.0)}}, "input 'x' cannot be drawn"),
+        ({"inputs": [INPUTS, {"y": parity.normal(6, 4)}]}, "every set of inputs must have the same names"),
+        ({"weights": {"first.weight": 3}}, "weights must be names, as"),
+        ({"weights": lambda state: state["nope"]}, "weights raised KeyError"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(options: Any, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        compare(**options)
+    assert str(error.value).startswith(words)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: bntorch.port(TorchNet(), optimizer="sgd"), "optimizer='sgd'"),
+        (lambda: bntorch.port(TorchNet(), loss=nn.CrossEntropyLoss), "loss="),
+        (lambda: bnjax.port(FlaxNet(), optimizer=optax.sgd), "optimizer="),
+        (lambda: bnjax.port(FlaxNet(), loss="mse"), "loss='mse'"),
+        (lambda: parity.compare("pair.py", candidate()), "a pair's file has both sides"),
+        (lambda: parity.compare(nn.Linear(2, 2), candidate(), inputs=INPUTS), "the reference is Linear; give a port"),
+    ],
+)
+def test_what_is_no_port_or_no_part_of_one_is_one_line(make: Any, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        make()
+    assert str(error.value).startswith(words)
+
+
+def test_a_pairs_file_that_exits_is_no_agreement(tmp_path: Path) -> None:
+    path = tmp_path / "pair.py"
+    path.write_text("inputs = {}\nraise SystemExit(0)\n")
+    with pytest.raises(InputError, match="cannot be read: it raised SystemExit"):
+        parity.compare(str(path))
