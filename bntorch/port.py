@@ -214,11 +214,14 @@ class ModelPort:
 def _as_it_was(model: nn.Module) -> Iterator[None]:
     """Afterwards every module is in the mode in which it was."""
     modes = [(module, module.training) for module in model.modules()]
+    rates = [(module, module.dropout) for module in model.modules() if isinstance(module, nn.RNNBase)]
     try:
         yield
     finally:
         for module, training in modes:
             module.training = training
+        for module, rate in rates:
+            module.dropout = rate
 
 
 def _set_mode(model: nn.Module, mode: Mode) -> None:
@@ -227,6 +230,8 @@ def _set_mode(model: nn.Module, mode: Mode) -> None:
     for module in model.modules():
         if isinstance(module, DROPOUTS):
             module.training = False
+        elif isinstance(module, nn.RNNBase):  # cuDNN goes back through one in training alone
+            module.training, module.dropout = True, 0.0
 
 
 def _widened(tensor: Tensor) -> Tensor:

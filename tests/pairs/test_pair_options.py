@@ -590,16 +590,19 @@ class TorchDropouts(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.first, self.attention = nn.Linear(4, 4), nn.MultiheadAttention(4, 2, dropout=0.5, batch_first=True)
+        self.lstm = nn.LSTM(4, 4, num_layers=2, dropout=0.5, batch_first=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = F.dropout(self.first(x), 0.5, self.training)
-        return self.attention(y, y, y, need_weights=False)[0]
+        return self.lstm(self.attention(y, y, y, need_weights=False)[0])[0]
 
 
-def test_a_dropout_that_is_a_function_drops_nothing_too() -> None:
-    port = bntorch.port(TorchDropouts())
+def test_a_dropout_that_is_no_module_drops_nothing_too() -> None:
+    model = TorchDropouts()
+    port = bntorch.port(model)
     one, other = (port.play({"x": np.ones((2, 3, 4))}, Mode.TRAIN) for _ in range(2))
     assert all(np.array_equal(array, other.values[key]) for key, array in one.values.items())
+    assert model.lstm.dropout == 0.5
 
 
 def test_dropout_is_told_as_not_compared() -> None:
