@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import jax
 
 from bnjax.crossings import Names
-from parity.backend.batch import Batch, arguments
+from parity.backend.batch import Batch, called
 from parity.backend.port import Mode
 
 # What is compiled for a comparison runs a few times only. Convolutions in float64 are ten times slower at level 0.
@@ -78,8 +78,7 @@ def call_model(
     if call is not None:
         batch = Batch(inputs)
         return call(model, batch, mode is Mode.TRAIN), batch.left()
-    given, left = arguments(signature, inputs, mode)
-    return model(**given), left
+    return called(model, signature, inputs, mode)
 
 
 class Plain:

@@ -30,8 +30,11 @@ class Program:
         self._model, self._mode, self._loss = model, mode, loss
         names = Names(model.opaque)
 
+        order = list(inputs)
+
         def run(parameters: Any, statistics: Any, inputs: Any) -> tuple[Any, Any]:
-            ran = model.run(parameters, statistics, inputs, mode, names)
+            given = {name: inputs[name] for name in order}  # JAX sorts what it is given
+            ran = model.run(parameters, statistics, given, mode, names)
             value = None if loss is None else loss(ran.outputs, *ran.left)
             return value, ran.statistics
 

@@ -15,7 +15,7 @@ from torch.func import functional_call
 from bntorch.device import matmul_precision
 from bntorch.dispatch import Lift, Narrow, NoDropout, Perturb
 from bntorch.hooks import Capture, like
-from parity.backend.batch import Batch, arguments, map_arrays
+from parity.backend.batch import Batch, called, map_arrays
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
 from parity.backend.port import Tensor as Form
 from parity.errors import InputError
@@ -206,8 +206,7 @@ class ModelPort:
         if self._call is not None:
             taken = Batch(batch)
             return self._call(model, taken, mode is Mode.TRAIN), taken.left()
-        given, left = arguments(self._model.forward, batch, mode)
-        return model(**given), left
+        return called(model, self._model.forward, batch, mode)
 
 
 @contextmanager

@@ -57,6 +57,20 @@ def arguments(function: Callable[..., Any], inputs: Mapping[str, Any], mode: Mod
     return given, list(left.values())
 
 
+def called(
+    model: Callable[..., Any], signature: Callable[..., Any], inputs: Mapping[str, Any], mode: Mode
+) -> tuple[Any, list[Any]]:
+    """Return what a model gives for a batch, and the inputs that it does not take; see `arguments`.
+
+    A model that takes whatever it is given, as a sequence of layers does, is given the first input.
+    """
+    given, left = arguments(signature, inputs, mode)
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(signature).parameters.values())
+    if takes_any and left and given.keys() <= MODE_ARGUMENTS.keys():
+        return model(left[0], **given), left[1:]
+    return model(**given), left
+
+
 def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
     """Return dictionaries, lists and tuples as they are, with a function applied to what they hold."""
     if isinstance(tree, Mapping):

@@ -655,3 +655,40 @@ def test_a_pairs_file_that_exits_is_no_agreement(tmp_path: Path) -> None:
     path.write_text("inputs = {}\nraise SystemExit(0)\n")
     with pytest.raises(InputError, match="cannot be read: it raised SystemExit"):
         parity.compare(str(path))
+
+
+def test_a_sequence_of_layers_is_given_the_first_input() -> None:
+    ours = bntorch.port(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), loss=F.cross_entropy)
+    report = parity.compare(ours, candidate(fnn.Sequential([fnn.Dense(4), jnp.tanh])), inputs=INPUTS, questions=FORCED)
+    assert report.verdict is Verdict.AGREE, report.findings
+
+
+class Indexed(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return fnn.Dense(4)(x)[:, np.array([2, 0, 1, 3])]
+
+
+class TorchIndexed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.first(x)[:, [2, 0, 1, 3]]
+
+
+def test_numpys_integers_index_a_model() -> None:
+    report = compare(bntorch.port(TorchIndexed(), loss=F.cross_entropy), candidate(Indexed()))
+    assert report.verdict is Verdict.AGREE, report.findings
+
+
+class Images(fnn.Module):
+    @fnn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        return fnn.Dense(4)(images)
+
+
+def test_inputs_of_other_names_go_in_order() -> None:
+    report = compare(bntorch.port(nn.Linear(4, 4), loss=F.cross_entropy), candidate(Images()))
+    assert report.verdict is Verdict.AGREE, report.findings
