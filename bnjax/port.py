@@ -68,7 +68,8 @@ class ModelPort:
         if optimizer is not None and not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
             raise InputError(f"optimizer={optimizer!r} cannot be used; give an optax transformation, as optax.sgd(0.1)")
         self.versions = {"jax": jax.__version__, "flax": flax.__version__}
-        self.loss, self.optimizer = loss, optimizer
+        self.loss: Any = loss
+        self.optimizer: Any = optimizer
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
         self._functional: Functional | None = None
         self._programs: dict[Any, Program] = {}

@@ -5,7 +5,7 @@ modules. A segment whose value is off is a forward finding, and what is off back
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -223,6 +223,8 @@ def locate(graph: Map, answers: Iterable[Answer]) -> list[Located]:
         for answer in answers
         for distance in answer.beyond
     ]
+    cut = {(each.batch, each.mode, each.site.boundary) for each in seen if _is_cut(each)}
+    seen = [each for each in seen if not _follows_from_cut(graph, each, cut)]
     by_segment: dict[tuple[Segment, bool], list[Seen]] = defaultdict(list)
     forward = {graph.segment_of(each) for each in seen if KINDS[each.site.kind] is FindingKind.FORWARD}
     for each in seen:
@@ -239,6 +241,25 @@ def locate(graph: Map, answers: Iterable[Answer]) -> list[Located]:
         return min(len(places) if number is None else number for number in found)
 
     return sorted(found, key=lambda each: (place(each), list(FindingKind).index(each.kind)))
+
+
+def _is_cut(seen: Seen) -> bool:
+    """Whether the candidate's gradient is 0 where the reference's is not: nothing reached it."""
+    is_backward = seen.site.kind in (Kind.COTANGENT, Kind.GRADIENT)
+    return is_backward and seen.distance.distance == seen.distance.size > 0
+
+
+def _follows_from_cut(graph: Map, seen: Seen, cut: Collection[tuple[int, Mode, Boundary | None]]) -> bool:
+    """Whether a gradient is 0 only since one further on is: no gradient can take the place of one that is cut off."""
+    if not _is_cut(seen):
+        return False
+    if seen.site.boundary is not None:
+        after = list(graph.users(seen.site.boundary))
+    else:
+        owner = seen.site.owner
+        module = owner.reference.module if owner is not None else ""
+        after = [b for b in graph.reference.boundaries if b.call.module == module and b.end is End.OUTPUT]
+    return any((seen.batch, seen.mode, b) in cut for b in after)
 
 
 def _at(site: Site) -> Boundary:

@@ -28,6 +28,7 @@ from parity.verdict.verdict import UNEXPLAINED, Verdict
 
 INPUTS = {"x": parity.normal(6, 4), "labels": parity.integers(6, below=4)}
 FORCED = ("forced",)
+NAME: Any = "sgd"  # of what a function is asked for
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -636,12 +637,12 @@ def test_what_cannot_be_used_is_one_line(options: Any, words: str) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: bntorch.port(TorchNet(), optimizer="sgd"), "optimizer='sgd'"),
+        (lambda: bntorch.port(TorchNet(), optimizer=NAME), "optimizer='sgd'"),
         (lambda: bntorch.port(TorchNet(), loss=nn.CrossEntropyLoss), "loss="),
         (lambda: bnjax.port(FlaxNet(), optimizer=optax.sgd), "optimizer="),
-        (lambda: bnjax.port(FlaxNet(), loss="mse"), "loss='mse'"),
+        (lambda: bnjax.port(FlaxNet(), loss=NAME), "loss='sgd'"),
         (lambda: parity.compare("pair.py", candidate()), "a pair's file has both sides"),
-        (lambda: parity.compare(nn.Linear(2, 2), candidate(), inputs=INPUTS), "the reference is Linear; give a port"),
+        (lambda: compare(ours=nn.Linear(2, 2)), "the reference is Linear; give a port"),
     ],
 )
 def test_what_is_no_port_or_no_part_of_one_is_one_line(make: Any, words: str) -> None:
@@ -692,3 +693,28 @@ class Images(fnn.Module):
 def test_inputs_of_other_names_go_in_order() -> None:
     report = compare(bntorch.port(nn.Linear(4, 4), loss=F.cross_entropy), candidate(Images()))
     assert report.verdict is Verdict.AGREE, report.findings
+
+
+class Stream(fnn.Module):
+    is_cut: bool = False
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = fnn.Dense(4, name="2")(jnp.tanh(fnn.Dense(4, name="0")(x)))
+        return fnn.Dense(4, name="head")(x + (jax.lax.stop_gradient(y) if self.is_cut else y))
+
+
+class TorchStream(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x + self.first(x))
+
+
+def test_a_gradient_that_is_stopped_is_one_finding() -> None:
+    ours = bntorch.port(TorchStream(), loss=F.cross_entropy)
+    assert compare(ours, candidate(Stream())).verdict is Verdict.AGREE
+    (finding,) = compare(ours, candidate(Stream(is_cut=True))).findings
+    assert (finding.kind, finding.between) == (FindingKind.BACKWARD, ("first.2", "head"))
