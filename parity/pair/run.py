@@ -98,7 +98,7 @@ def compare(
     for side, port in (("reference", reference), ("candidate", candidate)):
         if not isinstance(port, str | Port) and port is not None:
             raise InputError(
-                f"the {side} is {type(port).__name__}; give a port, made by bntorch.port(model) or bnjax.port(model)"
+                f"the {side} is {type(port).__name__}; give a port, as port() of a framework's package makes one"
             )
     if isinstance(reference, str):
         pair = replace(read_pair(reference), **own)

@@ -1,6 +1,7 @@
 """How a side fails, and the line that says so."""
 
 import sysconfig
+from importlib.metadata import entry_points
 from traceback import walk_tb
 
 from parity.errors import InputError
@@ -24,9 +25,6 @@ class SideHungError(SideError):
 
 class StartError(InputError):
     """The process of a side ended, or hung, before it could answer."""
-
-
-OURS = ("bnjax", "bntorch")
 
 
 def words_of(error: BaseException) -> str:
@@ -53,8 +51,9 @@ def _place_of(error: BaseException) -> str:
         (f.f_code, line, f.f_globals.get("__name__", "").partition(".")[0]) for f, line in walk_tb(error.__traceback__)
     ]
     outside = [frame for frame in frames if frame[2] != __name__.partition(".")[0]]
-    # Where our ports run somebody's model, the model is what is meant.
-    theirs = [frame for frame in outside if frame[2] not in OURS and not _is_library(frame[0].co_filename)]
+    # Where a backend's package runs somebody's model, the model is what is meant.
+    ours = {each.module.partition(".")[0] for each in entry_points(group="parity.backends")}
+    theirs = [frame for frame in outside if frame[2] not in ours and not _is_library(frame[0].co_filename)]
     outside = theirs or outside
     own = [frame for frame in outside if frame[2] == outside[0][2] or not _is_library(frame[0].co_filename)]
     if not own or _is_standard(own[-1][0].co_filename):

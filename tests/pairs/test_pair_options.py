@@ -102,6 +102,21 @@ def test_modules_that_do_what_others_are_called_are_a_difference(order: tuple[st
     assert "first does what second does, and second first" in finding.value
 
 
+class TorchNamed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attn_norm, self.ffn_norm = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.ffn_norm(torch.tanh(self.attn_norm(x)))
+
+
+def test_names_that_are_a_little_alike_accuse_nobody() -> None:
+    names = ("input_layernorm", "post_attention_layernorm")
+    report = compare(bntorch.port(TorchNamed(), loss=F.cross_entropy), candidate(FlaxNet(names=names)))
+    assert report.verdict is Verdict.AGREE, report.findings
+
+
 def test_modules_without_names_are_told_apart_by_what_they_compute() -> None:
     report = compare(theirs=candidate(FlaxNet(names=("Dense_1", "Dense_0"))))
     assert report.verdict is Verdict.AGREE

@@ -216,3 +216,15 @@ def test_no_way_changes_a_number(source: list[int], target: list[int], same: boo
     for way in transforms(tuple(source), tuple(target), same):
         assert way(array).shape == tuple(target)
         np.testing.assert_array_equal(np.sort(way(array), axis=None), array.ravel())
+
+
+def test_of_a_square_kernel_the_usual_way_comes_first_in_both_directions() -> None:
+    assert transforms((4, 4, 1, 1), (1, 1, 4, 4), False)[0].axes == (2, 3, 1, 0)
+    assert transforms((1, 1, 4, 4), (4, 4, 1, 1), False, is_kernel=True)[0].axes == (3, 2, 0, 1)
+
+
+def test_heads_are_joined_as_they_lie() -> None:
+    """`DenseGeneral` has kernels (in, heads, features) and (heads, features, out), PyTorch (out, in)."""
+    assert transforms((12, 3, 4), (12, 12), False, is_kernel=True)[0].axes == (1, 2, 0)
+    assert transforms((3, 4, 12), (12, 12), False, is_kernel=True)[0].axes == (2, 0, 1)
+    assert transforms((3, 4), (12,), False)[0].axes == (0, 1)
