@@ -25,6 +25,7 @@ from parity.pair.precision import NarrowAnswer, judge_narrow
 from parity.pair.records import CompareReport
 from parity.pair.report import Material, crashed, report
 from parity.pair.settle import OFF, Settled, Settling, pair
+from parity.pair.sites import words as words_at
 from parity.pair.weight_map import WeightMap, weight_maps
 from parity.process import words_of
 from parity.progress import Progress, SilentProgress
@@ -292,6 +293,8 @@ class _Comparison:
         """Note which outputs of the reference as a whole the candidate lacks, and which were not compared."""
         known = {b for b in self._anatomy.boundaries if b.call == WHOLE and b.end is End.OUTPUT}
         for b, value in asked.own.values.items():
+            if value.dtype.kind == "c":
+                self._unlike.append(f"{words_at(b)}: of complex numbers only the real parts")
             if b.call != WHOLE or b.end is not End.OUTPUT:
                 continue
             words = f"the output{b.leaf} of the model in {asked.batch.mode}"

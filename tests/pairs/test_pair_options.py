@@ -733,3 +733,14 @@ def test_a_gradient_that_is_stopped_is_one_finding() -> None:
     assert compare(ours, candidate(Stream())).verdict is Verdict.AGREE
     (finding,) = compare(ours, candidate(Stream(is_cut=True))).findings
     assert (finding.kind, finding.between) == (FindingKind.BACKWARD, ("first.2", "head"))
+
+
+@pytest.mark.filterwarnings("ignore:Casting complex values")
+def test_complex_numbers_are_no_agreement() -> None:
+    ports = (
+        bntorch.port(TwoOutputs(lambda z: torch.complex(z, 2 * z))),
+        bnjax.port(TwoFlaxOutputs(lambda z: (z, z + 3j * z))),
+    )
+    report = parity.compare(*ports, inputs={"x": parity.normal(6, 4)}, questions=FORCED)
+    assert report.verdict is not Verdict.AGREE
+    assert any("of complex numbers only the real parts" in each for each in report.not_compared)
