@@ -100,6 +100,7 @@ class ModelPort:
             islands=tuple(narrow.islands),
             runs_in_float64=self._runs_in_float64,
             sources=seen.sources,
+            frozen=tuple(name for name, p in self._model.named_parameters() if not p.requires_grad),
         )
 
     def state(self) -> Mapping[str, Array]:

@@ -100,6 +100,7 @@ class Anatomy:
         islands: what is computed in a narrower dtype.
         runs_in_float64: whether the model itself does; else it is one of float32 whose operations are lifted.
         sources: the boundaries whose values a boundary's value is computed from, with none in between.
+        frozen: parameters that the model says are not trained.
     """
 
     calls: tuple[ModuleCall, ...]
@@ -110,6 +111,7 @@ class Anatomy:
     islands: tuple[Island, ...] = ()
     runs_in_float64: bool = True
     sources: Mapping[Boundary, frozenset[Boundary]] = field(default_factory=dict)
+    frozen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

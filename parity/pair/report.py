@@ -443,6 +443,9 @@ def _not_compared(material: Material) -> Iterator[str]:
     ]
     if dropouts:
         yield f"dropout, which drops nothing here in any mode: {', '.join(dropouts)}"
+    for side, anatomy in (("reference", material.graph.reference), ("candidate", material.graph.candidate)):
+        if anatomy.frozen:
+            yield f"that these of the {side} are frozen: {', '.join(anatomy.frozen)}; they are compared as if trained"
     if material.counted is not None:
         counted, every = material.counted
         yield f"{every - counted} of {every} positions, which do not count"

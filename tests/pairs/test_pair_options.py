@@ -744,3 +744,10 @@ def test_complex_numbers_are_no_agreement() -> None:
     report = parity.compare(*ports, inputs={"x": parity.normal(6, 4)}, questions=FORCED)
     assert report.verdict is not Verdict.AGREE
     assert any("of complex numbers only the real parts" in each for each in report.not_compared)
+
+
+def test_frozen_parameters_are_told() -> None:
+    model = TorchNet()
+    model.first.requires_grad_(False)
+    report = compare(bntorch.port(model, loss=F.cross_entropy))
+    assert any("of the reference are frozen: first.weight, first.bias" in each for each in report.not_compared)
