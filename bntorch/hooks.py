@@ -100,8 +100,9 @@ class Capture:
         self.values[boundary] = value.detach().clone()
         given = self._forced.values.get(boundary)
         replaced = value.detach() if given is None else like(given, value)
-        if given is not None and boundary.end is End.INPUT and 0 not in value.stride():
-            value.data.copy_(replaced)  # other uses of what enters a module, around it say, are given the same
+        # Other uses of what enters a module, around it say, are given the same. What was not computed is the user's.
+        if given is not None and boundary.end is End.INPUT and value.grad_fn is not None and 0 not in value.stride():
+            value.data.copy_(replaced)
         if not value.requires_grad:
             return replaced.clone()
         self.sources[boundary] = _sources(value)

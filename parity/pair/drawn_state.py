@@ -34,8 +34,9 @@ def without_constants(
     for pair in weights.tensors:
         for piece in pair.reference:
             array = piece.of(drawn)
-            is_plain = array.size > 1 or array.flat[:1] in (0, 1)  # one number alone may be one that was chosen
-            if array.dtype.kind != "f" or not array.size or np.ptp(array) != 0 or not is_plain:
+            if array.dtype.kind != "f" or not array.size or np.ptp(array) != 0:
+                continue
+            if array.size == 1 and float(array.flat[0]) not in (0.0, 1.0):  # one number alone may have been chosen
                 continue
             n = SPREAD * rng.normal(size=array.shape)
             is_positive = piece.path in statistics and array.flat[0] > 0

@@ -279,7 +279,7 @@ class _Comparison:
             found = judge(self._reference, self._candidate, each, pairing, settled.weights)
             found, self._replaced[number, batch.mode] = with_accepted(cases, found, self._seen)
             answers.append(found if found.beyond else found.without_arrays())
-            self._outputs(each, pairing)
+            self._note_outputs(each, found, pairing)
             if "free" in self._questions:
                 ends = pairing.only(WHOLE)
                 kinds = (Kind.ACTIVATION, Kind.LOSS)
@@ -289,12 +289,15 @@ class _Comparison:
                 free.append(whole.without_arrays())
         return answers, free
 
-    def _outputs(self, asked: Asked, pairing: Pairing) -> None:
-        """Note which outputs of the reference as a whole the candidate lacks, and which were not compared."""
+    def _note_outputs(self, asked: Asked, found: Answer, pairing: Pairing) -> None:
+        """Note which outputs of the reference as a whole the candidate lacks, and what was not compared in a mode."""
+        compared = {site.boundary for site in found.sites.values()}
         known = {b for b in self._anatomy.boundaries if b.call == WHOLE and b.end is End.OUTPUT}
         for b, value in asked.own.values.items():
             if value.dtype.kind == "c":
                 self._unlike.append(f"{words_at(b)}: of complex numbers only the real parts")
+            if b in pairing.boundaries and b not in compared:
+                self._unlike.append(f"{words_at(b)} in {asked.batch.mode}, where the candidate has no such value")
             if b.call != WHOLE or b.end is not End.OUTPUT:
                 continue
             words = f"the output{b.leaf} of the model in {asked.batch.mode}"

@@ -751,3 +751,44 @@ def test_frozen_parameters_are_told() -> None:
     model.first.requires_grad_(False)
     report = compare(bntorch.port(model, loss=F.cross_entropy))
     assert any("of the reference are frozen: first.weight, first.bias" in each for each in report.not_compared)
+
+
+class StructureInEvaluation(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array, train: bool) -> Any:
+        z = fnn.Dense(4, name="first")(x)
+        return z if train else {"z": jax.nn.sigmoid(z)}
+
+
+def test_an_output_that_the_candidate_has_in_training_alone_is_no_agreement() -> None:
+    ours = bntorch.port(nn.Sequential(nn.Linear(4, 4)))
+    report = parity.compare(ours, bnjax.port(StructureInEvaluation()), inputs={"x": parity.normal(6, 4)},
+                            questions=FORCED)  # fmt: skip
+    assert report.verdict is Verdict.INCOMPLETE, report.findings
+    assert "the model output in evaluation, where the candidate has no such value" in report.not_compared
+
+
+class TorchConstant(nn.Module):
+    """Holds a tensor that is no parameter and no buffer, and gives it to a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.table = nn.Linear(4, 4), torch.linspace(0.1, 1.0, 24, dtype=torch.float64).reshape(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.first(self.table) + x
+
+
+class FlaxConstant(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return fnn.Dense(4, name="first")(jnp.linspace(0.1, 1.0, 24).reshape(6, 4)) + x
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_tensor_that_a_module_merely_holds_stays_as_it_was(is_reversed: bool) -> None:
+    model = TorchConstant()
+    before = model.table.clone()
+    ports = [bntorch.port(model), bnjax.port(FlaxConstant())]
+    parity.compare(*ports[:: -1 if is_reversed else 1], inputs={"x": parity.normal(6, 4)}, questions=FORCED)
+    assert torch.equal(model.table, before)
