@@ -16,12 +16,12 @@ import os
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import patch
 
 import flax.linen as fnn
 import jax
@@ -271,14 +271,17 @@ def drawn(name: str) -> dict[str, Any]:
     }
 
 
-def plain_step(name: str, batch: Any, models: dict[str, Any] = {}) -> None:  # noqa: B006
+def plain_step(name: str, batch: Any) -> None:
     """Run the reference's module forward and backward, with nothing of ours, in float64."""
-    if name not in models:
-        made = PAIRS[name][0]()[0]
-        models[name] = made._model.double(), made.loss
-    model, loss = models[name]
+    model, loss = _plain(name)
     *given, labels = map_arrays(torch.from_numpy, batch).values()
     loss(model(*given), labels).backward()
+
+
+@cache
+def _plain(name: str) -> tuple[nn.Module, Any]:
+    made = PAIRS[name][0]()[0]
+    return made._model.double(), made.loss
 
 
 def kept(name: str) -> dict[str, Any]:
@@ -290,7 +293,7 @@ def kept(name: str) -> dict[str, Any]:
     trace = size_of(port.play(batch, Mode.TRAIN))
     found: dict[str, Any] = {"trace_bytes": trace, "draws": forced.DRAWS}
     for draws in (forced.DRAWS, 4 * forced.DRAWS):
-        with number_of_draws(draws):
+        with patch.object(forced, "DRAWS", draws), patch.object(optimizer, "DRAWS", draws):
             tracemalloc.start()
             parity.compare(*make(), inputs=inputs, accept=ACCEPTED.get(name, ()), questions=("forced",))
             peak = tracemalloc.get_traced_memory()[1]
@@ -303,17 +306,6 @@ def size_of(played: Played) -> int:
     """The bytes of a trace."""
     of = (played.values, played.cotangents, played.gradients, played.statistics)
     return sum(array.nbytes for each in of for array in each.values())
-
-
-@contextmanager
-def number_of_draws(draws: int) -> Iterator[None]:
-    """Draw so often for each noise floor."""
-    before = forced.DRAWS
-    forced.DRAWS = optimizer.DRAWS = draws  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        forced.DRAWS = optimizer.DRAWS = before  # type: ignore[misc]
 
 
 def main() -> int:

@@ -83,11 +83,15 @@ class ModelPort:
             self._functional.statistics = _widened(self._functional.statistics)
         return self._functional
 
+    def _prepared(self) -> Functional:
+        """The model that was set up; of its tensors perhaps only the forms."""
+        if self._functional is None:
+            raise InputError("the model has not seen a batch yet, which may decide its shapes; play one first")
+        return self._functional
+
     def _seen(self) -> Functional:
         """The model that was set up, with all its numbers."""
-        model = self._functional
-        if model is None:
-            raise InputError("the model has not seen a batch yet, which may decide its shapes; play one first")
+        model = self._prepared()
         trees = model.parameters, model.statistics
         if any(isinstance(leaf, jax.ShapeDtypeStruct) for tree in trees for leaf in tree.values()):
             drawn = _widened(model.initial())
@@ -134,7 +138,7 @@ class ModelPort:
     @_in_float64
     def load(self, state: Mapping[str, Array]) -> None:
         """See `Port`."""
-        model = self._functional or self._seen()
+        model = self._prepared()
         check_state(state, _tensors({**model.parameters, **model.statistics}))
         if any(path in model.statistics for path in state):
             state = {**model.once_loaded, **state}

@@ -17,7 +17,7 @@ from parity.pair.owners import Piece
 from parity.pair.precision import NarrowAnswer
 from parity.pair.records import CompareReport, Covered, Finding, Mapped, Mark, Measured, ModuleRow, PairCause
 from parity.pair.settle import Change, Settled
-from parity.pair.weight_map import ROLES, WeightMap
+from parity.pair.weight_map import WeightMap, role_of
 from parity.verdict.compare import SAFETY, Distance
 from parity.verdict.noise import MANTISSA_BITS
 from parity.verdict.trace import Kind, Mode
@@ -155,20 +155,19 @@ def _of_weights(material: Material) -> Iterator[Finding]:
 def _unmapped(side: str, piece: Piece, weights: WeightMap) -> Finding:
     """A tensor without a partner, and the module of the other side that should have it."""
     other = "candidate" if side == "reference" else "reference"
-    module = piece.path.rpartition(":")[2].rpartition(".")[0]
+    module, role = role_of(piece.path)
     pairs = {getattr(pair, side).module: pair for pair in weights.modules}
     pair = pairs.get(module)
     ours, theirs = (module, "") if side == "reference" else ("", module)
     if pair is not None:
         ours, theirs = pair.reference.module, pair.candidate.module
-    is_bias = ROLES.get(piece.path.rpartition(".")[2]) == "bias"
     return Finding(
         kind=FindingKind.WEIGHTS,
         reference=ours,
         candidate=theirs,
         value=f"{piece} of the {side}",
         cause=PairCause(
-            name="missing_bias" if is_bias and pair is not None else UNEXPLAINED,
+            name="missing_bias" if role == "bias" and pair is not None else UNEXPLAINED,
             evidence=f"the {other} has no tensor that this one of the {side} could be",
             remedy='map it with weights={"NAME": ("NAME", transform)}, if the other is called otherwise',
         ),

@@ -27,6 +27,15 @@ ROLES = {
     **dict.fromkeys(("running_var", "var", "variance", "ema_state_index.1", "batch_state_index.1"), "variance"),
 }
 
+# Names of which the libraries' conventions tell how one tensor is made of the other.
+USUAL = ({"weight", "kernel"}, {"weight", "embedding"}, {"weight", "scale"})
+LAYERS = {  # words of names that mean the same
+    "conv": "convolution", "fc": "dense", "linear": "dense", "lin": "dense", "proj": "projection", "bn": "norm",
+    "batchnorm": "norm", "layernorm": "norm", "groupnorm": "norm", "ln": "norm", "emb": "embed", "embedding": "embed",
+    "embeddings": "embed", "q": "query", "k": "key", "v": "value", "o": "out", "attn": "attention", "self": "attention",
+    "enc": "encoder", "dec": "decoder", "downsample": "shortcut",
+}  # fmt: skip
+
 
 def role_of(path: str) -> tuple[str, str]:
     """Return the module that holds a tensor, and the tensor's role there; "" if its name tells none.
@@ -37,16 +46,6 @@ def role_of(path: str) -> tuple[str, str]:
     own = f".{path.rpartition(':')[2]}"
     leaf = next((name for name in ROLES if own.endswith(f".{name}")), own.rpartition(".")[2])
     return own.removesuffix(f".{leaf}").removeprefix("."), ROLES.get(leaf, "")
-
-
-# Names of which the libraries' conventions tell how one tensor is made of the other.
-USUAL = ({"weight", "kernel"}, {"weight", "embedding"}, {"weight", "scale"})
-LAYERS = {  # words of names that mean the same
-    "conv": "convolution", "fc": "dense", "linear": "dense", "lin": "dense", "proj": "projection", "bn": "norm",
-    "batchnorm": "norm", "layernorm": "norm", "groupnorm": "norm", "ln": "norm", "emb": "embed", "embedding": "embed",
-    "embeddings": "embed", "q": "query", "k": "key", "v": "value", "o": "out", "attn": "attention", "self": "attention",
-    "enc": "encoder", "dec": "decoder", "downsample": "shortcut",
-}  # fmt: skip
 
 
 class Way(Protocol):
