@@ -16,7 +16,8 @@ import bnjax
 import bntorch
 from bnjax.interpret import Visitor, evaluate
 from bnjax.perturbed import perturbed
-from bntorch.dispatch import Perturb
+from bnjax.perturbed import ulps_of_sum as jax_ulps_of_sum
+from bntorch.dispatch import Perturb, ulps_of_sum
 from parity.backend.batch import arguments
 from parity.backend.port import Boundary, Call, End, Forced, Mode, Played, Rounding
 from parity.errors import InputError
@@ -495,3 +496,26 @@ def test_a_user_can_say_how_the_model_is_called(kind: str) -> None:
 def test_what_is_no_model_or_no_state_of_it_is_one_line(make: Callable[[], Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         make()
+
+
+@pytest.mark.parametrize("count", [4, 1200])
+def test_a_sum_is_moved_as_sums_are(count: int) -> None:
+    """By `sqrt(count / 12)` ulps, and at least one: see `parity.verdict.noise.Unit.ulps_of_sum`."""
+    expected = max(1.0, (count / 12) ** 0.5)
+    x = torch.ones(count, dtype=torch.float64)
+    assert ulps_of_sum("sum", (x,), x.sum()) == expected
+    assert ulps_of_sum("_softmax", (x, 0), x) == expected
+    assert ulps_of_sum("add", (x, x), x) == 1
+    (equation,) = jax.make_jaxpr(jnp.sum)(jnp.ones(count)).jaxpr.eqns
+    assert jax_ulps_of_sum(equation) == expected
+
+
+def test_running_statistics_are_moved_in_training_alone() -> None:
+    x = torch.ones(8, 2, dtype=torch.float64).cumsum(0)
+    for training in (True, False):
+        mean, var = torch.ones(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+        exact = mean.clone(), var.clone()
+        torch.nn.functional.batch_norm(x, *exact, training=training)
+        with Perturb(30, seed=0):
+            torch.nn.functional.batch_norm(x, mean, var, training=training)
+        assert torch.equal(mean, exact[0]) is not training
