@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bnjax.interpret import Place, Visitor, apply, evaluate
+from parity.backend.port import LARGEST
 
 # The results of these are numbers that went in (or 0, or an infinity), so nothing is rounded.
 EXACT = frozenset({
@@ -26,8 +27,6 @@ EXACT = frozenset({
     "stop_gradient", "top_k", "transpose", "unstack",
 })  # fmt: skip
 ENTERED = frozenset({"jit", "scan", "cond", "remat2", "checkpoint"})  # what `evaluate` enters
-# What holds numbers as masks do, and what is as good as infinite, is left where it is.
-LARGEST = 1e290
 _EXPONENT, _SIGN = np.uint64(0x7FF0000000000000), np.uint64(1 << 63)
 # Odd numbers without a pattern, for multiplicative hashing.
 _ODD = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)

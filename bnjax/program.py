@@ -130,7 +130,8 @@ def _stacked(crossing: Crossing, given: Mapping[Boundary, Array]) -> tuple[Array
     array, is_given = np.zeros(crossing.shape, crossing.aval.dtype), np.zeros(crossing.lengths, np.bool_)
     for index, boundary in crossing.boundaries():
         if boundary in given:
-            array[index], is_given[index] = given[boundary], True
+            with np.errstate(over="ignore"):  # the largest float64 is infinite in float32
+                array[index], is_given[index] = given[boundary], True
     return array, is_given
 
 

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
-from parity.backend.port import Island
+from parity.backend.port import LARGEST, Island
 from parity.source import caller_outside
 
 # The results of these are numbers that went in (or 0, or an infinity), so nothing is rounded.
@@ -36,8 +36,6 @@ EXACT = frozenset({
 })  # fmt: skip
 # These change the running statistics that they are given, fourth and fifth, and their schema does not say so.
 UPDATING = frozenset({"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"})
-# What holds numbers as masks do, and what is as good as infinite, is left where it is.
-LARGEST = 1e290
 
 
 DROPOUTS = frozenset(

@@ -13,6 +13,9 @@ from parity.verdict.noise import move_one_ulp
 from parity.verdict.trace import Mode
 from parity.weights import Array
 
+# What holds numbers as masks do, and what is as good as infinite, is left where it is by simulated rounding.
+LARGEST = 1e290
+
 
 class End(StrEnum):
     """Where a value crosses the boundary of a module."""
@@ -159,7 +162,7 @@ class Rounding:
     seed: int
 
     def move(self, arrays: Mapping[Any, Any], salt: int) -> dict[Any, Any]:
-        """Return float64 arrays moved, and others as they are.
+        """Return float64 arrays moved, but for the largest floats and infinities, which masks hold; others as they are.
 
         Args:
             arrays: by any key; dictionaries, lists and tuples of them too.
@@ -169,7 +172,10 @@ class Rounding:
 
         def moved(leaf: Any) -> Array:
             array = np.asarray(leaf)
-            return move_one_ulp(array, self.bits, rng) if array.dtype == np.float64 else array
+            if array.dtype != np.float64:
+                return array
+            with np.errstate(all="ignore"):
+                return np.where(np.abs(array) < LARGEST, move_one_ulp(array, self.bits, rng), array)
 
         return map_arrays(moved, arrays)  # type: ignore[no-any-return]
 

@@ -7,6 +7,7 @@ from math import inf, prod
 
 import numpy as np
 
+from parity.pair.part import EXTREME
 from parity.verdict.noise import rms
 from parity.weights import Array
 
@@ -106,10 +107,12 @@ def _reversed(layout: Layout) -> Layout:
 
 
 def misfit(layout: Layout, reference: Array, candidate: Array) -> float:
-    """Return the RMS of the difference over that of the reference; infinite where either is not finite."""
+    """Return the RMS of the difference over that of the reference; infinite where one alone is not finite."""
+    ours, theirs = np.asarray(reference, float), np.asarray(layout.to_reference(candidate), float)
     with np.errstate(all="ignore"):
-        apart = rms(np.asarray(layout.to_reference(candidate), float) - reference)
-        size = rms(np.asarray(reference, float))
+        is_same = (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))  # of infinities no difference tells that
+        apart = rms(np.where(is_same, 0.0, theirs - ours))
+        size = rms(np.where(np.abs(ours) < EXTREME, ours, 0.0))
         ratio = float(apart / size) if size > 0 else float(apart)
     return ratio if np.isfinite(ratio) else inf
 

@@ -1,7 +1,7 @@
 """`compare`: do a model of one framework and one of another compute the same, and if not, where do they part?"""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from parity.pair.inputs import Inputs, batches
 from parity.pair.optimizer import compare_optimizers
 from parity.pair.pair_file import Pair, open_ports, read_pair
 from parity.pair.pairing import Pairing
+from parity.pair.part import counts
 from parity.pair.pinned import Converter, Pins, as_loaded, flat_state, with_pins
 from parity.pair.precision import NarrowAnswer, judge_narrow
 from parity.pair.records import CompareReport
@@ -305,6 +306,7 @@ class _Comparison:
                 self._unlike.append(f"{words}, where it has another structure than in training")
             elif b not in pairing.boundaries:
                 self._lacking[f"output{b.leaf} of shape {value.shape}"] = str(asked.batch.mode)
+        self._unlike += _no_numbers(asked)
         if not known and not self._reference.has_loss:
             self._unlike.append("anything: the model gives no arrays, and there is no loss")
 
@@ -352,6 +354,22 @@ class _Comparison:
         theirs = self._candidate.anatomy(asked.batch.theirs, Mode.TRAIN)
         models: tuple[Anatomy, Anatomy] = (ours, theirs)
         return pair(self._candidate, models, asked, settled.weights, settled.dropped)
+
+
+def _no_numbers(asked: Asked) -> Iterator[str]:
+    """The first value of the reference that is NaN, else what of it is not finite: nothing there is compared."""
+    own, mode, where = asked.own, asked.batch.mode, asked.batch.where
+    for b, value in own.values.items():
+        if value.dtype.kind == "f" and np.isnan(value).any(where=counts(value, where)):
+            yield f"{words_at(b)} in {mode}, where the reference itself gives NaN"
+            return
+    if own.loss is not None and not np.isfinite(own.loss):
+        yield f"the loss in {mode}, which the reference itself has as {own.loss}"
+    for kind, tensors in (("gradient", own.gradients), ("statistic", own.statistics)):
+        for path, array in tensors.items():
+            if not np.isfinite(array).all():
+                yield f"the {kind} of {path} in {mode}, which the reference itself does not have as finite numbers"
+                break
 
 
 def _is_same(one: Mapping[Any, Array], other: Mapping[Any, Array]) -> bool:

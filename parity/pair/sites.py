@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from parity.backend.port import Boundary, End, Played
 from parity.pair.owners import Piece
 from parity.pair.pairing import BoundaryPair, Pairing
+from parity.pair.part import Part, parts
 from parity.pair.weight_map import ModulePair, TensorPair, WeightMap
 from parity.verdict.trace import Key, Kind, Mode, Trace
 from parity.weights import Array
@@ -55,7 +56,7 @@ def words(boundary: Boundary) -> str:
 def sites(
     pairing: Pairing, weights: WeightMap, ours: Played, theirs: Played, where: NDArray[np.bool_] | None = None
 ) -> list[Site]:
-    """Return what is compared, in causal order.
+    """Return what is compared, in causal order; no loss, gradient or statistic that the reference has not as numbers.
 
     Args:
         pairing: the boundaries.
@@ -68,10 +69,11 @@ def sites(
     backward = [
         p for p in both if p.has_cotangent and p.reference in ours.cotangents and p.candidate in theirs.cotangents
     ]
-    found = [_value(Kind.ACTIVATION, "values", pair, where) for pair in both]
-    if ours.loss is not None and theirs.loss is not None:
+    found = [site for pair in both for site in _values(Kind.ACTIVATION, "values", pair, ours.values, where)]
+    if ours.loss is not None and theirs.loss is not None and np.isfinite(ours.loss):
         found.append(Site(Kind.LOSS, "loss", 0, _loss, _loss))
-    found += [_value(Kind.COTANGENT, "cotangents", pair, where) for pair in reversed(backward)]
+    for pair in reversed(backward):
+        found += _values(Kind.COTANGENT, "cotangents", pair, ours.cotangents, where)
     for kind, name in ((Kind.GRADIENT, "gradients"), (Kind.STATISTIC, "statistics")):
         found += _tensors(kind, name, weights, getattr(ours, name), getattr(theirs, name))
     return found
@@ -81,21 +83,20 @@ def _loss(played: Played) -> Array:
     return np.array(played.loss, float)
 
 
-def _value(kind: Kind, name: str, pair: BoundaryPair, where: NDArray[np.bool_] | None) -> Site:
-    def ours(played: Played) -> Array:
-        return counted(np.asarray(getattr(played, name)[pair.reference], float), where)
+def _values(
+    kind: Kind, name: str, pair: BoundaryPair, own: Mapping[Boundary, Array], where: NDArray[np.bool_] | None
+) -> Iterator[Site]:
+    """What crosses a boundary; where it holds a mask's numbers, those and the rest each for itself."""
 
-    def theirs(played: Played) -> Array:
-        return counted(pair.layout.to_reference(np.asarray(getattr(played, name)[pair.candidate], float)), where)
+    def ours(part: Part, played: Played) -> Array:
+        return part.ours(np.asarray(getattr(played, name)[pair.reference], float))
 
-    return Site(kind, words(pair.reference), 0, ours, theirs, boundary=pair.reference)
+    def theirs(part: Part, played: Played) -> Array:
+        return part.theirs(pair.layout.to_reference(np.asarray(getattr(played, name)[pair.candidate], float)))
 
-
-def counted(array: Array, where: NDArray[np.bool_] | None) -> Array:
-    """Return an array with 0 at the positions that do not count."""
-    if where is None or array.shape[: where.ndim] != where.shape:
-        return array
-    return np.where(where.reshape(*where.shape, *[1] * (array.ndim - where.ndim)), array, 0.0)
+    for number, part in enumerate(parts(np.asarray(own[pair.reference], float), where)):
+        path = words(pair.reference) + (", where it is masked" if number else "")
+        yield Site(kind, path, number, partial(ours, part), partial(theirs, part), boundary=pair.reference)
 
 
 def _tensors(
@@ -115,7 +116,7 @@ def _tensors(
                 continue  # how its gradient is made is not known
             for piece in pair.reference:
                 for number, partner in enumerate(pair.candidate):
-                    if piece.path in ours and partner.path in theirs:
+                    if piece.path in ours and partner.path in theirs and np.isfinite(ours[piece.path]).all():
                         shown = partial(own, pair, piece), partial(other, pair, partner)
                         yield Site(kind, str(piece), number, *shown, owner=owner)
 

@@ -34,7 +34,7 @@ def ulp(x: Array, bits: int) -> Array:
 
 
 def _range(bits: int) -> tuple[int, int]:
-    return _RANGE["float64" if bits >= MANTISSA_BITS["float64"] else "float32"]
+    return _RANGE["float64" if bits > MANTISSA_BITS["float32"] else "float32"]
 
 
 def move_one_ulp(array: Array, bits: int, rng: np.random.Generator, ulps: float = 1.0) -> Array:

@@ -74,7 +74,7 @@ def test_a_floor_is_the_largest_change_and_an_ulp() -> None:
     assert floor_of(np.full(4, 3.0), 2.0**-20, 23) == 2.0**-20 + 2.0**-22
 
 
-@pytest.mark.parametrize(("bits", "exponent"), [(23, 64), (7, 64), (52, 512)])
+@pytest.mark.parametrize(("bits", "exponent"), [(23, 64), (7, 64), (52, 512), (48, 512)])
 def test_where_a_square_overflows_in_the_dtype_the_floor_is_infinite(bits: int, exponent: int) -> None:
     assert np.isfinite(floor_of(np.full(4, 2.0 ** (exponent - 1)), 0.0, bits))
     assert np.isinf(floor_of(np.full(4, 2.0**exponent), 0.0, bits))
