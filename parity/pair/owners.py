@@ -1,9 +1,7 @@
-"""The modules of a model that hold tensors, taken apart where one side packs or stacks what the other keeps apart."""
+"""The modules of a model that hold tensors."""
 
-import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from typing import NamedTuple
@@ -13,9 +11,6 @@ from parity.weights import Array
 
 # Statistics that count, and of which no output of the model is made.
 COUNTERS = frozenset(("num_batches_tracked", "ema_first_time_index", "batch_counter"))
-# What is packed along one axis, by how many there are, in the order in which libraries pack them.
-PACKED = {3: ("query", "key", "value"), 2: ("key", "value"), 4: ("i", "f", "g", "o")}
-_OF_LSTM = re.compile(r"(weight|bias)_(ih|hh)_(l\d+(?:_reverse)?)")
 
 
 class Piece(NamedTuple):
@@ -140,101 +135,6 @@ def split(path: str, modules: Mapping[str, str]) -> tuple[str, str]:
         if (module := ".".join(parts[:end])) in modules:
             return module, ".".join(parts[end:])
     return ".".join(parts[:-1]), parts[-1]
-
-
-def taken_apart(ours: list[Owner], theirs: list[Owner], calls: Sequence[Call]) -> list[Owner]:
-    """Return owners, of which those that have no partner are taken apart where the parts have one.
-
-    Args:
-        ours: of one side.
-        theirs: of the other.
-        calls: of our side.
-    """
-    wanted = {owner.sizes for owner in theirs}
-    found = []
-    for own in ours:
-        ways = () if own.sizes in wanted else _ways_apart(own, calls)
-        found += next((way for way in ways if all(part.sizes in wanted for part in way)), [own])
-    return found
-
-
-def _ways_apart(own: Owner, calls: Sequence[Call]) -> Iterator[list[Owner]]:
-    count = sum(call.module == own.member.module for call in calls)
-    held = (own.parameters | own.statistics).values()
-    lengths = {each.form.shape[:1] for each in held}
-    if len(lengths) == 1 and (length := next(iter(lengths))) and length[0] > 1 and count % length[0] == 0 and count:
-        yield _unstacked(own, length[0])
-    if _OF_LSTM.match(next(iter(own.parameters), "")):
-        yield from (_gates(own, is_summed) for is_summed in (True, False))
-    for parts, words in PACKED.items():
-        if (packed := _unpacked(own, parts, words)) is not None:
-            yield packed
-
-
-def _unstacked(own: Owner, length: int) -> list[Owner]:
-    """The layers of a module that is scanned over them: each tensor has them along its first axis."""
-
-    def layer(held: Mapping[str, Held], step: int) -> dict[str, Held]:
-        return {
-            leaf: Held((Piece(each.pieces[0].path, 0, step),), replace(each.form, shape=each.form.shape[1:]))
-            for leaf, each in held.items()
-        }
-
-    return [
-        Owner(
-            f"{own.name}.{step}",
-            Member(own.member.module, step, length),
-            own.order + step / length,
-            layer(own.parameters, step),
-            layer(own.statistics, step),
-        )
-        for step in range(length)
-    ]
-
-
-def _unpacked(own: Owner, parts: int, words: Sequence[str]) -> list[Owner] | None:
-    """The projections that one tensor packs along its axis of outputs."""
-    if own.statistics:
-        return None
-    shapes = [held.form.shape for held in own.parameters.values()]
-    outputs = min((prod(shape) for shape in shapes if len(shape) == 1), default=0)
-    found: list[dict[str, Held]] = [{} for _ in words]
-    for leaf, held in own.parameters.items():
-        shape = held.form.shape
-        axes = [axis for axis, size in enumerate(shape) if size == (outputs or size) and size % parts == 0]
-        if not axes or len(held.pieces) != 1:
-            return None
-        axis, size = axes[0], shape[axes[0]] // parts
-        part = Tensor((*shape[:axis], size, *shape[axis + 1 :]), held.form.dtype)
-        for number, each in enumerate(found):
-            each[_plain(leaf)] = Held((Piece(held.pieces[0].path, axis, number * size, size),), part)
-    return [
-        Owner(f"{own.name}.{word}", own.member, own.order + number / parts, each)
-        for number, (word, each) in enumerate(zip(words, found, strict=True))
-    ]
-
-
-def _plain(leaf: str) -> str:
-    """The last word of a packed tensor's name: `in_proj_weight` is a weight."""
-    return leaf.rpartition("_")[2] if leaf.rpartition("_")[2] in ("weight", "bias", "kernel") else leaf
-
-
-def _gates(own: Owner, is_summed: bool) -> list[Owner]:
-    """The gates of PyTorch's LSTM: of the inputs, and of the state. Its two biases are added up where one is wanted."""
-    found: dict[str, dict[str, Held]] = defaultdict(dict)
-    for leaf, held in own.parameters.items():
-        match = _OF_LSTM.fullmatch(leaf)
-        if match is None or held.form.shape[0] % 4:
-            return [own]
-        role, source, layer = match.groups()
-        size = held.form.shape[0] // 4
-        form = Tensor((size, *held.form.shape[1:]), held.form.dtype)
-        for number, gate in enumerate(PACKED[4]):
-            piece = Piece(held.pieces[0].path, 0, number * size, size)
-            target = found[f"{layer}.{'h' if source == 'hh' or (role == 'bias' and is_summed) else 'i'}{gate}"]
-            earlier = target[role].pieces if role in target else ()
-            target[role] = Held((*earlier, piece), form)
-    return [Owner(f"{own.name}.{name}", own.member, own.order, tensors) for name, tensors in found.items()]
 
 
 def paths(owned: Iterable[Owner]) -> Iterator[Piece]:

@@ -1,7 +1,7 @@
 """Which boundary of the candidate is which of the reference's: by the tensors that modules hold, and by values."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -113,23 +113,31 @@ def pair_calls(reference: Anatomy, candidate: Anatomy, weights: WeightMap) -> di
             if len(one) == len(other):
                 found |= zip(one, other, strict=True)
     found[whole] = whole
-    found |= _by_name(found, reference, candidate)
+    holders = {member.module for pair in members for member in pair}
+    found |= _by_name(found, reference, candidate, holders)
     return {each.call: found[each.call] for each in reference.calls if each.call in found}
 
 
-def _by_name(found: Mapping[Call, Call], reference: Anatomy, candidate: Anatomy) -> dict[Call, Call]:
-    """Pairs of modules without tensors that have the same name, called in modules that are a pair."""
+def _by_name(
+    found: Mapping[Call, Call], reference: Anatomy, candidate: Anatomy, holders: Collection[str]
+) -> dict[Call, Call]:
+    """Pairs of modules without tensors that have the same name, called in modules that are a pair.
+
+    What holds tensors and is called another number of times in the other model computes something else: one side has a
+    layer for a whole sequence, say, and the other a cell for a step of it.
+    """
     taken = set(found.values())
     waiting = {
         (each.parent, each.call.module.rpartition(".")[2], each.call.number): each.call
         for each in candidate.calls
-        if each.call not in taken and is_named(each.call.module)
+        if each.call not in taken and is_named(each.call.module) and each.call.module not in holders
     }
     pairs: dict[Call, Call] = {}
     for each in reference.calls:
         parent = None if each.parent is None else found.get(each.parent)
         other = waiting.get((parent, each.call.module.rpartition(".")[2], each.call.number))
-        if each.call not in found and parent is not None and other is not None:
+        is_free = each.call not in found and each.call.module not in holders
+        if is_free and parent is not None and other is not None:
             pairs[each.call] = other
     return pairs
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from parity.backend.port import Anatomy, End
 from parity.pair.explain import Accepted, Cases
-from parity.pair.findings import FindingKind, Located, Map, Seen, Segment, source_of
+from parity.pair.findings import FindingKind, Located, Map, Seen, Segment, is_within, source_of
 from parity.pair.forced import Answer
 from parity.pair.optimizer import OptimizerChange
 from parity.pair.owners import Piece
@@ -84,8 +84,7 @@ def report(material: Material) -> CompareReport:
     islands = _islands(material.graph)
     narrow = [each for each in passes if islands and _is_of_an_island(each)]
     weights = list(_of_weights(material))
-    lacking = {each.reference for each in weights if each.candidate}  # what such a module computes follows from that
-    findings = [*weights, *(p for p in passes if p not in narrow and (p.between or p.reference not in lacking))]
+    findings = [*weights, *(p for p in passes if p not in narrow and not _follows(material.graph, p, weights))]
     findings += [*_of_outputs(material), *_of_updates(material), *_of_accepted(material)]
     if not findings:
         findings = [*([] if narrow else _of_whole(material)), *_of_precision(material)]
@@ -112,6 +111,16 @@ def report(material: Material) -> CompareReport:
         modules=tuple(_modules(material, findings)),
         measured=tuple(_measured(material.answers)),
         environment=_environment(material.versions),
+    )
+
+
+def _follows(graph: Map, finding: Finding, weights: Sequence[Finding]) -> bool:
+    """Whether what a module computes is off only since it, or one in it that is not paired, lacks a tensor."""
+    lacking = {each.reference for each in weights if each.candidate}
+    paired = {boundary.call.module for boundary in graph.pairing.boundaries}
+    return finding.between is None and any(
+        module == finding.reference or (module not in paired and is_within(module, finding.reference))
+        for module in lacking
     )
 
 
@@ -156,6 +165,7 @@ def _unmapped(side: str, piece: Piece, weights: WeightMap) -> Finding:
     """A tensor without a partner, and the module of the other side that should have it."""
     other = "candidate" if side == "reference" else "reference"
     module, role = role_of(piece.path)
+    is_bias = role == "bias" or piece.path.rpartition(".")[2].startswith("bias_")  # as recurrent layers have
     pairs = {getattr(pair, side).module: pair for pair in weights.modules}
     pair = pairs.get(module)
     ours, theirs = (module, "") if side == "reference" else ("", module)
@@ -167,7 +177,7 @@ def _unmapped(side: str, piece: Piece, weights: WeightMap) -> Finding:
         candidate=theirs,
         value=f"{piece} of the {side}",
         cause=PairCause(
-            name="missing_bias" if role == "bias" and pair is not None else UNEXPLAINED,
+            name="missing_bias" if is_bias and pair is not None else UNEXPLAINED,
             evidence=f"the {other} has no tensor that this one of the {side} could be",
             remedy='map it with weights={"NAME": ("NAME", transform)}, if the other is called otherwise',
         ),

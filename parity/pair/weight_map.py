@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from parity.backend.port import Anatomy
-from parity.pair.owners import Held, Member, Owner, Piece, owners, paths, taken_apart
+from parity.pair.apart import both_apart
+from parity.pair.owners import Held, Member, Owner, Piece, owners, paths
 from parity.pair.transform import transforms
 from parity.weights import Array
 
@@ -162,14 +163,14 @@ def weight_maps(reference: Anatomy, candidate: Anatomy) -> tuple[WeightMap, ...]
     """Return the different ways to match two models' tensors: by names, by the order of calls, by shapes alone."""
     ours, theirs = owners(reference), owners(candidate)
     our_calls, their_calls = ([each.call for each in anatomy.calls] for anatomy in (reference, candidate))
-    ours, theirs = taken_apart(ours, theirs, our_calls), taken_apart(theirs, ours, their_calls)
+    ours, theirs = both_apart(ours, theirs, our_calls, their_calls)
     found = [
         _map(name, match(ours, theirs), ours, theirs)
         for name, match in {"names": by_names, "order of calls": by_calls, "shapes": by_shapes}.items()
     ]
     unique: dict[Any, WeightMap] = {}
     for one in found:
-        unique.setdefault(tuple((each.reference, each.candidate) for each in one.modules), one)
+        unique.setdefault(tuple((each.reference, each.candidate) for each in one.tensors), one)
     return tuple(unique.values())
 
 
