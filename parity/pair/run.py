@@ -17,6 +17,7 @@ from parity.pair.forced import Answer, Asked, Batch, ask, judge
 from parity.pair.guard import CrashError, Guarded
 from parity.pair.input_layout import find_order
 from parity.pair.inputs import Inputs, batches
+from parity.pair.material import Material
 from parity.pair.optimizer import compare_optimizers
 from parity.pair.pair_file import Pair, open_ports, read_pair
 from parity.pair.pairing import Pairing
@@ -24,7 +25,7 @@ from parity.pair.part import counts
 from parity.pair.pinned import Converter, Pins, as_loaded, flat_state, with_pins
 from parity.pair.precision import NarrowAnswer, judge_narrow
 from parity.pair.records import CompareReport
-from parity.pair.report import Material, crashed, report
+from parity.pair.report import crashed, report
 from parity.pair.settle import OFF, Settled, Settling, pair
 from parity.pair.sites import words as words_at
 from parity.pair.weight_map import WeightMap, weight_maps

@@ -1,0 +1,220 @@
+"""What was compared and what was not: modules, tensors, values."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from parity.backend.port import Anatomy, End
+from parity.pair.findings import Map
+from parity.pair.forced import Answer
+from parity.pair.material import Material, sensitive
+from parity.pair.records import Covered, Finding, Mapped, Mark, Measured, ModuleRow
+from parity.pair.settle import Settled
+from parity.verdict.compare import SAFETY
+from parity.verdict.trace import Kind
+
+UNSTABLE = 1e-6  # a floor above this part of its value: a rounded number decides something there
+
+
+def coverage_of(material: Material) -> dict[str, Covered]:
+    """Return how much of the reference was compared."""
+    graph, weights = material.graph, material.settled.weights
+    called = dict.fromkeys(each.call.module for each in graph.reference.calls)
+    reached = _reached(graph)
+    modules = [m for m in graph.reference.modules if m in called]
+    uncovered = tuple(m for m in modules if m not in reached)
+    mapped = {piece.path for pair in weights.tensors for piece in pair.reference}
+
+    def covered(paths: Mapping[str, Any]) -> Covered:
+        rest = tuple(path for path in paths if path not in mapped)
+        return Covered(compared=len(paths) - len(rest), all=len(paths), rest=rest)
+
+    return {
+        "modules": Covered(compared=len(modules) - len(uncovered), all=len(modules), rest=uncovered),
+        "parameters": covered(graph.reference.parameters),
+        "statistics": covered({p: t for p, t in graph.reference.statistics.items() if t.dtype.startswith("float")}),
+        "boundaries": Covered(compared=len(graph.pairing.boundaries), all=len(graph.reference.boundaries)),
+    }
+
+
+def _reached(graph: Map) -> set[str]:
+    """The modules whose values are compared, or enter something that is."""
+    found: set[str] = set()
+    waiting = list(graph.pairing.boundaries)
+    seen = set(waiting)
+    while waiting:
+        boundary = waiting.pop()
+        found.add(boundary.call.module)
+        for source in graph.reference.sources.get(boundary, ()):
+            if source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return found
+
+
+def unjudged(material: Material, narrow: Sequence[Finding]) -> Iterator[str]:
+    """What had to be compared and was not: with it nobody may say that the two agree.
+
+    Args:
+        material: what was found.
+        narrow: where the two agree no further than float32 does.
+    """
+    coverage, has_loss = coverage_of(material), material.has_loss
+    yield from dict.fromkeys((*map(_narrow_words, narrow), *_unstable(material.answers)))
+    yield from dict.fromkeys(material.unlike)
+    for what in ("modules", "parameters"):
+        if coverage[what].rest:
+            yield f"{what} of the reference: {', '.join(coverage[what].rest)}"
+    for pair in material.settled.weights.tensors if has_loss else ():
+        if not pair.ways[0].moves_only:
+            yield f"gradient of {pair.reference[0]}: the given function does more than move its numbers"
+
+
+def _unstable(answers: Sequence[Answer]) -> Iterator[str]:
+    """What no limit is honest on: its noise is a large part of it."""
+    for answer in answers:
+        for each in sensitive(answer.distances):
+            if each.floor > UNSTABLE * each.size:
+                yield f"{each.key.path} ({each.key.kind}): rounding alone moves it by {each.floor / each.size:.1g}"
+
+
+def _narrow_words(finding: Finding) -> str:
+    return (
+        f"{finding.kind} at {finding.place}: it agrees as far as float32 does "
+        f"(off by {finding.relative or 0:.1g} of its size), and something is computed in float32"
+    )
+
+
+def not_compared(material: Material) -> Iterator[str]:
+    """What was left out and need not be compared, in words."""
+    for side, anatomy in (("reference", material.graph.reference), ("candidate", material.graph.candidate)):
+        called = {each.call.module for each in anatomy.calls}
+        idle = [module for module in anatomy.modules if module not in called and _holds(anatomy, module)]
+        if idle and called != {""}:
+            yield f"modules of the {side} that are never called: {', '.join(idle)}"
+        if not anatomy.runs_in_float64:
+            yield f"the {side} does not run in float64 by itself: its operations were given float64 for float32"
+    dead = _dead(material.answers)
+    if dead:
+        yield f"parameters whose gradient is 0 on both sides: {', '.join(dead)}"
+    if not material.has_loss:
+        yield "nothing backward: give both ports a loss"
+    if material.is_optimizer_asked and not all(material.optimizers):
+        lacking = " and ".join(
+            s for s, has in zip(("reference", "candidate"), material.optimizers, strict=True) if not has
+        )
+        yield f"no update: the {lacking} has no optimizer"
+    dropouts = [
+        f"{module or 'the model'} of the {side}"
+        for side, anatomy in (("reference", material.graph.reference), ("candidate", material.graph.candidate))
+        for module, kind in anatomy.modules.items()
+        if "Dropout" in kind
+    ]
+    if dropouts:
+        yield f"dropout, which drops nothing here in any mode: {', '.join(dropouts)}"
+    for side, anatomy in (("reference", material.graph.reference), ("candidate", material.graph.candidate)):
+        if anatomy.frozen:
+            yield f"that these of the {side} are frozen: {', '.join(anatomy.frozen)}; they are compared as if trained"
+    if material.counted is not None:
+        counted, every = material.counted
+        yield f"{every - counted} of {every} positions, which do not count"
+    for answer in material.narrow:
+        both = sorted({each.key.path for each in answer.ours if each.is_beyond})
+        if both:
+            yield f"in {answer.dtype} the reference itself is further from float64 than rounding: {', '.join(both)}"
+    for piece in material.settled.weights.unmapped[0]:
+        if piece.path in material.graph.reference.statistics:
+            yield f"{piece} of the reference, which the candidate does not hold"
+    for key in material.seen:
+        if key.name in ("norm_epsilon", "gelu_form") and material.seen[key]:
+            yield f"what follows backward from {key}"
+
+
+def _holds(anatomy: Anatomy, module: str) -> bool:
+    return any(path.rpartition(".")[0] == module for path in anatomy.parameters)
+
+
+def _dead(answers: Sequence[Answer]) -> list[str]:
+    gradients: dict[str, bool] = {}
+    for answer in answers:
+        for each in answer.distances:
+            if each.key.kind is Kind.GRADIENT:
+                is_dead = each.size == 0 and each.distance == 0
+                gradients[each.key.path] = gradients.get(each.key.path, True) and is_dead
+    return [path for path, is_dead in gradients.items() if is_dead]
+
+
+def module_rows(material: Material, findings: Sequence[Finding]) -> Iterator[ModuleRow]:
+    """The modules of the reference, each with what was seen of it."""
+    graph = material.graph
+    types = {each.call.module: each.type for each in reversed(graph.reference.calls)}
+    partners = {ours.module: theirs.module for ours, theirs in graph.pairing.calls.items()}
+    worst: dict[str, float] = {}
+    for answer in material.answers:
+        for each in answer.distances:
+            site = answer.sites[each.key]
+            if site.boundary is not None:
+                module = site.boundary.call.module
+                worst[module] = max(worst.get(module, 0.0), each.times_noise)
+    off = {finding.reference for finding in findings}
+    reached = _reached(graph)
+    for path in dict.fromkeys(each.call.module for each in graph.reference.calls):
+        is_paired = path in partners
+        mark = Mark.AGREES if is_paired else Mark.WITHIN if path in reached else Mark.NOT_COMPARED
+        yield ModuleRow(
+            path=path,
+            type=types.get(path, ""),
+            candidate=partners.get(path),
+            mark=Mark.DIFFERS if path in off else mark,
+            times_noise=worst.get(path),
+        )
+
+
+def measured(answers: Sequence[Answer]) -> Iterator[Measured]:
+    """The values of the first batch, in causal order."""
+    for answer in answers:
+        if answer.batch.number == 0:
+            for each in answer.distances:
+                if each.size > 0 and np.isfinite(each.distance):
+                    yield Measured(
+                        path=each.key.path,
+                        kind=str(each.key.kind),
+                        mode=str(answer.batch.mode),
+                        relative=each.distance / each.size,
+                        limit=SAFETY * each.floor / each.size,
+                    )
+
+
+def weights_of(settled: Settled) -> dict[str, Mapped]:
+    """Which tensors of the candidate the reference's are, by path."""
+    changed = {
+        str(piece): change.words
+        for change in settled.changes
+        for module in change.modules
+        for pair in module.tensors
+        for piece in pair.reference
+    }
+    proof = {"names": "names", "order of calls": "order of calls", "shapes": "shapes"}[settled.weights.name]
+    return {
+        str(piece): Mapped(
+            candidate=" + ".join(map(str, pair.candidate)),
+            transform=pair.ways[0].name,
+            proof=changed.get(str(piece), f"{proof}; and what is computed with it"),
+        )
+        for pair in settled.weights.tensors
+        for piece in pair.reference
+    }
+
+
+def free_distances(answers: Sequence[Answer]) -> dict[str, float]:
+    """How far the outputs are apart when nothing is replaced, in noise floors, by mode."""
+    found: dict[str, float] = {}
+    for answer in answers:
+        for each in answer.distances:
+            site = answer.sites[each.key]
+            is_output = site.boundary is not None and site.boundary.end is End.OUTPUT
+            if (is_output and each.key.kind is Kind.ACTIVATION) or each.key.kind is Kind.LOSS:
+                mode = str(answer.batch.mode)
+                found[mode] = max(found.get(mode, 0.0), each.times_noise)
+    return found
