@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from parity.backend.port import Anatomy, End
-from parity.pair.findings import Map
+from parity.pair.findings import LOSS, Map
 from parity.pair.forced import Answer
 from parity.pair.material import Material, sensitive
-from parity.pair.records import Covered, Finding, Mapped, Mark, Measured, ModuleRow
+from parity.pair.records import Covered, Finding, Mapped, Measured, module_words
 from parity.pair.settle import Settled
+from parity.pair.sites import Site
 from parity.verdict.compare import SAFETY
 from parity.verdict.trace import Kind
 
@@ -21,7 +22,7 @@ def coverage_of(material: Material) -> dict[str, Covered]:
     """Return how much of the reference was compared."""
     graph, weights = material.graph, material.settled.weights
     called = dict.fromkeys(each.call.module for each in graph.reference.calls)
-    reached = _reached(graph)
+    reached = reached_modules(graph)
     modules = [m for m in graph.reference.modules if m in called]
     uncovered = tuple(m for m in modules if m not in reached)
     mapped = {piece.path for pair in weights.tensors for piece in pair.reference}
@@ -38,7 +39,7 @@ def coverage_of(material: Material) -> dict[str, Covered]:
     }
 
 
-def _reached(graph: Map) -> set[str]:
+def reached_modules(graph: Map) -> set[str]:
     """The modules whose values are compared, or enter something that is."""
     found: set[str] = set()
     waiting = list(graph.pairing.boundaries)
@@ -65,7 +66,7 @@ def unjudged(material: Material, narrow: Sequence[Finding]) -> Iterator[str]:
     yield from dict.fromkeys(material.unlike)
     for what in ("modules", "parameters"):
         if coverage[what].rest:
-            yield f"{what} of the reference: {', '.join(coverage[what].rest)}"
+            yield f"{what} of the reference: {', '.join(map(module_words, coverage[what].rest))}"
     for pair in material.settled.weights.tensors if has_loss else ():
         if not pair.ways[0].moves_only:
             yield f"gradient of {pair.reference[0]}: the given function does more than move its numbers"
@@ -92,7 +93,7 @@ def not_compared(material: Material) -> Iterator[str]:
         called = {each.call.module for each in anatomy.calls}
         idle = [module for module in anatomy.modules if module not in called and _holds(anatomy, module)]
         if idle and called != {""}:
-            yield f"modules of the {side} that are never called: {', '.join(idle)}"
+            yield f"modules of the {side} that are never called: {', '.join(map(module_words, idle))}"
         if not anatomy.runs_in_float64:
             yield f"the {side} does not run in float64 by itself: its operations were given float64 for float32"
     dead = _dead(material.answers)
@@ -101,12 +102,10 @@ def not_compared(material: Material) -> Iterator[str]:
     if not material.has_loss:
         yield "nothing backward: give both ports a loss"
     if material.is_optimizer_asked and not all(material.optimizers):
-        lacking = " and ".join(
-            s for s, has in zip(("reference", "candidate"), material.optimizers, strict=True) if not has
-        )
-        yield f"no update: the {lacking} has no optimizer"
+        lacking = {(False, False): "neither side has an", (False, True): "the reference has no"}
+        yield f"no update: {lacking.get(material.optimizers, 'the candidate has no')} optimizer"
     dropouts = [
-        f"{module or 'the model'} of the {side}"
+        f"{module_words(module)} of the {side}"
         for side, anatomy in (("reference", material.graph.reference), ("candidate", material.graph.candidate))
         for module, kind in anatomy.modules.items()
         if "Dropout" in kind
@@ -145,32 +144,6 @@ def _dead(answers: Sequence[Answer]) -> list[str]:
     return [path for path, is_dead in gradients.items() if is_dead]
 
 
-def module_rows(material: Material, findings: Sequence[Finding]) -> Iterator[ModuleRow]:
-    """The modules of the reference, each with what was seen of it."""
-    graph = material.graph
-    types = {each.call.module: each.type for each in reversed(graph.reference.calls)}
-    partners = {ours.module: theirs.module for ours, theirs in graph.pairing.calls.items()}
-    worst: dict[str, float] = {}
-    for answer in material.answers:
-        for each in answer.distances:
-            site = answer.sites[each.key]
-            if site.boundary is not None:
-                module = site.boundary.call.module
-                worst[module] = max(worst.get(module, 0.0), each.times_noise)
-    off = {finding.reference for finding in findings}
-    reached = _reached(graph)
-    for path in dict.fromkeys(each.call.module for each in graph.reference.calls):
-        is_paired = path in partners
-        mark = Mark.AGREES if is_paired else Mark.WITHIN if path in reached else Mark.NOT_COMPARED
-        yield ModuleRow(
-            path=path,
-            type=types.get(path, ""),
-            candidate=partners.get(path),
-            mark=Mark.DIFFERS if path in off else mark,
-            times_noise=worst.get(path),
-        )
-
-
 def measured(answers: Sequence[Answer]) -> Iterator[Measured]:
     """The values of the first batch, in causal order."""
     for answer in answers:
@@ -179,11 +152,18 @@ def measured(answers: Sequence[Answer]) -> Iterator[Measured]:
                 if each.size > 0 and np.isfinite(each.distance):
                     yield Measured(
                         path=each.key.path,
+                        module=_module_of(answer.sites[each.key]),
                         kind=str(each.key.kind),
                         mode=str(answer.batch.mode),
                         relative=each.distance / each.size,
                         limit=SAFETY * each.floor / each.size,
                     )
+
+
+def _module_of(site: Site) -> str:
+    if site.owner is not None:
+        return site.owner.reference.module
+    return site.boundary.call.module if site.boundary is not None else LOSS
 
 
 def weights_of(settled: Settled) -> dict[str, Mapped]:

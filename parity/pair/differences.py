@@ -1,6 +1,7 @@
 """What differs: the findings of a comparison, each with its cause and its place in the code."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from parity.pair.findings import FindingKind, Located, Map, Seen, Segment, is_within, source_of
 from parity.pair.material import Material, sensitive
@@ -55,32 +56,35 @@ def _of_weights(material: Material) -> Iterator[Finding]:
     ):
         for piece in pieces:
             if piece.path in anatomy.parameters or piece.path in changing:
-                yield _unmapped(side, piece, weights)
+                yield _unmapped(side, piece, weights, graph)
     for change in material.settled.changes:
         if change.is_difference:
             yield _of_change(change, graph)
 
 
-def _unmapped(side: str, piece: Piece, weights: WeightMap) -> Finding:
+def _unmapped(side: str, piece: Piece, weights: WeightMap, graph: Map) -> Finding:
     """A tensor without a partner, and the module of the other side that should have it."""
     other = "candidate" if side == "reference" else "reference"
     module, role = role_of(piece.path)
-    is_bias = role == "bias" or piece.path.rpartition(".")[2].startswith("bias_")  # as recurrent layers have
     pairs = {getattr(pair, side).module: pair for pair in weights.modules}
     pair = pairs.get(module)
     ours, theirs = (module, "") if side == "reference" else ("", module)
     if pair is not None:
         ours, theirs = pair.reference.module, pair.candidate.module
+    # A recurrent layer has several, `bias_hh_l0` say.
+    is_bias = (role == "bias" or piece.path.rpartition(".")[2].startswith("bias_")) and pair is not None
+    give = f"give this layer of the {other} a bias; or " if is_bias else ""
     return Finding(
         kind=FindingKind.WEIGHTS,
         reference=ours,
         candidate=theirs,
         value=f"{piece} of the {side}",
         cause=PairCause(
-            name="missing_bias" if is_bias and pair is not None else UNEXPLAINED,
+            name="missing_bias" if is_bias else UNEXPLAINED,
             evidence=f"the {other} has no tensor that this one of the {side} could be",
-            remedy='map it with weights={"NAME": ("NAME", transform)}, if the other is called otherwise',
+            remedy=f'{give}map it with weights={{"NAME": ("NAME", transform)}}, if the other is called otherwise',
         ),
+        source=_sources(graph, ours, theirs),
     )
 
 
@@ -103,22 +107,37 @@ def _of_passes(material: Material) -> Iterator[Finding]:
     for located in material.located:
         segment, worst = located.segment, located.worst
         modes = dict.fromkeys(str(each.mode) for each in located.seen)
-        between = None
-        if segment.after is not None:
-            between = (segment.after[-1][0] if segment.after else "", segment.reference)
         yield Finding(
             kind=located.kind,
             reference=segment.reference,
             candidate=segment.candidate,
-            between=between,
+            **ends_of(segment),
             value=worst.site.path,
             modes=tuple(modes),
             times_noise=worst.distance.times_noise,
             relative=worst.distance.distance / worst.distance.size if worst.distance.size else None,
             agrees=_agrees(material.graph, located),
             cause=material.cases.cause(located, material.answers),
-            source=_sources(material.graph, segment.reference, segment.candidate),
+            source=_sources(material.graph, *_nearest_calls(segment)),
         )
+
+
+def ends_of(segment: Segment) -> dict[str, Any]:
+    """Return where a stretch comes from and where it leads to, as a row or a finding has it; nothing of a module."""
+    if segment.after is None:
+        return {}
+    ours, theirs = segment.after[-1] if segment.after else ("", "")
+    return {"between": (ours, segment.reference), "candidate_between": (theirs, segment.candidate)}
+
+
+def _nearest_calls(segment: Segment) -> tuple[str, str]:
+    """The module whose call is next to a stretch, on both sides: the last within the module whose output it makes."""
+    ends = ends_of(segment)
+    if not ends:
+        return segment.reference, segment.candidate
+    (start, end), (other_start, other_end) = ends["between"], ends["candidate_between"]
+    is_last = start != end and is_within(start, end)
+    return (start, other_start) if is_last else (end, other_end)
 
 
 def _agrees(graph: Map, located: Located) -> str:
@@ -176,13 +195,13 @@ def _of_precision(material: Material) -> Iterator[Finding]:
                 kind=FindingKind.PRECISION,
                 reference=segment.reference,
                 candidate=segment.candidate,
-                between=None if segment.after is None else (segment.after[-1][0], segment.reference),
+                **ends_of(segment),
                 value=f"{distance.key.path} in {answer.dtype}",
                 modes=(str(distance.key.mode),),
                 times_noise=distance.times_noise,
                 relative=distance.distance / distance.size if distance.size else None,
                 agrees=f"it agrees in float64; in {answer.dtype} it is further off than rounding",
-                source=_sources(material.graph, segment.reference, segment.candidate),
+                source=_sources(material.graph, *_nearest_calls(segment)),
             )
 
 

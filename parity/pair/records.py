@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from parity.pair.findings import FindingKind
+from parity.pair.findings import LOSS, FindingKind, is_within
 from parity.verdict.verdict import UNEXPLAINED, Verdict
 
 SCHEMA = 1
@@ -36,6 +36,7 @@ class Finding:
         reference: path of the module there; of a stretch of code, of the module that it leads to.
         candidate: the same.
         between: of a stretch, where it comes from and where it leads to, as the reference calls them.
+        candidate_between: the same, as the candidate calls them.
         value: which value is off, in words.
         step: the update.
         modes: in which it was seen: train, evaluation.
@@ -43,13 +44,14 @@ class Finding:
         relative: the RMS of the difference over the RMS of the value.
         agrees: what around it agrees, in words.
         cause: why.
-        source: file and line of the call, by side; None if not known.
+        source: file and line of the call, by side; of a stretch, of the call next to it; None if not known.
     """
 
     kind: FindingKind
     reference: str = ""
     candidate: str = ""
     between: tuple[str, str] | None = None
+    candidate_between: tuple[str, str] | None = None
     value: str = ""
     step: int = 0
     modes: tuple[str, ...] = ()
@@ -63,8 +65,10 @@ class Finding:
     def place(self) -> str:
         """Where, in words."""
         if self.between is not None:
-            return f"between {_name(self.between[0])} and {_name(self.between[1])}"
-        both = _name(self.reference), _name(self.candidate)
+            return stretch_words(*self.between)
+        if self.kind is FindingKind.WEIGHTS and self.candidate and not self.reference:
+            return f"{self.candidate} of the candidate"  # the reference has no such module
+        both = module_words(self.reference), module_words(self.candidate)
         return both[0] if both[0] == both[1] else f"{both[0]} ({both[1]})"
 
     def as_json(self) -> dict[str, Any]:
@@ -74,6 +78,7 @@ class Finding:
             "reference": self.reference,
             "candidate": self.candidate,
             "between": None if self.between is None else list(self.between),
+            "candidate_between": None if self.candidate_between is None else list(self.candidate_between),
             "value": self.value,
             "step": self.step,
             "modes": list(self.modes),
@@ -85,8 +90,25 @@ class Finding:
         }
 
 
-def _name(module: str) -> str:
+def module_words(module: str) -> str:
+    """Name a module; the path of the model itself is empty."""
     return module or "the model"
+
+
+def stretch_words(start: str, end: str) -> str:
+    """Say between which values a stretch of code lies, given the modules that it comes from and leads to.
+
+    >>> stretch_words("block", "block.conv"), stretch_words("block.conv", "block")
+    ('between the input of block and block.conv', 'between block.conv and the output of block')
+    """
+    one, other = module_words(start), module_words(end)
+    if end == LOSS:
+        one = f"the output of {one}"
+    elif start != end and is_within(end, start):
+        one = f"the input of {one}"
+    elif start != end and is_within(start, end):
+        other = f"the output of {other}"
+    return f"between {one} and {other}"
 
 
 def _finite(number: float | None) -> float | None:
@@ -135,7 +157,8 @@ class ModuleRow:
         type: the name of its class.
         candidate: path of its partner; None without one.
         mark: what was seen of it.
-        times_noise: the largest distance there, in noise floors; None if it is not compared by itself.
+        times_noise: the largest distance of what it makes of the reference's values, in noise floors, without what
+            follows from a finding elsewhere; None if it is not compared by itself.
     """
 
     path: str
@@ -146,11 +169,35 @@ class ModuleRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StretchRow:
+    """A stretch of code between modules.
+
+    Args:
+        between: where it comes from and where it leads to, as the reference calls them.
+        candidate_between: the same, as the candidate calls them.
+        mark: what was seen of it.
+        times_noise: as of a module.
+    """
+
+    between: tuple[str, str]
+    candidate_between: tuple[str, str]
+    mark: Mark
+    times_noise: float | None
+
+    @property
+    def is_within(self) -> bool:
+        """Whether it is the end of the module that it leads to, up to whose output it goes."""
+        start, end = self.between
+        return start != end and is_within(start, end)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measured:
     """One value, along the depth.
 
     Args:
         path: where.
+        module: of the reference, whose value or tensor it is.
         kind: of tensor.
         mode: train or evaluation.
         relative: the RMS of the difference over that of the value.
@@ -158,6 +205,7 @@ class Measured:
     """
 
     path: str
+    module: str
     kind: str
     mode: str
     relative: float
@@ -182,6 +230,7 @@ class CompareReport:
         drawn: the tensors that were drawn since their elements were all alike.
         environment: versions and settings.
         modules: of the reference, each with what was seen of it.
+        stretches: the code between them, the same.
         measured: what was compared in the first batch, in causal order.
         command: that made it.
         title: what the pair is called.
@@ -202,6 +251,7 @@ class CompareReport:
     drawn: tuple[str, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     modules: tuple[ModuleRow, ...] = ()
+    stretches: tuple[StretchRow, ...] = ()
     measured: tuple[Measured, ...] = ()
     command: str = ""
     title: str = ""
@@ -240,6 +290,15 @@ class CompareReport:
                     "times_noise": _finite(row.times_noise),
                 }
                 for row in self.modules
+            ],
+            "stretches": [
+                {
+                    "between": list(row.between),
+                    "candidate_between": list(row.candidate_between),
+                    "mark": str(row.mark),
+                    "times_noise": _finite(row.times_noise),
+                }
+                for row in self.stretches
             ],
             "environment": dict(self.environment),
             "command": self.command,

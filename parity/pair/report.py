@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from parity.pair.coverage import coverage_of, free_distances, measured, module_rows, not_compared, unjudged, weights_of
+from parity.pair.coverage import coverage_of, free_distances, measured, not_compared, unjudged, weights_of
 from parity.pair.differences import differences
 from parity.pair.findings import FindingKind, Map
 from parity.pair.material import Material, sensitive
 from parity.pair.records import CompareReport, Finding, PairCause
+from parity.pair.tree import module_rows, stretch_rows
 from parity.verdict.compare import SAFETY
 from parity.verdict.verdict import Verdict
 
@@ -45,6 +46,7 @@ def report(material: Material) -> CompareReport:
         free=free_distances(material.free),
         drawn=tuple(material.drawn),
         modules=tuple(module_rows(material, findings)),
+        stretches=tuple(stretch_rows(material, findings)),
         measured=tuple(measured(material.answers)),
         environment=_environment(material.versions),
     )

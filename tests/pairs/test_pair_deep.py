@@ -1,7 +1,6 @@
 """Deep models: one fault in layer 40 of 50 is that layer alone, and five faults are five findings."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import flax.linen as fnn
 import jax
@@ -16,6 +15,8 @@ import bnjax
 import bntorch
 import parity
 from parity.pair.findings import FindingKind
+from parity.pair.records import Mark
+from parity.verdict.compare import SAFETY
 
 WIDTH = 5
 INPUTS = {"x": parity.normal(4, WIDTH), "labels": parity.integers(4, below=WIDTH)}
@@ -55,32 +56,46 @@ class FlaxNet(fnn.Module):
         return x
 
 
-def compare(depth: int, faults: Mapping[int, str]) -> tuple[Any, ...]:
-    report = parity.compare(
+def compare(depth: int, faults: Mapping[int, str]) -> parity.CompareReport:
+    return parity.compare(
         bntorch.port(nn.Sequential(*(TorchBlock() for _ in range(depth))), loss=F.cross_entropy),
         bnjax.port(FlaxNet(depth, faults), loss=cross_entropy),
         inputs=INPUTS,
         questions=("forced",),
     )
-    return report.findings
 
 
 def test_an_epsilon_in_layer_40_of_50_is_that_layer_alone() -> None:
-    (finding,) = compare(50, {40: "epsilon"})
+    (finding,) = compare(50, {40: "epsilon"}).findings
     assert (finding.kind, finding.reference, finding.cause.name) == (FindingKind.FORWARD, "40.norm", "norm_epsilon")
     assert finding.cause.evidence == "epsilon is 1.1e-05, the reference's 1e-05"
 
 
 def test_five_faults_are_five_findings_each_at_its_place() -> None:
     faults = {1: "scaled", 3: "epsilon of Flax", 5: "gelu", 7: "missing residual", 9: "tanh"}
-    found = [(f.reference, None if f.between is None else f.between[0], f.cause.name) for f in compare(12, faults)]
-    assert found == [
+    report = compare(12, faults)
+    assert [(f.reference, None if f.between is None else f.between[0], f.cause.name) for f in report.findings] == [
         ("1.norm", "1.linear", "unexplained"),
         ("3.norm", None, "norm_epsilon"),
         ("5", "5.norm", "gelu_form"),
         ("7", "7.norm", "unexplained"),
         ("9", "9.norm", "unexplained"),
     ]
+    # In the tree exactly these are marked, and what follows from them is counted nowhere.
+    assert [row.path for row in report.modules if row.mark is Mark.DIFFERS] == ["3.norm"]
+    off = [row for row in report.stretches if row.mark is Mark.DIFFERS]
+    assert [row.between for row in off] == [("1.linear", "1.norm"), ("5.norm", "5"), ("7.norm", "7"), ("9.norm", "9")]
+    assert off[0].candidate_between == ("FlaxBlock_1.Dense_0", "FlaxBlock_1.LayerNorm_0")
+    for row in (*report.modules, *report.stretches):
+        assert row.times_noise is None or (row.times_noise > SAFETY) is (row.mark is Mark.DIFFERS), row
+
+
+def test_a_stretch_that_ends_a_module_is_next_to_the_last_call_within_it() -> None:
+    before, after = (compare(2, {1: fault}).findings[0] for fault in ("scaled", "missing residual"))
+    lines = [int(str(each.source["reference"]).rpartition(":")[2]) for each in (before, after)]
+    assert before.between == ("1.linear", "1.norm")
+    assert after.between == ("1.norm", "1")
+    assert lines == [TorchBlock.forward.__code__.co_firstlineno + 1] * 2
 
 
 class TorchStream(nn.Module):

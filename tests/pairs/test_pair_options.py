@@ -339,7 +339,9 @@ def test_without_a_loss_or_an_optimizer_that_is_said() -> None:
     report = compare(theirs=candidate(loss=None), questions=("optimizer",))
     assert report.verdict is Verdict.AGREE
     assert "nothing backward: give both ports a loss" in report.not_compared
-    assert any(line.startswith("no update") for line in report.not_compared)
+    assert "no update: neither side has an optimizer" in report.not_compared
+    report = compare(reference(optimizer=sgd()), questions=("optimizer",))
+    assert "no update: the candidate has no optimizer" in report.not_compared
 
 
 def test_narrow_numbers_are_told_and_lifted() -> None:
