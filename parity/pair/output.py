@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from parity import junit
+from parity.errors import one_line
 from parity.files import write_object
 from parity.junit import TestCase
 from parity.pair.records import CompareReport
@@ -24,17 +25,17 @@ def write_junit(report: CompareReport, path: Path) -> None:
     Raises:
         InputError: the place cannot be written.
     """
-    title = f"bnparity compare: {report.title or 'a pair of models'}"
+    title = one_line(f"bnparity compare: {report.title or 'a pair of models'}")
     cases = [
         TestCase(
             group=f"bnparity.compare.{finding.kind}",
-            name=finding.place,
+            name=one_line(finding.place),
             failure=f"{heading(finding)}: {'; '.join(lines(finding))}",
             kind=str(report.verdict),
         )
         for finding in report.findings
     ]
     if not cases:
-        failure = None if report.agrees else "; ".join(report.not_compared)
+        failure = None if report.agrees else one_line("; ".join(report.not_compared))
         cases = [TestCase(group="bnparity.compare", name=title, failure=failure, kind=str(report.verdict))]
     junit.write_junit(title, cases, format_report(report), report.seconds, path)

@@ -1,19 +1,41 @@
 """The report of a comparison as text: the verdict first, then each finding, then what was compared and what was not."""
 
 import io
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from parity.pair.records import CompareReport, Finding
+from parity.errors import one_line
+from parity.pair.findings import FindingKind
+from parity.pair.records import CompareReport, Finding, module_words, stretch_words
 from parity.verdict.compare import SAFETY
 from parity.verdict.verdict import UNEXPLAINED, Verdict
 
 WIDTH = 100
 MOST_FINDINGS = 20
+MOST_NAMES = 5
+SIDES = ("reference", "candidate")
+MODES = {"train": "training"}
+# A call is given (positions, keywords), and so its values are named.
+LEAVES = (
+    (re.compile(r"input\[0\]\[0\]"), "input"),
+    (re.compile(r"input\[[01]\]\['?(\w+)'?\]"), r"input \1"),
+)
+HINTS = {  # where to look, if no cause is known
+    "stretch": "read the code between the two: an activation, a sum, a scale, an order of axes",
+    FindingKind.WEIGHTS: "look at how this tensor is stored, and which one takes its place in the candidate",
+    FindingKind.FORWARD: "look at what the module is set to on both sides: padding, stride, epsilon, mask, axes",
+    FindingKind.BACKWARD: "look for a gradient that is stopped, and for functions with a gradient of their own",
+    FindingKind.GRADIENT: "look for a weight that is shared or used twice on one side, or whose gradient is stopped",
+    FindingKind.STATISTICS: "look at the momentum, and at which variance is kept",
+    FindingKind.UPDATE: "look at the optimizer: momentum, Nesterov, weight decay, epsilon, clipping, schedule",
+    FindingKind.PRECISION: "look for a cast to a narrower dtype, and for the dtype in which sums are added up",
+}
 STYLES = {Verdict.AGREE: "bold green", Verdict.DISAGREE: "bold red", Verdict.INCOMPLETE: "bold yellow"}
 
 
@@ -39,15 +61,16 @@ def verdict_words(report: CompareReport) -> str:
     if report.verdict is Verdict.INCOMPLETE:
         return "nothing differs, but not everything could be compared"
     count = len(report.findings)
+    if any(finding.kind is FindingKind.CRASH for finding in report.findings):
+        return "the candidate could not be played"
     return f"the two part at {count} places" if count != 1 else "the two part at one place"
 
 
 def _blocks(report: CompareReport) -> Iterator[RenderableType]:
-    title = f" ({report.title})" if report.title else ""
+    title = f" ({one_line(report.title)})" if report.title else ""
     yield Text(f"{report.verdict.upper()}: {verdict_words(report)}{title}", STYLES[report.verdict])
     for each in report.accepted:
-        seen = ", ".join(each["seen"]) or "nowhere"
-        yield Text(f"accepted: {each['name']}@{each['place']}, seen at {seen}")
+        yield Text(one_line(f"accepted: {each['name']}@{each['place']}, seen at {_few(each['seen'])}"))
     if report.comparisons:
         yield Text(f"{report.comparisons:,} comparisons in {report.seconds:.1f} s; {_limit(report)}")
         yield Text(f"compared: {coverage_words(report)}")
@@ -60,14 +83,20 @@ def _blocks(report: CompareReport) -> Iterator[RenderableType]:
     if report.islands:
         yield Text()
         yield Text("narrow numbers in a float64 run", "bold")
-        yield Padding(Group(*(Text(f"- {_island(each)}") for each in report.islands)), (0, 0, 0, 2))
+        yield Padding(Group(*(Text(one_line(f"- {island_words(each)}")) for each in report.islands)), (0, 0, 0, 2))
     if report.not_compared:
         yield Text()
         yield Text("not compared", "bold")
-        yield Padding(Group(*(Text(f"- {line}") for line in report.not_compared)), (0, 0, 0, 2))
+        yield Padding(Group(*(Text(one_line(f"- {line}")) for line in report.not_compared)), (0, 0, 0, 2))
 
 
-def _island(island: Mapping[str, Any]) -> str:
+def _few(modules: Sequence[str]) -> str:
+    more = f" and {len(modules) - MOST_NAMES} more" if len(modules) > MOST_NAMES else ""
+    return f"{', '.join(map(module_words, modules[:MOST_NAMES])) or 'nowhere'}{more}"
+
+
+def island_words(island: Mapping[str, Any]) -> str:
+    """What is computed in narrower numbers, and where, in words."""
     return f"{island['side']}: {island['operation']} gives {island['dtype']} at {island['source'] or 'its library'}"
 
 
@@ -80,39 +109,67 @@ def _limit(report: CompareReport) -> str:
 
 def coverage_words(report: CompareReport) -> str:
     """How much was compared, in words."""
-    return ", ".join(f"{each.compared} of {each.all} {name}" for name, each in report.coverage.items() if each.all)
+    names = {"boundaries": "values that enter or leave a module"}
+    return ", ".join(
+        f"{each.compared} of {each.all} {names.get(name, name)}" for name, each in report.coverage.items() if each.all
+    )
 
 
 def heading(finding: Finding) -> str:
     """Where a finding is and of what kind, in one line."""
-    return f"{finding.kind}: {finding.place}" if finding.kind != "crash" else "crash"
+    return one_line(f"{finding.kind}: {finding.place}") if finding.kind is not FindingKind.CRASH else "crash"
 
 
 def lines(finding: Finding) -> list[str]:
+    """What is said of a finding, in lines."""
+    return [f"{label}: {text}" for label, text in told(finding)]
+
+
+def told(finding: Finding) -> list[tuple[str, str]]:
     """What is said of a finding: which value, how far, what agrees, where in the code, why, what to change."""
-    found = []
-    size = _size(finding)
-    modes = f" in {' and '.join(finding.modes)}" if finding.modes else ""
-    step = f", update {finding.step + 1}" if finding.kind == "update" else ""
-    if finding.value and finding.kind != "weights":
-        found.append(f"{finding.value}{modes}{step}{': ' if size else ''}{size}")
-    if finding.agrees:
-        found.append(finding.agrees)
-    code = [f"{side} at {place}" for side, place in finding.source.items() if place]
-    if code:
-        found.append(f"code: {', '.join(code)}")
     cause = finding.cause
+    if finding.kind is FindingKind.CRASH:
+        return [("the candidate", one_line(cause.evidence))]
+    found = [("value", _value(finding)), ("off by", _size(finding)), ("around it", finding.agrees)]
+    ours, theirs = finding.between, finding.candidate_between
+    if ours is not None and theirs is not None and ours != theirs:
+        found.append(("in the candidate", stretch_words(*theirs)))
+    near = "called at" if ours is None else "near"
+    code = [f"{near} {finding.source[side]} in the {side}" for side in SIDES if finding.source.get(side)]
+    found.append(("code", ", ".join(code)))
     if cause.name != UNEXPLAINED or cause.evidence:
-        found.append(f"cause: {cause.name}{': ' if cause.evidence else ''}{cause.evidence}")
+        found.append(("cause", f"{cause.name}{': ' if cause.evidence else ''}{cause.evidence}"))
     else:
-        found.append(f"cause: {UNEXPLAINED}")
-    if cause.remedy:
-        found.append(f"to change: {cause.remedy}")
-    return found
+        found.append(("cause", f"{UNEXPLAINED}: no cause that is known here reproduces it"))
+    found.append(("to change", cause.remedy))
+    if cause.name == UNEXPLAINED and not cause.remedy:
+        found.append(("to try", HINTS["stretch" if ours is not None and _is_forward(finding) else finding.kind]))
+    return [(label, one_line(text)) for label, text in found if text]
+
+
+def _is_forward(finding: Finding) -> bool:
+    return finding.kind is FindingKind.FORWARD
+
+
+def _value(finding: Finding) -> str:
+    """Which value is off, and when it is."""
+    value = finding.value
+    if not value or value in finding.cause.evidence:  # the cause says it
+        return ""
+    for pattern, readable in LEAVES:
+        value = pattern.sub(readable, value)
+    if finding.kind in (FindingKind.BACKWARD, FindingKind.GRADIENT):
+        value = f"the gradient of {value}"
+    if finding.kind is FindingKind.UPDATE:
+        return f"{value}, at update {finding.step + 1}"
+    modes = [MODES.get(mode, mode) for mode in finding.modes]
+    return value + (f" in {' and '.join(modes)}" if modes else "")
 
 
 def _size(finding: Finding) -> str:
     if finding.times_noise is None:
         return ""
-    relative = "" if finding.relative is None else f", {finding.relative:.2g} of its size"
-    return f"{finding.times_noise:.2g} times the noise floor{relative}"
+    if not isfinite(finding.times_noise):
+        return "more than any noise: it is not finite on one side, or rounding cannot move it"
+    relative = "" if finding.relative is None else f"; {finding.relative:.2g} of its size"
+    return f"{finding.times_noise:.2g} times the noise floor (limit {SAFETY:g}){relative}"
