@@ -98,6 +98,25 @@ def test_a_stretch_that_ends_a_module_is_next_to_the_last_call_within_it() -> No
     assert lines == [TorchBlock.forward.__code__.co_firstlineno + 1] * 2
 
 
+class Scaled(nn.Module):
+    """A layer, and after it a weight that the model itself holds."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.linear, self.scale, self.factor = nn.Linear(WIDTH, WIDTH), nn.Parameter(torch.rand(WIDTH)), factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.factor * self.scale * self.linear(x)
+
+
+def test_what_follows_from_a_stretch_is_not_counted_at_the_module_around_it() -> None:
+    ports = (bntorch.port(Scaled(factor), loss=F.cross_entropy) for factor in (1.0, 1.01))
+    report = parity.compare(*ports, inputs=INPUTS, questions=("forced",))
+    assert [finding.between for finding in report.findings] == [("linear", "")]
+    whole = report.modules[0]  # the gradient of its weight is off
+    assert (whole.path, whole.mark, whole.times_noise) == ("", Mark.AGREES, None)
+
+
 class TorchStream(nn.Module):
     """Layers around which values flow, without a module for each block."""
 
