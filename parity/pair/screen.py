@@ -151,13 +151,19 @@ def _is_forward(finding: Finding) -> bool:
     return finding.kind is FindingKind.FORWARD
 
 
+def readable(value: str) -> str:
+    """Name a value as its module's caller would: the input, and not where it stands among positions and keywords."""
+    for pattern, words in LEAVES:
+        value = pattern.sub(words, value)
+    return value
+
+
 def _value(finding: Finding) -> str:
     """Which value is off, and when it is."""
     value = finding.value
     if not value or value in finding.cause.evidence:  # the cause says it
         return ""
-    for pattern, readable in LEAVES:
-        value = pattern.sub(readable, value)
+    value = readable(value)
     if finding.kind in (FindingKind.BACKWARD, FindingKind.GRADIENT):
         value = f"the gradient of {value}"
     if finding.kind is FindingKind.UPDATE:

@@ -461,7 +461,7 @@ def test_a_pairs_file_is_compared_in_two_processes(pair: Any, tmp_path: Path, tr
     assert found["coverage"]["parameters"] == [4, 4]
     write_junit(report, tmp_path / "r.xml")
     assert (tmp_path / "r.xml").read_text().count("<failure") == 2 * transposed
-    write_compare_report(report, tmp_path / "r.html", dpi=40)
+    write_compare_report(report, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text()
     assert f"{report.verdict.upper()}" in page
     assert "first.weight" in page

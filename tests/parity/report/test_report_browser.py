@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fake_compare_report as compare_reports
 import pytest
 from fake_check_report import disagreeing
 from fake_sweep import fake_report
@@ -19,6 +20,7 @@ from parity.divergence import Status
 from parity.lab import LabConfig, LabReport, Plot, Section, Table, Text, write_lab
 from parity.lab.drawing import lab_sheet, panels
 from parity.report import write_bench_report, write_check_report, write_report
+from parity.report.compare_page import write_compare_report
 from parity.sweep.records import Trial
 
 # Were the page's policy all that holds a script back, the elements would still be there.
@@ -30,7 +32,7 @@ return {
         element => element.getAttributeNames().some(name => name.startsWith('on'))).length,
     asked: performance.getEntriesByType('resource').map(entry => entry.name).filter(name => !name.startsWith('data:')),
     blank: [...document.images].filter(image => !image.complete || !image.naturalWidth).length,
-    images: document.images.length,
+    images: document.querySelectorAll('img, svg').length,
     spill: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     title: document.title,
     text: document.body.innerText,
@@ -79,6 +81,14 @@ def lab_page(folder: Path) -> Path:
     return write_lab(report, folder, dpi=25)
 
 
+def compare_page(folder: Path) -> Path:
+    report = compare_reports.disagreeing(title=ATTACK, command=ATTACK, environment={ATTACK: ATTACK})
+    modules = tuple(replace(row, path=f"{row.path}{'.n' * 20}", type=ATTACK * 3) for row in report.modules)
+    path = folder / "compare.html"
+    write_compare_report(replace(report, modules=(*report.modules, *modules)), path)
+    return path
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Chrome]:
     program, driver = (shutil.which(name) for name in ("chromium", "chromedriver"))
@@ -95,7 +105,7 @@ def browser() -> Iterator[Chrome]:
         chrome.quit()
 
 
-@pytest.mark.parametrize("page", [sweep_page, check_page, bench_page, lab_page])
+@pytest.mark.parametrize("page", [sweep_page, check_page, bench_page, lab_page, compare_page])
 def test_a_page_is_safe_and_fits(page: Callable[[Path], Path], browser: Chrome, tmp_path: Path) -> None:
     path = page(tmp_path)
     for width in (1280, 390):  # a desk, a hand
@@ -109,3 +119,12 @@ def test_a_page_is_safe_and_fits(page: Callable[[Path], Path], browser: Chrome, 
         assert found["title"] not in ("", "attacked")
         assert ATTACK in found["text"]
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_the_link_of_a_finding_leads_to_its_row(browser: Chrome, tmp_path: Path) -> None:
+    browser.get(f"{compare_page(tmp_path).as_uri()}")
+    for link in browser.find_elements("css selector", ".finding a"):
+        browser.execute_script("arguments[0].click()", link)
+        target = browser.find_element("css selector", ".row:target")
+        assert target.is_displayed()
+        assert "differs" in target.text

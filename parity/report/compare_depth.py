@@ -1,0 +1,157 @@
+"""The figure of a comparison: how far each value is off along the depth, above what rounding may do."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from parity.pair.findings import FindingKind
+from parity.pair.records import CompareReport, Measured
+from parity.pair.screen import MODES, readable
+from parity.report.style import short
+
+PANELS = {  # the kinds of tensors that stand in one panel, and the findings whose values they are
+    "forward": (("activation", "loss"), FindingKind.FORWARD),
+    "backward": (("cotangent",), FindingKind.BACKWARD),
+    "gradients": (("gradient",), FindingKind.GRADIENT),
+    "statistics": (("statistic",), FindingKind.STATISTICS),
+}
+LOWEST = -18  # the power of ten that what is smaller is drawn at; equal numbers too
+EVERY = 6  # powers of ten between two lines
+LEFT, RIGHT, HEIGHT, GAP, HEAD, WIDTH = 64, 12, 120, 38, 28, 920  # in units of the drawing
+MOST_NAMES, NEAREST, LONGEST = 24, 13, 28  # names, how near two may stand, characters
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value: where it is drawn, what it says, whether it is off, and the number of its finding."""
+
+    x: float
+    y: float
+    title: str
+    is_off: bool
+    finding: int | None
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The values of one kind: its title, its upper edge, the area up to the limits, and the values."""
+
+    title: str
+    top: float
+    limit: str
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The whole figure: its panels, its lines with their words, and the names of modules along the depth."""
+
+    height: float
+    panels: tuple[Panel, ...]
+    lines: tuple[tuple[float, str], ...]
+    names: tuple[tuple[float, str], ...]
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    width: int = WIDTH
+    panel: int = HEIGHT
+
+    @property
+    def bottom(self) -> float:
+        """The lower edge of the last panel."""
+        return self.panels[-1].top + HEIGHT
+
+
+def along_depth(report: CompareReport) -> Chart | None:
+    """Return the figure of a report; None if nothing was measured."""
+    if not report.measured:
+        return None
+    places = _places(report.measured)
+    step = (WIDTH - LEFT - RIGHT) / (max(places.values()) + 1)
+    top = max(0, math.ceil(math.log10(max(max(each.relative, each.limit) for each in report.measured) or 1)))
+
+    def across(each: Measured) -> float:
+        return round(LEFT + (places[_at(each)] + 0.5) * step, 1)
+
+    def down(value: float) -> float:
+        power = max(math.log10(value), LOWEST) if value > 0 else LOWEST
+        return round(HEIGHT * (top - power) / (top - LOWEST), 1)
+
+    panels: list[Panel] = []
+    for title, (kinds, finding) in PANELS.items():
+        here = [each for each in report.measured if each.kind in kinds]
+        if not here:
+            continue
+        own = {number: f for number, f in enumerate(report.findings, 1) if f.kind is finding}
+        worst = {
+            max((m for m in here if m.path == f.value and m.mode in f.modes), key=_size, default=None): number
+            for number, f in own.items()
+        }
+        points = [Point(across(m), down(m.relative), _title(m), _is_off(m), worst.get(m)) for m in here]
+        highest: dict[float, float] = {}
+        for each in here:
+            highest[across(each)] = min(highest.get(across(each), HEIGHT), down(each.limit))
+        limit = _area(sorted(highest.items()))
+        panels.append(Panel(title, HEAD + GAP / 2 + len(panels) * (HEIGHT + GAP), limit, tuple(points)))
+    names: list[tuple[float, str]] = []
+    for place, name in _names(report.measured, places):
+        x = round(LEFT + (place + 0.5) * step, 1)
+        if not names or x - names[-1][0] >= NEAREST:
+            names.append((x, short(name, LONGEST)))
+    lines = [(down(10.0**power), f"1e{power}" if power else "1") for power in range(top, LOWEST, -EVERY)]
+    return Chart(
+        height=panels[-1].top + HEIGHT + 24 + 4.5 * max((len(name) for _, name in names), default=0),
+        panels=tuple(panels),
+        lines=(*lines, (float(HEIGHT), "0")),
+        names=tuple(names),
+    )
+
+
+def _at(each: Measured) -> str:
+    """What is at one place: a value and its gradient; a module's tensors are where the module ends."""
+    return each.module if each.kind in ("gradient", "statistic") else each.path
+
+
+def _places(measured: Sequence[Measured]) -> dict[str, int]:
+    """The places along the depth, in the order of the forward pass."""
+    forward = dict.fromkeys(_at(each) for each in measured if each.kind in ("activation", "loss"))
+    places = {path: number for number, path in enumerate(forward)}
+    for each in measured:
+        if each.kind == "activation":
+            places[each.module] = places[each.path]  # the last is its output
+    for each in measured:
+        places.setdefault(_at(each), len(forward))  # a module without values of its own
+    return places
+
+
+def _names(measured: Sequence[Measured], places: dict[str, int]) -> list[tuple[int, str]]:
+    """The first place of each module, of as many levels of the tree as there is room for."""
+    found: list[tuple[int, str]] = []
+    levels = max(each.module.count(".") for each in measured) + 1
+    for level in range(1, levels + 1):
+        first: dict[str, int] = {}
+        for each in measured:
+            if each.kind in ("activation", "loss"):
+                first.setdefault(".".join(each.module.split(".")[:level]), places[_at(each)])
+        if found and len(first) > MOST_NAMES:
+            break
+        found = [(place, name) for name, place in first.items() if name]
+    return found
+
+
+def _size(each: Measured) -> float:
+    return each.relative
+
+
+def _is_off(each: Measured) -> bool:
+    return not each.relative <= each.limit
+
+
+def _title(each: Measured) -> str:
+    off = "equal" if each.relative == 0 else f"off by {each.relative:.2g} of its size"
+    return f"{readable(each.path)}, {MODES.get(each.mode, each.mode)}: {off}; limit {each.limit:.1g}"
+
+
+def _area(highest: Sequence[tuple[float, float]]) -> str:
+    """The path around everything below the limits."""
+    edge = [(LEFT, highest[0][1]), *highest, (WIDTH - RIGHT, highest[-1][1])]
+    return f"M{LEFT} {HEIGHT}" + "".join(f"L{x:g} {y:g}" for x, y in edge) + f"L{WIDTH - RIGHT} {HEIGHT}Z"
