@@ -41,7 +41,8 @@ class Nnx:
     ) -> Ran:
         """Run a batch."""
         states = (self._state(kind, tree) for kind, tree in enumerate((parameters, statistics)))
-        model: Any = nnx.merge(self._graph, *states, self._rest, copy=True)  # else its random streams are the user's own
+        # A copy, since its random streams would be the user's own.
+        model: Any = nnx.merge(self._graph, *states, self._rest, copy=True)
         (model.train if mode is Mode.TRAIN else model.eval)()
         modules = list(nnx.iter_modules(model))
         for path, module in modules:

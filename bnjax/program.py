@@ -1,12 +1,13 @@
 """A model traced on a batch, with the boundaries of its modules open."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 from numpy.typing import NDArray
 
 from bnjax.crossings import Cross, Crossing, Names, crossings, values
@@ -38,16 +39,19 @@ class Program:
             value = None if loss is None else loss(ran.outputs, *ran.left)
             return value, ran.statistics
 
-        trace = jax.make_jaxpr(run, return_shape=True)
+        def traced(*arguments: Any) -> Any:
+            names.forget()
+            jaxpr, shape = jax.make_jaxpr(run, return_shape=True)(*arguments)
+            # Copies of constants, since JAX remembers NumPy's as they were traced for as long as that is in use.
+            return ClosedJaxpr(jaxpr.jaxpr, [jnp.array(constant) for constant in jaxpr.consts]), shape
+
         self.runs_in_float64 = True
         try:
-            self._jaxpr, self._shape = trace(*state, inputs)
+            self._jaxpr, self._shape = _with_fresh_caches(traced, *state, inputs)
         except TypeError:  # a model may hold on to float32: what starts a scan, say
             if is_narrow(next(iter(jax.tree.leaves(state)), None)):
                 raise
-            names.forget()
-            narrow = map_arrays(_narrowed, (*state, inputs))
-            self._jaxpr, self._shape = trace(*narrow)
+            self._jaxpr, self._shape = traced(*map_arrays(_narrowed, (*state, inputs)))
             self.runs_in_float64 = False
         if is_lifted or not self.runs_in_float64:
             self._jaxpr = lifted(self._jaxpr)
@@ -110,6 +114,19 @@ class Program:
             gradients=map_arrays(_array, gradients),
             statistics=map_arrays(_array, after),
         )
+
+
+def _with_fresh_caches(trace: Callable[..., Any], *arguments: Any) -> Any:
+    """Trace; where it cannot be, once more with nothing that JAX has kept.
+
+    JAX 0.10 remembers NumPy's integers as they were traced, of 32 bits or of 64, though 64 bits are switched on or off
+    afterwards.
+    """
+    try:
+        return trace(*arguments)
+    except TypeError:
+        jax.clear_caches()
+        return trace(*arguments)
 
 
 def _narrowed(leaf: Any) -> Any:

@@ -6,7 +6,7 @@ goes in is moved too.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -137,13 +137,22 @@ class Narrow(_Mode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         is_backward = torch._C._current_graph_task_id() != -1
+        name = func.overloadpacket.__name__
+        if name in EXACTLY:
+            self.islands[Island("", name, "float32")] = None
         for value in () if is_backward else tree_leaves(result):
             if _is_narrow(value):
-                name, dtype = func.overloadpacket.__name__, str(value.dtype).removeprefix("torch.")
+                dtype = str(value.dtype).removeprefix("torch.")
                 self.islands[Island(caller_outside("bntorch", "torch"), name, dtype)] = None
         return result
 
 
+def _hardsigmoid_backward(gradient: Tensor, x: Tensor) -> Tensor:
+    return torch.where(x.abs() < 3, gradient / 6, 0.0)
+
+
+# In float64 too PyTorch computes these with a constant that is rounded to float32: 1/6.
+EXACTLY: dict[str, Callable[..., Tensor]] = {"hardsigmoid_backward": _hardsigmoid_backward}
 NARROW = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -152,7 +161,8 @@ class Lift(_Mode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = tree_map(_widened, (args, kwargs or {}))
-        result = func(*args, **kwargs)
+        exactly = EXACTLY.get(func.overloadpacket.__name__)
+        result = func(*args, **kwargs) if exactly is None else exactly(*args)
         names = {argument.name for argument in func._schema.arguments}
         if "dtype" in names and any(_is_narrow(value) for value in tree_leaves(result)):  # by default it is float32
             result = func(*args, **{**kwargs, "dtype": torch.float64})

@@ -172,7 +172,7 @@ class Map:
         sources = self.sources(boundary)
         if boundary.end is End.OUTPUT and self._is_of_module(boundary):
             return Segment(*self.paths(boundary))
-        after = sorted({self.paths(source) for source in sources})
+        after = {self.paths(source): None for source in self.reference.boundaries if source in sources}
         return Segment(*self.paths(boundary), tuple(after), f"{boundary.end}{boundary.leaf}")
 
     def _is_of_module(self, output: Boundary) -> bool:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from parity.backend.port import Anatomy, Boundary, Call, End, Forced, Played
-from parity.pair.layout import EXACT, Layout, best_layout
+from parity.pair.layout import EXACT, Layout, best_layout, misfit
 from parity.pair.owners import Member
 from parity.pair.weight_map import WeightMap, is_named
 from parity.weights import Array
 
 Values = Mapping[Boundary, Array]
+ROUNDED = 1e-13  # of a value's size: apart by a few roundings, so that which of two fits better means nothing
+NEARLY = 100.0  # times the best fit
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class BoundaryPair:
     candidate: Boundary
     layout: Layout
     has_cotangent: bool = True
+
+    @property
+    def is_of_value(self) -> bool:
+        """Whether it is paired by its numbers: one side has no modules."""
+        return End.VALUE in (self.reference.end, self.candidate.end)
 
 
 @dataclass(frozen=True)
@@ -201,42 +208,58 @@ def pair_boundaries(
     return Pairing(calls, {b: found[b] for b in reference.boundaries if b in found})
 
 
-def pair_values(pairing: Pairing, models: tuple[Anatomy, Anatomy], ours: Values, theirs: Values) -> Pairing:
+def pair_values(pairing: Pairing, models: tuple[Anatomy, Anatomy], ours: Played, theirs: Played) -> Pairing:
     """Pair what modules of one side give with what operations give of a function without modules, by their numbers.
 
-    Two values are a pair if they hold the same numbers in some layout; of several the first in the order of
-    computation. So only what is computed from right values is paired.
+    Two values are a pair if they hold the same numbers in some layout. So only what is computed from right values is
+    paired. Where several values hold the same numbers, as before and after a reshape, the one is taken whose gradient
+    fits as well: another may be used elsewhere too. If none does, the first in the order of computation is taken, and
+    its gradient is not compared.
 
     Args:
         pairing: what is paired already.
         models: both anatomies.
-        ours: the reference's values.
-        theirs: the candidate's.
+        ours: what the reference shows.
+        theirs: what the candidate shows.
     """
-    ends = [{b.end for b in anatomy.boundaries} for anatomy in models]
-    if not any(End.VALUE in each for each in ends):
+    if not any(b.end is End.VALUE for anatomy in models for b in anatomy.boundaries):
         return pairing
-    taken = {pair.candidate for pair in pairing.boundaries.values()}
-    waiting: dict[tuple[int, str], list[Boundary]] = defaultdict(list)
-    for c in models[1].boundaries:
-        if c not in taken and c.end is not End.INPUT and theirs[c].dtype.kind == "f":
-            waiting[_numbers(theirs[c])].append(c)
-    found = dict(pairing.boundaries)
-    for b in models[0].boundaries:
-        if b in found or b.end is End.INPUT or ours[b].dtype.kind != "f":
-            continue
-        for c in waiting.get(_numbers(ours[b]), []):
-            best = best_layout(ours[b], theirs[c])
-            if best is not None and best[1] <= EXACT:
-                found[b] = BoundaryPair(b, c, best[0])
-                waiting[_numbers(theirs[c])].remove(c)
-                break
+    found = {b: pair for b, pair in pairing.boundaries.items() if pair.has_cotangent or not pair.is_of_value}
+    alike, waiting = (_by_numbers(*each) for each in zip(models, (ours, theirs), strict=True))
+    taken = {pair.candidate for pair in found.values()}
+    for numbers, own in alike.items():
+        for b in own:
+            fitting = [] if b in found else _fitting(b, [c for c in waiting[numbers] if c not in taken], ours, theirs)
+            if fitting:
+                best = next((each for each in fitting if _gradients_fit(each, ours, theirs)), None)
+                is_single = len(own) == len(waiting[numbers]) == 1
+                found[b] = best or replace(fitting[0], has_cotangent=is_single)
+                taken.add(found[b].candidate)
     return replace(pairing, boundaries={b: found[b] for b in models[0].boundaries if b in found})
 
 
-def _numbers(array: Array) -> tuple[int, str]:
-    """What two arrays of the same numbers share, in whatever order: how many there are, and their size."""
-    return array.size, f"{np.sqrt(np.mean(np.square(array))):.6e}" if array.size else ""
+def _by_numbers(anatomy: Anatomy, played: Played) -> dict[tuple[int, str], list[Boundary]]:
+    """The floating-point values that something gives, by what arrays of the same numbers share in whatever order."""
+    found: dict[tuple[int, str], list[Boundary]] = defaultdict(list)
+    for b in anatomy.boundaries:
+        value = played.values[b]
+        if b.end is not End.INPUT and value.dtype.kind == "f" and value.size:
+            with np.errstate(all="ignore"):
+                found[value.size, f"{np.sqrt(np.mean(np.square(value))):.6e}"].append(b)
+    return found
+
+
+def _fitting(b: Boundary, others: Iterable[Boundary], ours: Played, theirs: Played) -> list[BoundaryPair]:
+    """The pairs that hold the same numbers; what is nearly the same, as a saturated unit is, gives way to what is."""
+    tried = ((c, best_layout(ours.values[b], theirs.values[c])) for c in others)
+    fits = [(best[1], BoundaryPair(b, c, best[0])) for c, best in tried if best is not None and best[1] <= EXACT]
+    least = min((misfit for misfit, _ in fits), default=0.0)
+    return [pair for misfit, pair in fits if misfit <= max(ROUNDED, NEARLY * least)]
+
+
+def _gradients_fit(pair: BoundaryPair, ours: Played, theirs: Played) -> bool:
+    one, other = ours.cotangents.get(pair.reference), theirs.cotangents.get(pair.candidate)
+    return one is not None and other is not None and misfit(pair.layout, one, other) <= EXACT
 
 
 def _by_call(anatomy: Anatomy) -> Mapping[tuple[Call, End], list[Boundary]]:

@@ -90,7 +90,7 @@ class _Trial:
 
     weights: WeightMap
     dropped: frozenset[Boundary]
-    change: Change | None = None
+    changes: tuple[Change, ...] = ()
 
 
 class Settling:
@@ -134,7 +134,7 @@ class Settling:
             }
             found = self._try(trial.weights, trial.dropped)
             if len(found.off) - found.paired < len(best.off - left_out) - best.paired:
-                return replace(found, changes=(*best.changes, *filter(None, (trial.change,))))
+                return replace(found, changes=(*best.changes, *trial.changes))
         return None
 
     def _trials(self, best: Settled) -> Iterator[_Trial]:
@@ -143,21 +143,21 @@ class Settling:
         off = [b for b in best.pairing.boundaries if _name(Kind.ACTIVATION, b) in best.off]
         modules = {b.call.module for b in off}
         paired = {call.module for call in best.pairing.calls}
-        for each in best.weights.modules:
-            module = each.reference.module
-            # What is not paired itself computes within a module that is.
-            if module in modules or (module not in paired and any(is_within(module, other) for other in modules)):
-                for pair in each.tensors:
-                    for way in pair.ways[1:]:
-                        words = f"{pair.candidate[0]} is {pair.reference[0]} {way.name}"
-                        yield _Trial(best.weights.changed(pair, way), dropped, Change(words, (each,), pair))
+        # What is not paired itself computes within a module that is.
+        suspects = [
+            each
+            for each in best.weights.modules
+            if (module := each.reference.module) in modules
+            or (module not in paired and any(is_within(module, other) for other in modules))
+        ]
+        yield from _other_ways(best, suspects)
         sources = {source.call.module for b in off for source in graph.sources(b)} | modules
         if best.weights.converter is not None:
             sources = set()  # what the user has given is not exchanged
         near = [each for each in best.weights.modules if each.reference.module in sources]
         for one, other in combinations(near, 2):
             if (exchanged := best.weights.exchanged(one, other)) is not None:
-                yield _Trial(exchanged, dropped, _exchange(one, other))
+                yield _Trial(exchanged, dropped, (_exchange(one, other),))
         owners = {each.reference.module for each in best.weights.modules}
         for b in best.pairing.boundaries:
             is_off = any(_name(kind, b) in best.off for kind in (Kind.ACTIVATION, Kind.COTANGENT))
@@ -184,6 +184,27 @@ class Settling:
         return Settled(weights, pairing, frozenset(off), dropped)
 
 
+def _other_ways(best: Settled, suspects: Sequence[ModulePair]) -> Iterator[_Trial]:
+    """Tensors made in another way: all of one name first, since a model keeps to one convention.
+
+    A layer that is saturated does not show how its kernel lies, and goes by the others.
+    """
+    tried = [(each, pair, way) for each in suspects for pair in each.tensors for way in pair.ways[1:]]
+    together = dict.fromkeys((*_leaves(pair), way.name) for _, pair, way in tried)
+    every = [(each, pair, way) for each in best.weights.modules for pair in each.tensors for way in pair.ways[1:]]
+    groups = [[each for each in every if (*_leaves(each[1]), each[2].name) == key] for key in together]
+    for group in (*(group for group in groups if len(group) > 1), *([each] for each in tried)):
+        weights, changes = best.weights, []
+        for module, pair, way in group:
+            weights = weights.changed(pair, way)
+            changes.append(Change(f"{pair.candidate[0]} is {pair.reference[0]} {way.name}", (module,), pair))
+        yield _Trial(weights, best.dropped, tuple(changes))
+
+
+def _leaves(pair: TensorPair) -> tuple[str, ...]:
+    return tuple(pieces[0].path.rpartition(".")[2] for pieces in (pair.reference, pair.candidate))
+
+
 def pair(
     candidate: Port,
     anatomies: tuple[Anatomy, Anatomy],
@@ -205,11 +226,11 @@ def pair(
     free = candidate.play(batch.theirs, batch.mode)
     pairing = pair_boundaries(calls, *anatomies, own.values, free.values).without(dropped)
     pairing = pairing.pinned(batch.layouts)
-    pairing = pair_values(pairing, anatomies, own.values, free.values)
+    pairing = pair_values(pairing, anatomies, own, free)
     for _ in range(MOST_ROUNDS):  # where the free pass was off, values fit only once what goes in is right
         shown = candidate.play(batch.theirs, batch.mode, pairing.forced(own))
         fitted = pairing.with_layouts(own.values, shown.values).pinned(batch.layouts)
-        fitted = pair_values(fitted, anatomies, own.values, shown.values)
+        fitted = pair_values(fitted, anatomies, own, shown)
         if fitted == pairing:
             break
         pairing = fitted
