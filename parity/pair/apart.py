@@ -54,6 +54,15 @@ def _taken_apart(ours: list[Owner], theirs: list[Owner], calls: Sequence[Call]) 
     return found
 
 
+def singly(own: Owner) -> list[Owner]:
+    """Return an owner for each parameter, and one for the statistics."""
+    found = [
+        replace(own, name=f"{own.name}.{leaf}", parameters={leaf: held}, statistics={})
+        for leaf, held in own.parameters.items()
+    ]
+    return found + [replace(own, parameters={})] * bool(own.statistics)
+
+
 def _ways_apart(own: Owner, calls: Sequence[Call]) -> Iterator[list[Owner]]:
     count = sum(call.module == own.member.module for call in calls)
     held = (own.parameters | own.statistics).values()

@@ -1,43 +1,53 @@
 """What differs: the findings of a comparison, each with its cause and its place in the code."""
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from parity.backend.port import End
 from parity.pair.findings import FindingKind, Located, Map, Seen, Segment, is_within, source_of
 from parity.pair.material import Material, sensitive
 from parity.pair.optimizer import OptimizerChange
-from parity.pair.owners import Piece
+from parity.pair.owners import Piece, module_of
 from parity.pair.records import Finding, PairCause
 from parity.pair.settle import Change
-from parity.pair.weight_map import WeightMap, role_of
+from parity.pair.weight_map import role_of
 from parity.verdict.compare import SAFETY, Distance
 from parity.verdict.noise import MANTISSA_BITS
 from parity.verdict.trace import Kind, Mode
 from parity.verdict.verdict import UNEXPLAINED
 
+SIDES = ("reference", "candidate")
+LeftOver = dict[str, dict[str, list[Piece]]]
+MOST_LISTED = 6
 FLOAT32 = 2.0 ** (MANTISSA_BITS["float64"] - MANTISSA_BITS["float32"])  # its ulp over that of float64
 
 
 def differences(material: Material) -> tuple[list[Finding], list[Finding]]:
     """Return where the two differ, in causal order, and where they agree no further than float32 does."""
-    passes = list(_of_passes(material))
+    left = _left_over(material)
+    partners = {pair.candidate.module: pair.reference.module for pair in material.settled.weights.modules}
+    lacking = {*left["reference"], *(partners.get(module, module) for module in left["candidate"])}
+    weights = list(_of_weights(material, left))
+    passes = list(_of_passes(material, lacking))
     has_islands = any(each.islands for each in (material.graph.reference, material.graph.candidate))
     narrow = [each for each in passes if has_islands and _is_of_an_island(each)]
-    weights = list(_of_weights(material))
-    findings = [*weights, *(p for p in passes if p not in narrow and not _follows(material.graph, p, weights))]
+    findings = [*weights, *(each for each in passes if each not in narrow)]
     findings += [*_of_outputs(material), *_of_updates(material), *_of_accepted(material)]
     if not findings:
         findings = [*([] if narrow else _of_whole(material)), *_of_precision(material)]
     return findings, narrow
 
 
-def _follows(graph: Map, finding: Finding, weights: Sequence[Finding]) -> bool:
-    """Whether what a module computes is off only since it, or one in it that is not paired, lacks a tensor."""
-    lacking = {each.reference for each in weights if each.candidate}
+def _follows(graph: Map, located: Located, lacking: Collection[str]) -> bool:
+    """Whether something is off only since a module that computes it lacks a tensor."""
+    segment = located.segment
+    if not segment.is_module:
+        is_made = segment.reference in lacking and segment.ends.startswith(End.OUTPUT)
+        return is_made or any(module in lacking for module in graph.through(segment))
     paired = {boundary.call.module for boundary in graph.pairing.boundaries}
-    return finding.between is None and any(
-        module == finding.reference or (module not in paired and is_within(module, finding.reference))
-        for module in lacking
+    return segment.reference in lacking or any(
+        module not in paired and is_within(module, segment.reference) for module in lacking
     )
 
 
@@ -47,44 +57,85 @@ def _is_of_an_island(finding: Finding) -> bool:
     return finding.cause.name == UNEXPLAINED and times is not None and times <= FLOAT32 * SAFETY
 
 
-def _of_weights(material: Material) -> Iterator[Finding]:
-    """Tensors without a partner, and what the weight map has otherwise than names and conventions say."""
+def _left_over(material: Material) -> LeftOver:
+    """The tensors without a partner, by side and module."""
     weights, graph = material.settled.weights, material.graph
     changing = {key.path for answer in material.answers for key in answer.sites if key.kind is Kind.STATISTIC}
-    for side, anatomy, pieces in zip(
-        ("reference", "candidate"), (graph.reference, graph.candidate), weights.unmapped, strict=True
-    ):
+    left: LeftOver = {side: defaultdict(list) for side in SIDES}
+    if weights.converter is not None:  # which has found them partners, though none that can be told
+        return left
+    for side, anatomy, pieces in zip(SIDES, (graph.reference, graph.candidate), weights.unmapped, strict=True):
         for piece in pieces:
             if piece.path in anatomy.parameters or piece.path in changing:
-                yield _unmapped(side, piece, weights, graph)
+                left[side][module_of(piece.path, anatomy.modules)].append(piece)
+    return left
+
+
+def _of_weights(material: Material, left: LeftOver) -> Iterator[Finding]:
+    """Tensors without a partner, and what the weight map has otherwise than names and conventions say."""
+    graph = material.graph
+    pairs = [(pair.reference.module, pair.candidate.module) for pair in material.settled.weights.modules]
+    for number, side in enumerate(SIDES):
+        for pair in dict.fromkeys(pairs):
+            if not all(left[each].get(module) for each, module in zip(SIDES, pair, strict=True)):
+                for piece in left[side].pop(pair[number], ()):
+                    yield _unmapped(side, piece, pair, graph)
+    # What is left on both sides is meant to be the same, and has other shapes.
+    if all(left.values()):
+        ours, theirs = (next(iter(left[side])) for side in SIDES)
+        yield _left(" and ".join(_listed(side, left[side], graph) for side in SIDES), ours, theirs, graph)
+    else:
+        for side in SIDES:
+            for module, pieces in left[side].items():
+                ours, theirs = (module, "") if side == "reference" else ("", module)
+                yield _left(_listed(side, {module: pieces}, graph), ours, theirs, graph)
     for change in material.settled.changes:
         if change.is_difference:
             yield _of_change(change, graph)
 
 
-def _unmapped(side: str, piece: Piece, weights: WeightMap, graph: Map) -> Finding:
-    """A tensor without a partner, and the module of the other side that should have it."""
-    other = "candidate" if side == "reference" else "reference"
-    module, role = role_of(piece.path)
-    pairs = {getattr(pair, side).module: pair for pair in weights.modules}
-    pair = pairs.get(module)
-    ours, theirs = (module, "") if side == "reference" else ("", module)
-    if pair is not None:
-        ours, theirs = pair.reference.module, pair.candidate.module
-    # A recurrent layer has several, `bias_hh_l0` say.
-    is_bias = (role == "bias" or piece.path.rpartition(".")[2].startswith("bias_")) and pair is not None
-    give = f"give this layer of the {other} a bias; or " if is_bias else ""
+def _listed(side: str, left: Mapping[str, Sequence[Piece]], graph: Map) -> str:
+    forms = getattr(graph, side).parameters | getattr(graph, side).statistics
+    words = [f"{piece} {forms[piece.path].shape}" for pieces in left.values() for piece in pieces]
+    rest = f" and {len(words) - MOST_LISTED} more" if len(words) > MOST_LISTED else ""
+    return f"{', '.join(words[:MOST_LISTED])}{rest} of the {side}"
+
+
+def _left(words: str, ours: str, theirs: str, graph: Map) -> Finding:
+    """Modules that have no partner, or none of the same shapes."""
+    evidence, remedy = "the other model has none of this size", "add them to the other model"
+    if ours and theirs:
+        evidence, remedy = "the two models hold other numbers of them", "give both the same sizes"
     return Finding(
         kind=FindingKind.WEIGHTS,
         reference=ours,
         candidate=theirs,
+        value=words,
+        cause=PairCause(
+            evidence=evidence,
+            remedy=f'{remedy}; or map them with weights={{"NAME": ("NAME", transform)}}, if they are called otherwise',
+        ),
+        source=_sources(graph, ours, theirs),
+    )
+
+
+def _unmapped(side: str, piece: Piece, pair: tuple[str, str], graph: Map) -> Finding:
+    """A tensor without a partner, though its module has one."""
+    other = "candidate" if side == "reference" else "reference"
+    # A recurrent layer has several, `bias_hh_l0` say.
+    is_bias = role_of(piece.path)[1] == "bias" or piece.path.rpartition(".")[2].startswith("bias_")
+    give = f"give this layer of the {other} a bias; or " if is_bias else ""
+    return Finding(
+        kind=FindingKind.WEIGHTS,
+        reference=pair[0],
+        candidate=pair[1],
         value=f"{piece} of the {side}",
         cause=PairCause(
             name="missing_bias" if is_bias else UNEXPLAINED,
             evidence=f"the {other} has no tensor that this one of the {side} could be",
             remedy=f'{give}map it with weights={{"NAME": ("NAME", transform)}}, if the other is called otherwise',
         ),
-        source=_sources(graph, ours, theirs),
+        source=_sources(graph, *pair),
     )
 
 
@@ -103,8 +154,11 @@ def _of_change(change: Change, graph: Map) -> Finding:
     )
 
 
-def _of_passes(material: Material) -> Iterator[Finding]:
+def _of_passes(material: Material, lacking: Collection[str]) -> Iterator[Finding]:
+    """What is off in the forced pass, but for what follows from a module that lacks a tensor."""
     for located in material.located:
+        if _follows(material.graph, located, lacking):
+            continue
         segment, worst = located.segment, located.worst
         modes = dict.fromkeys(str(each.mode) for each in located.seen)
         yield Finding(

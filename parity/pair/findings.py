@@ -154,10 +154,16 @@ class Map:
         return list(found)
 
     def through(self, segment: Segment) -> list[str]:
-        """The modules of the reference that a stretch leads through, which are not paired themselves."""
-        modules = dict.fromkeys(b.call.module for b in self.reference.boundaries if b not in self.pairing.boundaries)
-        paired = {b.call.module for b in self.pairing.boundaries}
-        return [module for module in modules if module not in paired and segment in self.covering(module)]
+        """The modules that a stretch leads through, which are not paired: the reference's, then the candidate's."""
+        ends = [b for b in self.pairing.boundaries if self.segment_before(b) == segment]
+        others = [self.pairing.boundaries[b].candidate for b in ends]
+        paired = {pair.candidate for pair in self.pairing.boundaries.values()}
+        ours = _modules_between(self.reference, ends, set(self.pairing.boundaries))
+        return [*ours, *(each for each in _modules_between(self.candidate, others, paired) if each not in ours)]
+
+    @cached_property
+    def _places(self) -> dict[Boundary, int]:
+        return {boundary: number for number, boundary in enumerate(self.reference.boundaries)}
 
     @cached_property
     def _all_users(self) -> dict[Boundary, list[Boundary]]:
@@ -172,7 +178,7 @@ class Map:
         sources = self.sources(boundary)
         if boundary.end is End.OUTPUT and self._is_of_module(boundary):
             return Segment(*self.paths(boundary))
-        after = {self.paths(source): None for source in self.reference.boundaries if source in sources}
+        after = dict.fromkeys(map(self.paths, sorted(sources, key=self._places.__getitem__)))
         return Segment(*self.paths(boundary), tuple(after), f"{boundary.end}{boundary.leaf}")
 
     def _is_of_module(self, output: Boundary) -> bool:
@@ -216,6 +222,19 @@ class Map:
         return self.segment_before(users[0])
 
 
+def _modules_between(anatomy: Anatomy, ends: Iterable[Boundary], paired: Collection[Boundary]) -> list[str]:
+    """The modules of which no boundary is paired, on the way to some boundaries from the paired ones before them."""
+    known = {boundary.call.module for boundary in paired}
+    found, waiting = set(), [source for end in ends for source in anatomy.sources.get(end, ())]
+    while waiting:
+        boundary = waiting.pop()
+        if boundary not in paired and boundary not in found:
+            found.add(boundary)
+            waiting += anatomy.sources.get(boundary, ())
+    modules = {boundary.call.module for boundary in found} - known
+    return list(dict.fromkeys(b.call.module for b in anatomy.boundaries if b.call.module in modules))
+
+
 def locate(graph: Map, answers: Iterable[Answer]) -> list[Located]:
     """Gather what lies beyond its limit by the segments that it comes from, in causal order."""
     seen = [
@@ -250,14 +269,12 @@ def _is_cut(seen: Seen) -> bool:
 
 
 def _follows_from_cut(graph: Map, seen: Seen, cut: Collection[tuple[int, Mode, Boundary | None]]) -> bool:
-    """Whether a gradient is 0 only since one further on is: no gradient can take the place of one that is cut off."""
-    if not _is_cut(seen):
-        return False
-    if seen.site.boundary is not None:
-        after = list(graph.users(seen.site.boundary))
-    else:
-        owner = seen.site.owner
-        module = owner.reference.module if owner is not None else ""
+    """Whether a gradient lacks only what one further on lacks: nothing can take the place of one that is cut off."""
+    after: Iterable[Boundary] = ()
+    if seen.site.kind is Kind.COTANGENT and seen.site.boundary is not None:
+        after = graph.users(seen.site.boundary)
+    elif _is_cut(seen) and seen.site.owner is not None:
+        module = seen.site.owner.reference.module
         after = [b for b in graph.reference.boundaries if b.call.module == module and b.end is End.OUTPUT]
     return any((seen.batch, seen.mode, b) in cut for b in after)
 

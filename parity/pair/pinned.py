@@ -1,15 +1,15 @@
 """The weight map as the user gives it: some tensors by name, or a converter of all of them, which is then checked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from parity.backend.port import Anatomy
+from parity.backend.port import Anatomy, Tensor
 from parity.errors import InputError
 from parity.pair.owners import Member, Piece, module_of
-from parity.pair.weight_map import ModulePair, TensorPair, WeightMap
+from parity.pair.weight_map import ModulePair, TensorPair, WeightMap, weight_maps
 from parity.weights import Array
 
 Function = Callable[[Array], Array]
@@ -45,11 +45,10 @@ def rearranges(function: Function, shape: tuple[int, ...]) -> bool:
     return bool(np.array_equal(np.sort(np.ravel(function(array))), np.sort(array.ravel())))
 
 
-def with_pins(proposal: WeightMap, pins: Pins, ours: Anatomy, theirs: Anatomy) -> WeightMap:
-    """Return a map with the pairs that the user has given in place of its own.
+def pinned_maps(pins: Pins, ours: Anatomy, theirs: Anatomy) -> tuple[WeightMap, ...]:
+    """Return the ways to match two models' tensors, with the pairs that the user has given.
 
     Args:
-        proposal: the map.
         pins: by the reference's tensor, the candidate's, and what makes it of the reference's; alone, as it is.
         ours: the reference's anatomy.
         theirs: the candidate's.
@@ -62,7 +61,6 @@ def with_pins(proposal: WeightMap, pins: Pins, ours: Anatomy, theirs: Anatomy) -
         name, function = pin if isinstance(pin, tuple) else (pin, np.asarray)
         given[path] = name.replace("/", "."), function
     forms = {**ours.parameters, **ours.statistics}, {**theirs.parameters, **theirs.statistics}
-    names = {name for name, _ in given.values()}
     for path, (name, function) in given.items():
         for side, own, each in (("reference", forms[0], path), ("candidate", forms[1], name)):
             if each not in own:
@@ -70,7 +68,6 @@ def with_pins(proposal: WeightMap, pins: Pins, ours: Anatomy, theirs: Anatomy) -
         made = np.shape(function(np.zeros(forms[0][path].shape)))
         if made != forms[1][name].shape:
             raise InputError(f"weights make {made} of {path!r} for {name!r}, whose shape is {forms[1][name].shape}")
-    kept = [_without(pair, set(given), names) for pair in proposal.modules]
     added = [
         ModulePair(
             Member(module_of(path, ours.modules)),
@@ -86,21 +83,17 @@ def with_pins(proposal: WeightMap, pins: Pins, ours: Anatomy, theirs: Anatomy) -
         )
         for path, (name, function) in given.items()
     ]
-    modules = (*[pair for pair in kept if pair.tensors], *added)
-    unmapped = (
-        tuple(piece for piece in proposal.unmapped[0] if piece.path not in given),
-        tuple(piece for piece in proposal.unmapped[1] if piece.path not in names),
-    )
-    return WeightMap(proposal.name, modules, unmapped)
+    others = weight_maps(_without(ours, given), _without(theirs, {name for name, _ in given.values()}))
+    return tuple(replace(each, modules=(*each.modules, *added)) for each in others)
 
 
-def _without(pair: ModulePair, ours: set[str], theirs: set[str]) -> ModulePair:
-    left = tuple(
-        each
-        for each in pair.tensors
-        if not any(p.path in ours for p in each.reference) and not any(p.path in theirs for p in each.candidate)
-    )
-    return replace(pair, tensors=left)
+def _without(anatomy: Anatomy, paths: Collection[str]) -> Anatomy:
+    """An anatomy without some tensors."""
+
+    def kept(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {path: form for path, form in tensors.items() if path not in paths}
+
+    return replace(anatomy, parameters=kept(anatomy.parameters), statistics=kept(anatomy.statistics))
 
 
 def as_loaded(proposal: WeightMap, state: Mapping[str, Array], loaded: Mapping[str, Array]) -> WeightMap:

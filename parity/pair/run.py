@@ -22,13 +22,13 @@ from parity.pair.optimizer import compare_optimizers
 from parity.pair.pair_file import Pair, open_ports, read_pair
 from parity.pair.pairing import Pairing
 from parity.pair.part import counts
-from parity.pair.pinned import Converter, Pins, as_loaded, flat_state, with_pins
+from parity.pair.pinned import Converter, Pins, as_loaded, flat_state, pinned_maps
 from parity.pair.precision import NarrowAnswer, judge_narrow
 from parity.pair.records import CompareReport
 from parity.pair.report import crashed, report
 from parity.pair.settle import OFF, Settled, Settling, pair
 from parity.pair.sites import words as words_at
-from parity.pair.weight_map import WeightMap, weight_maps
+from parity.pair.weight_map import WeightMap, check_mapped, weight_maps
 from parity.process import words_of
 from parity.progress import Progress, SilentProgress
 from parity.verdict.trace import Array, Key, Kind, Mode
@@ -206,12 +206,16 @@ class _Comparison:
 
     def _maps(self, ours: Anatomy, theirs: Anatomy) -> tuple[WeightMap, ...]:
         """The weight maps that are tried."""
-        found, given = weight_maps(ours, theirs), self._pair.weights
+        given = self._pair.weights
         if given is None:
+            found = weight_maps(ours, theirs)
+            check_mapped(found, ours, theirs)
             return found
         if isinstance(given, Mapping):
             try:
-                return tuple(with_pins(each, given, ours, theirs) for each in found)
+                found = pinned_maps(given, ours, theirs)
+                check_mapped(found, ours, theirs)
+                return found
             except InputError:
                 raise
             except Exception as error:  # the user's own code
@@ -231,6 +235,7 @@ class _Comparison:
             raise
         except Exception as error:  # the user's own code
             raise InputError(f"weights {words_of(error)}") from error
+        found = weight_maps(ours, theirs)
         return tuple(replace(as_loaded(each, state, made), converter=loaded) for each in found)
 
     def _where(self, given: Mapping[str, Any]) -> NDArray[np.bool_] | None:

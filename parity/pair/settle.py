@@ -151,10 +151,10 @@ class Settling:
             or (module not in paired and any(is_within(module, other) for other in modules))
         ]
         yield from _other_ways(best, suspects)
-        sources = {source.call.module for b in off for source in graph.sources(b)} | modules
+        sources = {source.call.module for b in off for source in graph.sources(b)}
         if best.weights.converter is not None:
-            sources = set()  # what the user has given is not exchanged
-        near = [each for each in best.weights.modules if each.reference.module in sources]
+            sources, suspects = set(), []  # what the user has given is not exchanged
+        near = [each for each in best.weights.modules if each in suspects or each.reference.module in sources]
         for one, other in combinations(near, 2):
             if (exchanged := best.weights.exchanged(one, other)) is not None:
                 yield _Trial(exchanged, dropped, (_exchange(one, other),))
@@ -185,14 +185,18 @@ class Settling:
 
 
 def _other_ways(best: Settled, suspects: Sequence[ModulePair]) -> Iterator[_Trial]:
-    """Tensors made in another way: all of one name first, since a model keeps to one convention.
+    """Tensors made in another way; where no names tell the way all of one name first, as a model has one convention.
 
     A layer that is saturated does not show how its kernel lies, and goes by the others.
     """
-    tried = [(each, pair, way) for each in suspects for pair in each.tensors for way in pair.ways[1:]]
-    together = dict.fromkeys((*_leaves(pair), way.name) for _, pair, way in tried)
-    every = [(each, pair, way) for each in best.weights.modules for pair in each.tensors for way in pair.ways[1:]]
-    groups = [[each for each in every if (*_leaves(each[1]), each[2].name) == key] for key in together]
+    tried, every = (
+        [(each, pair, way) for each in modules for pair in each.tensors for way in pair.ways[1:]]
+        for modules in (suspects, best.weights.modules)
+    )
+    groups = [
+        [each for each in every if not each[1].is_usual and (*_leaves(each[1]), each[2].name) == key]
+        for key in dict.fromkeys((*_leaves(pair), way.name) for _, pair, way in tried)
+    ]
     for group in (*(group for group in groups if len(group) > 1), *([each] for each in tried)):
         weights, changes = best.weights, []
         for module, pair, way in group:

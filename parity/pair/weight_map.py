@@ -5,7 +5,7 @@ candidate then computes.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from parity.backend.port import Anatomy
-from parity.pair.apart import both_apart
+from parity.errors import InputError
+from parity.pair.apart import both_apart, singly
 from parity.pair.owners import Held, Member, Owner, Piece, owners, paths
 from parity.pair.transform import transforms
 from parity.weights import Array
@@ -146,17 +147,15 @@ class WeightMap:
         forms = [[(pair.ways, pair.shape, len(pair.candidate)) for pair in each.tensors] for each in (one, other)]
         if forms[0] != forms[1]:
             return None
-        swapped = {
-            own.reference: replace(
-                own,
-                candidate=partner.candidate,
-                tensors=tuple(
-                    replace(a, candidate=b.candidate) for a, b in zip(own.tensors, partner.tensors, strict=True)
-                ),
-            )
-            for own, partner in ((one, other), (other, one))
-        }
-        return replace(self, modules=tuple(swapped.get(each.reference, each) for each in self.modules))
+        given = {id(one): other, id(other): one}
+
+        def now(own: ModulePair) -> ModulePair:
+            partner = given.get(id(own), own)
+            tensors = zip(own.tensors, partner.tensors, strict=True)
+            made = tuple(replace(tensor, candidate=other.candidate) for tensor, other in tensors)
+            return replace(own, candidate=partner.candidate, tensors=made)
+
+        return replace(self, modules=tuple(map(now, self.modules)))
 
 
 def weight_maps(reference: Anatomy, candidate: Anatomy) -> tuple[WeightMap, ...]:
@@ -165,7 +164,7 @@ def weight_maps(reference: Anatomy, candidate: Anatomy) -> tuple[WeightMap, ...]
     our_calls, their_calls = ([each.call for each in anatomy.calls] for anatomy in (reference, candidate))
     ours, theirs = both_apart(ours, theirs, our_calls, their_calls)
     found = [
-        _map(name, match(ours, theirs), ours, theirs)
+        _map(name, match, ours, theirs)
         for name, match in {"names": by_names, "order of calls": by_calls, "shapes": by_shapes}.items()
     ]
     unique: dict[Any, WeightMap] = {}
@@ -174,6 +173,36 @@ def weight_maps(reference: Anatomy, candidate: Anatomy) -> tuple[WeightMap, ...]
     return tuple(unique.values())
 
 
+def check_mapped(maps: Sequence[WeightMap], reference: Anatomy, candidate: Anatomy) -> None:
+    """Check that the tensors of two models that hold as many numbers could be matched.
+
+    Where they hold other numbers of them the models differ, and which tensors are left over tells where.
+
+    Raises:
+        InputError: on both sides some are left.
+    """
+    best = min(maps, key=lambda each: sum(map(len, each.unmapped)))
+    forms = reference.parameters, candidate.parameters
+    left = [
+        {piece.path: form[piece.path].shape for piece in pieces if piece.path in form}
+        for form, pieces in zip(forms, best.unmapped, strict=True)
+    ]
+    counts = [sum(map(prod, shapes.values())) for shapes in left]
+    if all(left) and counts[0] == counts[1]:
+        tried = ", ".join(f"{each.name} ({len(list(each.tensors))} tensors found)" for each in maps)
+        ours, theirs = (_listed(shapes) for shapes in left)
+        raise InputError(
+            f"the weights cannot be mapped; tried by {tried}; of the reference are left {ours}, and of the candidate "
+            f'{theirs}: say which is which with weights={{"NAME": ("NAME", transform)}}'
+        )
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]], most: int = 8) -> str:
+    words = [f"{path} {shape}" for path, shape in shapes.items()]
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+Match = Callable[[Sequence[Owner], Sequence[Owner]], "Matched"]
 Matched = dict[str, str]  # the name of the candidate's owner for each of the reference's
 
 
@@ -221,9 +250,15 @@ def _words(path: str) -> list[str]:
     return [LAYERS.get(word, word) for word in map(str.lower, found)]
 
 
-def _map(name: str, matched: Matched, ours: Sequence[Owner], theirs: Sequence[Owner]) -> WeightMap:
+def _map(name: str, match: Match, ours: Sequence[Owner], theirs: Sequence[Owner]) -> WeightMap:
+    matched = match(ours, theirs)
+    matched |= _nearly(matched, ours, theirs)
+    # What is left goes tensor by tensor: one side may hold in one module what the other has in several.
+    ours = [part for own in ours for part in ([own] if own.name in matched else singly(own))]
+    theirs = [part for own in theirs for part in ([own] if own.name in matched.values() else singly(own))]
+    left = [own for own in ours if own.name not in matched], [own for own in theirs if own.name not in matched.values()]
+    matched |= match(*left)
     other = {owner.name: owner for owner in theirs}
-    matched = matched | _nearly(matched, ours, theirs)
     modules = tuple(
         ModulePair(own.member, other[matched[own.name]].member, tuple(_pairs(own, other[matched[own.name]])))
         for own in ours
@@ -239,16 +274,21 @@ def _map(name: str, matched: Matched, ours: Sequence[Owner], theirs: Sequence[Ow
 
 
 def _nearly(matched: Matched, ours: Sequence[Owner], theirs: Sequence[Owner]) -> Matched:
-    """Match those left that share their largest tensor: one may lack a bias."""
+    """Match those left that share all but one tensor: one may lack a bias."""
     taken = set(matched.values())
     left = [own for own in ours if own.name not in matched and own.sizes]
     others = [other for other in theirs if other.name not in taken and other.sizes]
     found: Matched = {}
     for own in left:
-        alike = [each for each in others if each.sizes[-1] == own.sizes[-1] and each.name not in found.values()]
+        alike = [each for each in others if _share_all_but_one(own, each) and each.name not in found.values()]
         if alike:
             found[own.name] = max(alike, key=lambda each: likeness(own.name, each.name)).name
     return found
+
+
+def _share_all_but_one(own: Owner, other: Owner) -> bool:
+    fewer, more = sorted((Counter(own.sizes), Counter(other.sizes)), key=lambda sizes: sizes.total())
+    return own.sizes[-1] == other.sizes[-1] and fewer <= more and more.total() - fewer.total() == 1
 
 
 def _pairs(own: Owner, other: Owner) -> Iterator[TensorPair]:

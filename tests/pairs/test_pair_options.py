@@ -681,26 +681,6 @@ def test_a_sequence_of_layers_is_given_the_first_input() -> None:
     assert report.verdict is Verdict.AGREE, report.findings
 
 
-class Indexed(fnn.Module):
-    @fnn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return fnn.Dense(4)(x)[:, np.array([2, 0, 1, 3])]
-
-
-class TorchIndexed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Linear(4, 4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.first(x)[:, [2, 0, 1, 3]]
-
-
-def test_numpys_integers_index_a_model() -> None:
-    report = compare(bntorch.port(TorchIndexed(), loss=F.cross_entropy), candidate(Indexed()))
-    assert report.verdict is Verdict.AGREE, report.findings
-
-
 class Images(fnn.Module):
     @fnn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
@@ -722,12 +702,14 @@ class Stream(fnn.Module):
 
 
 class TorchStream(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, is_cut: bool = False) -> None:
         super().__init__()
+        self.is_cut = is_cut
         self.first, self.head = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)), nn.Linear(4, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(x + self.first(x))
+        y = self.first(x)
+        return self.head(x + (y.detach() if self.is_cut else y))
 
 
 def test_a_gradient_that_is_stopped_is_one_finding() -> None:
@@ -735,6 +717,8 @@ def test_a_gradient_that_is_stopped_is_one_finding() -> None:
     assert compare(ours, candidate(Stream())).verdict is Verdict.AGREE
     (finding,) = compare(ours, candidate(Stream(is_cut=True))).findings
     assert (finding.kind, finding.between) == (FindingKind.BACKWARD, ("first.2", "head"))
+    (finding,) = compare(candidate(Stream()), bntorch.port(TorchStream(is_cut=True), loss=F.cross_entropy)).findings
+    assert (finding.kind, finding.between) == (FindingKind.BACKWARD, ("2", "head"))
 
 
 @pytest.mark.filterwarnings("ignore:Casting complex values")
