@@ -107,6 +107,7 @@ class Program:
             arguments = jnp.uint64(rounding.seed + 1), *arguments
         program = self._compiled(None if rounding is None else rounding.bits)
         loss, after, taken, gradients, cotangents = jax.device_get(program(*arguments))
+        del given, arguments  # a model's values are many
         return Played(
             values=_by_boundary(self.crossings, taken),
             cotangents=_by_boundary(self.crossings, cotangents),
@@ -163,7 +164,7 @@ def _by_boundary(found: list[Crossing], taken: Mapping[Any, Any]) -> dict[Bounda
 
 def _array(value: Any) -> Array:
     """The numbers of an array; those of a dtype that NumPy lacks as float32."""
-    array = np.array(value)
+    array = np.asarray(value)
     return array.astype(np.float32) if array.dtype == jnp.bfloat16 else array
 
 

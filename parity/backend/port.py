@@ -1,8 +1,9 @@
 """What any model shows when it is compared: the values at its modules' boundaries, its weights and their gradients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -169,21 +170,41 @@ class Rounding:
             salt: another for each use, so that signs are drawn anew.
         """
         rng = np.random.default_rng([self.seed, salt])
-
-        def moved(leaf: Any) -> Array:
-            array = np.asarray(leaf)
-            if array.dtype != np.float64:
-                return array
-            with np.errstate(all="ignore"):
-                return np.where(np.abs(array) < LARGEST, move_one_ulp(array, self.bits, rng), array)
-
-        return map_arrays(moved, arrays)  # type: ignore[no-any-return]
+        return map_arrays(partial(self._moved, rng), arrays)  # type: ignore[no-any-return]
 
     def move_forced(self, forced: Forced | None, salt: int) -> Forced | None:
-        """Return what replaces a model's values, moved."""
+        """Return what replaces a model's values, each moved when it is asked for: they are many, and not kept."""
         if forced is None:
             return None
-        return Forced(values=self.move(forced.values, salt), cotangents=self.move(forced.cotangents, salt + 1))
+        return Forced(values=_Moved(self, forced.values, salt), cotangents=_Moved(self, forced.cotangents, salt + 1))
+
+    def _moved(self, rng: np.random.Generator, leaf: Any) -> Array:
+        array = np.asarray(leaf)
+        if array.dtype != np.float64:
+            return array
+        with np.errstate(all="ignore"):
+            return np.where(np.abs(array) < LARGEST, move_one_ulp(array, self.bits, rng), array)
+
+
+class _Moved(Mapping[Any, Array]):
+    """Arrays that are moved as they are asked for; one is moved alike each time."""
+
+    def __init__(self, rounding: Rounding, arrays: Mapping[Any, Array], salt: int) -> None:
+        self._rounding, self._arrays, self._salt = rounding, arrays, salt
+        self._numbers = {key: number for number, key in enumerate(arrays)}
+
+    def __getitem__(self, key: Any) -> Array:
+        rng = np.random.default_rng([self._rounding.seed, self._salt, self._numbers[key]])
+        return self._rounding._moved(rng, self._arrays[key])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._arrays
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
 
 
 @runtime_checkable

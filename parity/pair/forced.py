@@ -11,6 +11,7 @@ maxima that are nearly equal), it is the jump, which no multiple of a smaller ch
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import log2
 from typing import Any
 
@@ -150,8 +151,8 @@ def witness(
     def draws() -> Iterator[Trace]:
         for seed in range(DRAWS):
             rounding = Rounding(bits=coarser, seed=seed)
-            drawn = reference.play(batch.ours, batch.mode, forced, rounding, is_backward=is_backward)
-            yield trace(found, batch.number, batch.mode, ours=drawn)
+            play = partial(reference.play, batch.ours, batch.mode, forced, rounding, is_backward=is_backward)
+            yield trace(found, batch.number, batch.mode, ours=play())  # which is not kept
 
     seen = measure_floors(trace(found, batch.number, batch.mode, ours=asked.own), draws(), coarser)
     return Witness(seen.trace, {key: floor / SAFETY for key, floor in seen.floors.items()})

@@ -19,11 +19,11 @@ class Part:
     """Some elements of a value; the others count as 0.
 
     Args:
-        counts: which elements.
+        counts: which elements; None for all.
         extremes: the reference's value, where some of these are infinite or nearly so, or no numbers.
     """
 
-    counts: NDArray[np.bool_]
+    counts: NDArray[np.bool_] | None = None
     extremes: Array | None = None
 
     def ours(self, array: Array) -> Array:
@@ -42,7 +42,7 @@ class Part:
         return self._counted(array)
 
     def _counted(self, array: Array) -> Array:
-        return np.where(self.counts, array, 0.0)
+        return array if self.counts is None else np.where(self.counts, array, 0.0)
 
 
 def parts(value: Array, where: NDArray[np.bool_] | None) -> list[Part]:
@@ -54,7 +54,7 @@ def parts(value: Array, where: NDArray[np.bool_] | None) -> list[Part]:
     """
     all_that_count, masked = counts(value, where), masks(value)
     if masked is None:
-        return [Part(all_that_count)]
+        return [Part(None if all_that_count.all() else all_that_count)]
     extremes = value if _is_extreme(value[masked]).any() else None
     return [Part(~masked & all_that_count), Part(masked & all_that_count, extremes)]
 

@@ -82,16 +82,7 @@ def compare(
     Raises:
         InputError: something that was given cannot be used.
     """
-    for name, given, known in (("questions", questions, QUESTIONS), ("dtypes", dtypes, DTYPES)):
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            raise InputError(f"{name} must be a list of {', '.join(known)}, got {given!r}")
-        for each in given:
-            if each not in known:
-                raise InputError(f"{name} must be of {', '.join(known)}, got {each!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed must be a whole number from 0 on, got {seed!r}")
-    if isinstance(accept, str) or not isinstance(accept, Iterable):
-        raise InputError(f"accept must be a list of NAME@PLACE, got {accept!r}")
+    _check_options(questions, dtypes, seed, accept)
     started = time.monotonic()
     given = {"inputs": inputs, "weights": weights, "where": where, "layouts": layouts, "steps": steps}
     own = {name: value for name, value in given.items() if value is not None}
@@ -115,6 +106,19 @@ def compare(
         ports = Guarded("reference", reference), Guarded("candidate", candidate)
         found = _Comparison(*ports, pair, *asked).report()
     return replace(found, title=pair.title, command=command, seconds=time.monotonic() - started)
+
+
+def _check_options(questions: Any, dtypes: Any, seed: Any, accept: Any) -> None:
+    for name, given, known in (("questions", questions, QUESTIONS), ("dtypes", dtypes, DTYPES)):
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise InputError(f"{name} must be a list of {', '.join(known)}, got {given!r}")
+        for each in given:
+            if each not in known:
+                raise InputError(f"{name} must be of {', '.join(known)}, got {each!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed must be a whole number from 0 on, got {seed!r}")
+    if isinstance(accept, str) or not isinstance(accept, Iterable):
+        raise InputError(f"accept must be a list of NAME@PLACE, got {accept!r}")
 
 
 class _Comparison:
@@ -162,19 +166,13 @@ class _Comparison:
             for number, given in enumerate(self._given)
             for mode in Mode
         ]
-        asked = [ask(self._reference, batch) for batch in played if batch.number == 0]
-        settling = Settling(self._candidate, (ours, theirs), asked, state)
-        settling.load(maps[0])
-        self._check_repeatable(asked[0])
-        settled = settling.settle(maps)
-        first = asked[0]
-        del asked  # what is not needed any more is not kept: a model's values are many
+        settled = self._settled(maps, (ours, theirs), played, state)
         own = self._candidate.state()
         graph = Map(ours, theirs, settled.pairing)
         cases = Cases(graph)
         answers, free = self._judged(cases, played, settled)
         if "statistics" in self._questions:
-            answers += self._carried(cases, first, settled, state, own)
+            answers += self._carried(cases, played[0], settled, state, own)
         self._progress.update(0.8, "the optimizers")
         self._reference.load(state)
         self._candidate.load(dict(own))
@@ -194,7 +192,7 @@ class _Comparison:
             drawn=drawn,
             changes=changes,
             steps=steps,
-            narrow=self._narrow(first, settled),
+            narrow=self._narrow(played[0], settled),
             has_loss=self._reference.has_loss and self._candidate.has_loss,
             versions=self._reference.versions | self._candidate.versions,
             lacking=self._lacking,
@@ -203,6 +201,19 @@ class _Comparison:
             optimizers=(self._reference.has_optimizer, self._candidate.has_optimizer),
             is_optimizer_asked="optimizer" in self._questions,
         )
+
+    def _settled(
+        self,
+        maps: Sequence[WeightMap],
+        models: tuple[Anatomy, Anatomy],
+        played: Sequence[Batch],
+        state: dict[str, Array],
+    ) -> Settled:
+        """The weight map, by the first batch. What the reference shows of it is not kept: a model's values are many."""
+        settling = Settling(self._candidate, models, state)
+        settling.load(maps[0])
+        self._check_repeatable(played[0])
+        return settling.settle(maps, [ask(self._reference, batch) for batch in played if batch.number == 0])
 
     def _maps(self, ours: Anatomy, theirs: Anatomy) -> tuple[WeightMap, ...]:
         """The weight maps that are tried."""
@@ -259,16 +270,14 @@ class _Comparison:
             if name not in known:
                 raise InputError(f"layouts: {name!r} is no input and no module of the reference")
 
-    def _check_repeatable(self, first: Asked) -> None:
+    def _check_repeatable(self, first: Batch) -> None:
         """Refuse a reference that draws its own random numbers; of a candidate that does, say so."""
-        again = self._reference.play(first.batch.ours, first.batch.mode)
-        if not _is_same(first.own.values, again.values):
+        if not _repeats(self._reference, first.ours, first.mode):
             raise InputError(
                 "the reference is not repeatable: it gives two answers to one batch; switch off what draws random "
                 "numbers, or share its draws through call="
             )
-        one, other = (self._candidate.play(first.batch.theirs, first.batch.mode) for _ in range(2))
-        if not _is_same(one.values, other.values):
+        if not _repeats(self._candidate, first.theirs, first.mode):
             raise CrashError("candidate", "is not repeatable: it gives two answers to one batch, so it draws its own")
 
     def _judged(self, cases: Cases, played: Sequence[Batch], settled: Settled) -> tuple[list[Answer], list[Answer]]:
@@ -276,25 +285,29 @@ class _Comparison:
         answers, free = [], []
         pairings: dict[int, Pairing] = {0: settled.pairing}
         for done, batch in enumerate(played):
-            number = batch.number
-            words = f"batch {number + 1} of {len(self._given)}, {batch.mode}"
+            words = f"batch {batch.number + 1} of {len(self._given)}, {batch.mode}"
             self._progress.update(0.3 + 0.5 * done / len(played), words)
-            each = ask(self._reference, batch)
-            if number not in pairings:
-                pairings[number] = self._paired_again(each, settled)
-            pairing = pairings[number]
-            found = judge(self._reference, self._candidate, each, pairing, settled.weights)
-            found, self._replaced[number, batch.mode] = with_accepted(cases, found, self._seen)
-            answers.append(found if found.beyond else found.without_arrays())
-            self._note_outputs(each, found, pairing)
-            if "free" in self._questions:
-                ends = pairing.only(WHOLE)
-                kinds = (Kind.ACTIVATION, Kind.LOSS)
-                whole = judge(
-                    self._reference, self._candidate, each, ends, settled.weights, is_forced=False, kinds=kinds
-                )
-                free.append(whole.without_arrays())
+            if batch.number not in pairings:
+                pairings[batch.number] = self._paired_again(batch, settled)
+            forced, whole = self._judged_once(cases, batch, pairings[batch.number], settled.weights)
+            answers.append(forced)
+            free += whole
         return answers, free
+
+    def _judged_once(
+        self, cases: Cases, batch: Batch, pairing: Pairing, weights: WeightMap
+    ) -> tuple[Answer, list[Answer]]:
+        """The forced pass of a batch, and the free pass if it is asked for."""
+        asked = ask(self._reference, batch)
+        found = judge(self._reference, self._candidate, asked, pairing, weights)
+        found, self._replaced[batch.number, batch.mode] = with_accepted(cases, found, self._seen)
+        self._note_outputs(asked, found, pairing)
+        found = found if found.beyond else found.without_arrays()
+        if "free" not in self._questions:
+            return found, []
+        ends, kinds = pairing.only(WHOLE), (Kind.ACTIVATION, Kind.LOSS)
+        whole = judge(self._reference, self._candidate, asked, ends, weights, is_forced=False, kinds=kinds)
+        return found, [whole.without_arrays()]
 
     def _note_outputs(self, asked: Asked, found: Answer, pairing: Pairing) -> None:
         """Note which outputs of the reference as a whole the candidate lacks, and what was not compared in a mode."""
@@ -316,10 +329,10 @@ class _Comparison:
         if not known and not self._reference.has_loss:
             self._unlike.append("anything: the model gives no arrays, and there is no loss")
 
-    def _carried(self, cases: Cases, asked: Asked, settled: Settled, state: dict[str, Array], own: Any) -> list[Answer]:
+    def _carried(self, cases: Cases, first: Batch, settled: Settled, state: dict[str, Array], own: Any) -> list[Answer]:
         """The statistics after further batches, each side from its own; the parameters stay."""
         weights = settled.weights
-        held = {piece.path for pair in weights.tensors for piece in pair.reference} & set(asked.own.statistics)
+        held = {piece.path for pair in weights.tensors for piece in pair.reference} & set(self._anatomy.statistics)
         answers: list[Answer] = []
         if not held:
             return answers
@@ -327,7 +340,7 @@ class _Comparison:
         for step in range(self._pair.steps + 1):
             self._reference.load(ours)
             self._candidate.load({path: theirs[path] for path in own})
-            batch = replace(asked.batch, step=step, number=len(self._given) + step)
+            batch = replace(first, step=step, number=len(self._given) + step)
             here = ask(self._reference, batch)
             kinds = (Kind.STATISTIC,)
             found = judge(self._reference, self._candidate, here, settled.pairing, weights, kinds=kinds)
@@ -345,19 +358,20 @@ class _Comparison:
         both = self._reference.has_optimizer and self._candidate.has_optimizer
         return both and "optimizer" in self._questions
 
-    def _narrow(self, asked: Asked, settled: Settled) -> list[NarrowAnswer]:
+    def _narrow(self, first: Batch, settled: Settled) -> list[NarrowAnswer]:
         if "precision" not in self._questions:
             return []
-        models = self._reference, self._candidate
+        models, asked = (self._reference, self._candidate), ask(self._reference, first)
         replaced = self._replaced[0, Mode.TRAIN]
         return [
             judge_narrow(*models, asked, settled.pairing, settled.weights, dtype, replaced) for dtype in self._dtypes
         ]
 
-    def _paired_again(self, asked: Asked, settled: Settled) -> Pairing:
+    def _paired_again(self, batch: Batch, settled: Settled) -> Pairing:
         """The boundaries of a batch of another shape."""
-        ours = self._reference.anatomy(asked.batch.ours, Mode.TRAIN)
-        theirs = self._candidate.anatomy(asked.batch.theirs, Mode.TRAIN)
+        asked = ask(self._reference, batch)
+        ours = self._reference.anatomy(batch.ours, Mode.TRAIN)
+        theirs = self._candidate.anatomy(batch.theirs, Mode.TRAIN)
         models: tuple[Anatomy, Anatomy] = (ours, theirs)
         return pair(self._candidate, models, asked, settled.weights, settled.dropped)
 
@@ -376,6 +390,12 @@ def _no_numbers(asked: Asked) -> Iterator[str]:
             if not np.isfinite(array).all():
                 yield f"the {kind} of {path} in {mode}, which the reference itself does not have as finite numbers"
                 break
+
+
+def _repeats(port: Port, inputs: Mapping[str, Any], mode: Mode) -> bool:
+    """Whether a model gives one answer to a batch."""
+    one, other = (port.play(inputs, mode, is_backward=False).values for _ in range(2))
+    return _is_same(one, other)
 
 
 def _is_same(one: Mapping[Any, Array], other: Mapping[Any, Array]) -> bool:

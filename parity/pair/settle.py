@@ -99,22 +99,22 @@ class Settling:
     Args:
         candidate: its port.
         anatomies: of both.
-        asked: the batch, and what the reference shows of it.
         state: of the reference.
     """
 
-    def __init__(
-        self,
-        candidate: Port,
-        anatomies: tuple[Anatomy, Anatomy],
-        asked: Sequence[Asked],
-        state: Mapping[str, Array],
-    ) -> None:
-        self._candidate, self._anatomies, self._asked, self._state = candidate, anatomies, asked, state
+    def __init__(self, candidate: Port, anatomies: tuple[Anatomy, Anatomy], state: Mapping[str, Array]) -> None:
+        self._candidate, self._anatomies, self._state = candidate, anatomies, state
+        self._asked: Sequence[Asked] = ()
         self._plays = 0
 
-    def settle(self, maps: Sequence[WeightMap]) -> Settled:
-        """Return the best of several weight maps, with what can be mended in it."""
+    def settle(self, maps: Sequence[WeightMap], asked: Sequence[Asked]) -> Settled:
+        """Return the best of several weight maps, with what can be mended in it.
+
+        Args:
+            maps: are tried.
+            asked: a batch in its modes, and what the reference shows of it.
+        """
+        self._asked = asked
         tried = [self._try(weights, frozenset()) for weights in maps]
         best = min(tried, key=lambda each: len(each.off) - each.paired)
         changes = _renamed(maps[0], best.weights)
@@ -231,6 +231,7 @@ def pair(
     pairing = pair_boundaries(calls, *anatomies, own.values, free.values).without(dropped)
     pairing = pairing.pinned(batch.layouts)
     pairing = pair_values(pairing, anatomies, own, free)
+    del free  # a model's values are many
     for _ in range(MOST_ROUNDS):  # where the free pass was off, values fit only once what goes in is right
         shown = candidate.play(batch.theirs, batch.mode, pairing.forced(own))
         fitted = pairing.with_layouts(own.values, shown.values).pinned(batch.layouts)

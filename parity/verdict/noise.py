@@ -131,6 +131,7 @@ def measure_floors(trace: Trace, draws: Iterable[Trace], bits: int, per_channel:
             changes = (draw.tensors[key] - array).reshape(-1, *array.shape)
             change = _largest_rms(changes, per_channel)
             spread[key] = np.maximum(spread[key], change) if key in spread else change
+        del draw  # before the next is drawn
     sizes = {key: rms(trace.scales.get(key, array), per_channel) for key, array in trace.tensors.items()}
     most = 2.0 ** (_range(bits)[1] // 2)
     return Witness(trace, {k: np.where(size < most, spread[k] + ulp(size, bits), np.inf) for k, size in sizes.items()})
