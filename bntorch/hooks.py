@@ -76,6 +76,10 @@ class Capture:
                 handle.remove()
 
     def _enter(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        if _is_backward():  # the model is checkpointed, and runs once more, from its end
+            self._numbers[path] -= 1
+            self._open.append(Call(path, self._numbers[path]))
+            return self._cross(self._open[-1], End.INPUT, (args, kwargs))
         call = Call(path, self._numbers[path])
         self._numbers[path] += 1
         parent = self._open[-1] if self._open else None
@@ -97,7 +101,8 @@ class Capture:
         return pytree.tree_unflatten(crossed, structure)
 
     def _cross_one(self, boundary: Boundary, value: Tensor) -> Tensor:
-        self.values[boundary] = value.detach().clone()
+        if not _is_backward():
+            self.values[boundary] = value.detach().clone()
         given = self._forced.values.get(boundary)
         replaced = value.detach() if given is None else like(given, value)
         # Other uses of what enters a module, around it say, are given the same. What was not computed is the user's.
@@ -112,6 +117,10 @@ class Capture:
         self.cotangents[boundary] = cotangent.detach().clone()
         replaced = self._forced.cotangents.get(boundary)
         return cotangent if replaced is None else like(replaced, cotangent)
+
+
+def _is_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1
 
 
 def _sources(value: Tensor) -> frozenset[Boundary]:

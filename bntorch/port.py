@@ -192,22 +192,36 @@ class ModelPort:
                 stack.enter_context(each)
             torch.manual_seed(self._runs)  # a model that draws its own numbers shows it
             _set_mode(self._model, mode)
-            outputs, left = self._outputs({**parameters, **statistics}, batch, mode)
-            if self.loss is None:
-                return None
-            loss = self.loss(outputs, *left)
-            if is_backward:
-                loss.backward()
-            return loss.detach()
+            state = {f"model.{name}": tensor for name, tensor in {**parameters, **statistics}.items()}
+            played = partial(self._loss_of, batch=batch, mode=mode, is_backward=is_backward)
+            # Backward as well, since a model that is checkpointed runs once more then.
+            return functional_call(_Whole(self._model), state, (played,), tie_weights=True)  # type: ignore[no-any-return]
 
-    def _outputs(self, state: dict[str, Tensor], batch: Mapping[str, Any], mode: Mode) -> tuple[Any, list[Any]]:
-        def model(*args: Any, **kwargs: Any) -> Any:
-            return functional_call(self._model, state, args, kwargs, tie_weights=True)
-
+    def _loss_of(self, model: nn.Module, batch: Mapping[str, Any], mode: Mode, is_backward: bool) -> Tensor | None:
+        """What the loss of a batch is, derived if it is wanted; None without a loss."""
         if self._call is not None:
             taken = Batch(batch)
-            return self._call(model, taken, mode is Mode.TRAIN), taken.left()
-        return called(model, self._model.forward, batch, mode)
+            outputs, left = self._call(model, taken, mode is Mode.TRAIN), taken.left()
+        else:
+            outputs, left = called(model, model.forward, batch, mode)
+        if self.loss is None:
+            return None
+        loss = self.loss(outputs, *left)
+        if is_backward:
+            loss.backward()
+        return loss.detach()  # type: ignore[no-any-return]
+
+
+class _Whole(nn.Module):
+    """A model within which something is done: with tensors of a caller's own, as long as that lasts."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, do: Callable[[nn.Module], Any]) -> Any:
+        """Do it."""
+        return do(self.model)
 
 
 @contextmanager
