@@ -127,6 +127,7 @@ class ModelPort:
             islands=program.islands,
             runs_in_float64=program.runs_in_float64,
             sources=program.sources,
+            unused=program.unused,
         )
 
     @_in_float64

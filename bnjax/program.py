@@ -17,7 +17,7 @@ from bnjax.interpret import evaluate
 from bnjax.islands import is_narrow, islands
 from bnjax.lifted import lifted
 from bnjax.perturbed import perturbed
-from parity.backend.batch import map_arrays
+from parity.backend.batch import loss_of, map_arrays, unused
 from parity.backend.port import Boundary, Forced, Mode, ModuleCall, Played, Rounding
 from parity.weights import Array
 
@@ -30,14 +30,16 @@ class Program:
     ) -> None:
         self._model, self._mode, self._loss = model, mode, loss
         names = Names(model.opaque)
-
         order = list(inputs)
+        self.unused: tuple[str, ...] = ()
 
         def run(parameters: Any, statistics: Any, inputs: Any) -> tuple[Any, Any]:
             given = {name: inputs[name] for name in order}  # JAX sorts what it is given
             ran = model.run(parameters, statistics, given, mode, names)
-            value = None if loss is None else loss(ran.outputs, *ran.left)
-            return value, ran.statistics
+            if loss is None:
+                self.unused = unused(given, ran.left)
+                return None, ran.statistics
+            return loss_of(loss, ran.outputs, ran.left), ran.statistics
 
         def traced(*arguments: Any) -> Any:
             names.forget()

@@ -15,7 +15,7 @@ from torch.func import functional_call
 from bntorch.device import matmul_precision
 from bntorch.dispatch import Lift, Narrow, NoDropout, Perturb
 from bntorch.hooks import Capture, like
-from parity.backend.batch import Batch, called, map_arrays
+from parity.backend.batch import Batch, called, loss_of, map_arrays, unused
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
 from parity.backend.port import Tensor as Form
 from parity.errors import InputError
@@ -64,6 +64,7 @@ class ModelPort:
                 raise InputError(f"{name}={given!r} cannot be used; give {remedy}")
         self.versions = {"torch": str(torch.__version__)}
         self._runs = 0
+        self._unused: tuple[str, ...] = ()
         self.loss, self.optimizer = loss, optimizer
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
         self._is_lifted, self._runs_in_float64 = False, True
@@ -100,6 +101,7 @@ class ModelPort:
             islands=tuple(narrow.islands),
             runs_in_float64=self._runs_in_float64,
             sources=seen.sources,
+            unused=self._unused,
             frozen=tuple(name for name, p in self._model.named_parameters() if not p.requires_grad),
         )
 
@@ -205,8 +207,9 @@ class ModelPort:
         else:
             outputs, left = called(model, model.forward, batch, mode)
         if self.loss is None:
+            self._unused = unused(batch, left)
             return None
-        loss = self.loss(outputs, *left)
+        loss = loss_of(self.loss, outputs, left)
         if is_backward:
             loss.backward()
         return loss.detach()  # type: ignore[no-any-return]

@@ -71,6 +71,38 @@ def called(
     return model(**given), left
 
 
+def loss_of(loss: Callable[..., Any], outputs: Any, left: list[Any]) -> Any:
+    """Return the loss of a model's output and of the inputs that the model does not take.
+
+    Raises:
+        InputError: it takes others, or gives something else than one number.
+    """
+    try:
+        signature = inspect.signature(loss)
+    except (TypeError, ValueError):  # not every callable has one
+        signature = None
+    if signature is not None:
+        try:
+            signature.bind(outputs, *left)
+        except TypeError as error:
+            raise InputError(
+                f"the loss {signature} is given the model's output and the inputs that the model does not take, "
+                f"{len(left)} here: {error}"
+            ) from None
+    value = loss(outputs, *left)
+    if getattr(value, "shape", None) != ():
+        shape = f"an array of shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
+        raise InputError(
+            f"the loss must give one number, as an array of shape (), and gives {shape}: take its mean, say"
+        )
+    return value
+
+
+def unused(inputs: Mapping[str, Any], left: list[Any]) -> tuple[str, ...]:
+    """Return the names of inputs that are left."""
+    return tuple(name for name, value in inputs.items() if any(value is each for each in left))
+
+
 def map_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
     """Return dictionaries, lists and tuples as they are, with a function applied to what they hold."""
     if isinstance(tree, Mapping):

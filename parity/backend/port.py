@@ -105,6 +105,7 @@ class Anatomy:
         runs_in_float64: whether the model itself does; else it is one of float32 whose operations are lifted.
         sources: the boundaries whose values a boundary's value is computed from, with none in between.
         frozen: parameters that the model says are not trained.
+        unused: inputs that the model does not take, where there is no loss that could.
     """
 
     calls: tuple[ModuleCall, ...]
@@ -116,6 +117,7 @@ class Anatomy:
     runs_in_float64: bool = True
     sources: Mapping[Boundary, frozenset[Boundary]] = field(default_factory=dict)
     frozen: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,28 +26,31 @@ def both_apart(
     # A recurrent layer can be taken apart in many ways, so the other model decides, before it is taken apart itself.
     recurrent = [each for each in candidate if is_recurrent(each.parameters)]
     others = [each for each in candidate if each not in recurrent]
-    candidate = [*others, *_taken_apart(recurrent, reference, other_calls)]
-    reference = _taken_apart(reference, candidate, calls)
-    return reference, _taken_apart(candidate, reference, other_calls)
+    candidate = [*others, *_taken_apart(recurrent, reference, other_calls, may_lack=True)]
+    for may_lack in (False, True):  # what fits as it is comes first
+        reference = _taken_apart(reference, candidate, calls, may_lack)
+        candidate = _taken_apart(candidate, reference, other_calls, may_lack)
+    return reference, candidate
 
 
-def _taken_apart(ours: list[Owner], theirs: list[Owner], calls: Sequence[Call]) -> list[Owner]:
+def _taken_apart(ours: list[Owner], theirs: list[Owner], calls: Sequence[Call], may_lack: bool) -> list[Owner]:
     """Return owners, of which those that have no partner are taken apart where the parts have one.
 
     Args:
         ours: of one side.
         theirs: of the other, whose recurrent layers may yet be taken apart.
         calls: of our side.
+        may_lack: whether a part may lack a bias, or have one that its partner lacks.
     """
     recurrent = [each for each in theirs if is_recurrent(each.parameters)]
     wanted = {each.sizes for each in theirs}
     wanted |= {part.sizes for each in recurrent for way in gates(each) for part in way}
-    largest = {sizes[-1:] for sizes in wanted}  # of a part that lacks a bias, or has one that its partner lacks
+    largest = {sizes[-1:] for sizes in wanted}
     found = []
     for own in ours:
         ways = [] if own.sizes in wanted else list(_ways_apart(own, calls))
         fitting = [way for way in ways if all(part.sizes in wanted for part in way)]
-        if not fitting and (own.sizes[-1:] not in largest or is_recurrent(own.parameters)):
+        if not fitting and may_lack and (own.sizes[-1:] not in largest or is_recurrent(own.parameters)):
             fitting = [way for way in ways if all(part.sizes[-1:] in largest for part in way)]
             fitting.sort(key=lambda way: sum(part.sizes not in wanted for part in way) / len(way))
         found += next(iter(fitting), [own])

@@ -67,6 +67,9 @@ def unjudged(material: Material, narrow: Sequence[Finding]) -> Iterator[str]:
     for what in ("modules", "parameters"):
         if coverage[what].rest:
             yield f"{what} of the reference: {', '.join(map(module_words, coverage[what].rest))}"
+    unused = [name for name in material.graph.reference.unused if name in material.graph.candidate.unused]
+    if unused:
+        yield f"what the inputs {', '.join(unused)} do: neither model takes them, and there is no loss that could"
     for pair in material.settled.weights.tensors if has_loss else ():
         if not pair.ways[0].moves_only:
             yield f"gradient of {pair.reference[0]}: the given function does more than move its numbers"

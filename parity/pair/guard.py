@@ -40,14 +40,14 @@ class Guarded:
         side = self._port
         is_bad_input, value = self._told(lambda: side.call(_answered, task, *arguments))
         if is_bad_input:
-            raise InputError(value)
+            raise InputError(f"the {self.side}: {value}")
         return value
 
     def _told(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
-        except InputError:
-            raise
+        except InputError as error:
+            raise InputError(f"the {self.side}: {error}") from error
         except SideError as error:
             raise CrashError(self.side, str(error)) from error
         except Exception as error:  # a model can raise anything

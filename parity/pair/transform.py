@@ -60,6 +60,19 @@ def transforms(source: Shape, target: Shape, is_same_layout: bool, is_kernel: bo
         is_same_layout: whether the two call it alike, so that their layouts are likely the same.
         is_kernel: whether the reference's is (space, in, out), as Flax has it.
     """
+    kept = [axis for axis, size in enumerate(source) if size > 1]
+    if len(kept) <= 2 and len(source) > 2:  # a matrix, as a 1 x 1 kernel is, whatever it is called
+        ones = [axis for axis, size in enumerate(source) if size == 1]
+        matrix, squeezed = (tuple(size for size in shape if size > 1) for shape in (source, target))
+        return tuple(
+            Transform(
+                way.name,
+                (*ones, *(kept[axis] for axis in way.axes)),
+                tuple(axis + len(ones) for axis in way.flipped),
+                target,
+            )
+            for way in transforms(matrix, squeezed, is_same_layout, is_kernel)
+        )
     orders = list(_orders(len(source)))
     if is_kernel:
         orders.sort(key=lambda order: order.name.startswith("(out, in, space)"))

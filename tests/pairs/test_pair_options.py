@@ -625,7 +625,7 @@ def test_a_dropout_that_is_no_module_drops_nothing_too() -> None:
 
 def test_dropout_is_told_as_not_compared() -> None:
     ours = bntorch.port(nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Dropout(0.5)))
-    report = compare(ours, candidate(loss=None))
+    report = compare(ours, candidate(loss=None), inputs={"x": INPUTS["x"]})
     assert report.verdict is Verdict.AGREE, report.findings
     (line,) = (each for each in report.not_compared if each.startswith("dropout"))
     assert "3 of the reference" in line
@@ -730,6 +730,38 @@ def test_complex_numbers_are_no_agreement() -> None:
     report = parity.compare(*ports, inputs={"x": parity.normal(6, 4)}, questions=FORCED)
     assert report.verdict is not Verdict.AGREE
     assert any("of complex numbers only the real parts" in each for each in report.not_compared)
+
+
+def test_an_input_that_neither_a_model_nor_a_loss_takes_is_no_agreement() -> None:
+    inputs = {**INPUTS, "mask": parity.uniform(6, 4)}
+    ports = bntorch.port(TorchNet()), bnjax.port(FlaxNet())
+    report = parity.compare(*ports, inputs=inputs, questions=FORCED)
+    assert report.verdict is Verdict.INCOMPLETE, report.findings
+    assert "what the inputs labels, mask do: neither model takes them, and there is no loss that could" in (
+        report.not_compared
+    )
+    report = parity.compare(*ports, inputs={"x": INPUTS["x"]}, questions=FORCED)
+    assert report.verdict is Verdict.AGREE, report.not_compared
+
+
+@pytest.mark.parametrize(
+    ("loss", "rule"),
+    [
+        (lambda z: z.mean(), r"the loss \(z\) is given the model's output and the inputs .* 1 here: too many"),
+        (lambda z, y, w: z.mean(), "missing a required argument: 'w'"),
+        (lambda z, y: z, r"must give one number, an array of shape \(\), and gives an array of shape \(6, 4\)"),
+        (lambda z, y: None, "and gives None: take its mean"),
+    ],
+)
+def test_a_loss_that_cannot_be_used_is_told_in_one_line(loss: Any, rule: str) -> None:
+    for side, ports in (
+        ("candidate", (bntorch.port(TorchNet(), loss=F.cross_entropy), bnjax.port(FlaxNet(), loss=loss))),
+        ("reference", (bntorch.port(TorchNet(), loss=loss), bnjax.port(FlaxNet(), loss=cross_entropy))),
+    ):
+        with pytest.raises(InputError, match=rule) as raised:
+            parity.compare(*ports, inputs=INPUTS, questions=FORCED)
+        assert str(raised.value).startswith(f"the {side}: the loss")
+        assert "\n" not in str(raised.value)
 
 
 def test_frozen_parameters_are_told() -> None:

@@ -219,8 +219,16 @@ def test_no_way_changes_a_number(source: list[int], target: list[int], same: boo
 
 
 def test_of_a_square_kernel_the_usual_way_comes_first_in_both_directions() -> None:
-    assert transforms((4, 4, 1, 1), (1, 1, 4, 4), False)[0].axes == (2, 3, 1, 0)
-    assert transforms((1, 1, 4, 4), (4, 4, 1, 1), False, is_kernel=True)[0].axes == (3, 2, 0, 1)
+    kernel = np.arange(16.0).reshape(4, 4)
+    for shape, target, is_kernel in (
+        ((4, 4, 1, 1), (1, 1, 4, 4), False),
+        ((1, 1, 4, 4), (4, 4, 1, 1), True),
+        ((4, 4, 1), (4, 4), False),  # a convolution of 1, as people port it to a dense layer
+        ((4, 4), (1, 1, 4, 4), True),
+    ):
+        found = transforms(shape, target, False, is_kernel)[0](kernel.reshape(shape))
+        assert np.array_equal(found, kernel.T.reshape(target)), (shape, target)
+    assert [way.name for way in transforms((8, 6, 1), (6, 8), False)] == ["transposed"]
 
 
 def test_heads_are_joined_as_they_lie() -> None:
