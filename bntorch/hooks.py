@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from parity.backend.port import Boundary, Call, End, Forced, ModuleCall
 from parity.source import caller_outside
 
+NEAR = 1e-10  # of a tensor's size
 Replace = Callable[[Boundary, Tensor], Tensor]
 
 
@@ -105,8 +106,10 @@ class Capture:
             self.values[boundary] = value.detach().clone()
         given = self._forced.values.get(boundary)
         replaced = value.detach() if given is None else like(given, value)
-        # Other uses of what enters a module, around it say, are given the same. What was not computed is the user's.
-        if given is not None and boundary.end is End.INPUT and value.grad_fn is not None and 0 not in value.stride():
+        # Other uses of what enters a module, around it say, are given the same. What was not computed is the user's;
+        # and what is only rounded otherwise stays, since what it was computed by may look for it: a maximum does.
+        is_computed = value.grad_fn is not None and 0 not in value.stride()
+        if given is not None and boundary.end is End.INPUT and is_computed and not _is_near(value.detach(), replaced):
             value.data.copy_(replaced)
         if not value.requires_grad:
             return replaced.clone()
@@ -117,6 +120,11 @@ class Capture:
         self.cotangents[boundary] = cotangent.detach().clone()
         replaced = self._forced.cotangents.get(boundary)
         return cotangent if replaced is None else like(replaced, cotangent)
+
+
+def _is_near(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors differ by rounding alone, which is some 1e-15 of their size."""
+    return bool((one - other).abs().max() <= NEAR * other.abs().max()) if one.numel() else True
 
 
 def _is_backward() -> bool:

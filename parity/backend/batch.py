@@ -92,9 +92,7 @@ def loss_of(loss: Callable[..., Any], outputs: Any, left: list[Any]) -> Any:
     value = loss(outputs, *left)
     if getattr(value, "shape", None) != ():
         shape = f"an array of shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)
-        raise InputError(
-            f"the loss must give one number, as an array of shape (), and gives {shape}: take its mean, say"
-        )
+        raise InputError(f"the loss must give one number, an array of shape (), and gives {shape}: take its mean, say")
     return value
 
 

@@ -155,4 +155,6 @@ def witness(
             yield trace(found, batch.number, batch.mode, ours=play())  # which is not kept
 
     seen = measure_floors(trace(found, batch.number, batch.mode, ours=asked.own), draws(), coarser)
-    return Witness(seen.trace, {key: floor / SAFETY for key, floor in seen.floors.items()})
+    # Where rounding makes what is no number, nothing can be judged.
+    floors = {key: np.where(np.isnan(floor), np.inf, floor) / SAFETY for key, floor in seen.floors.items()}
+    return Witness(seen.trace, floors)

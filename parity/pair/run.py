@@ -155,14 +155,14 @@ class _Comparison:
         self._progress.update(0.0, "the models, and which tensor is which")
         self._reference.prepare(self._given[0])
         ours = self._anatomy = self._reference.anatomy(self._given[0], Mode.TRAIN)
-        order, theirs = find_order(self._candidate, ours, self._given[0], self._pair.layouts)
+        self._order, theirs = find_order(self._candidate, ours, self._given[0], self._pair.layouts)
         self._check_layouts(ours)
         maps = self._maps(ours, theirs)
         statistics = frozenset(ours.statistics)
         state, drawn = without_constants(self._reference.state(), maps[0], statistics, self._seed)
         self._reference.load(state)
         played = [
-            Batch(number, mode, given, order(given), where=self._where(given), layouts=self._pair.layouts)
+            Batch(number, mode, given, self._order(given), where=self._where(given), layouts=self._pair.layouts)
             for number, given in enumerate(self._given)
             for mode in Mode
         ]
@@ -340,7 +340,9 @@ class _Comparison:
         for step in range(self._pair.steps + 1):
             self._reference.load(ours)
             self._candidate.load({path: theirs[path] for path in own})
-            batch = replace(first, step=step, number=len(self._given) + step)
+            # Other numbers at each step, if they are drawn: over equal batches every average is the same.
+            given = batches(self._pair.inputs, self._seed + step)[first.number]
+            batch = replace(first, ours=given, theirs=self._order(given), step=step, number=len(self._given) + step)
             here = ask(self._reference, batch)
             kinds = (Kind.STATISTIC,)
             found = judge(self._reference, self._candidate, here, settled.pairing, weights, kinds=kinds)

@@ -208,8 +208,10 @@ def default_momentum(case: Case) -> Iterator[Predicted]:
     """The running average keeps another part of the old value."""
     average = _average(case)
     keys = case.keys(Kind.STATISTIC, average.mean) if average else []
-    if average is None or not keys:
-        return
+    if average is None or not keys or case.answer.batch.step:
+        return  # what begins at a later update only is no other constant
+    if abs(average.decay) < TIDY:
+        return  # the first update of an average of all batches, which has no momentum
     old = case.state[average.mean]
     decay = tidy(_slope(case.shown(keys[0]) - average.batch_mean, old - average.batch_mean))
     if not np.isfinite(decay) or abs(decay - average.decay) < TIDY:
