@@ -86,7 +86,7 @@ def _unstable(answers: Sequence[Answer]) -> Iterator[str]:
 def _narrow_words(finding: Finding) -> str:
     return (
         f"{finding.kind} at {finding.place}: it agrees as far as float32 does "
-        f"(off by {finding.relative or 0:.1g} of its size), and something is computed in float32"
+        f"(off by {finding.relative or 0:.1g} of its size), and something is computed or stored in float32"
     )
 
 

@@ -56,11 +56,11 @@ def pinned_maps(pins: Pins, ours: Anatomy, theirs: Anatomy) -> tuple[WeightMap, 
     Raises:
         InputError: a name is no tensor's, or the shapes do not fit.
     """
+    forms = {**ours.parameters, **ours.statistics}, {**theirs.parameters, **theirs.statistics}
     given: dict[str, tuple[str, Function]] = {}
     for path, pin in pins.items():
         name, function = pin if isinstance(pin, tuple) else (pin, np.asarray)
-        given[path] = name.replace("/", "."), function
-    forms = {**ours.parameters, **ours.statistics}, {**theirs.parameters, **theirs.statistics}
+        given[path] = name if name in forms[1] else name.replace("/", "."), function
     for path, (name, function) in given.items():
         for side, own, each in (("reference", forms[0], path), ("candidate", forms[1], name)):
             if each not in own:

@@ -387,6 +387,9 @@ def _no_numbers(asked: Asked) -> Iterator[str]:
             return
     if own.loss is not None and not np.isfinite(own.loss):
         yield f"the loss in {mode}, which the reference itself has as {own.loss}"
+    complex_ones = [path for path, array in own.gradients.items() if array.dtype.kind == "c"]
+    if complex_ones:
+        yield f"the gradients of {', '.join(complex_ones)}, which are complex"
     for kind, tensors in (("gradient", own.gradients), ("statistic", own.statistics)):
         for path, array in tensors.items():
             if not np.isfinite(array).all():

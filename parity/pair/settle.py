@@ -142,13 +142,21 @@ class Settling:
         graph = Map(*self._anatomies, best.pairing)
         off = [b for b in best.pairing.boundaries if _name(Kind.ACTIVATION, b) in best.off]
         modules = {b.call.module for b in off}
+        # A symmetric matrix shows only in its gradient how it lies.
+        kernels = {name for name in best.off if name.startswith(f"{Kind.GRADIENT}: ")}
+        modules |= {
+            each.reference.module
+            for each in best.weights.modules
+            if any(f"{Kind.GRADIENT}: {piece} 0" in kernels for pair in each.tensors for piece in pair.reference)
+        }
         paired = {call.module for call in best.pairing.calls}
-        # What is not paired itself computes within a module that is.
+        # What is not paired itself computes within a module that is; what holds a module may use its tensors before it.
         suspects = [
             each
             for each in best.weights.modules
             if (module := each.reference.module) in modules
             or (module not in paired and any(is_within(module, other) for other in modules))
+            or any(is_within(other, module) for other in modules)
         ]
         yield from _other_ways(best, suspects)
         sources = {source.call.module for b in off for source in graph.sources(b)}

@@ -116,9 +116,14 @@ def _tensors(
                 continue  # how its gradient is made is not known
             for piece in pair.reference:
                 for number, partner in enumerate(pair.candidate):
-                    if piece.path in ours and partner.path in theirs and np.isfinite(ours[piece.path]).all():
+                    if piece.path in ours and partner.path in theirs and _is_number(ours[piece.path]):
                         shown = partial(own, pair, piece), partial(other, pair, partner)
                         yield Site(kind, str(piece), number, *shown, owner=owner)
+
+
+def _is_number(array: Array) -> bool:
+    """Whether it can be compared: it is finite; of complex numbers the two frameworks' gradients are conjugates."""
+    return array.dtype.kind != "c" and bool(np.isfinite(array).all())
 
 
 def trace(found: list[Site], batch: int, mode: Mode, ours: Played | None = None, theirs: Played | None = None) -> Trace:

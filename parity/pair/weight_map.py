@@ -29,6 +29,8 @@ ROLES = {
     **dict.fromkeys(("running_var", "var", "variance", "ema_state_index.1", "batch_state_index.1"), "variance"),
 }
 
+ALIKE = 0.6  # names that are as alike as this may be of one tensor, though their modules are not a pair
+
 # Names of which the libraries' conventions tell how one tensor is made of the other.
 USUAL = ({"weight", "kernel"}, {"weight", "embedding"}, {"weight", "scale"})
 LAYERS = {  # words of names that mean the same
@@ -258,19 +260,37 @@ def _map(name: str, match: Match, ours: Sequence[Owner], theirs: Sequence[Owner]
     theirs = [part for own in theirs for part in ([own] if own.name in matched.values() else singly(own))]
     left = [own for own in ours if own.name not in matched], [own for own in theirs if own.name not in matched.values()]
     matched |= match(*left)
-    other = {owner.name: owner for owner in theirs}
-    modules = tuple(
-        ModulePair(own.member, other[matched[own.name]].member, tuple(_pairs(own, other[matched[own.name]])))
-        for own in ours
-        if own.name in matched
-    )
-    pairs = [pair for each in modules for pair in each.tensors]
-    used = ({p for pair in pairs for p in pair.reference}, {p for pair in pairs for p in pair.candidate})
+    modules = _paired(matched, ours, theirs)
+    # A module may have been matched for its largest tensor, and another for the rest.
+    left = _left_of(ours, modules, 0), _left_of(theirs, modules, 1)
+    alike = {own: other for own, other in match(*left).items() if likeness(own, other) >= ALIKE}
+    modules += _paired(alike, *left)
+    used = [{p for each in modules for pair in each.tensors for p in _pieces(pair)[side]} for side in (0, 1)]
     unmapped = (
         tuple(piece for piece in paths(ours) if piece not in used[0]),
         tuple(piece for piece in paths(theirs) if piece not in used[1]),
     )
     return WeightMap(name, modules, unmapped)
+
+
+def _paired(matched: Matched, ours: Sequence[Owner], theirs: Sequence[Owner]) -> tuple[ModulePair, ...]:
+    other = {owner.name: owner for owner in theirs}
+    return tuple(
+        ModulePair(own.member, other[matched[own.name]].member, tuple(_pairs(own, other[matched[own.name]])))
+        for own in ours
+        if own.name in matched
+    )
+
+
+def _pieces(pair: TensorPair) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    return pair.reference, pair.candidate
+
+
+def _left_of(owned: Sequence[Owner], modules: Sequence[ModulePair], side: int) -> list[Owner]:
+    """The parameters of one side that are in no pair, each as an owner of its own."""
+    used = {piece for each in modules for pair in each.tensors for piece in _pieces(pair)[side]}
+    parts = (part for own in owned for part in singly(own) if part.parameters)
+    return [part for part in parts if not used & {p for held in part.parameters.values() for p in held.pieces}]
 
 
 def _nearly(matched: Matched, ours: Sequence[Owner], theirs: Sequence[Owner]) -> Matched:

@@ -1,0 +1,188 @@
+"""Honest ports of forms at which a comparison may stumble: none is flagged, and what cannot be judged is said."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as fnn
+import jax
+import jax.numpy as jnp
+import pytest
+import torch
+import torch.nn.functional as F
+from kinds.losses import cross_entropy
+from torch import nn
+
+import bnjax
+import bntorch
+import parity
+from parity.verdict.verdict import Verdict
+
+INPUTS = {"x": parity.normal(4, 6), "labels": parity.integers(4, below=4)}
+
+
+class TorchStream(nn.Module):
+    """A residual stream, of which something is then taken along its positions."""
+
+    def __init__(self, take: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.take, self.first, self.second, self.head = take, nn.Linear(1, 6), nn.Linear(6, 6), nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x[..., None])
+        return self.head(self.take(x + torch.tanh(self.second(x))))
+
+
+class FlaxStream(fnn.Module):
+    take: Callable[[jax.Array], jax.Array]
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = fnn.Dense(6, name="first")(x[..., None])
+        return fnn.Dense(4, name="head")(self.take(x + jnp.tanh(fnn.Dense(6, name="second")(x))))
+
+
+class TorchLayers(nn.Module):
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 6)) for _ in range(count))
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = x + F.silu(layer(x))
+        return self.head(x)
+
+
+class Layer(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array, _: None) -> tuple[jax.Array, None]:
+        return x + fnn.silu(fnn.Dense(6, name="linear")(fnn.LayerNorm(epsilon=1e-5, name="norm")(x))), None
+
+
+class Scanned(fnn.Module):
+    count: int
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        options: Any = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}, "length": self.count}
+        x, _ = fnn.scan(Layer, **options)(name="layers")(x, None)
+        return fnn.Dense(4, name="head")(x)
+
+
+class TorchTable(nn.Module):
+    """A square matrix that the model itself holds, and its own name for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixing, self.head = nn.Parameter(torch.eye(6)), nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(x @ self.mixing))
+
+
+class FlaxTable(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        w = self.param("w", fnn.initializers.normal(), (6, 6))
+        return fnn.Dense(4, name="head")(jnp.tanh(x @ w))
+
+
+class TorchPointwise(nn.Module):
+    """A convolution of 1 over positions, which is a dense layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.point, self.head = nn.Conv1d(1, 8, 1), nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.point(x[:, None])).mean(-1))
+
+
+class FlaxPointwise(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return fnn.Dense(4, name="head")(jnp.tanh(fnn.Dense(8, name="point")(x[..., None])).mean(1))
+
+
+FORMS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    "a maximum": (lambda: TorchStream(lambda x: x.amax(1)), lambda: FlaxStream(lambda x: x.max(1))),
+    "a norm of infinite order": (
+        lambda: TorchStream(lambda x: torch.linalg.vector_norm(x, float("inf"), dim=1)),
+        lambda: FlaxStream(lambda x: jnp.abs(x).max(1)),
+    ),
+    "two scanned layers": (lambda: TorchLayers(2), lambda: Scanned(2)),
+    "three scanned layers": (lambda: TorchLayers(3), lambda: Scanned(3)),
+    "a matrix of the model itself": (TorchTable, FlaxTable),
+    "a convolution of 1": (TorchPointwise, FlaxPointwise),
+}
+
+
+def compare(name: str, is_reversed: bool = False) -> parity.CompareReport:
+    reference, candidate = FORMS[name]
+    ports: list[Any] = [
+        bntorch.port(reference(), loss=F.cross_entropy),
+        bnjax.port(candidate(), loss=cross_entropy),
+    ]
+    if is_reversed:
+        ports.reverse()
+    return parity.compare(*ports, inputs=INPUTS, questions=("forced", "free"))
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize("name", FORMS)
+def test_it_agrees(name: str, is_reversed: bool) -> None:
+    report = compare(name, is_reversed)
+    assert report.verdict is Verdict.AGREE, (report.findings, report.not_compared)
+    assert report.coverage["parameters"].rest == ()
+
+
+class TorchSlopes(nn.Module):
+    """Slopes that are stored in float32, which the other side computes."""
+
+    slopes: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("slopes", 1 / torch.arange(1.0, 7.0))
+        self.head = nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x * self.slopes)
+
+
+class FlaxSlopes(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return fnn.Dense(4, name="head")(x / jnp.arange(1.0, 7.0))
+
+
+def test_numbers_that_one_side_stores_in_float32_are_no_difference_and_no_agreement() -> None:
+    ports = bntorch.port(TorchSlopes(), loss=F.cross_entropy), bnjax.port(FlaxSlopes(), loss=cross_entropy)
+    report = parity.compare(*ports, inputs=INPUTS, questions=("forced",))
+    assert report.verdict is Verdict.INCOMPLETE, report.findings
+    assert any("it agrees as far as float32 does" in line for line in report.not_compared)
+    assert "slopes of the reference, which the candidate does not hold" in report.not_compared
+
+
+class TorchComplex(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w, self.head = nn.Parameter(torch.randn(6, dtype=torch.complex128)), nn.Linear(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head((x * self.w).real + (x * self.w).imag)
+
+
+class FlaxComplex(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        w = x * self.param("w", lambda key: jax.random.normal(key, (6,), jnp.complex128))
+        return fnn.Dense(4, name="head")(w.real + w.imag)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_gradients_of_complex_parameters_are_told_as_not_compared() -> None:
+    ports = bntorch.port(TorchComplex(), loss=F.cross_entropy), bnjax.port(FlaxComplex(), loss=cross_entropy)
+    report = parity.compare(*ports, inputs=INPUTS, questions=("forced",))
+    assert report.verdict is Verdict.INCOMPLETE, report.findings
+    assert "the gradients of w, which are complex" in report.not_compared
