@@ -296,10 +296,13 @@ def _pair_end(
     """Pair the values of one end of a call: the best fits first. What is no float must be equal to be paired.
 
     Of a value that enters more than once, as query, key and value say, nothing tells which gradient is which: it is
-    paired once, without its cotangent. The sum of the gradients is compared where the value comes from.
+    paired once, without its cotangent. The sum of the gradients is compared where the value comes from. Where names
+    tell, each is paired.
     """
     is_by_leaf = _have_one_structure(ours, theirs)
-    (ours, repeated), (theirs, others) = _once(ours, own), _once(theirs, other)
+    repeated, others = set(), set()
+    if not is_by_leaf:
+        (ours, repeated), (theirs, others) = _once(ours, own), _once(theirs, other)
     fits = []
     for i, b in enumerate(ours):
         for j, c in enumerate(theirs):

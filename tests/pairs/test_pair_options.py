@@ -557,6 +557,8 @@ class TwoFlaxOutputs(fnn.Module):
     ("ours", "theirs", "is_found"),
     [
         (torch.sigmoid, lambda z: (z, jax.nn.sigmoid(z)), False),
+        (lambda z: z + 0, lambda z: (z, z + 0), False),  # twice the same
+        (lambda z: z + 0, lambda z: (z, 2 * z), True),
         (torch.sigmoid, lambda z: (z,), True),
         (torch.sigmoid, lambda z: (z, jax.nn.sigmoid(z)[:, :3]), True),
         (torch.sigmoid, lambda z: (jax.nn.sigmoid(z), z), True),
