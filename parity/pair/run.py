@@ -361,13 +361,18 @@ class _Comparison:
         return both and "optimizer" in self._questions
 
     def _narrow(self, first: Batch, settled: Settled) -> list[NarrowAnswer]:
+        """The precision question; a model that does not run in a narrower dtype is told as not compared."""
         if "precision" not in self._questions:
             return []
         models, asked = (self._reference, self._candidate), ask(self._reference, first)
         replaced = self._replaced[0, Mode.TRAIN]
-        return [
-            judge_narrow(*models, asked, settled.pairing, settled.weights, dtype, replaced) for dtype in self._dtypes
-        ]
+        found = []
+        for dtype in self._dtypes:
+            try:
+                found.append(judge_narrow(*models, asked, settled.pairing, settled.weights, dtype, replaced))
+            except CrashError as error:  # which takes nothing back of what was compared in float64
+                self._unlike.append(f"anything in {dtype}, in which the {error.side} {error.words}")
+        return found
 
     def _paired_again(self, batch: Batch, settled: Settled) -> Pairing:
         """The boundaries of a batch of another shape."""

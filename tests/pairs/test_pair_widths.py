@@ -51,7 +51,33 @@ def test_numpys_integers_in_a_model_are_of_64_bits_and_of_32() -> None:
     jitted = jax.jit(model.apply)
     jitted(variables, jnp.ones((5, 6)))  # as the user runs it, of 32 bits
     ports = bntorch.port(TorchNet()), bnjax.port(model, variables)
-    report = parity.compare(*ports, inputs=INPUTS)
+    report = parity.compare(*ports, inputs={"x": INPUTS["x"]})
     assert report.verdict is Verdict.AGREE, (report.findings, report.not_compared)
     assert not any("float64 by itself" in line for line in report.not_compared)
     jitted(variables, jnp.ones((5, 6)))
+
+
+class Float64Only(nn.Module):
+    """It holds a number of float64 that no narrower one is multiplied with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x @ torch.eye(6, dtype=torch.float64))
+
+
+def test_a_model_that_does_not_run_in_float32_is_compared_in_float64_all_the_same() -> None:
+    class Flax(fnn.Module):
+        @fnn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return fnn.Dense(6, name="last")(x)
+
+    ports = bntorch.port(Float64Only(), loss=F.cross_entropy), bnjax.port(Flax(), loss=cross_entropy)
+    for pair in (ports, ports[::-1]):
+        report = parity.compare(*pair, inputs=INPUTS)
+        assert report.verdict is Verdict.INCOMPLETE, report.findings
+        side = "reference" if pair is ports else "candidate"
+        assert any(line.startswith(f"anything in float32, in which the {side} raised") for line in report.not_compared)
+        assert report.comparisons
