@@ -24,13 +24,18 @@ def both_apart(
         other_calls: of the candidate.
     """
     # A recurrent layer can be taken apart in many ways, so the other model decides, before it is taken apart itself.
-    recurrent = [each for each in candidate if is_recurrent(each.parameters)]
-    others = [each for each in candidate if each not in recurrent]
-    candidate = [*others, *_taken_apart(recurrent, reference, other_calls, may_lack=True)]
+    candidate = _recurrent_apart(candidate, reference, other_calls)
+    reference = _recurrent_apart(reference, candidate, calls)
     for may_lack in (False, True):  # what fits as it is comes first
         reference = _taken_apart(reference, candidate, calls, may_lack)
         candidate = _taken_apart(candidate, reference, other_calls, may_lack)
     return reference, candidate
+
+
+def _recurrent_apart(ours: list[Owner], theirs: list[Owner], calls: Sequence[Call]) -> list[Owner]:
+    recurrent = [each for each in ours if is_recurrent(each.parameters)]
+    others = [each for each in ours if each not in recurrent]
+    return [*others, *_taken_apart(recurrent, theirs, calls, may_lack=True)]
 
 
 def _taken_apart(ours: list[Owner], theirs: list[Owner], calls: Sequence[Call], may_lack: bool) -> list[Owner]:

@@ -103,14 +103,17 @@ class Stacked(fnn.Module):
 
     @fnn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        every = self.param("every", fnn.initializers.normal(), (3, 8, 8))
-        return fnn.Dense(4, name="head")(x @ every[0, :6] @ every[1] @ every[2])
+        every = self.param("every", fnn.initializers.normal(), (5, 8, 8))
+        x = x @ every[0, :6]
+        for kernel in every[1:]:
+            x = x @ kernel
+        return fnn.Dense(4, name="head")(x)
 
 
 class Separate(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(8, 8, bias=False) for _ in range(3))
+        self.layers = nn.ModuleList(nn.Linear(8, 8, bias=False) for _ in range(5))
         self.head = nn.Linear(8, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -124,12 +127,12 @@ def test_weights_that_cannot_be_mapped_are_told_with_what_was_tried_and_how_to_p
     with pytest.raises(InputError) as raised:
         parity.compare(bntorch.port(Separate()), bnjax.port(Stacked()), inputs={"x": INPUTS["x"]})
     words = str(raised.value)
-    for part in ("names (2 tensors found)", "layers.0.weight (8, 8)", "every (3, 8, 8)", 'weights={"NAME": '):
+    for part in ("names (2 tensors found)", "layers.0.weight (8, 8)", "every (5, 8, 8)", 'weights={"NAME": '):
         assert part in words
     assert "\n" not in words
 
     def convert(state: Any) -> Any:
-        kernels = [state[f"layers.{number}.weight"].T for number in range(3)]
+        kernels = [state[f"layers.{number}.weight"].T for number in range(5)]
         return {"every": np.stack(kernels), "head": {"kernel": state["head.weight"].T, "bias": state["head.bias"]}}
 
     ports = bntorch.port(Separate()), bnjax.port(Stacked())
