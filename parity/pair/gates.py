@@ -28,7 +28,7 @@ def is_recurrent(parameters: Mapping[str, Held]) -> bool:
 def gates(own: Owner) -> Iterator[list[Owner]]:
     """Yield the ways to take a recurrent layer apart: into owners of one gate's weights and bias, or of all gates'."""
     states = [held.form.shape for leaf, held in own.parameters.items() if leaf.startswith("weight_hh")]
-    if all(len(shape) == 2 and shape[0] // max(1, shape[1]) in GATES for shape in states):
+    if all(len(shape) == 2 and shape[0] in [count * shape[1] for count in GATES] for shape in states):
         rows, size = states[0]
         names = GATES[rows // size]
         yield from (_apart(own, size, names, sides) for sides in SIDES)

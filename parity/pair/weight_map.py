@@ -17,7 +17,7 @@ import numpy as np
 from parity.backend.port import Anatomy
 from parity.errors import InputError
 from parity.pair.apart import both_apart, singly
-from parity.pair.owners import Held, Member, Owner, Piece, owners, paths
+from parity.pair.owners import Held, Member, Owner, Piece, module_of, owners, paths
 from parity.pair.transform import transforms
 from parity.weights import Array
 
@@ -178,17 +178,18 @@ def weight_maps(reference: Anatomy, candidate: Anatomy) -> tuple[WeightMap, ...]
 def check_mapped(maps: Sequence[WeightMap], reference: Anatomy, candidate: Anatomy) -> None:
     """Check that the tensors of two models that hold as many numbers could be matched.
 
-    Where they hold other numbers of them the models differ, and which tensors are left over tells where.
+    Where they hold other numbers of them the models differ, and which tensors are left over tells where; so does a
+    tensor of a module that has a partner, a bias say.
 
     Raises:
-        InputError: on both sides some are left.
+        InputError: on both sides modules without a partner are left.
     """
     best = min(maps, key=lambda each: sum(map(len, each.unmapped)))
-    forms = reference.parameters, candidate.parameters
-    left = [
-        {piece.path: form[piece.path].shape for piece in pieces if piece.path in form}
-        for form, pieces in zip(forms, best.unmapped, strict=True)
-    ]
+    left = []
+    for side, anatomy, pieces in zip(("reference", "candidate"), (reference, candidate), best.unmapped, strict=True):
+        known, form = {getattr(pair, side).module for pair in best.modules}, anatomy.parameters
+        paths_left = [p.path for p in pieces if p.path in form and module_of(p.path, anatomy.modules) not in known]
+        left.append({path: form[path].shape for path in paths_left})
     counts = [sum(map(prod, shapes.values())) for shapes in left]
     if all(left) and counts[0] == counts[1]:
         tried = ", ".join(f"{each.name} ({len(list(each.tensors))} tensors found)" for each in maps)
@@ -262,10 +263,13 @@ def _map(name: str, match: Match, ours: Sequence[Owner], theirs: Sequence[Owner]
     matched |= match(*left)
     modules = _paired(matched, ours, theirs)
     # A module may have been matched for its largest tensor, and another for the rest.
-    left = _left_of(ours, modules, 0), _left_of(theirs, modules, 1)
+    left = _left_of(ours, modules, "reference"), _left_of(theirs, modules, "candidate")
     alike = {own: other for own, other in match(*left).items() if likeness(own, other) >= ALIKE}
     modules += _paired(alike, *left)
-    used = [{p for each in modules for pair in each.tensors for p in _pieces(pair)[side]} for side in (0, 1)]
+    used = [
+        {p for each in modules for pair in each.tensors for p in getattr(pair, side)}
+        for side in ("reference", "candidate")
+    ]
     unmapped = (
         tuple(piece for piece in paths(ours) if piece not in used[0]),
         tuple(piece for piece in paths(theirs) if piece not in used[1]),
@@ -282,13 +286,9 @@ def _paired(matched: Matched, ours: Sequence[Owner], theirs: Sequence[Owner]) ->
     )
 
 
-def _pieces(pair: TensorPair) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
-    return pair.reference, pair.candidate
-
-
-def _left_of(owned: Sequence[Owner], modules: Sequence[ModulePair], side: int) -> list[Owner]:
+def _left_of(owned: Sequence[Owner], modules: Sequence[ModulePair], side: str) -> list[Owner]:
     """The parameters of one side that are in no pair, each as an owner of its own."""
-    used = {piece for each in modules for pair in each.tensors for piece in _pieces(pair)[side]}
+    used = {piece for each in modules for pair in each.tensors for piece in getattr(pair, side)}
     parts = (part for own in owned for part in singly(own) if part.parameters)
     return [part for part in parts if not used & {p for held in part.parameters.values() for p in held.pieces}]
 

@@ -68,6 +68,25 @@ def test_another_width_is_one_finding_that_lists_the_shapes_of_both(is_reversed:
     assert all(words in finding.value for words in ("first.weight (8, 6)", "first.kernel (6, 7)"))
 
 
+class OtherBias(fnn.Module):
+    """As many numbers, and the bias in the wrong layer."""
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = jnp.tanh(fnn.Dense(8, use_bias=False, name="first")(x))
+        x = fnn.LayerNorm(epsilon=1e-5, name="norm")(x + fnn.Dense(8, name="second")(x))
+        return fnn.Dense(4, name="head")(x)
+
+
+def test_a_bias_in_the_wrong_layer_is_a_difference_and_no_bad_input() -> None:
+    report = compare(bnjax.port(OtherBias(), loss=cross_entropy))
+    # By places: the bias of the second is told in halves, which have the form of the head's.
+    assert {(each.reference, each.cause.name) for each in report.findings} == {
+        ("first", "missing_bias"),
+        ("second", "missing_bias"),
+    }
+
+
 def network(parameters: Any, x: jax.Array) -> jax.Array:
     """As people write it by hand: a dictionary for a block, and the names of its tensors."""
     block = parameters["block"]
