@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from bntorch.dispatch import as_result
 from parity.backend.port import Boundary, Call, End, Forced, ModuleCall
 from parity.source import caller_outside
 
@@ -105,7 +106,7 @@ class Capture:
         if not _is_backward():
             self.values[boundary] = value.detach().clone()
         given = self._forced.values.get(boundary)
-        replaced = value.detach() if given is None else like(given, value)
+        replaced = value.detach() if given is None else as_result(like(given, value))
         # Other uses of what enters a module, around it say, are given the same. What was not computed is the user's;
         # and what is only rounded otherwise stays, since what it was computed by may look for it: a maximum does.
         is_computed = value.grad_fn is not None and 0 not in value.stride()
@@ -119,7 +120,7 @@ class Capture:
     def _cross_back(self, boundary: Boundary, cotangent: Tensor) -> Tensor:
         self.cotangents[boundary] = cotangent.detach().clone()
         replaced = self._forced.cotangents.get(boundary)
-        return cotangent if replaced is None else like(replaced, cotangent)
+        return cotangent if replaced is None else as_result(like(replaced, cotangent))
 
 
 def _is_near(one: Tensor, other: Tensor) -> bool:

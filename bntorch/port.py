@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bntorch.device import matmul_precision
-from bntorch.dispatch import Lift, Narrow, NoDropout, Perturb
+from bntorch.dispatch import Lift, Narrow, NoDropout, Perturb, as_result
 from bntorch.hooks import Capture, like
 from parity.backend.batch import Batch, called, loss_of, map_arrays, unused
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
@@ -133,12 +133,12 @@ class ModelPort:
                 for each in (inputs, parameters, statistics)
             )
         if rounding is not None:
-            inputs, forced = rounding.move(inputs, 0), rounding.move_forced(forced, 1)
-            parameters, statistics = (
-                {name: like(array, own[name]) for name, array in rounding.move(_arrays(own), salt).items()}
-                for own, salt in ((parameters, 3), (statistics, 4))
-            )
             perturb = Perturb(rounding.bits, rounding.seed)
+            with perturb:
+                inputs, parameters, statistics = (
+                    map_arrays(lambda each: as_result(_tensor(each)), given)
+                    for given in (inputs, parameters, statistics)
+                )
         parameters, statistics = _fresh(parameters, statistics)
         seen = Capture(forced)
         lift = self._lift() if dtype == "float64" else nullcontext()

@@ -136,6 +136,7 @@ class _Comparison:
         self._given, self._seed = batches(pair.inputs, seed), seed
         self._seen: dict[Accepted, list[str]] = {Accepted.parse(each): [] for each in pair.accept}
         self._replaced: dict[tuple[int, Mode], dict[Key, Array]] = {}  # what is accepted, by batch and mode
+        self._updated: tuple[dict[str, Array], dict[str, Array]] | None = None  # the statistics after the first batch
         self._questions, self._dtypes, self._progress = questions, dtypes, progress
         self._lacking: dict[str, str] = {}  # outputs that the candidate has not, and the mode
         self._unlike: list[str] = []  # what could not be compared
@@ -301,6 +302,8 @@ class _Comparison:
         asked = ask(self._reference, batch)
         found = judge(self._reference, self._candidate, asked, pairing, weights)
         found, self._replaced[batch.number, batch.mode] = with_accepted(cases, found, self._seen)
+        if (batch.number, batch.mode) == (0, Mode.TRAIN):
+            self._updated = _updated(found, self._replaced[0, Mode.TRAIN])
         self._note_outputs(asked, found, pairing)
         found = found if found.beyond else found.without_arrays()
         if "free" not in self._questions:
@@ -334,10 +337,12 @@ class _Comparison:
         weights = settled.weights
         held = {piece.path for pair in weights.tensors for piece in pair.reference} & set(self._anatomy.statistics)
         answers: list[Answer] = []
-        if not held:
+        if not held or self._updated is None:
             return answers
-        ours, theirs = dict(state), dict(own)
-        for step in range(self._pair.steps + 1):
+        ours, theirs, updated = dict(state), dict(own), self._updated
+        for step in range(1, self._pair.steps + 1):
+            ours |= updated[0]
+            theirs |= updated[1]
             self._reference.load(ours)
             self._candidate.load({path: theirs[path] for path in own})
             # Other numbers at each step, if they are drawn: over equal batches every average is the same.
@@ -348,13 +353,10 @@ class _Comparison:
             found = judge(self._reference, self._candidate, here, settled.pairing, weights, kinds=kinds)
             found, replaced = with_accepted(cases, found, self._seen)
             answers.append(found if found.beyond else found.without_arrays())
-            if found.beyond:
+            updated = _updated(found, replaced)
+            if updated is None:
                 break
-            ours |= found.own.statistics
-            for key, array in replaced.items():  # the reference goes on with what is accepted
-                ours[key.path] = array.reshape(np.shape(ours[key.path]))
-            theirs |= found.shown.statistics
-        return answers[1:]
+        return answers
 
     def _has_optimizers(self) -> bool:
         both = self._reference.has_optimizer and self._candidate.has_optimizer
@@ -400,6 +402,17 @@ def _no_numbers(asked: Asked) -> Iterator[str]:
             if not np.isfinite(array).all():
                 yield f"the {kind} of {path} in {mode}, which the reference itself does not have as finite numbers"
                 break
+
+
+def _updated(found: Answer, replaced: Mapping[Key, Array]) -> tuple[dict[str, Array], dict[str, Array]] | None:
+    """Each side's statistics after a batch, the reference's with what is accepted; None if they part there."""
+    if any(distance.key.kind is Kind.STATISTIC for distance in found.beyond):
+        return None
+    ours = dict(found.own.statistics)
+    for key, array in replaced.items():
+        if key.kind is Kind.STATISTIC:
+            ours[key.path] = array.reshape(np.shape(ours[key.path]))
+    return ours, dict(found.shown.statistics)
 
 
 def _repeats(port: Port, inputs: Mapping[str, Any], mode: Mode) -> bool:
