@@ -5,14 +5,16 @@
 
 Three pairs, in PyTorch and linen: a small BERT-like encoder, a residual CNN of 50 convolutions at 64 x 64, an MLP of
 200 layers, each compared with all questions in a process of its own. A trace is what one run shows: every value at a
-boundary and its cotangent, and every gradient. Memory is the peak of what is kept in arrays during the comparison, in a
-second run, so that its measurement costs the first no time.
+boundary and its cotangent, and every gradient. Memory is the slope of a forced pass's peak over the size
+of a trace, between two sizes of batch, so that libraries and compiled programs count for nothing: once of what Python
+and NumPy keep, once of all that is resident, with what PyTorch and JAX hold for their own steps.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
+import resource
 import sys
 import time
 import tracemalloc
@@ -39,6 +41,7 @@ from parity.backend.port import Mode, Played, Rounding
 from parity.pair import forced, optimizer
 from parity.pair.inputs import batches
 from parity.progress import SilentProgress
+from parity.verdict.noise import DRAWS
 
 REPEATS = 5
 
@@ -194,18 +197,21 @@ def ports(ours: nn.Module, theirs: fnn.Module) -> tuple[Any, Any]:
     )
 
 
-PAIRS: dict[str, tuple[Callable[[], tuple[Any, Any]], dict[str, Any]]] = {
+PAIRS: dict[str, tuple[Callable[[], tuple[Any, Any]], Callable[[int], dict[str, Any]]]] = {
     "encoder": (
         lambda: ports(TorchEncoder(1000, 32, 64, 4, 4), FlaxEncoder(1000, 32, 64, 4, 4)),
-        {"ids": parity.integers(4, 32, below=1000), "labels": parity.integers(4, below=2)},
+        lambda times: {
+            "ids": parity.integers(4 * times, 32, below=1000),
+            "labels": parity.integers(4 * times, below=2),
+        },
     ),
     "cnn of 50 convolutions": (
         lambda: ports(TorchCnn(16, 24), FlaxCnn(16, 24)),
-        {"x": parity.normal(2, 3, 64, 64), "labels": parity.integers(2, below=10)},
+        lambda times: {"x": parity.normal(2 * times, 3, 64, 64), "labels": parity.integers(2 * times, below=10)},
     ),
     "mlp of 200 layers": (
         lambda: ports(TorchMlp(64, 200), FlaxMlp(64, 200)),
-        {"x": parity.normal(32, 64), "labels": parity.integers(32, below=10)},
+        lambda times: {"x": parity.normal(32 * times, 64), "labels": parity.integers(32 * times, below=10)},
     ),
 }
 ACCEPTED = {"cnn of 50 convolutions": ("biased_running_variance",)}
@@ -236,7 +242,7 @@ def compared(name: str) -> dict[str, Any]:
     """The time of a comparison."""
     make, inputs = PAIRS[name]
     parts = Parts()
-    report = parity.compare(*make(), inputs=inputs, accept=ACCEPTED.get(name, ()), progress=parts)
+    report = parity.compare(*make(), inputs=inputs(1), accept=ACCEPTED.get(name, ()), progress=parts)
     return {
         "verdict": str(report.verdict),
         "comparisons": report.comparisons,
@@ -250,7 +256,7 @@ def compared(name: str) -> dict[str, Any]:
 def drawn(name: str) -> dict[str, Any]:
     """How many plain steps of the reference a draw of its noise floor takes, and one step with open boundaries."""
     make, inputs = PAIRS[name]
-    (batch,) = batches(inputs, 0)
+    (batch,) = batches(inputs(1), 0)
     port = make()[0]
     port.prepare(batch)
 
@@ -284,22 +290,42 @@ def _plain(name: str) -> tuple[nn.Module, Any]:
     return made._model.double(), made.loss
 
 
-def kept(name: str) -> dict[str, Any]:
-    """The peak of what is kept in arrays during a comparison, over a trace; and with four times the draws."""
+def kept(name: str, times: int, draws: int) -> dict[str, float]:
+    """The peaks during a forced pass, in bytes, and the size of a trace."""
     make, inputs = PAIRS[name]
-    (batch,) = batches(inputs, 0)
+    (batch,) = batches(inputs(times), 0)
     port = make()[0]
     port.prepare(batch)
     trace = size_of(port.play(batch, Mode.TRAIN))
-    found: dict[str, Any] = {"trace_bytes": trace, "draws": forced.DRAWS}
-    for draws in (forced.DRAWS, 4 * forced.DRAWS):
-        with patch.object(forced, "DRAWS", draws), patch.object(optimizer, "DRAWS", draws):
-            tracemalloc.start()
-            parity.compare(*make(), inputs=inputs, accept=ACCEPTED.get(name, ()), questions=("forced",))
-            peak = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
-        found["peak_over_trace" if draws == forced.DRAWS else "peak_over_trace_with_4_times_the_draws"] = peak / trace
-    return found
+    run = partial(parity.compare, inputs=inputs(times), accept=ACCEPTED.get(name, ()), questions=("forced",))
+    with patch.object(forced, "DRAWS", draws), patch.object(optimizer, "DRAWS", draws):
+        run(*make())
+        resident = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        tracemalloc.start()
+        run(*make())
+    return {"trace": trace, "kept": tracemalloc.get_traced_memory()[1], "resident": resident}
+
+
+def memory(name: str) -> dict[str, Any]:
+    """How many traces a comparison keeps, and with four times the draws; each size in a process of its own."""
+    once, thrice, more = (in_own_process(kept, name, *each) for each in ((1, DRAWS), (3, DRAWS), (3, 4 * DRAWS)))
+
+    def slope(of: str, larger: dict[str, float]) -> float:
+        return (larger[of] - once[of]) / (larger["trace"] - once["trace"])
+
+    return {
+        "trace_bytes": once["trace"],
+        "draws": DRAWS,
+        "kept_over_trace": slope("kept", thrice),
+        "resident_over_trace": slope("resident", thrice),
+        "resident_over_trace_with_4_times_the_draws": slope("resident", more),
+    }
+
+
+def in_own_process(measure: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """Measure in a process that has done nothing else."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(measure, arguments)
 
 
 def size_of(played: Played) -> int:
@@ -316,20 +342,18 @@ def main() -> int:
     options = parser.parse_args()
     rows: dict[str, Any] = {}
     print(
-        f"{'pair':24}{'verdict':12}{'seconds':>8}{'comparisons':>13}{'draw / step':>13}{'memory / trace':>16}",
+        f"{'pair':24}{'verdict':12}{'seconds':>8}{'comparisons':>13}{'draw / step':>13}{'kept / trace':>14}"
+        f"{'resident / trace':>18}",
         flush=True,
     )
     for name in PAIRS:
         if not any(name.startswith(each) for each in options.only):
             continue
-        row: dict[str, Any] = {}
-        for measure in (compared, drawn, kept):
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                row |= pool.apply(measure, (name,))
+        row = in_own_process(compared, name) | in_own_process(drawn, name) | memory(name)
         rows[name] = row
         print(
             f"{name:24}{row['verdict']:12}{row['seconds']:8.1f}{row['comparisons']:13,}{row['draw_over_plain']:13.1f}"
-            f"{row['peak_over_trace']:16.1f}",
+            f"{row['kept_over_trace']:14.1f}{row['resident_over_trace']:18.1f}",
             flush=True,
         )
         if options.out:
