@@ -138,20 +138,30 @@ class Map:
         return any(each.call.module == module for each in self.reference.calls)
 
     def covering(self, module: str) -> list[Segment]:
-        """The segments that a module is within, which is not paired itself."""
+        """The segments that the gradient of what a module gives comes from."""
         own = [b for b in self.reference.boundaries if b.call.module == module and b.end is End.OUTPUT]
-        found: dict[Segment, None] = {}
-        waiting, seen = own, set(own)
+        return list(dict.fromkeys(map(self.segment_before, self._gradient_from(own))))
+
+    def segments_after(self, boundary: Boundary) -> list[Segment]:
+        """The segments that the gradient of a value comes from."""
+        return [self.segment_before(each) for each in self._gradient_from(self._all_users.get(boundary, ()))]
+
+    def _gradient_from(self, boundaries: Iterable[Boundary]) -> list[Boundary]:
+        """The paired ones of some boundaries and those behind them, up to where cotangents are replaced."""
+        waiting = list(boundaries)
+        found, seen = set(), set(waiting)
         while waiting:
             boundary = waiting.pop()
-            if boundary in self.pairing.boundaries:
-                found[self.segment_before(boundary)] = None
-                continue
+            pair = self.pairing.boundaries.get(boundary)
+            if pair is not None:
+                found.add(boundary)
+                if pair.has_cotangent:
+                    continue
             for user in self._all_users.get(boundary, ()):
                 if user not in seen:
                     seen.add(user)
                     waiting.append(user)
-        return list(found)
+        return sorted(found, key=self._places.__getitem__)
 
     def through(self, segment: Segment) -> list[str]:
         """The modules that a stretch leads through, which are not paired: the reference's, then the candidate's."""
@@ -298,8 +308,7 @@ def _folded(graph: Map, seen: Seen, forward: set[Segment]) -> Segment:
         return next(chain(inside, around, holders), own)
     if seen.site.kind is not Kind.COTANGENT or seen.site.boundary is None:
         return own
-    users = [graph.segment_before(user) for user in graph.users(seen.site.boundary)]
-    return next((each for each in users if each in forward), own)
+    return next((each for each in graph.segments_after(seen.site.boundary) if each in forward), own)
 
 
 def is_within(path: str, module: str) -> bool:

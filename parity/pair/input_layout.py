@@ -1,6 +1,6 @@
 """How the candidate takes the inputs, which are in the reference's layout."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -16,10 +16,10 @@ Order = Callable[[Mapping[str, Any]], dict[str, Any]]
 Axes = tuple[int, ...] | None
 
 
-def find_order(
+def orders(
     candidate: Port, ours: Anatomy, inputs: Mapping[str, Any], layouts: Mapping[str, Sequence[int]]
-) -> tuple[Order, Anatomy]:
-    """Find the order of axes with which the candidate has the reference's tensors, and prepare it for that.
+) -> Iterator[tuple[Order, Anatomy]]:
+    """Yield the orders of axes with which the candidate runs and has the reference's tensors, prepared for that.
 
     Args:
         candidate: its port.
@@ -30,30 +30,35 @@ def find_order(
     Raises:
         Exception: what the model raises with the inputs as they are, if it takes them in no order.
     """
-    found: list[tuple[int, int, Order, Anatomy]] = []
+    others: list[tuple[int, int, Order, Anatomy]] = []
     first: Exception | None = None
-    last = 0  # that the candidate was prepared for
+    is_found = False
     for number, order in enumerate(_orders(inputs, layouts)):
-        given, last = order(inputs), number
+        given = order(inputs)
         try:
             candidate.prepare(given)
             theirs = candidate.anatomy(given, Mode.TRAIN)
         except InputError:
+            if is_found:
+                continue
             raise
         except Exception as error:  # what a model does with an input of another shape
             first = first or error
             continue
         unmapped = min(len(each.unmapped[0]) + len(each.unmapped[1]) for each in weight_maps(ours, theirs))
-        found.append((unmapped, number, order, theirs))
-        if not unmapped:
-            break
-    if not found:
+        if unmapped:
+            others.append((unmapped, number, order, theirs))
+        else:
+            is_found = True
+            yield order, theirs
+    if is_found:
+        return
+    if not others:
         assert first is not None
         raise first
-    _, number, order, theirs = min(found, key=lambda each: each[:2])
-    if number != last:
+    for _, _, order, theirs in sorted(others, key=lambda each: each[:2]):
         candidate.prepare(order(inputs))
-    return order, theirs
+        yield order, theirs
 
 
 def _orders(inputs: Mapping[str, Any], layouts: Mapping[str, Sequence[int]]) -> list[Order]:

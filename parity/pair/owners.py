@@ -128,13 +128,25 @@ def module_of(path: str, modules: Mapping[str, str]) -> str:
 
 
 def split(path: str, modules: Mapping[str, str]) -> tuple[str, str]:
-    """Return the module that holds a tensor, and the rest of the tensor's path."""
+    """Return the module that holds a tensor, and the rest of the tensor's path.
+
+    What a kernel is made of, as PyTorch's parametrizations hold it, is of the layer whose kernel it is; so is what
+    linen's `WeightNorm` and `SpectralNorm` hold for a layer beside them.
+    """
     path = path.rpartition(":")[2]
     parts = path.split(".")
     for end in range(len(parts) - 1, 0, -1):
         if (module := ".".join(parts[:end])) in modules:
-            return module, ".".join(parts[end:])
-    return ".".join(parts[:-1]), parts[-1]
+            leaf = ".".join(parts[end:])
+            break
+    else:
+        return ".".join(parts[:-1]), parts[-1]
+    layer, is_made, kernel = module.partition(".parametrizations.")
+    if is_made:
+        return layer, f"{kernel}.{leaf}"
+    layer, _, rest = leaf.partition("/")
+    beside = f"{module.rpartition('.')[0]}.{layer}".removeprefix(".")
+    return (beside, rest) if rest and beside in modules else (module, leaf)
 
 
 def paths(owned: Iterable[Owner]) -> Iterator[Piece]:

@@ -208,7 +208,13 @@ def pair_boundaries(
     return Pairing(calls, {b: found[b] for b in reference.boundaries if b in found})
 
 
-def pair_values(pairing: Pairing, models: tuple[Anatomy, Anatomy], ours: Played, theirs: Played) -> Pairing:
+def pair_values(
+    pairing: Pairing,
+    models: tuple[Anatomy, Anatomy],
+    ours: Played,
+    theirs: Played,
+    forward_only: Collection[Boundary] = frozenset(),
+) -> Pairing:
     """Pair what modules of one side give with what operations give of a function without modules, by their numbers.
 
     Two values are a pair if they hold the same numbers in some layout. So only what is computed from right values is
@@ -221,6 +227,7 @@ def pair_values(pairing: Pairing, models: tuple[Anatomy, Anatomy], ours: Played,
         models: both anatomies.
         ours: what the reference shows.
         theirs: what the candidate shows.
+        forward_only: boundaries of the reference whose cotangents are not compared.
     """
     if not any(b.end is End.VALUE for anatomy in models for b in anatomy.boundaries):
         return pairing
@@ -232,7 +239,7 @@ def pair_values(pairing: Pairing, models: tuple[Anatomy, Anatomy], ours: Played,
             fitting = [] if b in found else _fitting(b, [c for c in waiting[numbers] if c not in taken], ours, theirs)
             if fitting:
                 best = next((each for each in fitting if _gradients_fit(each, ours, theirs)), None)
-                is_single = len(own) == len(waiting[numbers]) == 1
+                is_single = len(own) == len(waiting[numbers]) == 1 and b not in forward_only
                 found[b] = best or replace(fitting[0], has_cotangent=is_single)
                 taken.add(found[b].candidate)
     return replace(pairing, boundaries={b: found[b] for b in models[0].boundaries if b in found})

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from parity.pair.explain import Accepted, Cases, with_accepted
 from parity.pair.findings import Map, locate
 from parity.pair.forced import Answer, Asked, Batch, ask, judge
 from parity.pair.guard import CrashError, Guarded
-from parity.pair.input_layout import find_order
+from parity.pair.input_layout import Order, orders
 from parity.pair.inputs import Inputs, batches
 from parity.pair.material import Material
 from parity.pair.optimizer import compare_optimizers
@@ -121,6 +121,32 @@ def _check_options(questions: Any, dtypes: Any, seed: Any, accept: Any) -> None:
         raise InputError(f"accept must be a list of NAME@PLACE, got {accept!r}")
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A comparison before anything is judged.
+
+    Args:
+        order: in which the candidate takes the inputs' axes.
+        theirs: the candidate's anatomy.
+        state: of the reference.
+        drawn: the tensors of it that were drawn anew.
+        settled: which tensor is which.
+        is_off_at_inputs: whether what is computed of the inputs at once is off.
+    """
+
+    order: Order
+    theirs: Anatomy
+    state: dict[str, Array]
+    drawn: tuple[str, ...]
+    settled: Settled
+    is_off_at_inputs: bool
+
+    @property
+    def misfits(self) -> int:
+        """How much is off, or not paired."""
+        return len(self.settled.off) - self.settled.paired
+
+
 class _Comparison:
     def __init__(
         self,
@@ -156,18 +182,10 @@ class _Comparison:
         self._progress.update(0.0, "the models, and which tensor is which")
         self._reference.prepare(self._given[0])
         ours = self._anatomy = self._reference.anatomy(self._given[0], Mode.TRAIN)
-        self._order, theirs = find_order(self._candidate, ours, self._given[0], self._pair.layouts)
         self._check_layouts(ours)
-        maps = self._maps(ours, theirs)
-        statistics = frozenset(ours.statistics)
-        state, drawn = without_constants(self._reference.state(), maps[0], statistics, self._seed)
-        self._reference.load(state)
-        played = [
-            Batch(number, mode, given, self._order(given), where=self._where(given), layouts=self._pair.layouts)
-            for number, given in enumerate(self._given)
-            for mode in Mode
-        ]
-        settled = self._settled(maps, (ours, theirs), played, state)
+        begun = self._begun(ours)
+        theirs, state, settled = begun.theirs, begun.state, begun.settled
+        played = self._played()
         own = self._candidate.state()
         graph = Map(ours, theirs, settled.pairing)
         cases = Cases(graph)
@@ -190,7 +208,7 @@ class _Comparison:
             located=locate(graph, answers),
             seen=self._seen,
             free=free,
-            drawn=drawn,
+            drawn=begun.drawn,
             changes=changes,
             steps=steps,
             narrow=self._narrow(played[0], settled),
@@ -203,18 +221,49 @@ class _Comparison:
             is_optimizer_asked="optimizer" in self._questions,
         )
 
-    def _settled(
-        self,
-        maps: Sequence[WeightMap],
-        models: tuple[Anatomy, Anatomy],
-        played: Sequence[Batch],
-        state: dict[str, Array],
-    ) -> Settled:
+    def _played(self) -> list[Batch]:
+        """The batches, each in both modes."""
+        return [
+            Batch(number, mode, given, self._order(given), where=self._where(given), layouts=self._pair.layouts)
+            for number, given in enumerate(self._given)
+            for mode in Mode
+        ]
+
+    def _begun(self, ours: Anatomy) -> _Begun:
+        """The order of the inputs' axes, and which tensor is which. Another order is tried where one does not fit."""
+        initial = self._reference.state()
+        best: _Begun | None = None
+        for order, theirs in orders(self._candidate, ours, self._given[0], self._pair.layouts):
+            try:
+                begun = self._begun_with(order, (ours, theirs), initial)
+            except (CrashError, InputError):
+                if best is None:
+                    raise
+                continue
+            if best is None or begun.misfits < best.misfits:
+                best = begun
+            if not begun.is_off_at_inputs:
+                break
+        assert best is not None
+        if self._order is not best.order:
+            self._order = best.order
+            self._candidate.prepare(best.order(self._given[0]))
+            self._reference.load(best.state)
+            Settling(self._candidate, (ours, best.theirs), best.state).load(best.settled.weights)
+        return best
+
+    def _begun_with(self, order: Order, models: tuple[Anatomy, Anatomy], initial: Mapping[str, Array]) -> _Begun:
         """The weight map, by the first batch. What the reference shows of it is not kept: a model's values are many."""
+        self._order = order
+        maps = self._maps(*models)
+        state, drawn = without_constants(initial, maps[0], frozenset(models[0].statistics), self._seed)
+        self._reference.load(state)
         settling = Settling(self._candidate, models, state)
         settling.load(maps[0])
+        played = self._played()
         self._check_repeatable(played[0])
-        return settling.settle(maps, [ask(self._reference, batch) for batch in played if batch.number == 0])
+        settled = settling.settle(maps, [ask(self._reference, batch) for batch in played if batch.number == 0])
+        return _Begun(order, models[1], state, drawn, settled, settling.is_off_at_inputs(settled))
 
     def _maps(self, ours: Anatomy, theirs: Anatomy) -> tuple[WeightMap, ...]:
         """The weight maps that are tried."""

@@ -6,13 +6,14 @@ not paired. A change is kept if fewer values are off with it. Nothing is settled
 here is off by far more than rounding, and whether it is within the limit is judged afterwards.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
-from parity.backend.port import Anatomy, Boundary, Played, Port
+from parity.backend.port import Anatomy, Boundary, Call, End, Played, Port
 from parity.pair.findings import Map, is_within
 from parity.pair.forced import Asked
 from parity.pair.owners import Member
@@ -68,7 +69,8 @@ class Settled:
         weights: the map.
         pairing: the boundaries.
         off: the sites that are off with it.
-        dropped: boundaries of the reference that are not paired, since the candidate has no such value.
+        dropped: boundaries of the reference that are not paired, since the candidate has no such value, or none that is
+            used as this one is: then its cotangent alone is not.
         changes: what was changed of the proposal.
     """
 
@@ -81,7 +83,7 @@ class Settled:
     @property
     def paired(self) -> int:
         """How many boundaries are paired, or left out on purpose: what is not paired cannot be off."""
-        return len(self.pairing.boundaries) + len(self.dropped)
+        return len(self.pairing.boundaries.keys() | self.dropped)
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,14 @@ class Settling:
         self.load(best.weights)
         return best
 
+    def is_off_at_inputs(self, settled: Settled) -> bool:
+        """Whether something is off that the model, or the loss, computes at once of what it is given."""
+        graph = Map(*self._anatomies, settled.pairing)
+        off = (b for b in settled.pairing.boundaries if _name(Kind.ACTIVATION, b) in settled.off)
+        given = Call("", 0), End.INPUT
+        at_inputs = (all((each.call, each.end) == given for each in graph.sources(b)) for b in off)
+        return any(at_inputs) or any(name.startswith(f"{Kind.LOSS}: ") for name in settled.off)
+
     def _better(self, best: Settled) -> Settled | None:
         """A change with which fewer are off; of what is left out with it, nothing counts."""
         for trial in self._trials(best):
@@ -139,6 +149,13 @@ class Settling:
 
     def _trials(self, best: Settled) -> Iterator[_Trial]:
         dropped = best.dropped
+        # A module may use what it gives once more, as an LSTM's cell does: then a function's value of these numbers has
+        # another gradient.
+        values = [
+            b for b, p in best.pairing.boundaries.items() if p.is_of_value and _name(Kind.COTANGENT, b) in best.off
+        ]
+        for each in ([values] if len(values) > 1 else []) + [[b] for b in values]:
+            yield _Trial(best.weights, dropped.union(each))
         graph = Map(*self._anatomies, best.pairing)
         off = [b for b in best.pairing.boundaries if _name(Kind.ACTIVATION, b) in best.off]
         modules = {b.call.module for b in off}
@@ -163,9 +180,16 @@ class Settling:
         if best.weights.converter is not None:
             sources, suspects = set(), []  # what the user has given is not exchanged
         near = [each for each in best.weights.modules if each in suspects or each.reference.module in sources]
-        for one, other in combinations(near, 2):
-            if (exchanged := best.weights.exchanged(one, other)) is not None:
-                yield _Trial(exchanged, dropped, (_exchange(one, other),))
+        held: dict[Member, list[ModulePair]] = defaultdict(list)
+        for (
+            each
+        ) in near:  # a function holds each tensor by itself: then what the reference's module holds goes together
+            held[each.reference].append(each)
+        together = [each for each in held.values() if len(each) > 1]
+        for ones, others in (*combinations(together, 2), *combinations([[each] for each in near], 2)):
+            if (exchanged := best.weights.exchanged(ones, others)) is not None:
+                changes = tuple(_exchange(one, other) for one, other in zip(ones, others, strict=True))
+                yield _Trial(exchanged, dropped, changes)
         owners = {each.reference.module for each in best.weights.modules}
         for b in best.pairing.boundaries:
             is_off = any(_name(kind, b) in best.off for kind in (Kind.ACTIVATION, Kind.COTANGENT))
@@ -238,12 +262,12 @@ def pair(
     free = candidate.play(batch.theirs, batch.mode)
     pairing = pair_boundaries(calls, *anatomies, own.values, free.values).without(dropped)
     pairing = pairing.pinned(batch.layouts)
-    pairing = pair_values(pairing, anatomies, own, free)
+    pairing = pair_values(pairing, anatomies, own, free, dropped)
     del free  # a model's values are many
     for _ in range(MOST_ROUNDS):  # where the free pass was off, values fit only once what goes in is right
         shown = candidate.play(batch.theirs, batch.mode, pairing.forced(own))
         fitted = pairing.with_layouts(own.values, shown.values).pinned(batch.layouts)
-        fitted = pair_values(fitted, anatomies, own, shown)
+        fitted = pair_values(fitted, anatomies, own, shown, dropped)
         if fitted == pairing:
             break
         pairing = fitted

@@ -39,6 +39,7 @@ LAYERS = {  # words of names that mean the same
     "embeddings": "embed", "q": "query", "k": "key", "v": "value", "o": "out", "attn": "attention", "self": "attention",
     "enc": "encoder", "dec": "decoder", "downsample": "shortcut",
 }  # fmt: skip
+LAYERS |= {f"{tensor}{short}": LAYERS[short] for tensor in "wb" for short in "qkvo"}  # wq, bq: tensors of a function
 
 
 def role_of(path: str) -> tuple[str, str]:
@@ -144,12 +145,17 @@ class WeightMap:
         )
         return replace(self, modules=modules)
 
-    def exchanged(self, one: ModulePair, other: ModulePair) -> "WeightMap | None":
-        """Return the map with the candidate's modules of two pairs exchanged; None if their tensors differ in form."""
-        forms = [[(pair.ways, pair.shape, len(pair.candidate)) for pair in each.tensors] for each in (one, other)]
+    def exchanged(self, ones: Sequence[ModulePair], others: Sequence[ModulePair]) -> "WeightMap | None":
+        """Return the map with the candidate's modules of some pairs exchanged; None if their tensors differ in form."""
+        forms = [
+            [[(pair.ways, pair.shape, len(pair.candidate)) for pair in each.tensors] for each in pairs]
+            for pairs in (ones, others)
+        ]
         if forms[0] != forms[1]:
             return None
-        given = {id(one): other, id(other): one}
+        given = {
+            id(own): other for one, two in zip(ones, others, strict=True) for own, other in ((one, two), (two, one))
+        }
 
         def now(own: ModulePair) -> ModulePair:
             partner = given.get(id(own), own)
@@ -313,23 +319,33 @@ def _share_all_but_one(own: Owner, other: Owner) -> bool:
 
 def _pairs(own: Owner, other: Owner) -> Iterator[TensorPair]:
     for tensors in ("parameters", "statistics"):
-        left = dict(getattr(other, tensors))
-        for leaf, held in getattr(own, tensors).items():
-            if (found := _partner(leaf, held, left)) is None:
-                continue
-            theirs = left.pop(found)
-            if ways := transforms(held.form.shape, theirs.form.shape, found == leaf, leaf == "kernel"):
+        ours, theirs = getattr(own, tensors), getattr(other, tensors)
+        for leaf, found in _partners(ours, theirs).items():
+            held, partner = ours[leaf], theirs[found]
+            if ways := transforms(held.form.shape, partner.form.shape, found == leaf, leaf == "kernel"):
                 is_usual = leaf == found or {leaf, found} in USUAL
-                is_usual &= not own.is_transposed
-                yield TensorPair(held.pieces, theirs.pieces, ways, theirs.form.shape, is_usual)
+                is_usual &= not own.is_transposed and not _is_patch(held, partner)
+                yield TensorPair(held.pieces, partner.pieces, ways, partner.form.shape, is_usual)
 
 
-def _partner(leaf: str, held: Held, left: Mapping[str, Held]) -> str | None:
-    """The tensor of the same name, else of the same role, else of the same size."""
-    tests: tuple[Callable[[str], bool], ...] = (
-        lambda name: name == leaf,
-        lambda name: ROLES.get(name, name) == ROLES.get(leaf, leaf),
-        lambda name: True,
+def _is_patch(one: Held, other: Held) -> bool:
+    """Whether a convolution is written as a dense layer over patches, whose numbers lie in an order of its own."""
+    return any(len(a.form.shape) >= 3 and len(b.form.shape) == 2 for a, b in ((one, other), (other, one)))
+
+
+def _partners(ours: Mapping[str, Held], theirs: Mapping[str, Held]) -> dict[str, str]:
+    """The tensor of the same size for each: of the same name, else of the same role, else any."""
+    tests: tuple[Callable[[str, str], bool], ...] = (
+        lambda one, other: one == other,
+        lambda one, other: ROLES.get(one, one) == ROLES.get(other, other),
+        lambda one, other: True,
     )
-    size = prod(held.form.shape)
-    return next((name for fits in tests for name in left if fits(name) and prod(left[name].form.shape) == size), None)
+    found: dict[str, str] = {}
+    for fits in tests:
+        for one, held in ours.items():
+            size = prod(held.form.shape)
+            left = [leaf for leaf in theirs if leaf not in found.values() and prod(theirs[leaf].form.shape) == size]
+            partner = next((other for other in left if fits(one, other)), None)
+            if one not in found and partner is not None:
+                found[one] = partner
+    return found
