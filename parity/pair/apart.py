@@ -64,6 +64,8 @@ def _taken_apart(ours: list[Owner], theirs: list[Owner], calls: Sequence[Call], 
 
 def singly(own: Owner) -> list[Owner]:
     """Return an owner for each parameter, and one for the statistics."""
+    if len(own.parameters) == 1 and not own.statistics:
+        return [own]
     found = [
         replace(own, name=f"{own.name}.{leaf}", parameters={leaf: held}, statistics={})
         for leaf, held in own.parameters.items()
@@ -75,8 +77,8 @@ def _ways_apart(own: Owner, calls: Sequence[Call]) -> Iterator[list[Owner]]:
     count = sum(call.module == own.member.module for call in calls)
     held = (own.parameters | own.statistics).values()
     lengths = {each.form.shape[:1] for each in held}
-    if len(lengths) == 1 and (length := next(iter(lengths))) and length[0] > 1 and count % length[0] == 0 and count:
-        yield _unstacked(own, length[0])
+    if len(lengths) == 1 and (length := next(iter(lengths))) and length[0] > 1 and count:
+        yield _unstacked(own, length[0], is_scanned=count % length[0] == 0)
     if is_recurrent(own.parameters):
         yield from gates(own)
     for parts, words in PACKED.items():
@@ -84,8 +86,8 @@ def _ways_apart(own: Owner, calls: Sequence[Call]) -> Iterator[list[Owner]]:
             yield packed
 
 
-def _unstacked(own: Owner, length: int) -> list[Owner]:
-    """The layers of a module that is scanned over them: each tensor has them along its first axis."""
+def _unstacked(own: Owner, length: int, is_scanned: bool) -> list[Owner]:
+    """The layers of a module that is scanned over them, or mapped: each tensor has them along its first axis."""
 
     def layer(held: Mapping[str, Held], step: int) -> dict[str, Held]:
         return {
@@ -96,7 +98,7 @@ def _unstacked(own: Owner, length: int) -> list[Owner]:
     return [
         Owner(
             f"{own.name}.{step}",
-            Member(own.member.module, step, length),
+            Member(own.member.module, step, length) if is_scanned else own.member,
             own.order + step / length,
             layer(own.parameters, step),
             layer(own.statistics, step),

@@ -139,8 +139,23 @@ class Map:
 
     def covering(self, module: str) -> list[Segment]:
         """The segments that the gradient of what a module gives comes from."""
-        own = [b for b in self.reference.boundaries if b.call.module == module and b.end is End.OUTPUT]
-        return list(dict.fromkeys(map(self.segment_before, self._gradient_from(own))))
+        return list(dict.fromkeys(map(self.segment_before, self._gradient_from(self.outputs(module)))))
+
+    def outputs(self, module: str) -> list[Boundary]:
+        """What leaves a module of the reference, of all its calls."""
+        return [b for b in self.reference.boundaries if b.call.module == module and b.end is End.OUTPUT]
+
+    def segments_behind(self, segment: Segment) -> list[Segment]:
+        """All segments that use what a module gives, if the candidate's is a function's; none else."""
+        if any(each.call.module == segment.candidate for each in self.candidate.calls if each.call.module):
+            return []
+        waiting = self.outputs(segment.reference)
+        seen = set(waiting)
+        while waiting:
+            new = [user for user in self._all_users.get(waiting.pop(), ()) if user not in seen]
+            seen.update(new)
+            waiting += new
+        return [self.segment_before(b) for b in self.pairing.boundaries if b in seen]
 
     def segments_after(self, boundary: Boundary) -> list[Segment]:
         """The segments that the gradient of a value comes from."""
@@ -280,12 +295,13 @@ def _is_cut(seen: Seen) -> bool:
 
 def _follows_from_cut(graph: Map, seen: Seen, cut: Collection[tuple[int, Mode, Boundary | None]]) -> bool:
     """Whether a gradient lacks only what one further on lacks: nothing can take the place of one that is cut off."""
-    after: Iterable[Boundary] = ()
+    after: Sequence[Boundary] = ()
     if seen.site.kind is Kind.COTANGENT and seen.site.boundary is not None:
         after = graph.users(seen.site.boundary)
-    elif _is_cut(seen) and seen.site.owner is not None:
-        module = seen.site.owner.reference.module
-        after = [b for b in graph.reference.boundaries if b.call.module == module and b.end is End.OUTPUT]
+    elif seen.site.kind is Kind.GRADIENT and seen.site.owner is not None:
+        after = graph.outputs(seen.site.owner.reference.module)
+        if len(after) == 1 and not _is_cut(seen):  # of several calls one may be cut off
+            return False
     return any((seen.batch, seen.mode, b) in cut for b in after)
 
 
@@ -305,7 +321,9 @@ def _folded(graph: Map, seen: Seen, forward: set[Segment]) -> Segment:
         holders = (
             each for each in forward if not graph.is_called(own.reference) and is_within(own.reference, each.reference)
         )
-        return next(chain(inside, around, holders), own)
+        # A function has no modules, and may use a tensor wherever something is computed of what this one gives.
+        later = (each for each in graph.segments_behind(own) if each in forward)
+        return next(chain(inside, around, holders, later), own)
     if seen.site.kind is not Kind.COTANGENT or seen.site.boundary is None:
         return own
     return next((each for each in graph.segments_after(seen.site.boundary) if each in forward), own)

@@ -39,6 +39,11 @@ class Layout:
         """Whether the two lie alike."""
         return self.reference == self.candidate and self.axes == tuple(range(len(self.axes)))
 
+    @property
+    def changes_axes(self) -> bool:
+        """Whether one has more axes than the other."""
+        return len(self.reference) != len(self.candidate)
+
     def to_candidate(self, array: Array) -> Array:
         """Return a value of the reference as the candidate has it."""
         return array.reshape(self.split).transpose(self.axes).reshape(self.candidate)

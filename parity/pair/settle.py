@@ -190,11 +190,20 @@ class Settling:
             if (exchanged := best.weights.exchanged(ones, others)) is not None:
                 changes = tuple(_exchange(one, other) for one, other in zip(ones, others, strict=True))
                 yield _Trial(exchanged, dropped, changes)
-        owners = {each.reference.module for each in best.weights.modules}
-        for b in best.pairing.boundaries:
+        owners = {each.reference.module: each for each in best.weights.modules}
+        for b, boundaries in best.pairing.boundaries.items():
             is_off = any(_name(kind, b) in best.off for kind in (Kind.ACTIVATION, Kind.COTANGENT))
-            if is_off and b.call.module and b.call.module not in owners:
+            owner = owners.get(b.call.module)
+            if not is_off or not b.call.module:
+                continue
+            if owner is None:
                 yield _Trial(best.weights, dropped | {b})
+            elif b.end is End.INPUT and boundaries.layout.changes_axes:
+                # What enters a convolution and a dense layer over patches has no layout in common; its kernel then lies
+                # as the patches do.
+                yield _Trial(best.weights, dropped | {b})
+                for trial in _other_ways(best, [owner]):
+                    yield replace(trial, dropped=dropped | {b})
 
     def load(self, weights: WeightMap) -> None:
         """Give the candidate the reference's weights."""

@@ -49,7 +49,7 @@ def words(boundary: Boundary) -> str:
     """Name a boundary: `encoder.0 output`, with the number of the call and the leaf where there are several."""
     (module, number), end, leaf = boundary
     if end is End.VALUE:
-        return f"value {leaf}"
+        return f"value {leaf}{f' (step {number})' if number else ''}"
     return f"{module or 'the model'}{f' (call {number})' if number else ''} {end}{leaf}"
 
 

@@ -61,7 +61,8 @@ def transforms(source: Shape, target: Shape, is_same_layout: bool, is_kernel: bo
         is_kernel: whether the reference's is (space, in, out), as Flax has it.
     """
     kept = [axis for axis, size in enumerate(source) if size > 1]
-    if len(kept) <= 2 and len(source) > 2:  # a matrix, as a 1 x 1 kernel is, whatever it is called
+    channels = (0, 1) if not is_kernel else (len(source) - 2, len(source) - 1)
+    if len(source) > 2 and set(kept) <= set(channels):  # a matrix, as a 1 x 1 kernel is
         ones = [axis for axis, size in enumerate(source) if size == 1]
         matrix, squeezed = (tuple(size for size in shape if size > 1) for shape in (source, target))
         return tuple(

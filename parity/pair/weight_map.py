@@ -320,8 +320,11 @@ def _share_all_but_one(own: Owner, other: Owner) -> bool:
 def _pairs(own: Owner, other: Owner) -> Iterator[TensorPair]:
     for tensors in ("parameters", "statistics"):
         ours, theirs = getattr(own, tensors), getattr(other, tensors)
-        for leaf, found in _partners(ours, theirs).items():
-            held, partner = ours[leaf], theirs[found]
+        partners = _partners(ours, theirs)
+        for leaf, held in ours.items():
+            if (found := partners.get(leaf)) is None:
+                continue
+            partner = theirs[found]
             if ways := transforms(held.form.shape, partner.form.shape, found == leaf, leaf == "kernel"):
                 is_usual = leaf == found or {leaf, found} in USUAL
                 is_usual &= not own.is_transposed and not _is_patch(held, partner)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from kinds.losses import cross_entropy
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import bnjax
 import bntorch
@@ -104,6 +105,44 @@ class FlaxPointwise(fnn.Module):
         return fnn.Dense(4, name="head")(jnp.tanh(fnn.Dense(8, name="point")(x[..., None])).mean(1))
 
 
+class TorchWeightNorm(nn.Module):
+    """Kernels made of a direction and a size, of which there are as many as biases."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = weight_norm(nn.Conv1d(1, 5, 3, padding=1)), weight_norm(nn.Linear(5, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(F.relu(self.conv(x[:, None])).amax(-1))
+
+
+class FlaxWeightNorm(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = fnn.relu(fnn.WeightNorm(fnn.Conv(5, (3,), padding=1), epsilon=0.0)(x[..., None]))
+        return fnn.WeightNorm(fnn.Dense(4), epsilon=0.0)(x.max(1))
+
+
+class TorchHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.heads = nn.Linear(6, 6), nn.ModuleList(nn.Linear(6, 4) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.tanh(self.first(x))
+        return torch.stack([head(x) for head in self.heads]).mean(0)
+
+
+class FlaxHeads(fnn.Module):
+    """The heads are one module, mapped over its tensors."""
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        options: Any = {"variable_axes": {"params": 0}, "split_rngs": {"params": True}, "in_axes": None, "axis_size": 3}
+        x = jnp.tanh(fnn.Dense(6, name="first")(x))
+        return fnn.vmap(fnn.Dense, **options)(4, name="heads")(x).mean(0)
+
+
 FORMS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "a maximum": (lambda: TorchStream(lambda x: x.amax(1)), lambda: FlaxStream(lambda x: x.max(1))),
     "a norm of infinite order": (
@@ -114,6 +153,8 @@ FORMS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "three scanned layers": (lambda: TorchLayers(3), lambda: Scanned(3)),
     "a matrix of the model itself": (TorchTable, FlaxTable),
     "a convolution of 1": (TorchPointwise, FlaxPointwise),
+    "weight norm": (TorchWeightNorm, FlaxWeightNorm),
+    "mapped heads": (TorchHeads, FlaxHeads),
 }
 
 
@@ -134,6 +175,61 @@ def test_it_agrees(name: str, is_reversed: bool) -> None:
     report = compare(name, is_reversed)
     assert report.verdict is Verdict.AGREE, (report.findings, report.not_compared)
     assert report.coverage["parameters"].rest == ()
+
+
+def mean_squared_error(z: Any, target: Any) -> Any:
+    return ((z - target) ** 2).mean()
+
+
+class TorchDecoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.conv(x))
+
+
+class FlaxDecoder(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return fnn.sigmoid(fnn.Conv(1, (3, 3), padding=1, name="conv")(x))
+
+
+class TorchPatches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch, self.head = nn.Conv2d(3, 5, 2, 2), nn.Linear(5, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.patch(x)).mean((2, 3)))
+
+
+class FlaxPatches(fnn.Module):
+    """Takes (batch, height, width, channels), and any other order without a word."""
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = x.reshape(-1, 2, 2, 2, 2, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 4, 12)
+        return fnn.Dense(4, name="head")(jnp.tanh(fnn.Dense(5, name="patch")(x)).mean(1))
+
+
+def test_the_order_of_an_input_s_axes_is_found_though_the_model_runs_in_any() -> None:
+    ports = bntorch.port(TorchPatches(), loss=F.cross_entropy), bnjax.port(FlaxPatches(), loss=cross_entropy)
+    inputs = {"x": parity.normal(2, 3, 4, 4), "labels": parity.integers(2, below=4)}
+    report = parity.compare(*ports, inputs=inputs, questions=("forced", "free"))
+    assert report.verdict is Verdict.AGREE, report.findings
+
+
+def test_the_order_of_a_target_s_axes_is_found_though_the_loss_takes_any() -> None:
+    """Of one channel the two shapes broadcast: a loss of every pair of positions, and no error."""
+    ports = (
+        bntorch.port(TorchDecoder(), loss=mean_squared_error),
+        bnjax.port(FlaxDecoder(), loss=mean_squared_error),
+    )
+    inputs = {"x": parity.normal(2, 1, 4, 4), "target": parity.uniform(2, 1, 4, 4)}
+    report = parity.compare(*ports, inputs=inputs, questions=("forced", "free"))
+    assert report.verdict is Verdict.AGREE, report.findings
 
 
 class TorchSlopes(nn.Module):
