@@ -248,10 +248,12 @@ def norm_epsilon(case: Case) -> Iterator[Predicted]:
         for scale, shift in _affine(case, y):
             ours, theirs = (y - shift) / scale, (shown - shift) / scale
             for axes, centered, variance in _moments(case, x):
-                own, other = (_epsilon(centered, each, variance, axes) for each in (ours, theirs))
+                own, other = (
+                    _epsilon(centered, each.reshape(centered.shape), variance, axes) for each in (ours, theirs)
+                )
                 if own is None or other is None or own == other:
                     continue
-                predicted = centered / np.sqrt(variance + other) * scale + shift
+                predicted = (centered / np.sqrt(variance + other)).reshape(x.shape) * scale + shift
                 yield Predicted(
                     f"epsilon is {other:.6g}, the reference's {own:.6g}",
                     {keys[0]: predicted},
@@ -262,13 +264,20 @@ def norm_epsilon(case: Case) -> Iterator[Predicted]:
 def _moments(case: Case, x: Array) -> Iterator[tuple[tuple[int, ...], Array, Array]]:
     """What a norm may subtract and divide by: axes that are normalized together, the rest of x, and the variance.
 
-    The moments are those of a batch, of a layer or of an instance, centered or not; or the running statistics.
+    The moments are those of a batch, of a layer, of an instance or of groups of channels, for which that axis is split;
+    centered or not; or the running statistics.
     """
     batch, last, channels_last = (0, *range(2, x.ndim)), (x.ndim - 1,), tuple(range(x.ndim - 1))
-    for axes in dict.fromkeys(
-        each for each in (batch, last, (*range(1, x.ndim),), (*range(2, x.ndim),), channels_last) if each
-    ):
-        for centered in (x - x.mean(axis=axes, keepdims=True), x):
+    whole = (batch, last, (*range(1, x.ndim),), (*range(2, x.ndim),), channels_last)
+    views = [(x.shape, axes) for axes in whole if axes]
+    for axis in {1, x.ndim - 1} if x.ndim > 1 else ():
+        size = x.shape[axis]
+        for count in (count for count in range(2, size) if size % count == 0):
+            shape = (*x.shape[:axis], count, size // count, *x.shape[axis + 1 :])
+            views.append((shape, tuple(each for each in range(1, len(shape)) if each != axis)))
+    for shape, axes in dict.fromkeys(views):
+        split = x.reshape(shape)
+        for centered in (split - split.mean(axis=axes, keepdims=True), split):
             yield axes, centered, (centered**2).mean(axis=axes, keepdims=True)
     mean, variance = (case.tensor(role) for role in ("mean", "variance"))
     if mean is None or variance is None or mean.ndim != 1:
@@ -296,17 +305,22 @@ def _affine(case: Case, y: Array) -> Iterator[tuple[Array, Array]]:
 
 
 def _epsilon(centered: Array, normalized: Array, variance: Array, axes: tuple[int, ...]) -> float | None:
-    """Solve `centered = sqrt(variance + epsilon) normalized` for epsilon, by the groups of least variance."""
-    with np.errstate(all="ignore"):
-        square = (centered**2).mean(axis=axes, keepdims=True) / (normalized**2).mean(axis=axes, keepdims=True)
-        apart = np.abs(centered - np.sqrt(square) * normalized)
-    found = (square - variance).ravel()
-    if not np.all(np.isfinite(found)) or np.any(apart > 1e-6 * np.sqrt(square)):
+    """Solve `centered = sqrt(variance + epsilon) normalized` for epsilon, by the groups of least variance.
+
+    A group of 0s, as a unit gives that is never active, tells nothing.
+    """
+    sizes, others = ((each**2).mean(axis=axes, keepdims=True) for each in (centered, normalized))
+    is_alive = (sizes > 0) & (others > 0)
+    if not is_alive.any():
         return None
-    least = np.argsort(variance.ravel())[: max(1, found.size // 4)]
+    square = np.divide(sizes, others, out=np.ones_like(sizes), where=is_alive)
+    if np.any(np.abs(centered - np.sqrt(square) * normalized) > 1e-6 * np.sqrt(square), where=is_alive):
+        return None
+    found, spread = (square - variance)[is_alive], variance[is_alive]
+    least = np.argsort(spread)[: max(1, found.size // 4)]
     epsilon = float(np.median(found[least]))
-    noise = 100 * float(np.median(variance.ravel()[least])) * 1e-14
-    if epsilon < -noise:
+    noise = 100 * float(np.median(spread[least])) * 1e-14
+    if not np.isfinite(epsilon) or epsilon < -noise:
         return None
     return tidy(epsilon) if epsilon > noise else 0.0
 

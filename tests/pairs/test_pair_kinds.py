@@ -30,3 +30,9 @@ def test_a_planted_fault_is_found_at_its_own_place_and_nothing_else_is(name: str
     assert report.verdict is Verdict.DISAGREE
     assert planted.is_all_of(report.findings), report.findings
     assert {finding.cause.name for finding in report.findings} == {planted.cause}
+
+
+@pytest.mark.parametrize("seed", [5, 8, 10])
+def test_an_epsilon_is_named_though_a_unit_is_never_active(seed: int) -> None:
+    report = compare("siblings", "norm_epsilon", questions=("forced",), seed=seed)
+    assert [finding.cause.name for finding in report.findings] == ["norm_epsilon"] * 3
