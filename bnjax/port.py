@@ -15,6 +15,7 @@ from bnjax.kinds import functional
 from bnjax.perturbed import perturbed
 from bnjax.program import Program, on_device
 from parity.backend.batch import map_arrays
+from parity.backend.convention import Change, Option
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, Tensor, check_state
 from parity.errors import InputError
 from parity.weights import Array
@@ -130,6 +131,10 @@ class ModelPort:
             unused=program.unused,
         )
 
+    def options(self, inputs: Mapping[str, Any], mode: Mode) -> Sequence[Option]:
+        """See `Port`. What a traced program follows cannot be told from its operations."""
+        return ()
+
     @_in_float64
     def state(self) -> Mapping[str, Array]:
         """See `Port`."""
@@ -154,6 +159,7 @@ class ModelPort:
         rounding: Rounding | None = None,
         dtype: str = FLOAT64,
         is_backward: bool = True,
+        change: Change | None = None,
     ) -> Played:
         """See `Port`. One program computes both ways: to compile another takes longer than to run it."""
         with jax.enable_x64(True):
@@ -182,9 +188,16 @@ class ModelPort:
             self._programs[form] = next(same, program)  # one that is compiled already
         return self._programs[form]
 
+    def optimizer_options(self) -> Sequence[Option]:
+        """See `Port`. An optax transformation does not tell its numbers."""
+        return ()
+
     @_in_float64
     def optimize(
-        self, gradients: Sequence[Mapping[str, Array]], rounding: Rounding | None = None
+        self,
+        gradients: Sequence[Mapping[str, Array]],
+        rounding: Rounding | None = None,
+        change: Change | None = None,
     ) -> list[dict[str, Array]]:
         """See `Port`."""
         model, names = self._seen(), list(self._seen().parameters)

@@ -12,10 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from bntorch.conventions import Changed, Options
 from bntorch.device import matmul_precision
 from bntorch.dispatch import Lift, Narrow, NoDropout, Perturb, as_result
 from bntorch.hooks import Capture, like
+from bntorch.optimizer_conventions import changed as changed_optimizer
+from bntorch.optimizer_conventions import options as optimizer_options
 from parity.backend.batch import Batch, called, loss_of, map_arrays, unused
+from parity.backend.convention import Change, Option
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
 from parity.backend.port import Tensor as Form
 from parity.errors import InputError
@@ -105,6 +109,13 @@ class ModelPort:
             frozen=tuple(name for name, p in self._model.named_parameters() if not p.requires_grad),
         )
 
+    def options(self, inputs: Mapping[str, Any], mode: Mode) -> Sequence[Option]:
+        """See `Port`."""
+        noted = Options()
+        own = _fresh(self._parameters, self._statistics)
+        self._run(inputs, mode, *own, Capture(), nullcontext(), self._lift(), is_backward=False, conventions=noted)
+        return tuple(noted.found.values())
+
     def state(self) -> Mapping[str, Array]:
         """See `Port`."""
         return _arrays({**self._parameters, **self._statistics})
@@ -123,6 +134,7 @@ class ModelPort:
         rounding: Rounding | None = None,
         dtype: str = "float64",
         is_backward: bool = True,
+        change: Change | None = None,
     ) -> Played:
         """See `Port`."""
         parameters, statistics = self._parameters, self._statistics
@@ -142,7 +154,8 @@ class ModelPort:
         parameters, statistics = _fresh(parameters, statistics)
         seen = Capture(forced)
         lift = self._lift() if dtype == "float64" else nullcontext()
-        loss = self._run(inputs, mode, parameters, statistics, seen, perturb, lift, is_backward)
+        conventions = nullcontext() if change is None else Changed(change)
+        loss = self._run(inputs, mode, parameters, statistics, seen, perturb, lift, is_backward, conventions)
         shown = Played(
             values=_arrays(seen.values), loss=None if loss is None else float(loss), statistics=_arrays(statistics)
         )
@@ -151,8 +164,15 @@ class ModelPort:
         gradients = {name: _array(_gradient(p)) for name, p in parameters.items()}
         return replace(shown, cotangents=_arrays(seen.every_cotangent()), gradients=gradients)
 
+    def optimizer_options(self) -> Sequence[Option]:
+        """See `Port`."""
+        return optimizer_options(self.optimizer([nn.Parameter(p.clone()) for p in self._parameters.values()]))
+
     def optimize(
-        self, gradients: Sequence[Mapping[str, Array]], rounding: Rounding | None = None
+        self,
+        gradients: Sequence[Mapping[str, Array]],
+        rounding: Rounding | None = None,
+        change: Change | None = None,
     ) -> list[dict[str, Array]]:
         """See `Port`."""
         parameters = {name: nn.Parameter(p.clone()) for name, p in self._parameters.items()}
@@ -160,13 +180,13 @@ class ModelPort:
         if rounding is not None:
             gradients = [rounding.move(each, step) for step, each in enumerate(gradients)]
             perturb = Perturb(rounding.bits, rounding.seed)
-        optimizer = self.optimizer(list(parameters.values()))
+        take_step = changed_optimizer(self.optimizer(list(parameters.values())), change)
         found = []
         for step in gradients:
             for name, p in parameters.items():
                 p.grad = like(step[name], p) if name in step else None
             with perturb:
-                optimizer.step()
+                take_step(list(parameters.values()))
             found.append(_arrays(parameters))
         return found
 
@@ -183,6 +203,7 @@ class ModelPort:
         perturb: Any,
         lift: Any,
         is_backward: bool = True,
+        conventions: Any = nullcontext(),  # noqa: B008
     ) -> Tensor | None:
         """Run a batch, forward and backward, on tensors of a caller's own."""
         device = next((tensor.device for tensor in chain(parameters.values(), statistics.values())), None)
@@ -190,7 +211,7 @@ class ModelPort:
         settings = torch.random.fork_rng(), torch.enable_grad(), matmul_precision("highest"), NoDropout()
         self._runs += 1
         with ExitStack() as stack:
-            for each in (*settings, _as_it_was(self._model), seen.of(self._model), perturb, lift):
+            for each in (*settings, conventions, _as_it_was(self._model), seen.of(self._model), perturb, lift):
                 stack.enter_context(each)
             torch.manual_seed(self._runs)  # a model that draws its own numbers shows it
             _set_mode(self._model, mode)

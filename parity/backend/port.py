@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from parity.backend.batch import map_arrays
+from parity.backend.convention import Change, Option
 from parity.errors import InputError
 from parity.verdict.noise import move_one_ulp
 from parity.verdict.trace import Mode
@@ -230,6 +231,10 @@ class Port(Protocol):
         """Return how the model is built, from one run of it."""
         ...
 
+    def options(self, inputs: Mapping[str, Any], mode: Mode) -> Sequence[Option]:
+        """Return what the model might do otherwise, from one run of it; none if it cannot be changed."""
+        ...
+
     def state(self) -> Mapping[str, Array]:
         """Return every parameter and statistic, by path."""
         ...
@@ -246,6 +251,7 @@ class Port(Protocol):
         rounding: Rounding | None = None,
         dtype: str = "float64",
         is_backward: bool = True,
+        change: Change | None = None,
     ) -> Played:
         """Run one batch forward and, where there is a loss, backward. The state stays as it is.
 
@@ -256,17 +262,26 @@ class Port(Protocol):
             rounding: that is simulated; None for none.
             dtype: of parameters, statistics and floating-point inputs.
             is_backward: whether cotangents and gradients are wanted; else they may be left out.
+            change: of a convention, one of the model's options; None for none.
         """
         ...
 
+    def optimizer_options(self) -> Sequence[Option]:
+        """Return what the optimizer might do otherwise; none if it cannot be changed."""
+        ...
+
     def optimize(
-        self, gradients: Sequence[Mapping[str, Array]], rounding: Rounding | None = None
+        self,
+        gradients: Sequence[Mapping[str, Array]],
+        rounding: Rounding | None = None,
+        change: Change | None = None,
     ) -> list[dict[str, Array]]:
         """Take the optimizer's steps from the model's parameters; return these after each. The model stays as it is.
 
         Args:
             gradients: of each step, by the parameter's path.
             rounding: that is simulated; None for none.
+            change: of a convention, one of the optimizer's options; None for none.
         """
         ...
 

@@ -223,6 +223,7 @@ def _of_updates(material: Material) -> Iterator[Finding]:
             times_noise=distance.times_noise,
             relative=distance.distance / distance.size if distance.size else None,
             agrees="given the same parameters and the same gradients, the optimizer's step differs",
+            cause=material.why,
         )
 
 

@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import chain
 
 import numpy as np
 
+from parity.backend.convention import CONVENTIONS
 from parity.errors import InputError
 from parity.pair.findings import KINDS, Located, Map, Segment
 from parity.pair.forced import Answer
 from parity.pair.records import PairCause
+from parity.pair.replay import Replays
 from parity.pair.weight_map import role_of
 from parity.pair.what_if import WHAT_IFS, Case, Predicted, WhatIf
 from parity.verdict.compare import in_units
@@ -38,7 +41,7 @@ class Accepted:
             InputError: no what-if has this name.
         """
         name, _, place = str(text).partition("@")
-        names = [each.name for each in WHAT_IFS]
+        names = sorted({each.name for each in WHAT_IFS} | CONVENTIONS.keys())
         if name not in names:
             raise InputError(
                 f"{text!r} cannot be accepted: no difference is named {name!r}; choose of {', '.join(names)}"
@@ -59,30 +62,45 @@ class Cases:
 
     Args:
         graph: the boundaries.
+        replays: of one side, with a convention changed.
     """
 
     graph: Map
+    replays: Replays
 
     def of(self, answer: Answer, segment: Segment) -> Case:
         """Return the case of a segment in a batch."""
         roles = {role: path for path in answer.state for owner, role in (role_of(path),) if owner == segment.reference}
         return Case(answer, self.graph, segment, answer.state, roles)
 
+    def predict(self, case: Case, name: str) -> Iterator[Predicted]:
+        """Yield what the reference would show with a difference, for each form that it may have."""
+        own = (each.predict(case) for each in WHAT_IFS if each.name == name)
+        return chain(*own, self.replays.predict(case, name))
+
     def cause(self, located: Located, answers: Iterable[Answer]) -> PairCause:
         """Return the what-if that reproduces what the candidate shows of a segment in every batch, or `unexplained`."""
         played = {(each.batch, each.mode) for each in located.seen}
         cases = [self.of(a, located.segment) for a in answers if (a.batch.number, a.batch.mode) in played]
         off = {s.site.key(s.batch, s.mode) for s in located.seen if KINDS[s.site.kind] is located.kind}
-        found: dict[str, Predicted] = {}
-        for what_if in WHAT_IFS:
-            if what_if.kind is located.kind and (predicted := _explains(what_if, cases, off)) is not None:
-                found[what_if.name] = predicted
+        found = dict(_explaining(located, cases, off, is_general=False)) | dict(self.replays.causes(cases, off))
+        found = found or dict(_explaining(located, cases, off, is_general=True))
         if len(found) == 1:
             ((name, predicted),) = found.items()
             return PairCause(name=name, evidence=predicted.evidence, remedy=predicted.remedy)
         if found:
             return PairCause(evidence=f"{' and '.join(found)} reproduce it alike, so none is named")
         return PairCause(name=UNEXPLAINED)
+
+
+def _explaining(
+    located: Located, cases: Sequence[Case], off: set[Key], is_general: bool
+) -> Iterator[tuple[str, Predicted]]:
+    """The what-ifs that reproduce everything that is off, by name."""
+    for what_if in WHAT_IFS:
+        is_asked = what_if.kind is located.kind and what_if.is_general is is_general
+        if is_asked and (predicted := _explains(what_if, cases, off)) is not None:
+            yield what_if.name, predicted
 
 
 def _explains(what_if: WhatIf, cases: Sequence[Case], off: set[Key]) -> Predicted | None:
@@ -116,9 +134,8 @@ def with_accepted(cases: Cases, answer: Answer, seen: Mapping[Accepted, list[str
         for each, modules in seen.items():
             if not each.covers(segment):
                 continue
-            what_if = next(other for other in WHAT_IFS if other.name == each.name)
             case = cases.of(answer, segment)
-            fitting = next((p for p in what_if.predict(case) if case.reproduces(p.tensors)), None)
+            fitting = next((p for p in cases.predict(case, each.name) if case.reproduces(p.tensors)), None)
             if fitting is not None:
                 replaced |= fitting.tensors
                 modules += [segment.reference] * (segment.reference not in modules)

@@ -59,6 +59,7 @@ class Answer:
         state: the reference's, before the batch.
         own: what the reference showed.
         shown: what the candidate showed.
+        pairing: the boundaries.
         sites: what was compared, by key.
         witness: the reference's trace, and its noise floors.
         distances: of the candidate, in causal order.
@@ -68,6 +69,7 @@ class Answer:
     state: Mapping[str, Array]
     own: Played
     shown: Played
+    pairing: Pairing
     sites: Mapping[Key, Site]
     witness: Witness
     distances: tuple[Distance, ...]
@@ -125,7 +127,7 @@ def judge(
     seen = witness(reference, asked, found, pairing.own(own) if is_forced else None, is_backward=is_backward)
     distances = tuple(compare(trace(found, batch.number, batch.mode, theirs=shown), seen.trace, seen.floors))
     keys = {site.key(batch.number, batch.mode): site for site in found}
-    return Answer(batch, asked.state, own, shown, keys, seen, distances)
+    return Answer(batch, asked.state, own, shown, pairing, keys, seen, distances)
 
 
 def witness(

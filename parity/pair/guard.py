@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from parity.backend.convention import Change, Option
 from parity.backend.port import Anatomy, Forced, Mode, Played, Port, Rounding
 from parity.errors import InputError
 from parity.process import Side, SideError, words_of
@@ -65,6 +66,10 @@ class Guarded:
         """See `Port`."""
         return self._call(_method, "anatomy", inputs, mode)  # type: ignore[no-any-return]
 
+    def options(self, inputs: Mapping[str, Any], mode: Mode) -> Sequence[Option]:
+        """See `Port`."""
+        return self._call(_method, "options", inputs, mode)  # type: ignore[no-any-return]
+
     def state(self) -> Mapping[str, Array]:
         """See `Port`."""
         return self._call(_method, "state")  # type: ignore[no-any-return]
@@ -81,15 +86,24 @@ class Guarded:
         rounding: Rounding | None = None,
         dtype: str = "float64",
         is_backward: bool = True,
+        change: Change | None = None,
     ) -> Played:
         """See `Port`."""
-        return self._call(_method, "play", inputs, mode, forced, rounding, dtype, is_backward)  # type: ignore[no-any-return]
+        given = inputs, mode, forced, rounding, dtype, is_backward, change
+        return self._call(_method, "play", *given)  # type: ignore[no-any-return]
+
+    def optimizer_options(self) -> Sequence[Option]:
+        """See `Port`."""
+        return self._call(_method, "optimizer_options")  # type: ignore[no-any-return]
 
     def optimize(
-        self, gradients: Sequence[Mapping[str, Array]], rounding: Rounding | None = None
+        self,
+        gradients: Sequence[Mapping[str, Array]],
+        rounding: Rounding | None = None,
+        change: Change | None = None,
     ) -> list[dict[str, Array]]:
         """See `Port`."""
-        return self._call(_method, "optimize", gradients, rounding)  # type: ignore[no-any-return]
+        return self._call(_method, "optimize", gradients, rounding, change)  # type: ignore[no-any-return]
 
 
 def _about(port: Port) -> tuple[str, dict[str, str], bool, bool]:

@@ -8,6 +8,7 @@ from parity.pair.findings import Located, Map
 from parity.pair.forced import Answer
 from parity.pair.optimizer import OptimizerChange
 from parity.pair.precision import NarrowAnswer
+from parity.pair.records import PairCause
 from parity.pair.settle import Settled
 from parity.verdict.compare import Distance
 from parity.verdict.trace import Kind
@@ -28,6 +29,7 @@ class Material:
         drawn: the tensors that were drawn.
         changes: what the optimizers do otherwise.
         steps: all distances of the optimizers' steps.
+        why: their cause.
         narrow: the precision question.
         has_loss: whether both sides have a loss.
         versions: of the libraries.
@@ -48,6 +50,7 @@ class Material:
     drawn: Sequence[str]
     changes: Sequence[OptimizerChange] = ()
     steps: Sequence[Distance] = ()
+    why: PairCause = field(default_factory=PairCause)
     narrow: Sequence[NarrowAnswer] = ()
     has_loss: bool = True
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -4,16 +4,20 @@ The gradients are made up: of several sizes, and in one step so large that a cli
 enter; what is held against each other is the change of each parameter in each step.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
 
 import numpy as np
 
+from parity.backend.convention import Change, Option
 from parity.backend.port import Port, Rounding
+from parity.pair.fit import fitted
+from parity.pair.records import PairCause
+from parity.pair.replay import joined, words
 from parity.pair.weight_map import ModulePair, TensorPair, WeightMap
 from parity.verdict.compare import SAFETY, Distance, compare
-from parity.verdict.noise import DRAWS, MANTISSA_BITS, measure_floors
+from parity.verdict.noise import DRAWS, MANTISSA_BITS, measure_floors, rms
 from parity.verdict.trace import Array, Key, Kind, Mode, Trace
 
 SIZES = (0.1, 0.1, 100.0, 0.01, 0.1)  # of the gradients, for each step
@@ -31,8 +35,8 @@ class OptimizerChange:
 
 def compare_optimizers(
     reference: Port, candidate: Port, weights: WeightMap, state: State, own: State, seed: int
-) -> tuple[list[OptimizerChange], tuple[Distance, ...]]:
-    """Return the changes that are beyond their limits, and all distances, step by step.
+) -> tuple[list[OptimizerChange], tuple[Distance, ...], PairCause]:
+    """Return the changes that are beyond their limits, all distances, step by step, and the cause.
 
     Args:
         reference: its port, with an optimizer.
@@ -61,7 +65,75 @@ def compare_optimizers(
     distances = tuple(compare(shown, exact, floors))
     places = {str(pair.reference[0]): (owner, pair) for owner, pair in pairs}
     beyond = [OptimizerChange(*places[d.key.path], d) for d in distances if d.is_beyond]
-    return beyond, distances
+
+    def changed(change: Change) -> tuple[Trace, Trace]:
+        if ours_can_be_changed:
+            return _trace(pairs, state, reference.optimize(ours, change=change), is_reference=True), shown
+        return exact, _trace(pairs, own, candidate.optimize(theirs, change=change), is_reference=False)
+
+    cause = PairCause()
+    if beyond:
+        options = tuple(reference.optimizer_options())
+        ours_can_be_changed = bool(options)
+        off = {change.distance.key.path for change in beyond}
+        keys = {each.key for each in distances if each.key.path in off}
+        made = _Optimizers(exact, shown, floors, keys, changed)
+        cause = made.cause(options or tuple(candidate.optimizer_options()), ours_can_be_changed, candidate.framework)
+    return beyond, distances, cause
+
+
+@dataclass(frozen=True)
+class _Optimizers:
+    """The steps of two optimizers that part.
+
+    Args:
+        exact: the reference's.
+        shown: the candidate's.
+        floors: of noise.
+        keys: the steps of every parameter of which one is off.
+        changed: the steps of both, with a convention of one changed.
+    """
+
+    exact: Trace
+    shown: Trace
+    floors: Mapping[Key, Array]
+    keys: set[Key]
+    changed: Callable[[Change], tuple[Trace, Trace]]
+
+    def cause(self, options: Sequence[Option], is_reference: bool, framework: str) -> PairCause:
+        """Return the option that reproduces all that is off, if there is one alone; else `unexplained`."""
+        found: dict[str, PairCause] = {}
+        for option in options:
+            change = option.change
+            if change.value is not None:
+                value = self._fit(change, is_reference)
+                if value is None:
+                    continue
+                change = change._replace(value=value)
+            if option.change.name not in found and self._fits(change):
+                evidence, _, remedy = words(option, change, is_reference, framework)
+                found[option.change.name] = PairCause(name=option.change.name, evidence=evidence, remedy=remedy)
+        if len(found) == 1:
+            return next(iter(found.values()))
+        return PairCause(evidence=f"{' and '.join(found)} reproduce it alike, so none is named" if found else "")
+
+    def _fits(self, change: Change) -> bool:
+        ours, theirs = self.changed(change)
+        return all(
+            float(rms(ours.tensors[key] - theirs.tensors[key])) <= SAFETY * float(self.floors[key]) for key in self.keys
+        )
+
+    def _fit(self, change: Change, is_reference: bool) -> float | None:
+        assert change.value is not None
+        target, own = (self._joined(each) for each in ((self.shown, self.exact)[:: 1 if is_reference else -1]))
+
+        def show(value: float) -> Array:
+            return self._joined(self.changed(change._replace(value=value))[0 if is_reference else 1])
+
+        return fitted(change.value, show, own, target)
+
+    def _joined(self, trace: Trace) -> Array:
+        return joined({key: trace.tensors[key] for key in self.keys})
 
 
 def _gradients(

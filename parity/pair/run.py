@@ -24,7 +24,8 @@ from parity.pair.pairing import Pairing
 from parity.pair.part import counts
 from parity.pair.pinned import Converter, Pins, as_loaded, flat_state, pinned_maps
 from parity.pair.precision import NarrowAnswer, judge_narrow
-from parity.pair.records import CompareReport
+from parity.pair.records import CompareReport, PairCause
+from parity.pair.replay import Replays
 from parity.pair.report import crashed, report
 from parity.pair.settle import OFF, Settled, Settling, pair
 from parity.pair.sites import words as words_at
@@ -188,17 +189,19 @@ class _Comparison:
         played = self._played()
         own = self._candidate.state()
         graph = Map(ours, theirs, settled.pairing)
-        cases = Cases(graph)
+        cases = Cases(graph, Replays(self._reference, self._candidate))
         answers, free = self._judged(cases, played, settled)
         if "statistics" in self._questions:
             answers += self._carried(cases, played[0], settled, state, own)
         self._progress.update(0.8, "the optimizers")
         self._reference.load(state)
         self._candidate.load(dict(own))
-        changes, steps = [], ()
+        changes, steps, why = [], (), PairCause()
         if self._has_optimizers():
             trained = ({p: state[p] for p in ours.parameters}, {p: own[p] for p in theirs.parameters})
-            changes, steps = compare_optimizers(self._reference, self._candidate, settled.weights, *trained, self._seed)
+            changes, steps, why = compare_optimizers(
+                self._reference, self._candidate, settled.weights, *trained, self._seed
+            )
         self._progress.update(0.9, "narrower dtypes")
         return Material(
             graph=graph,
@@ -211,6 +214,7 @@ class _Comparison:
             drawn=begun.drawn,
             changes=changes,
             steps=steps,
+            why=why,
             narrow=self._narrow(played[0], settled),
             has_loss=self._reference.has_loss and self._candidate.has_loss,
             versions=self._reference.versions | self._candidate.versions,

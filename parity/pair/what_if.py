@@ -109,11 +109,13 @@ class WhatIf:
         name: of the cause.
         kind: of the findings that it may explain.
         predict: yields what the reference would show, for each value of the convention that is tried.
+        is_general: whether it is of any values, so that a cause that says more comes first.
     """
 
     name: str
     kind: FindingKind
     predict: Callable[[Case], Iterator[Predicted]]
+    is_general: bool = False
 
 
 def tidy(value: float) -> float:
@@ -362,9 +364,23 @@ def gelu_tanh(x: Array) -> Array:
     return x * (1 + np.tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2
 
 
+def extra_scale(case: Case) -> Iterator[Predicted]:
+    """The values are those of the reference times a number."""
+    for key in case.keys(Kind.ACTIVATION):
+        own, shown = case.own(key), case.shown(key)
+        factor = tidy(_slope(shown, own))
+        if np.isfinite(factor) and factor not in (0.0, 1.0):
+            yield Predicted(
+                f"it is {factor:g} times what the reference has",
+                {key: factor * own},
+                f"multiply by {tidy(1 / factor):g}, or leave the factor out",
+            )
+
+
 WHAT_IFS = (
     WhatIf("default_momentum", FindingKind.STATISTICS, default_momentum),
     WhatIf("biased_running_variance", FindingKind.STATISTICS, biased_running_variance),
     WhatIf("norm_epsilon", FindingKind.FORWARD, norm_epsilon),
     WhatIf("gelu_form", FindingKind.FORWARD, gelu_form),
+    WhatIf("extra_scale", FindingKind.FORWARD, extra_scale, is_general=True),
 )

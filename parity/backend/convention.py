@@ -1,0 +1,96 @@
+"""What libraries have otherwise: the conventions that a model may be run without, one at a time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# Conventions that libraries have otherwise: the names of the causes, and what differs.
+CONVENTIONS = {
+    "norm_epsilon": "the epsilon within the square root of a norm",
+    "statistics_never_used": "a norm takes the batch's statistics in evaluation too",
+    "statistics_always_used": "a norm takes its running statistics in training too",
+    "gelu_form": "GELU by the error function, by tanh or by the sigmoid",
+    "activation_slope": "the slope of a leaky ReLU, alpha of an ELU, beta of softplus",
+    "relu_at_zero": "the derivative of ReLU at 0",
+    "other_activation": "another activation in its place",
+    "missing_module": "an activation or a norm is left out",
+    "missing_bias": "the bias of a layer is left out",
+    "missing_residual": "a term of a sum is left out",
+    "missing_scale": "a factor is left out",
+    "same_padding": "which end has more padding, where the stride is not 1",
+    "flipped_kernel": "a kernel that is flipped along its spatial axes",
+    "transpose_padding": "where the output of a transposed convolution begins",
+    "kernel_axes": "the order of a kernel's axes",
+    "pool_kind": "the maximum or the average",
+    "pool_padding": "what a pool's padding holds, and whether an average counts it",
+    "softmax_axis": "the axis of a softmax",
+    "attention_scale": "by what scores are multiplied",
+    "mask_polarity": "whether a mask keeps or drops",
+    "mask_constant": "what stands where something is masked",
+    "causal_offset": "the diagonal of a causal mask",
+    "concatenation_order": "the order of what is joined",
+    "taken_position": "which position of a sequence is taken",
+    "tied_weights": "whether a tensor that is used twice gets the gradient of both uses",
+    "sequence_direction": "from which end a sequence is read",
+    "qkv_order": "the order in which packed projections are taken apart",
+    "flatten_order": "whether channels come first or last in what is flattened",
+    "position_offset": "where positions begin",
+    "extra_scale": "a factor of an embedding",
+    "embedding_padding": "whether the padding row of a table has a gradient",
+    "standard_deviation": "n or n - 1 under a sum of squares",
+    "resize_kernel": "by which kernel an image is resized",
+    "resize_antialias": "whether it is smoothed before it is made smaller",
+    "align_corners": "whether corners or centers of pixels are kept",
+    "gate_order": "the order of a recurrent layer's gates",
+    "loss_reduction": "sum or mean",
+    "half_square": "a squared error, or half of it",
+    "label_smoothing": "how much labels are smoothed",
+    "class_weights": "whether classes have weights, and by what their sum is divided",
+    "ignored_index": "whether a label is left out",
+    "learning_rate": "the rate of a step",
+    "optimizer_momentum": "the momentum of a step",
+    "sgd_dampening": "the part of a gradient that momentum leaves out",
+    "nesterov_form": "whether a step looks ahead",
+    "weight_decay": "the decay of parameters, and whether it is apart from the gradient",
+    "optimizer_epsilon": "the epsilon of Adam, RMSprop or Adagrad",
+    "adam_betas": "the decays of Adam's averages",
+    "amsgrad": "whether Adam keeps the largest average",
+    "rmsprop_decay": "the decay of RMSprop's average, and whether it is centered",
+    "rmsprop_epsilon": "the epsilon within RMSprop's square root, or after it",
+    "adagrad_defaults": "the start and the decay of Adagrad",
+    "nadam_schedule": "the schedule of NAdam's momentum",
+    "missing_clip": "whether gradients are clipped",
+    "rounding_rule": "where a half is rounded to",
+}
+
+
+class Change(NamedTuple):
+    """A convention of a model that is followed otherwise in a run.
+
+    Args:
+        name: of `CONVENTIONS`.
+        key: which other way, where there are several.
+        value: of the number that is otherwise; None if none is.
+    """
+
+    name: str
+    key: str
+    value: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """A way in which a model might compute something otherwise.
+
+    Args:
+        change: to that way; its value, if it has one, is what the model has.
+        own: how the model does it, in words.
+        other: how it would; `{value}` is the number, `{rest}` what it lacks to 1.
+        writes: what to write to have it as the model does in "jax" and in "torch", and in the model's own framework to
+            have it the "other" way.
+    """
+
+    change: Change
+    own: str
+    other: str
+    writes: Mapping[str, str]
