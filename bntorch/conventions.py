@@ -212,12 +212,9 @@ class Options(_Functions):
 
     def call(self, called: Called) -> Any:
         """Note the ways of a call, and make it: what is within it comes after it."""
-        for name, entries in CONVENTIONS.items():
-            for functions, ways in entries:
-                if called.name in functions:
-                    with suppress(RuntimeError, IndexError, TypeError):  # a form that has no such way
-                        for way in ways(called):
-                            self.found.setdefault((name, way.key), way.option(name))
+        for name in CONVENTIONS:
+            for way in _ways_of(called, name):
+                self.found.setdefault((name, way.key), way.option(name))
         return called.again()
 
 
@@ -231,12 +228,20 @@ class Changed(_Functions):
     def call(self, called: Called) -> Any:
         """Make a call."""
         name, key, value = self._change
-        for functions, ways in CONVENTIONS[name]:
-            if called.name in functions:
-                for way in ways(called):
-                    if way.key == key:
-                        return way.run() if way.start is None else way.run(value)
+        for way in _ways_of(called, name):
+            if way.key == key:
+                return way.run() if way.start is None else way.run(value)
         return called.again()
+
+
+def _ways_of(called: Called, name: str) -> list[Way]:
+    """The ways of a convention to make a call; none of a form of it that has no such way."""
+    found: list[Way] = []
+    for functions, ways in CONVENTIONS[name]:
+        if called.name in functions:
+            with suppress(ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+                found += ways(called)
+    return found
 
 
 # norms

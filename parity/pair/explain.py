@@ -83,7 +83,9 @@ class Cases:
         played = {(each.batch, each.mode) for each in located.seen}
         cases = [self.of(a, located.segment) for a in answers if (a.batch.number, a.batch.mode) in played]
         off = {s.site.key(s.batch, s.mode) for s in located.seen if KINDS[s.site.kind] is located.kind}
-        found = dict(_explaining(located, cases, off, is_general=False)) | dict(self.replays.causes(cases, off))
+        seen = {each.site.key(each.batch, each.mode) for each in located.seen}
+        replayed = dict(self.replays.causes(cases, off, seen))
+        found = dict(_explaining(located, cases, off, is_general=False)) | replayed
         found = found or dict(_explaining(located, cases, off, is_general=True))
         if len(found) == 1:
             ((name, predicted),) = found.items()

@@ -21,6 +21,8 @@ def orders(
 ) -> Iterator[tuple[Order, Anatomy]]:
     """Yield the orders of axes with which the candidate runs and has the reference's tensors, prepared for that.
 
+    Afterwards it is prepared for the last that was yielded.
+
     Args:
         candidate: its port.
         ours: the reference's anatomy.
@@ -32,14 +34,16 @@ def orders(
     """
     others: list[tuple[int, int, Order, Anatomy]] = []
     first: Exception | None = None
-    is_found = False
+    found: Order | None = None
+    is_prepared = True
     for number, order in enumerate(_orders(inputs, layouts)):
         given = order(inputs)
+        is_prepared = False
         try:
             candidate.prepare(given)
             theirs = candidate.anatomy(given, Mode.TRAIN)
         except InputError:
-            if is_found:
+            if found is not None:
                 continue
             raise
         except Exception as error:  # what a model does with an input of another shape
@@ -49,9 +53,11 @@ def orders(
         if unmapped:
             others.append((unmapped, number, order, theirs))
         else:
-            is_found = True
+            found, is_prepared = order, True
             yield order, theirs
-    if is_found:
+    if found is not None:
+        if not is_prepared:
+            candidate.prepare(found(inputs))
         return
     if not others:
         assert first is not None

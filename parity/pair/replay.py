@@ -20,6 +20,7 @@ from parity.verdict.compare import SAFETY
 from parity.verdict.noise import rms
 from parity.verdict.trace import Array, Key, Kind, Mode
 
+LEAST_NUMBERS = 2  # that one which is fitted must explain
 FORWARD = frozenset((Kind.ACTIVATION, Kind.LOSS, Kind.STATISTIC))
 Tensors = dict[Key, Array]
 
@@ -38,11 +39,18 @@ class Replays:
         self._distances: dict[tuple[int, Mode, Change, bool], dict[Key, float]] = {}
         self._fitted: dict[Change, list[float]] = {}  # values that explained something, by the change that is fitted
 
-    def causes(self, cases: Sequence[Case], off: set[Key]) -> Iterator[tuple[str, Predicted]]:
-        """Yield the name of each change that reproduces what is off in every case, with its evidence and remedy."""
+    def causes(self, cases: Sequence[Case], off: set[Key], seen: set[Key]) -> Iterator[tuple[str, Predicted]]:
+        """Yield the name of each change that reproduces what is off in every case, with its evidence and remedy.
+
+        Args:
+            cases: of one segment.
+            off: what is off in it, of one kind.
+            seen: all that is off in it: a number that is fitted must explain that too, as it explains any one number.
+        """
         names = set()
         for option in self._all(cases):
-            if option.change.name in names or (change := self._reproducing(option, cases, off)) is None:
+            here = off if option.change.value is None else seen
+            if option.change.name in names or (change := self._reproducing(option, cases, here)) is None:
                 continue
             names.add(option.change.name)
             yield option.change.name, self._words(cases[0].answer, option, change)
@@ -138,6 +146,8 @@ class Replays:
             return joined(tensors) if tensors.keys() == keys else None
 
         own = joined({key: answer.witness.trace.tensors[key] for key in keys})
+        if own.size < LEAST_NUMBERS:
+            return None
         target = joined({key: answer.sites[key].theirs(answer.shown) for key in keys})
         return fitted(change.value, show, own, target)
 

@@ -249,9 +249,10 @@ class _Comparison:
             if not begun.is_off_at_inputs:
                 break
         assert best is not None
-        if self._order is not best.order:
+        if self._order is not best.order or best.is_off_at_inputs:
+            if self._order is not best.order:
+                self._candidate.prepare(best.order(self._given[0]))
             self._order = best.order
-            self._candidate.prepare(best.order(self._given[0]))
             self._reference.load(best.state)
             Settling(self._candidate, (ours, best.theirs), best.state).load(best.settled.weights)
         return best

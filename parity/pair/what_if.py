@@ -369,7 +369,7 @@ def extra_scale(case: Case) -> Iterator[Predicted]:
     for key in case.keys(Kind.ACTIVATION):
         own, shown = case.own(key), case.shown(key)
         factor = tidy(_slope(shown, own))
-        if np.isfinite(factor) and factor not in (0.0, 1.0):
+        if own.size > 1 and np.isfinite(factor) and factor not in (0.0, 1.0):
             yield Predicted(
                 f"it is {factor:g} times what the reference has",
                 {key: factor * own},

@@ -133,6 +133,31 @@ def test_what_is_fitted_is_printed() -> None:
     assert finding.cause.remedy == "set negative_slope=0.1"
 
 
+def test_one_number_is_not_explained_by_another_that_is_fitted() -> None:
+    """A loss that is off by a rule of its own: some label smoothing gives any loss, and other gradients."""
+    reference = bntorch.port(TorchNet(lambda x: x.mean(1)), loss=F.cross_entropy)
+
+    def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+        return cross_entropy(logits, labels) + 0.01 * (logits[:, 0] ** 2).mean()
+
+    candidate = bnjax.port(FlaxNet(lambda x: x.mean(1)), loss=loss)
+    (finding,) = parity.compare(reference, candidate, inputs=INPUTS, questions=("forced",)).findings
+    assert (finding.reference, finding.cause.name) == ("the loss", UNEXPLAINED)
+
+
+def test_how_much_labels_are_smoothed_is_found() -> None:
+    reference = bntorch.port(TorchNet(lambda x: x.mean(1)), loss=F.cross_entropy)
+
+    def loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
+        smooth = optax.smooth_labels(jax.nn.one_hot(labels, 3), 0.1)
+        return optax.softmax_cross_entropy(logits, smooth).mean()
+
+    candidate = bnjax.port(FlaxNet(lambda x: x.mean(1)), loss=loss)
+    (finding,) = parity.compare(reference, candidate, inputs=INPUTS, questions=("forced",)).findings
+    assert finding.cause.name == "label_smoothing"
+    assert finding.cause.evidence == "label_smoothing is 0.1; in the reference 0"
+
+
 def test_two_causes_at_one_place_are_not_named() -> None:
     ours, _, _ = BETWEEN["gelu_form"]
     (finding,) = compared(ours, lambda x: 1.5 * jax.nn.gelu(x).mean(1)).findings
