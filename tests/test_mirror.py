@@ -42,6 +42,8 @@ OWN_FILES = {
         "cuda_graph.py": "XLA makes its own graphs",
         "dispatch.py": "operations are moved as they are dispatched; JAX's in a trace",
         "hooks.py": "modules have hooks; JAX's values are seen in a trace",
+        "conventions.py": "functions are seen as they are called; of a trace only operations are left",
+        "optimizer_conventions.py": "an optimizer tells its numbers; a transformation of optax does not",
         "mapped.py": "PyTorch starts operations from Python, so its members hold their state",
         "module_state.py": "a module carries its mode and tensors; Flax takes them as arguments",
         "stacked.py": "the population in few operations; XLA makes these itself",
