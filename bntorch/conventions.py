@@ -768,24 +768,29 @@ def _corners(call: Called) -> Iterator[Way]:
 
 @_convention("missing_residual", "add", "__add__", "__radd__", "add_", "__iadd__")
 def _residual(call: Called) -> Iterator[Way]:
-    one, other = call["input"], call["other"]
-    if all(isinstance(each, Tensor) and each.is_floating_point() for each in (one, other)) and one.shape == other.shape:
-        for key, kept in (("first", one), ("second", other)):
-            yield Way(
-                key, "both are", f"of a sum the {key} term alone is there", lambda kept=kept: kept * 1.0,
-                jax="add the residual", torch="add the residual", torch_other="leave the other term out",
-            )  # fmt: skip
+    for key, kept in _whole_terms(call):
+        yield Way(
+            key, "both are", f"of a sum the {key} term alone is there", lambda kept=kept: kept * 1.0,
+            jax="add the other term", torch="add the other term", torch_other="leave the other term out",
+        )  # fmt: skip
+
+
+def _whole_terms(call: Called) -> Iterator[tuple[str, Tensor]]:
+    """The terms of a sum or a product that have its form, so that they can stand for it."""
+    terms = {"first": call["input"], "second": call["other"]}
+    shape = torch.broadcast_shapes(*(each.shape if isinstance(each, Tensor) else () for each in terms.values()))
+    for key, kept in terms.items():
+        if isinstance(kept, Tensor) and kept.is_floating_point() and kept.shape == shape:
+            yield key, kept
 
 
 @_convention("missing_scale", "mul", "__mul__", "__rmul__", "div", "__truediv__")
 def _factor(call: Called) -> Iterator[Way]:
-    one, other = call["input"], call["other"]
     words = "divisor" if "div" in call.name else "factor"
-    shape = torch.broadcast_shapes(*(each.shape if isinstance(each, Tensor) else () for each in (one, other)))
-    for key, kept in (("second", one), ("first", other)):
-        if isinstance(kept, Tensor) and kept.is_floating_point() and kept.shape == shape:
+    for key, kept in _whole_terms(call):
+        if key == "first" or words == "factor":
             yield Way(
-                f"{key} {words}", "it is there", f"the {words} is left out", lambda kept=kept: kept * 1.0,
+                f"{key} and no {words}", "it is there", f"the {words} is left out", lambda kept=kept: kept * 1.0,
                 jax=f"do not leave the {words} out", torch=f"do not leave the {words} out",
                 torch_other=f"leave the {words} out",
             )  # fmt: skip

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from parity.backend.convention import Change, Option
+from parity.backend.convention import CONVENTIONS, Change, Option
 from parity.errors import InputError
 from parity.pair.fit import fitted
 from parity.pair.forced import Answer
@@ -56,14 +56,20 @@ class Replays:
             yield option.change.name, self._words(cases[0].answer, option, change)
 
     def predict(self, case: Case, name: str) -> Iterator[Predicted]:
-        """Yield what the reference would show of what is off in a segment, for each way of a convention."""
-        off = {each.key for each in case.answer.beyond if case.is_of(case.answer.sites[each.key])}
-        for option in self._all([case]):
-            if off and option.change.name == name:
-                change = self._reproducing(option, [case], off)
-                if change is not None:
-                    words = self._words(case.answer, option, change)
-                    yield Predicted(words.evidence, self._tensors(case.answer, change, off), words.remedy)
+        """Yield what the reference would show of what is off in a segment, for each way of a convention.
+
+        What is off backward before it, and follows, is there as well.
+        """
+        answer = case.answer
+        every = {each.key for each in answer.beyond}
+        off = {key for key in every if case.is_of(answer.sites[key])}
+        for option in self._all([case]) if name in CONVENTIONS and off else ():
+            change = self._reproducing(option, [case], off) if option.change.name == name else None
+            if change is not None:
+                shown = self._tensors(answer, change, every)
+                tensors = {key: array for key, array in shown.items() if key in off or _is_near(answer, key, array)}
+                words = self._words(answer, option, change)
+                yield Predicted(words.evidence, tensors, words.remedy)
 
     def _all(self, cases: Sequence[Case]) -> list[Option]:
         """The options in any of some cases."""
@@ -172,6 +178,10 @@ def words(option: Option, change: Change, is_reference: bool, framework: str) ->
         return f"{other}; in the reference {option.own}", {}, option.writes.get(framework, "")
     remedy = option.writes["other"].format(**numbers)
     return f"in the candidate {option.own}; in the reference {other}", {}, remedy
+
+
+def _is_near(answer: Answer, key: Key, array: Array) -> bool:
+    return _apart(answer, key, array) <= SAFETY * float(answer.witness.floors[key])
 
 
 def _apart(answer: Answer, key: Key, array: Array) -> float:

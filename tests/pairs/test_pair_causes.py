@@ -164,7 +164,7 @@ def test_two_causes_at_one_place_are_not_named() -> None:
     assert finding.cause.name == UNEXPLAINED
 
 
-def test_an_accepted_difference_of_a_function_hides_nothing_else() -> None:
+def test_an_accepted_difference_of_a_function_is_accepted_backward_as_well() -> None:
     ours, _, faulty = BETWEEN["gelu_form"]
     ports: tuple[Any, Any] = (
         bntorch.port(TorchNet(ours), loss=F.cross_entropy),
@@ -172,7 +172,18 @@ def test_an_accepted_difference_of_a_function_hides_nothing_else() -> None:
     )
     report = parity.compare(*ports, inputs=INPUTS, questions=("forced",), accept=["gelu_form@head"])
     assert [dict(each)["seen"] for each in report.accepted] == [["head"]]
-    assert not any(finding.kind == "forward" for finding in report.findings), report.findings
+    assert report.verdict is Verdict.AGREE, report.findings
+
+
+def test_an_accepted_difference_does_not_cover_another_there() -> None:
+    ours, _, _ = BETWEEN["gelu_form"]
+    ports: tuple[Any, Any] = (
+        bntorch.port(TorchNet(ours), loss=F.cross_entropy),
+        bnjax.port(FlaxNet(lambda x: jax.nn.gelu(x).max(1)), loss=cross_entropy),
+    )
+    report = parity.compare(*ports, inputs=INPUTS, questions=("forced",), accept=["gelu_form"])
+    assert report.verdict is Verdict.DISAGREE
+    assert any(finding.kind == "forward" for finding in report.findings)
 
 
 def sgd(**options: Any) -> Callable[[Any], torch.optim.Optimizer]:
