@@ -679,7 +679,7 @@ def _flatten(call: Called) -> Iterator[Way]:
     if x.ndim >= 3 and start == 1 and int(call.get("end_dim", -1)) in (-1, x.ndim - 1):
         yield Way(
             "second axis last", "second", "of what is flattened the second axis (channels) comes last",
-            lambda: x.movedim(1, -1).flatten(1), jax="transpose so that it is second, as in (batch, channels, ...), before it is flattened",
+            lambda: x.movedim(1, -1).flatten(1), jax="transpose to (batch, channels, ...) before it is flattened",
             torch="flatten (batch, channels, ...)", torch_other="use x.movedim(1, -1).flatten(1)",
         )  # fmt: skip
 
