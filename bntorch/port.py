@@ -12,6 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+import bntorch.attention_conventions
+import bntorch.layer_conventions
+import bntorch.loss_conventions
+import bntorch.sum_conventions  # noqa: F401  they enter themselves
 from bntorch.conventions import Changed, Options
 from bntorch.device import matmul_precision
 from bntorch.dispatch import Lift, Narrow, NoDropout, Perturb, as_result
