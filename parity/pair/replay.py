@@ -5,7 +5,7 @@ show what the reference does. All that is off is judged by one run: each boundar
 the change does to it alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -49,8 +49,7 @@ class Replays:
         """
         names = set()
         for option in self._all(cases):
-            here = off if option.change.value is None else seen
-            if option.change.name in names or (change := self._reproducing(option, cases, here)) is None:
+            if option.change.name in names or (change := self._reproducing(option, cases, off, seen)) is None:
                 continue
             names.add(option.change.name)
             yield option.change.name, self._words(cases[0].answer, option, change)
@@ -90,24 +89,33 @@ class Replays:
             self._options[batch.number, batch.mode] = found
         return self._options[batch.number, batch.mode]
 
-    def _reproducing(self, option: Option, cases: Sequence[Case], off: set[Key]) -> Change | None:
-        """The change that reproduces what is off in all cases; None if it does not."""
+    def _reproducing(
+        self, option: Option, cases: Sequence[Case], off: set[Key], seen: Collection[Key] = ()
+    ) -> Change | None:
+        """The change that reproduces what is off in all cases; None if it does not.
+
+        What is fitted is so by what is off, and must explain all that is seen.
+        """
         here = [(case.answer, off & case.answer.sites.keys()) for case in cases]
         here = [(answer, keys) for answer, keys in here if keys]
         if not here or any(answer.batch.step for answer, _ in here):
             return None
         if option.change.value is None:
             return option.change if all(self._fits(*each, option.change) for each in here) else None
+        every = [(case.answer, off.union(seen) & case.answer.sites.keys()) for case in cases]
+        numbers = sum(answer.witness.trace.tensors[key].size for answer, keys in every[:1] for key in keys)
+        if numbers < LEAST_NUMBERS:
+            return None
         for value in self._fitted.get(option.change, ()):
             change = option.change._replace(value=value)
-            if all(self._fits(*each, change) for each in here):
+            if all(self._fits(*each, change) for each in every):
                 return change
         answer, keys = here[0]
         value = self._fit(answer, keys, option.change)
         if value is None:
             return None
         change = option.change._replace(value=value)
-        if not all(self._fits(*each, change) for each in here):
+        if not all(self._fits(*each, change) for each in every):
             return None
         self._fitted.setdefault(option.change, []).append(value)
         return change
@@ -152,8 +160,6 @@ class Replays:
             return joined(tensors) if tensors.keys() == keys else None
 
         own = joined({key: answer.witness.trace.tensors[key] for key in keys})
-        if own.size < LEAST_NUMBERS:
-            return None
         target = joined({key: answer.sites[key].theirs(answer.shown) for key in keys})
         return fitted(change.value, show, own, target)
 

@@ -257,7 +257,7 @@ def norm_epsilon(case: Case) -> Iterator[Predicted]:
                     continue
                 predicted = (centered / np.sqrt(variance + other)).reshape(x.shape) * scale + shift
                 yield Predicted(
-                    f"epsilon is {other:.6g}, the reference's {own:.6g}",
+                    f"epsilon is {other:.6g}; in the reference it is {own:.6g}",
                     {keys[0]: predicted},
                     f"set its epsilon to {own:g}",
                 )

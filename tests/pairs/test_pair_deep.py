@@ -68,7 +68,7 @@ def compare(depth: int, faults: Mapping[int, str]) -> parity.CompareReport:
 def test_an_epsilon_in_layer_40_of_50_is_that_layer_alone() -> None:
     (finding,) = compare(50, {40: "epsilon"}).findings
     assert (finding.kind, finding.reference, finding.cause.name) == (FindingKind.FORWARD, "40.norm", "norm_epsilon")
-    assert finding.cause.evidence == "epsilon is 1.1e-05, the reference's 1e-05"
+    assert finding.cause.evidence == "epsilon is 1.1e-05; in the reference it is 1e-05"
 
 
 def test_five_faults_are_five_findings_each_at_its_place() -> None:

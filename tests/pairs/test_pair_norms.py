@@ -51,4 +51,4 @@ def test_another_epsilon_is_named(name: str) -> None:
     )
     (finding,) = parity.compare(*ports, inputs=INPUTS, questions=("forced",)).findings
     assert (finding.reference, finding.cause.name) == ("norm", "norm_epsilon")
-    assert finding.cause.evidence == "epsilon is 1e-06, the reference's 1e-05"
+    assert finding.cause.evidence == "epsilon is 1e-06; in the reference it is 1e-05"
