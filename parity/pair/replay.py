@@ -102,9 +102,10 @@ class Replays:
             return None
         if option.change.value is None:
             return option.change if all(self._fits(*each, option.change) for each in here) else None
-        every = [(case.answer, off.union(seen) & case.answer.sites.keys()) for case in cases]
-        numbers = sum(answer.witness.trace.tensors[key].size for answer, keys in every[:1] for key in keys)
-        if numbers < LEAST_NUMBERS:
+        numbers = sum(answer.witness.trace.tensors[key].size for answer, keys in here[:1] for key in keys)
+        # One number, as a loss is, can be explained by any other: then what is off backward must be as well.
+        every = here if numbers > 1 else [(case.answer, off.union(seen) & case.answer.sites.keys()) for case in cases]
+        if numbers <= 1 and all(len(keys) < LEAST_NUMBERS for _, keys in every):
             return None
         for value in self._fitted.get(option.change, ()):
             change = option.change._replace(value=value)
