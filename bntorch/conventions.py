@@ -149,10 +149,15 @@ class Way:
     torch: str = ""
     torch_other: str = ""
 
+    @property
+    def whole_key(self) -> str:
+        """The way, and from what: of two norms with other epsilons each is changed and told by itself."""
+        return f"{self.own}: {self.key}"
+
     def option(self, name: str) -> Option:
         """Return it as other processes have it."""
         writes = {"jax": self.jax, "torch": self.torch, "other": self.torch_other}
-        change = Change(name, self.key, self.start)
+        change = Change(name, self.whole_key, self.start)
         return Option(change=change, own=self.own, other=self.other, writes=writes)
 
 
@@ -213,7 +218,7 @@ class Options(_Functions):
         """Note the ways of a call, and make it: what is within it comes after it."""
         for name in CONVENTIONS:
             for way in _ways_of(called, name):
-                self.found.setdefault((name, way.key), way.option(name))
+                self.found.setdefault((name, way.whole_key), way.option(name))
         return called.again()
 
 
@@ -228,7 +233,7 @@ class Changed(_Functions):
         """Make a call."""
         name, key, value = self._change
         for way in _ways_of(called, name):
-            if way.key == key:
+            if way.whole_key == key:
                 return way.run() if way.start is None else way.run(value)
         return called.again()
 

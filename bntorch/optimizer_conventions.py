@@ -37,7 +37,8 @@ def ways(optimizer: Optimizer) -> Iterator[tuple[str, Way]]:
     group = optimizer.param_groups[0]
     for key, (name, optax) in NUMBERS.items():
         if isinstance(group.get(key), int | float) and not isinstance(group[key], bool):
-            yield name, _number(optimizer, key, float(group[key]), optax)
+            for own in dict.fromkeys(float(each[key]) for each in optimizer.param_groups):
+                yield name, _number(optimizer, key, own, optax)
     for number, own in enumerate(group.get("betas", ())):
         yield "adam_betas", _beta(optimizer, number, float(own))
     if "alpha" in group:
@@ -65,7 +66,7 @@ def changed(optimizer: Optimizer, change: Change | None) -> Step:
 
     if change is None:
         return step
-    way = next(way for name, way in ways(optimizer) if (name, way.key) == change[:2])
+    way = next(way for name, way in ways(optimizer) if (name, way.whole_key) == change[:2])
     made = way.run() if way.start is None else way.run(change.value)
     return made or step
 
@@ -76,8 +77,14 @@ def _set(optimizer: Optimizer, key: str, value: Any) -> None:
 
 
 def _number(optimizer: Optimizer, key: str, own: float, optax: str) -> Way:
+    """A number of those groups of parameters that have it."""
+
+    def run(value: float) -> None:
+        for group in optimizer.param_groups:
+            group[key] = value if group[key] == own else group[key]
+
     return Way(
-        key, f"it is {own:g}", f"{key} is {{value:g}}", lambda value: _set(optimizer, key, value), own,
+        key, f"it is {own:g}", f"{key} is {{value:g}}", run, own,
         jax=optax.format(own), torch=f"set {key}={own:g}", torch_other=f"set {key}={{value:g}}",
     )  # fmt: skip
 

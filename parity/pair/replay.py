@@ -94,7 +94,7 @@ class Replays:
     ) -> Change | None:
         """The change that reproduces what is off in all cases; None if it does not.
 
-        What is fitted is so by what is off, and must explain all that is seen.
+        What is fitted must explain more than one number; where one is off, what is off backward as well.
         """
         here = [(case.answer, off & case.answer.sites.keys()) for case in cases]
         here = [(answer, keys) for answer, keys in here if keys]

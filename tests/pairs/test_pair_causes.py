@@ -133,6 +133,21 @@ def test_what_is_fitted_is_printed() -> None:
     assert finding.cause.remedy == "set negative_slope=0.1"
 
 
+def test_what_the_reference_has_is_told_of_the_norm_that_is_off() -> None:
+    """Two norms with other epsilons: the first one's says nothing of the second."""
+
+    def ours(x: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(torch.tanh(F.layer_norm(x, (6,), eps=1e-3)).mean(1), (6,), eps=1e-6)
+
+    def theirs(x: jax.Array) -> jax.Array:
+        norm: Callable[..., Any] = jax.nn.standardize
+        return norm(jnp.tanh(norm(x, epsilon=1e-3)).mean(1), epsilon=1e-4)
+
+    (finding,) = compared(ours, theirs).findings
+    assert finding.cause.evidence == "epsilon is 0.0001; in the reference it is 1e-06"
+    assert finding.cause.remedy == "set epsilon=1e-06"
+
+
 def test_one_number_is_not_explained_by_another_that_is_fitted() -> None:
     """A loss that is off by a rule of its own: some label smoothing gives any loss, and other gradients."""
     reference = bntorch.port(TorchNet(lambda x: x.mean(1)), loss=F.cross_entropy)
