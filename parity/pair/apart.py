@@ -78,12 +78,20 @@ def _ways_apart(own: Owner, calls: Sequence[Call]) -> Iterator[list[Owner]]:
     held = (own.parameters | own.statistics).values()
     lengths = {each.form.shape[:1] for each in held}
     if len(lengths) == 1 and (length := next(iter(lengths))) and length[0] > 1 and count:
-        yield _unstacked(own, length[0], is_scanned=count % length[0] == 0)
+        is_scanned = count % length[0] == 0
+        if is_scanned or _may_be_mapped(own):
+            yield _unstacked(own, length[0], is_scanned)
     if is_recurrent(own.parameters):
         yield from gates(own)
     for parts, words in PACKED.items():
         if (packed := _unpacked(own, parts, words)) is not None:
             yield packed
+
+
+def _may_be_mapped(own: Owner) -> bool:
+    """Whether the tensors may be those of several layers, called once: a kernel alone would give rows of itself."""
+    axes = [len(held.form.shape) - 1 for held in (own.parameters | own.statistics).values()]
+    return min(axes) > 0 and (max(axes) > 1 or len(axes) > 1)
 
 
 def _unstacked(own: Owner, length: int, is_scanned: bool) -> list[Owner]:

@@ -15,8 +15,7 @@ from parity.pair.records import PairCause
 from parity.pair.replay import Replays
 from parity.pair.weight_map import role_of
 from parity.pair.what_if import WHAT_IFS, Case, Predicted, WhatIf
-from parity.verdict.compare import in_units
-from parity.verdict.noise import rms
+from parity.verdict.compare import apart, in_units
 from parity.verdict.trace import Array, Key
 from parity.verdict.verdict import UNEXPLAINED
 
@@ -158,8 +157,8 @@ def _judged(answer: Answer, replaced: Mapping[Key, Array]) -> Answer:
     for distance in answer.distances:
         if distance.key in replaced and distance.is_beyond:
             shown = answer.sites[distance.key].theirs(answer.shown)
-            apart = rms(shown - replaced[distance.key])
-            times = float(in_units(np.asarray(apart), np.asarray(distance.floor)))
-            distance = replace(distance, distance=float(apart), times_noise=times)
+            left = apart(shown, replaced[distance.key])
+            times = float(in_units(np.asarray(left), np.asarray(distance.floor)))
+            distance = replace(distance, distance=left, times_noise=times)
         found.append(distance)
     return replace(answer, distances=tuple(found))

@@ -16,8 +16,8 @@ from parity.pair.fit import fitted
 from parity.pair.records import PairCause
 from parity.pair.replay import joined, words
 from parity.pair.weight_map import ModulePair, TensorPair, WeightMap
-from parity.verdict.compare import SAFETY, Distance, compare
-from parity.verdict.noise import DRAWS, MANTISSA_BITS, measure_floors, rms
+from parity.verdict.compare import SAFETY, Distance, apart, compare
+from parity.verdict.noise import DRAWS, MANTISSA_BITS, measure_floors
 from parity.verdict.trace import Array, Key, Kind, Mode, Trace
 
 SIZES = (0.1, 0.1, 100.0, 0.01, 0.1)  # of the gradients, for each step
@@ -120,7 +120,7 @@ class _Optimizers:
     def _fits(self, change: Change) -> bool:
         ours, theirs = self.changed(change)
         return all(
-            float(rms(ours.tensors[key] - theirs.tensors[key])) <= SAFETY * float(self.floors[key]) for key in self.keys
+            apart(ours.tensors[key], theirs.tensors[key]) <= SAFETY * float(self.floors[key]) for key in self.keys
         )
 
     def _fit(self, change: Change, is_reference: bool) -> float | None:

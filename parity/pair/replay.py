@@ -16,8 +16,7 @@ from parity.pair.fit import fitted
 from parity.pair.forced import Answer
 from parity.pair.guard import CrashError, Guarded
 from parity.pair.what_if import Case, Predicted
-from parity.verdict.compare import SAFETY
-from parity.verdict.noise import rms
+from parity.verdict.compare import SAFETY, apart
 from parity.verdict.trace import Array, Key, Kind, Mode
 
 LEAST_NUMBERS = 2  # that one which is fitted must explain
@@ -193,7 +192,7 @@ def _is_near(answer: Answer, key: Key, array: Array) -> bool:
 
 def _apart(answer: Answer, key: Key, array: Array) -> float:
     shown = answer.sites[key].theirs(answer.shown)
-    return float(rms(shown - array)) if array.shape == shown.shape else np.inf
+    return apart(shown, array) if array.shape == shown.shape else np.inf
 
 
 def joined(tensors: Mapping[Key, Array]) -> Array:

@@ -16,8 +16,7 @@ from parity.backend.port import Boundary, End
 from parity.pair.findings import FindingKind, Map, Segment
 from parity.pair.forced import Answer
 from parity.pair.sites import Site
-from parity.verdict.compare import SAFETY
-from parity.verdict.noise import rms
+from parity.verdict.compare import SAFETY, apart
 from parity.verdict.trace import Array, Key, Kind
 
 # How far off a fitted value may be for the round number beside it to be meant.
@@ -81,7 +80,7 @@ class Case:
     def reproduces(self, predicted: Mapping[Key, Array]) -> bool:
         """Whether a prediction is what the candidate showed, within the limit."""
         return bool(predicted) and all(
-            float(rms(self.shown(key) - array)) <= SAFETY * float(self.answer.witness.floors[key])
+            apart(self.shown(key), array) <= SAFETY * float(self.answer.witness.floors[key])
             for key, array in predicted.items()
         )
 

@@ -102,6 +102,12 @@ def rms_or_inf(array: Array, per_channel: bool = False) -> Array:
     return np.where(np.isfinite(value), value, np.inf)
 
 
+def apart(one: Array, other: Array) -> float:
+    """Return the RMS of what two tensors differ by: the same infinity in both, as of a mask, is no difference."""
+    with np.errstate(all="ignore"):
+        return float(rms_or_inf(np.where(one == other, 0.0, one - other)))
+
+
 def in_units(distance: Array, floor: Array) -> Array:
     """Return distance over floor: 0 where both are 0, infinite where only the floor is or the distance is."""
     ratio = distance / floor

@@ -118,14 +118,14 @@ def test_what_one_side_holds_in_one_module_and_the_other_in_several_goes_tensor_
 
 
 class Stacked(fnn.Module):
-    """The same numbers in one tensor: no transform of one of the reference's is it."""
+    """The same numbers in one tensor, along its second axis: no transform of one of the reference's is it."""
 
     @fnn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        every = self.param("every", fnn.initializers.normal(), (5, 8, 8))
-        x = x @ every[0, :6]
-        for kernel in every[1:]:
-            x = x @ kernel
+        every = self.param("every", fnn.initializers.normal(), (8, 5, 8))
+        x = x @ every[:6, 0]
+        for number in range(1, 5):
+            x = x @ every[:, number]
         return fnn.Dense(4, name="head")(x)
 
 
@@ -146,13 +146,13 @@ def test_weights_that_cannot_be_mapped_are_told_with_what_was_tried_and_how_to_p
     with pytest.raises(InputError) as raised:
         parity.compare(bntorch.port(Separate()), bnjax.port(Stacked()), inputs={"x": INPUTS["x"]})
     words = str(raised.value)
-    for part in ("names (2 tensors found)", "layers.0.weight (8, 8)", "every (5, 8, 8)", 'weights={"NAME": '):
+    for part in ("names (2 tensors found)", "layers.0.weight (8, 8)", "every (8, 5, 8)", 'weights={"NAME": '):
         assert part in words
     assert "\n" not in words
 
     def convert(state: Any) -> Any:
-        kernels = [state[f"layers.{number}.weight"].T for number in range(5)]
-        return {"every": np.stack(kernels), "head": {"kernel": state["head.weight"].T, "bias": state["head.bias"]}}
+        every = np.stack([state[f"layers.{number}.weight"].T for number in range(5)], axis=1)
+        return {"every": every, "head": {"kernel": state["head.weight"].T, "bias": state["head.bias"]}}
 
     ports = bntorch.port(Separate()), bnjax.port(Stacked())
     report = parity.compare(*ports, inputs={"x": INPUTS["x"]}, questions=("forced",), weights=convert)
