@@ -1,0 +1,14 @@
+"""Models by which `bnparity compare --self-test` is tested; each has its partner in `bnjax/specimens`."""
+
+from importlib import import_module
+from typing import Any
+
+
+def specimen(kind: str, fault: str = "") -> Any:
+    """Return a port of the model of a kind: what the candidate is faulty against, where that is a choice of its own.
+
+    Args:
+        kind: a file of this folder.
+        fault: that is planted in the other framework.
+    """
+    return import_module(f"{__name__}.{kind}").port(fault)

@@ -1,0 +1,26 @@
+"""An LSTM over embedded words: PyTorch's, with its two biases, and linen's cell, scanned."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import bntorch
+
+WORDS, WIDTH, STATE = 13, 5, 6
+
+
+class TorchNet(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.lstm = nn.Embedding(WORDS, WIDTH), nn.LSTM(WIDTH, STATE, batch_first=True)
+        self.head = nn.Linear(STATE, 4)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        outputs, _ = self.lstm(self.embed(ids))
+        return self.head(outputs[:, -1])
+
+
+def port(fault: str = "") -> Any:
+    return bntorch.port(TorchNet(), loss=F.cross_entropy)
