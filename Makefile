@@ -65,7 +65,7 @@ unseen-faults: install
 
 # Honest pairs of every kind of model at 20 seeds, and the faults planted in them: most of an hour on two cores.
 pair-faults: install
-	$(ONE_THREAD) $(BIN)/python benchmarks/pair_faults.py --out benchmarks/pair_faults.json
+	$(BIN)/bnparity compare --self-test --seeds 20 --json benchmarks/pair_faults.json
 
 # What a comparison of two models costs: seconds, draws against steps, memory against a trace.
 compare-cost: install

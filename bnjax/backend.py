@@ -146,6 +146,12 @@ class JaxBackend(Backend):
         programs = layout.lowered(self.population_type.programs, samples, batch_size, evaluated)
         return [program.compile for program in programs]
 
+    def specimen(self, kind: str, fault: str = "", seed: int = 0) -> Any:
+        """See `Backend.specimen`."""
+        from bnjax.specimens import specimen
+
+        return specimen(kind, fault, seed)
+
     def to_native(
         self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:

@@ -132,6 +132,12 @@ class TorchBackend(Backend):
         settings = lanes, self.parts, self.device, self.precision
         return self.population_type(spec, weights, learning_rates, inputs, labels, dtype, *settings)
 
+    def specimen(self, kind: str, fault: str = "", seed: int = 0) -> Any:
+        """See `Backend.specimen`."""
+        from bntorch.specimens import specimen
+
+        return specimen(kind, fault, seed)
+
     def to_native(
         self, weights: Mapping[str, Array], spec: ModelSpec, dtype: DType, names: Mapping[str, Any] | None = None
     ) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Conventions of losses, and of rules at special inputs."""
+"""Conventions of losses."""
 
 from collections.abc import Iterator
 
@@ -78,15 +78,3 @@ def _ignored(call: Called) -> Iterator[Way]:
             lambda: call.again(ignore_index=-100), jax=f"leave label {ignored} out, and divide by the rest",
             torch=f"set ignore_index={ignored}", torch_other="set no ignore_index",
         )  # fmt: skip
-
-
-# rules at special inputs
-
-
-@convention("rounding_rule", "round")
-def _rounding(call: Called) -> Iterator[Way]:
-    x = call["input"]
-    yield Way(
-        "away", "half to even", "a half is rounded away from 0", lambda: x.sign() * (x.abs() + 0.5).floor(),
-        jax="use jnp.round", torch="use torch.round", torch_other="use sign(x) * floor(abs(x) + 0.5)",
-    )  # fmt: skip

@@ -51,6 +51,8 @@ def ways(optimizer: Optimizer) -> Iterator[tuple[str, Way]]:
         yield "rmsprop_epsilon", _epsilon_in_root(optimizer)
     if isinstance(optimizer, torch.optim.Adagrad):
         yield "adagrad_defaults", _adagrad_of_optax(optimizer)
+    if isinstance(optimizer, torch.optim.NAdam):
+        yield "nadam_schedule", _nadam_of_optax(optimizer)
 
 
 def options(optimizer: Optimizer) -> tuple[Option, ...]:
@@ -188,4 +190,31 @@ def _adagrad_of_optax(optimizer: Optimizer) -> Way:
         "Adagrad's sums begin at 0.1, with an epsilon of 1e-7 in the root, as optax has it", run,
         jax="set initial_accumulator_value=0 and eps=1e-20", torch="use torch.optim.Adagrad",
         torch_other="let the sums begin at 0.1, and add 1e-7 before the root",
+    )  # fmt: skip
+
+
+def _nadam_of_optax(optimizer: Optimizer) -> Way:
+    group = optimizer.param_groups[0]
+    rate, (b1, b2), eps = group["lr"], group["betas"], group["eps"]
+
+    def run() -> Step:
+        averages: dict[int, tuple[Tensor, Tensor, int]] = {}
+
+        def step(parameters: Sequence[Tensor]) -> None:
+            with torch.no_grad():
+                for number, p in enumerate(parameters):
+                    if p.grad is None:
+                        continue
+                    mean, square, count = averages.get(number, (torch.zeros_like(p), torch.zeros_like(p), 0))
+                    mean, square, count = b1 * mean + (1 - b1) * p.grad, b2 * square + (1 - b2) * p.grad**2, count + 1
+                    averages[number] = mean, square, count
+                    ahead = b1 * mean / (1 - b1 ** (count + 1)) + (1 - b1) * p.grad / (1 - b1**count)
+                    p.sub_(rate * ahead / ((square / (1 - b2**count)).sqrt() + eps))
+
+        return step
+
+    return Way(
+        "optax", "it grows from step to step", "the momentum that looks ahead is the same in every step, as in optax",
+        run, jax="write the schedule of the momentum yourself, or accept the difference", torch="use torch.optim.NAdam",
+        torch_other="use the same momentum in every step",
     )  # fmt: skip

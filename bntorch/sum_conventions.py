@@ -20,6 +20,20 @@ def _residual(call: Called) -> Iterator[Way]:
         )  # fmt: skip
 
 
+@convention("extra_scale", "add", "__add__", "__radd__", "add_", "__iadd__")
+def _scaled_term(call: Called) -> Iterator[Way]:
+    terms = {"first": call["input"], "second": call["other"]}
+    for key, term in terms.items():
+        if isinstance(term, Tensor) and term.is_floating_point():
+            argument = "input" if key == "first" else "other"
+            yield Way(
+                key, "it is not", f"of a sum the {key} term is multiplied by {{value:.6g}}",
+                lambda value, argument=argument, term=term: call.again(**{argument: value * term}), 1.0,
+                jax="leave the factor out, or have it twice", torch="leave the factor out, or have it twice",
+                torch_other=f"multiply the {key} term by {{value:.6g}}",
+            )  # fmt: skip
+
+
 def _whole_terms(call: Called) -> Iterator[tuple[str, Tensor]]:
     """The terms of a sum or a product that have its form, so that they can stand for it."""
     terms = {"first": call["input"], "second": call["other"]}

@@ -154,6 +154,18 @@ class Backend:
     def own_process(self) -> None:
         """Set up a process that belongs to the program, before the framework starts in it."""
 
+    # What `compare --self-test` compares.
+
+    def specimen(self, kind: str, fault: str = "", seed: int = 0) -> Any:
+        """Return a port of the model of a kind, one of a pair by which `compare` is tested.
+
+        Args:
+            kind: of model.
+            fault: that is planted in the pair's candidate; "" for none.
+            seed: of the weights, where the model draws them.
+        """
+        raise InputError(f"{self.name} has no models to test a comparison with")
+
     # What `bench` times and `lab` shows.
 
     def modes(self) -> Modes | None:

@@ -60,7 +60,6 @@ CONVENTIONS = {
     "adagrad_defaults": "the start and the decay of Adagrad",
     "nadam_schedule": "the schedule of NAdam's momentum",
     "missing_clip": "whether gradients are clipped",
-    "rounding_rule": "where a half is rounded to",
 }
 
 

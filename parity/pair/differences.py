@@ -20,6 +20,7 @@ from parity.verdict.verdict import UNEXPLAINED
 SIDES = ("reference", "candidate")
 LeftOver = dict[str, dict[str, list[Piece]]]
 MOST_LISTED = 6
+OF_MODE = ("statistics_never_used", "statistics_always_used")  # a norm is in the other mode
 FLOAT32 = 2.0 ** (MANTISSA_BITS["float64"] - MANTISSA_BITS["float32"])  # its ulp over that of float64
 
 
@@ -29,7 +30,7 @@ def differences(material: Material) -> tuple[list[Finding], list[Finding]]:
     partners = {pair.candidate.module: pair.reference.module for pair in material.settled.weights.modules}
     lacking = {*left["reference"], *(partners.get(module, module) for module in left["candidate"])}
     weights = list(_of_weights(material, left))
-    passes = list(_of_passes(material, lacking))
+    passes = _once(list(_of_passes(material, lacking)))
     # A buffer that the other side has not, and computes say, is likely to be stored in float32.
     anatomies = material.graph.reference, material.graph.candidate
     left_over = zip(anatomies, material.settled.weights.unmapped, strict=True)
@@ -178,6 +179,12 @@ def _of_passes(material: Material, lacking: Collection[str]) -> Iterator[Finding
             cause=material.cases.cause(located, material.answers),
             source=_sources(material.graph, *_nearest_calls(segment)),
         )
+
+
+def _once(found: Sequence[Finding]) -> list[Finding]:
+    """Leave out that a norm's statistics move, or do not, where it takes the wrong ones for the same reason."""
+    of_mode = {each.reference for each in found if each.cause.name in OF_MODE and each.kind is FindingKind.FORWARD}
+    return [each for each in found if each.kind is not FindingKind.STATISTICS or each.reference not in of_mode]
 
 
 def ends_of(segment: Segment) -> dict[str, Any]:

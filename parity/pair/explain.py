@@ -86,6 +86,9 @@ class Cases:
         replayed = dict(self.replays.causes(cases, off, seen))
         found = dict(_explaining(located, cases, off, is_general=False)) | replayed
         found = found or dict(_explaining(located, cases, off, is_general=True))
+        # What has no number to be fitted says more than what has one.
+        exact = {name: predicted for name, predicted in found.items() if not predicted.is_fitted}
+        found = exact or found
         if len(found) == 1:
             ((name, predicted),) = found.items()
             return PairCause(name=name, evidence=predicted.evidence, remedy=predicted.remedy)

@@ -7,11 +7,12 @@ import numpy as np
 from parity.pair.what_if import tidy
 from parity.verdict.trace import Array
 
-MOST_STEPS = 8
+MOST_STEPS = 16
 FIRST_STEP = 0.1  # of the number
 SMALLEST = 1e-6  # the first step from 0
 NEAR = 1e-12  # of a size: rounding
-UNEXPLAINED = 0.25  # the part of a square that may be left over after a step
+CLOSER = 0.81  # the part of a square that may be left over after a step that explains something
+MOST_VAIN = 1  # steps in a row that explain nothing more
 
 
 def fitted(start: float, show: Callable[[float], Array | None], own: Array, target: Array) -> float | None:
@@ -24,9 +25,9 @@ def fitted(start: float, show: Callable[[float], Array | None], own: Array, targ
         target: what is to be shown.
     """
     scale = abs(start) or SMALLEST
-    last, shown = start, own
+    last, shown, best, vain = start, own, np.inf, 0
     value = start * (1 + FIRST_STEP) if start else SMALLEST
-    for step in range(MOST_STEPS):
+    for _ in range(MOST_STEPS):
         here = show(value)
         if here is None or here.shape != target.shape or not np.isfinite(here).all():
             return None
@@ -37,8 +38,9 @@ def fitted(start: float, show: Callable[[float], Array | None], own: Array, targ
         if not square:
             return value if is_near else None
         ahead = float(slope @ rest) / square
-        left = rest - ahead * slope
-        if step and not is_near and left @ left > UNEXPLAINED * (rest @ rest):
+        vain = 0 if rest @ rest <= CLOSER * best else vain + 1
+        best = min(best, float(rest @ rest))
+        if vain > MOST_VAIN and not is_near:
             return None
         last, shown, value = value, here, tidy(value + ahead)
         if abs(value) <= NEAR * scale:

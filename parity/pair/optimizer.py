@@ -5,6 +5,7 @@ enter; what is held against each other is the change of each parameter in each s
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import log2
 
@@ -13,6 +14,7 @@ import numpy as np
 from parity.backend.convention import Change, Option
 from parity.backend.port import Port, Rounding
 from parity.pair.fit import fitted
+from parity.pair.guard import CrashError
 from parity.pair.records import PairCause
 from parity.pair.replay import joined, words
 from parity.pair.weight_map import ModulePair, TensorPair, WeightMap
@@ -118,17 +120,21 @@ class _Optimizers:
         return PairCause(evidence=f"{' and '.join(found)} reproduce it alike, so none is named" if found else "")
 
     def _fits(self, change: Change) -> bool:
-        ours, theirs = self.changed(change)
-        return all(
-            apart(ours.tensors[key], theirs.tensors[key]) <= SAFETY * float(self.floors[key]) for key in self.keys
-        )
+        with suppress(CrashError):  # a number that an optimizer does not take
+            ours, theirs = self.changed(change)
+            return all(
+                apart(ours.tensors[key], theirs.tensors[key]) <= SAFETY * float(self.floors[key]) for key in self.keys
+            )
+        return False
 
     def _fit(self, change: Change, is_reference: bool) -> float | None:
         assert change.value is not None
         target, own = (self._joined(each) for each in ((self.shown, self.exact)[:: 1 if is_reference else -1]))
 
-        def show(value: float) -> Array:
-            return self._joined(self.changed(change._replace(value=value))[0 if is_reference else 1])
+        def show(value: float) -> Array | None:
+            with suppress(CrashError):
+                return self._joined(self.changed(change._replace(value=value))[0 if is_reference else 1])
+            return None
 
         return fitted(change.value, show, own, target)
 

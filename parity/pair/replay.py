@@ -16,7 +16,7 @@ from parity.pair.fit import fitted
 from parity.pair.forced import Answer
 from parity.pair.guard import CrashError, Guarded
 from parity.pair.what_if import Case, Predicted
-from parity.verdict.compare import SAFETY, apart
+from parity.verdict.compare import SAFETY, apart, in_units, rms_or_inf
 from parity.verdict.trace import Array, Key, Kind, Mode
 
 LEAST_NUMBERS = 2  # that one which is fitted must explain
@@ -127,9 +127,9 @@ class Replays:
         if at not in self._distances:
             every = {each.key for each in answer.beyond if is_backward or each.key.kind in FORWARD}
             shown = self._tensors(answer, change, every)
-            self._distances[at] = {key: _apart(answer, key, array) for key, array in shown.items()}
+            self._distances[at] = {key: _floors_apart(answer, key, array) for key, array in shown.items()}
         found = self._distances[at]
-        return all(found.get(key, np.inf) <= SAFETY * float(answer.witness.floors[key]) for key in keys)
+        return all(found.get(key, np.inf) <= SAFETY for key in keys)
 
     def _tensors(self, answer: Answer, change: Change, keys: set[Key]) -> Tensors:
         """What the reference would show, so that the candidate is held against it; nothing if it cannot be run so."""
@@ -166,7 +166,8 @@ class Replays:
     def _words(self, answer: Answer, option: Option, change: Change) -> Predicted:
         """The evidence and what to write, without tensors."""
         is_reference, _ = self._of(answer)
-        return Predicted(*words(option, change, is_reference, self._candidate.framework))
+        told = words(option, change, is_reference, self._candidate.framework)
+        return Predicted(*told, is_fitted=change.value is not None)
 
 
 def words(option: Option, change: Change, is_reference: bool, framework: str) -> tuple[str, dict[Key, Array], str]:
@@ -187,12 +188,17 @@ def words(option: Option, change: Change, is_reference: bool, framework: str) ->
 
 
 def _is_near(answer: Answer, key: Key, array: Array) -> bool:
-    return _apart(answer, key, array) <= SAFETY * float(answer.witness.floors[key])
+    return _floors_apart(answer, key, array) <= SAFETY
 
 
-def _apart(answer: Answer, key: Key, array: Array) -> float:
+def _floors_apart(answer: Answer, key: Key, array: Array) -> float:
+    """How far what is shown is from what would be, in floors; those of numbers that become larger grow with them."""
     shown = answer.sites[key].theirs(answer.shown)
-    return apart(shown, array) if array.shape == shown.shape else np.inf
+    if array.shape != shown.shape:
+        return np.inf
+    own, played = (float(rms_or_inf(each)) for each in (answer.witness.trace.tensors[key], array))
+    growth = max(1.0, played / own) if 0 < own < np.inf and played < np.inf else 1.0
+    return float(in_units(np.asarray(apart(shown, array)), np.asarray(growth * answer.witness.floors[key])))
 
 
 def joined(tensors: Mapping[Key, Array]) -> Array:

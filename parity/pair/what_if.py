@@ -93,11 +93,13 @@ class Predicted:
         evidence: the values of the convention, in words.
         tensors: by key.
         remedy: what to write in the candidate.
+        is_fitted: whether a number is solved for, so that it may explain what it is not made for.
     """
 
     evidence: str
     tensors: Mapping[Key, Array]
     remedy: str
+    is_fitted: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,11 +213,11 @@ def default_momentum(case: Case) -> Iterator[Predicted]:
     keys = case.keys(Kind.STATISTIC, average.mean) if average else []
     if average is None or not keys or case.answer.batch.step:
         return  # what begins at a later update only is no other constant
-    if abs(average.decay) < TIDY:
-        return  # the first update of an average of all batches, which has no momentum
+    if abs(average.decay) < TIDY or abs(average.decay - 1) < TIDY:
+        return  # the first update of an average of all batches, which has no momentum; or none, as in evaluation
     old = case.state[average.mean]
     decay = tidy(_slope(case.shown(keys[0]) - average.batch_mean, old - average.batch_mean))
-    if not np.isfinite(decay) or abs(decay - average.decay) < TIDY:
+    if not np.isfinite(decay) or min(abs(decay - average.decay), abs(decay - 1)) < TIDY:
         return
     for unbiased in (average.is_unbiased, not average.is_unbiased):
         yield Predicted(
@@ -224,6 +226,7 @@ def default_momentum(case: Case) -> Iterator[Predicted]:
             _statistics(case, average, decay, unbiased),
             f"set the momentum to {average.decay:g} where it is what is kept (Flax, Equinox), to "
             f"{tidy(1 - average.decay):g} where it is what is new (PyTorch)",
+            is_fitted=True,
         )
 
 
@@ -259,6 +262,7 @@ def norm_epsilon(case: Case) -> Iterator[Predicted]:
                     f"epsilon is {other:.6g}; in the reference it is {own:.6g}",
                     {keys[0]: predicted},
                     f"set its epsilon to {own:g}",
+                    is_fitted=True,
                 )
 
 
@@ -373,6 +377,7 @@ def extra_scale(case: Case) -> Iterator[Predicted]:
                 f"it is {factor:g} times what the reference has",
                 {key: factor * own},
                 f"multiply by {tidy(1 / factor):g}, or leave the factor out",
+                is_fitted=True,
             )
 
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from kinds.losses import cross_entropy
 from torch import nn
 
 import bnjax
 import bntorch
 import parity
+from bnjax.specimens.losses import cross_entropy
 from parity.verdict.verdict import Verdict
 
 INPUTS = {"ids": parity.integers(3, 4, below=9), "labels": parity.integers(3, 4, below=9)}

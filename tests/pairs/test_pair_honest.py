@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import pytest
 import torch
 import torch.nn.functional as F
-from kinds.losses import cross_entropy
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 import bnjax
 import bntorch
 import parity
+from bnjax.specimens.losses import cross_entropy
 from parity.verdict.verdict import Verdict
 
 INPUTS = {"x": parity.normal(4, 6), "labels": parity.integers(4, below=4)}

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from kinds.losses import cross_entropy
 from torch import nn
 
 import bnjax
 import bntorch
 import parity
+from bnjax.specimens.losses import cross_entropy
 from parity.errors import InputError
 from parity.pair.findings import FindingKind
 from parity.verdict.verdict import Verdict

@@ -23,6 +23,7 @@ from parity.errors import InputError
 from parity.pair.findings import FindingKind
 from parity.pair.output import write_json, write_junit
 from parity.pair.screen import format_report
+from parity.pair.self_test import Case, compare_specimen
 from parity.report.compare_page import write_compare_report
 from parity.verdict.verdict import UNEXPLAINED, Verdict
 
@@ -345,10 +346,9 @@ def test_without_a_loss_or_an_optimizer_that_is_said() -> None:
 
 
 def test_narrow_numbers_are_told_and_lifted() -> None:
-    from kinds import partly_float32 as pair
-
-    def at(fault: str = "", **options: Any) -> parity.CompareReport:
-        return parity.compare(pair.reference(), pair.candidate(fault), inputs=pair.inputs, questions=FORCED, **options)
+    def at(fault: str = "", lift_float32: bool = False) -> parity.CompareReport:
+        case = Case(kind="partly_float32", fault=fault)
+        return compare_specimen(case, questions=FORCED, lift_float32=lift_float32)
 
     report = at()
     assert report.verdict is Verdict.INCOMPLETE

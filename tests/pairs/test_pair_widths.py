@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from kinds.losses import cross_entropy
 from torch import nn
 
 import bnjax
 import bntorch
 import parity
+from bnjax.specimens.losses import cross_entropy
 from parity.verdict.verdict import Verdict
 
 INPUTS = {"x": parity.normal(5, 6), "labels": parity.integers(5, below=6)}

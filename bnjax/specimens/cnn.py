@@ -1,0 +1,46 @@
+"""A small CNN: convolutions, batch norm, max-pool, flatten, a linear head; PyTorch, and linen with channels last."""
+
+from typing import Any
+
+import flax.linen as fnn
+import jax
+import jax.numpy as jnp
+import optax
+
+import bnjax
+
+from .losses import cross_entropy
+
+
+class FlaxNet(fnn.Module):
+    fault: str = ""
+
+    @fnn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        for width in (6, 8):
+            x = fnn.Conv(width, (3, 3), use_bias=not (self.fault == "missing_bias" and width == 8))(x)
+            eps = 1e-3 if self.fault == "norm_epsilon" and width == 8 else 1e-5
+            x = fnn.BatchNorm(
+                use_running_average=not train and self.fault != "statistics_always_used",
+                momentum=0.99 if self.fault == "default_momentum" and width == 6 else 0.9,
+                epsilon=eps,
+            )(x)
+            if not (self.fault == "missing_relu" and width == 6):
+                x = fnn.relu(x)
+            x = (fnn.avg_pool if self.fault == "pool" and width == 6 else fnn.max_pool)(x, (2, 2), (2, 2))
+        if self.fault != "flatten_order":
+            x = jnp.moveaxis(x, -1, 1)
+        return fnn.Dense(5)(x.reshape(len(x), -1))
+
+
+OPTIMIZERS = {
+    "": optax.sgd(0.1, momentum=0.9),
+    "nesterov": optax.sgd(0.1, momentum=0.9, nesterov=True),
+    "adamw_decay": optax.adamw(0.01),
+    "rmsprop_epsilon": optax.rmsprop(0.01, decay=0.99),
+    "clip": optax.chain(optax.clip_by_global_norm(50.0), optax.sgd(0.1)),
+}
+
+
+def port(fault: str = "") -> Any:
+    return bnjax.port(FlaxNet(fault), loss=cross_entropy, optimizer=OPTIMIZERS.get(fault, OPTIMIZERS[""]))

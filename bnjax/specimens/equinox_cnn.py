@@ -1,0 +1,37 @@
+"""An Equinox CNN with its state, written for one sample; padding and an average that counts it or not."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+import bnjax
+
+from .losses import cross_entropy
+
+
+class EquinoxNet(eqx.Module):
+    conv: eqx.nn.Conv2d
+    norm: eqx.nn.BatchNorm
+    pool: eqx.nn.AvgPool2d
+    head: eqx.nn.Linear
+    fault: str = eqx.field(static=True)
+
+    def __init__(self, key: jax.Array, fault: str) -> None:
+        self.conv = eqx.nn.Conv2d(2, 4, 3, padding=1, key=key)
+        self.norm = eqx.nn.BatchNorm(4, axis_name="batch", mode="batch", momentum=0.9)
+        self.pool, self.head = eqx.nn.AvgPool2d(3, 2, padding=1), eqx.nn.Linear(4 * 9, 3, key=key)
+        self.fault = fault
+
+    def __call__(self, x: jax.Array, state: eqx.nn.State) -> tuple[jax.Array, eqx.nn.State]:
+        x, state = self.norm(self.conv(x), state)
+        x = self.pool(jax.nn.leaky_relu(x) if self.fault == "activation" else jax.nn.elu(x))
+        if self.fault == "pool_padding":
+            x = x / self.pool(jnp.ones((1, 6, 6)))
+        return self.head(x.reshape(-1)), state
+
+
+def port(fault: str = "") -> Any:
+    model, state = eqx.nn.make_with_state(EquinoxNet)(jax.random.key(0), fault)
+    return bnjax.port(model, state, loss=cross_entropy)

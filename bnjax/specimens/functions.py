@@ -1,0 +1,78 @@
+"""Branches of two dense layers with functions between them, each in a convention of its own; PyTorch, and linen."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as fnn
+import jax
+import jax.numpy as jnp
+from jax.nn import gelu, leaky_relu, silu, softmax
+
+import bnjax
+
+from .losses import cross_entropy
+
+Function = Callable[[jax.Array], jax.Array]
+
+
+def _packed(x: jax.Array, step: int) -> jax.Array:
+    q, k, v = jnp.split(x, 3, -1)[::step]
+    return jnp.concatenate([q * k, k * v, v], -1).mean(1)
+
+
+def _mask(x: jax.Array, is_kept: bool) -> jax.Array:
+    return jnp.where((jnp.arange(5)[:, None] < 2) == is_kept, x, 0.0).sum(1)
+
+
+def _causal(x: jax.Array, offset: int) -> jax.Array:
+    return (jnp.tril(jnp.ones((5, 5)), offset) @ x).mean(1)
+
+
+def _rms_norm(x: jax.Array, eps: float) -> jax.Array:
+    return (x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + eps)).mean(1)
+
+
+# By fault: the function as it should be, and as it is with the fault.
+FUNCTIONS: dict[str, tuple[Function, Function]] = {
+    "gelu_form": (lambda x: gelu(x, False).mean(1), lambda x: gelu(x).mean(1)),
+    "activation_slope": (lambda x: leaky_relu(x, 0.1).mean(1), lambda x: leaky_relu(x, 0.01).mean(1)),
+    "other_activation": (lambda x: silu(x).mean(1), lambda x: gelu(x, False).mean(1)),
+    "missing_module": (lambda x: jnp.tanh(x).mean(1), lambda x: x.mean(1)),
+    "softmax_axis": (lambda x: softmax(x, -1).mean(1), lambda x: softmax(x, 1).mean(1)),
+    "attention_scale": (lambda x: softmax(x / 2, -1).mean(1), lambda x: softmax(x / 4, -1).mean(1)),
+    "standard_deviation": (lambda x: x.std(1, ddof=1), lambda x: x.std(1)),
+    "pool_kind": (lambda x: x.mean(1), lambda x: x.max(1)),
+    "taken_position": (lambda x: x[:, 0], lambda x: x[:, -1]),
+    "missing_residual": (lambda x: (x + jnp.tanh(x)).mean(1), lambda x: jnp.tanh(x).mean(1)),
+    "missing_scale": (lambda x: (x * 6**0.5).mean(1), lambda x: x.mean(1)),
+    "extra_scale": (lambda x: x.mean(1), lambda x: 3 * x.mean(1)),
+    "mask_polarity": (partial(_mask, is_kept=True), partial(_mask, is_kept=False)),
+    "causal_offset": (partial(_causal, offset=0), partial(_causal, offset=-1)),
+    "qkv_order": (partial(_packed, step=1), partial(_packed, step=-1)),
+    "norm_epsilon": (partial(_rms_norm, eps=1e-6), partial(_rms_norm, eps=1e-5)),
+}
+
+
+class FlaxBranch(fnn.Module):
+    function: Function
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return fnn.Dense(3, name="head")(self.function(fnn.Dense(6, name="first")(x)))
+
+
+class FlaxNet(fnn.Module):
+    """With a fault its branch alone, since one that is honest agrees beside any other."""
+
+    fault: str = ""
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        of = {name: honest for name, (honest, _) in FUNCTIONS.items()}
+        of = {self.fault: FUNCTIONS[self.fault][1]} if self.fault else of
+        return jnp.stack([FlaxBranch(function, name=name)(x) for name, function in of.items()]).mean(0)
+
+
+def port(fault: str = "") -> Any:
+    return bnjax.port(FlaxNet(fault), loss=cross_entropy)
