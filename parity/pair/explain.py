@@ -90,7 +90,8 @@ class Cases:
             ((name, predicted),) = found.items()
             return PairCause(name=name, evidence=predicted.evidence, remedy=predicted.remedy)
         if found:
-            return PairCause(evidence=f"{' and '.join(found)} reproduce it alike, so none is named")
+            each = (f"{name} ({predicted.evidence})" for name, predicted in found.items())
+            return PairCause(evidence=f"{' and '.join(each)} reproduce it alike, so none is named")
         return PairCause(name=UNEXPLAINED)
 
 
