@@ -53,7 +53,10 @@ def test_a_stopped_gradient_is_no_missing_term(is_reversed: bool) -> None:
     stopped = found(lambda x, y: x + jax.lax.stop_gradient(y), is_reversed)
     assert (stopped.kind, stopped.cause.name) == (FindingKind.BACKWARD, UNEXPLAINED)
     assert "forward it agrees" in stopped.agrees
-    missing = found(lambda x, y: y, is_reversed)
+
+
+def test_a_missing_term_is_one() -> None:
+    missing = found(lambda x, y: x, is_reversed=False)
     assert (missing.kind, missing.cause.name) == (FindingKind.FORWARD, "missing_residual")
 
 
