@@ -91,7 +91,7 @@ class Cases:
             return PairCause(name=name, evidence=predicted.evidence, remedy=predicted.remedy)
         if found:
             each = (f"{name} ({predicted.evidence})" for name, predicted in found.items())
-            return PairCause(evidence=f"{' and '.join(each)} reproduce it alike, so none is named")
+            return PairCause(evidence=f"{' or '.join(each)}: each reproduces it")
         return PairCause(name=UNEXPLAINED)
 
 

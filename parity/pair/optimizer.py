@@ -115,8 +115,8 @@ class _Optimizers:
                 found[option.change.name] = PairCause(name=option.change.name, evidence=evidence, remedy=remedy)
         if len(found) == 1:
             return next(iter(found.values()))
-        each = " and ".join(f"{name} ({cause.evidence})" for name, cause in found.items())
-        return PairCause(evidence=f"{each} reproduce it alike, so none is named" if found else "")
+        each = " or ".join(f"{name} ({cause.evidence})" for name, cause in found.items())
+        return PairCause(evidence=f"{each}: each reproduces it" if found else "")
 
     def _fits(self, change: Change) -> bool:
         ours, theirs = self.changed(change)

@@ -21,6 +21,7 @@ MOST_FINDINGS = 20
 MOST_NAMES = 5
 SIDES = ("reference", "candidate")
 MODES = {"train": "training"}
+IN_TRAINING = re.compile(r" in train\b")
 # A call is given (positions, keywords), and so its values are named.
 LEAVES = (
     (re.compile(r"input\[0\]\[0\]"), "input"),
@@ -117,7 +118,7 @@ def side_words(report: CompareReport) -> str:
 
 def missed_words(report: CompareReport) -> list[str]:
     """What was not compared, in lines."""
-    return [one_line(readable(line)) for line in report.not_compared]
+    return [one_line(IN_TRAINING.sub(" in training", readable(line))) for line in report.not_compared]
 
 
 def rest_words(report: CompareReport) -> str:

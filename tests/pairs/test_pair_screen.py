@@ -89,7 +89,7 @@ def test_the_first_lines_say_which_framework_is_which_and_what_became_of_the_res
         format_report(disagreeing(coverage=whole)).split()
     )
     assert "The other" not in format_report(disagreeing())  # a module was not compared either: that is told below
-    assert "c input in train" in format_report(disagreeing(not_compared=("c input[0][0] in train",)))
+    assert "c input in training, where" in format_report(disagreeing(not_compared=("c input[0][0] in train, where",)))
 
 
 def test_long_lists_are_cut_and_the_model_has_a_name() -> None:
