@@ -176,7 +176,7 @@ class _Comparison:
             return report(self._material())
         except CrashError as error:
             if error.side == "reference":
-                raise InputError(f"the reference cannot be played: it {error.words}") from error
+                raise InputError(f"the reference cannot be run: it {error.words}") from error
             return crashed(error.words, self._versions())
 
     def _material(self) -> Material:

@@ -63,7 +63,7 @@ def verdict_words(report: CompareReport) -> str:
         return "nothing differs, but not everything could be compared"
     count = len(report.findings)
     if any(finding.kind is FindingKind.CRASH for finding in report.findings):
-        return "the candidate could not be played"
+        return "the candidate could not be run"
     return f"the two part at {count} places" if count != 1 else "the two part at one place"
 
 

@@ -100,7 +100,7 @@ def test_long_lists_are_cut_and_the_model_has_a_name() -> None:
 
 def test_a_candidate_that_raises_is_quoted() -> None:
     text = format_report(crashed("raised ValueError: no", {}))
-    assert text.startswith("DISAGREE: the candidate could not be played")
+    assert text.startswith("DISAGREE: the candidate could not be run")
     assert "the candidate: raised ValueError: no" in text
     assert "cause" not in text
 

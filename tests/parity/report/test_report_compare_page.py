@@ -278,7 +278,8 @@ def test_active_text_comes_out_escaped() -> None:
 
 def test_a_candidate_that_could_not_be_played_has_a_page() -> None:
     text = shown(REPORTS["crash"])
-    assert "DISAGREE the candidate could not be played" in text
+    assert "DISAGREE the candidate could not be run" in text
+    assert "Both models run on the same batch" not in text
     assert "1. crash the candidate raised ValueError: no" in text
     assert "Nothing was compared: it never came to that." in text
     assert "Nothing was left out" in shown(disagreeing(not_compared=()))
