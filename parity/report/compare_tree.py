@@ -113,7 +113,7 @@ def _add_code(report: CompareReport, nodes: Mapping[str, Node], top: list[Node])
         end = row.between[1]
         is_last = row.is_within or end in ("", LOSS) or end not in nodes
         path = end if is_last else end.rpartition(".")[0]
-        name = f"code {_short(_own_words(row, path, nodes))}"
+        name = f"code {_short(_own_words(row, path, nodes), 2 * LONGEST)}"
         title = f"{stretch_words(*row.between)}; in the candidate {stretch_words(*row.candidate_between)}"
         here = Node(name, one_line(title), f"code-{number}", row, times_noise=row.times_noise)
         found[row.between, row.candidate_between] = here
@@ -145,8 +145,8 @@ def _gathered(rows: list[Node]) -> Iterator[Node]:
             yield Node(name, name, f"{run[0].anchor}-on", within=run, is_open=False)
 
 
-def _short(name: str) -> str:
-    return short(one_line(name), LONGEST)
+def _short(name: str, most: int = LONGEST) -> str:
+    return short(one_line(name), most)
 
 
 def _own_words(row: StretchRow, path: str, nodes: Mapping[str, Node]) -> str:
