@@ -207,7 +207,7 @@ def _nearest_calls(segment: Segment) -> tuple[str, str]:
 
 def _agrees(graph: Map, located: Located) -> str:
     through = [] if located.segment.is_module else graph.through(located.segment)
-    return located.agrees + (f" (on the way: {', '.join(through)})" if through else "")
+    return located.agrees + (f" (it leads through {', '.join(through)})" if through else "")
 
 
 def _of_updates(material: Material) -> Iterator[Finding]:

@@ -93,7 +93,8 @@ class Cases:
             ((name, predicted),) = found.items()
             return PairCause(name=name, evidence=predicted.evidence, remedy=predicted.remedy)
         if found:
-            return PairCause(evidence=f"{' and '.join(found)} reproduce it alike, so none is named")
+            each = (f"{name} ({predicted.evidence})" for name, predicted in found.items())
+            return PairCause(evidence=f"{' or '.join(each)}: each reproduces it")
         return PairCause(name=UNEXPLAINED)
 
 

@@ -346,6 +346,8 @@ def _agrees(kind: FindingKind, segment: Segment) -> str:
             return "given the same input, its output differs"
         case FindingKind.FORWARD:
             return "given the same values, what is computed from them differs"
+        case FindingKind.BACKWARD if not segment.is_module:
+            return "forward it agrees; given the same gradient at its end, the gradient at its start differs"
         case FindingKind.BACKWARD:
             return "its output agrees; given the same gradient of its output, that of its input differs"
         case FindingKind.GRADIENT:

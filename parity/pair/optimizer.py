@@ -117,7 +117,8 @@ class _Optimizers:
                 found[option.change.name] = PairCause(name=option.change.name, evidence=evidence, remedy=remedy)
         if len(found) == 1:
             return next(iter(found.values()))
-        return PairCause(evidence=f"{' and '.join(found)} reproduce it alike, so none is named" if found else "")
+        each = " or ".join(f"{name} ({cause.evidence})" for name, cause in found.items())
+        return PairCause(evidence=f"{each}: each reproduces it" if found else "")
 
     def _fits(self, change: Change) -> bool:
         with suppress(CrashError):  # a number that an optimizer does not take

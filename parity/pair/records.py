@@ -68,8 +68,10 @@ class Finding:
             return stretch_words(*self.between)
         if self.kind is FindingKind.WEIGHTS and self.candidate and not self.reference:
             return f"{self.candidate} of the candidate"  # the reference has no such module
+        if self.kind is FindingKind.WEIGHTS and self.reference and not self.candidate:
+            return f"{self.reference} of the reference"
         both = module_words(self.reference), module_words(self.candidate)
-        return both[0] if both[0] == both[1] else f"{both[0]} ({both[1]})"
+        return both[0] if both[0] == both[1] else f"{both[0]} ({both[1]} in the candidate)"
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -50,8 +50,15 @@ class Replays:
         for option in self._all(cases):
             if option.change.name in names or (change := self._reproducing(option, cases, off, seen)) is None:
                 continue
+            if not (any(key.kind in FORWARD for key in off) or all(self._keeps(case, change) for case in cases)):
+                continue
             names.add(option.change.name)
             yield option.change.name, self._words(cases[0].answer, option, change)
+
+    def _keeps(self, case: Case, change: Change) -> bool:
+        """Whether a change that explains what is off backward leaves what agrees forward as it is."""
+        shown = self._tensors(case.answer, change, set(case.keys(Kind.ACTIVATION)))
+        return all(_is_near(case.answer, key, array) for key, array in shown.items())
 
     def predict(self, case: Case, name: str) -> Iterator[Predicted]:
         """Yield what the reference would show of what is off in a segment, for each way of a convention.

@@ -176,8 +176,8 @@ class _Comparison:
             return report(self._material())
         except CrashError as error:
             if error.side == "reference":
-                raise InputError(f"the reference cannot be played: it {error.words}") from error
-            return crashed(error.words, self._reference.versions | self._candidate.versions)
+                raise InputError(f"the reference cannot be run: it {error.words}") from error
+            return crashed(error.words, self._versions())
 
     def _material(self) -> Material:
         self._progress.update(0.0, "the models, and which tensor is which")
@@ -217,13 +217,18 @@ class _Comparison:
             why=why,
             narrow=self._narrow(played[0], settled),
             has_loss=self._reference.has_loss and self._candidate.has_loss,
-            versions=self._reference.versions | self._candidate.versions,
+            versions=self._versions(),
             lacking=self._lacking,
             unlike=self._unlike,
             counted=None if (where := played[0].where) is None else (int(where.sum()), where.size),
             optimizers=(self._reference.has_optimizer, self._candidate.has_optimizer),
             is_optimizer_asked="optimizer" in self._questions,
         )
+
+    def _versions(self) -> dict[str, str]:
+        """Which framework is which side, and the versions of the libraries."""
+        sides = {"reference": self._reference.framework, "candidate": self._candidate.framework}
+        return sides | self._reference.versions | self._candidate.versions
 
     def _played(self) -> list[Batch]:
         """The batches, each in both modes."""

@@ -21,6 +21,7 @@ MOST_FINDINGS = 20
 MOST_NAMES = 5
 SIDES = ("reference", "candidate")
 MODES = {"train": "training"}
+IN_TRAINING = re.compile(r" in train\b")
 # A call is given (positions, keywords), and so its values are named.
 LEAVES = (
     (re.compile(r"input\[0\]\[0\]"), "input"),
@@ -62,7 +63,7 @@ def verdict_words(report: CompareReport) -> str:
         return "nothing differs, but not everything could be compared"
     count = len(report.findings)
     if any(finding.kind is FindingKind.CRASH for finding in report.findings):
-        return "the candidate could not be played"
+        return "the candidate could not be run"
     return f"the two part at {count} places" if count != 1 else "the two part at one place"
 
 
@@ -72,8 +73,11 @@ def _blocks(report: CompareReport) -> Iterator[RenderableType]:
     for each in report.accepted:
         yield Text(one_line(f"accepted: {each['name']}@{each['place']}, seen at {_few(each['seen'])}"))
     if report.comparisons:
-        yield Text(f"{report.comparisons:,} comparisons in {report.seconds:.1f} s; {_limit(report)}")
-        yield Text(f"compared: {coverage_words(report)}")
+        sides = side_words(report)
+        yield Text(f"{sides}{'; ' if sides else ''}{report.comparisons:,} comparisons in {report.seconds:.1f} s")
+        yield Text(_limit(report))
+        rest = rest_words(report)
+        yield Text(f"compared: {coverage_words(report)}{'. ' if rest else ''}{rest}")
     for number, finding in enumerate(report.findings[:MOST_FINDINGS], 1):
         yield Text()
         yield Text(f"{number}. {heading(finding)}", "bold")
@@ -87,7 +91,7 @@ def _blocks(report: CompareReport) -> Iterator[RenderableType]:
     if report.not_compared:
         yield Text()
         yield Text("not compared", "bold")
-        yield Padding(Group(*(Text(one_line(f"- {line}")) for line in report.not_compared)), (0, 0, 0, 2))
+        yield Padding(Group(*(Text(f"- {line}") for line in missed_words(report))), (0, 0, 0, 2))
 
 
 def _few(modules: Sequence[str]) -> str:
@@ -102,8 +106,29 @@ def island_words(island: Mapping[str, Any]) -> str:
 
 def _limit(report: CompareReport) -> str:
     return (
-        f"limit: {SAFETY:g} times the noise of rounding; furthest within it: {report.worst:.2g}; "
-        f"any relative error above {report.sensitivity:.1g} is seen"
+        f"limit: {SAFETY:g} times the noise floor, which is how far rounding alone moves a value; what agrees is off "
+        f"by {report.worst:.2g} noise floors at most; any relative error above {report.sensitivity:.1g} is seen"
+    )
+
+
+def side_words(report: CompareReport) -> str:
+    """Which framework is the reference and which the candidate; "" if that is not known."""
+    return ", ".join(f"{side}: {report.environment[side]}" for side in SIDES if side in report.environment)
+
+
+def missed_words(report: CompareReport) -> list[str]:
+    """What was not compared, in lines."""
+    return [one_line(IN_TRAINING.sub(" in training", readable(line))) for line in report.not_compared]
+
+
+def rest_words(report: CompareReport) -> str:
+    """What of the values that were not compared by themselves; "" if there are none."""
+    values, modules = (report.coverage.get(name) for name in ("boundaries", "modules"))
+    if values is None or modules is None or values.compared == values.all or modules.compared < modules.all:
+        return ""
+    return (
+        f"The other {values.all - values.compared} values have no partner in the candidate: "
+        "what is computed from them was compared."
     )
 
 
@@ -126,25 +151,32 @@ def lines(finding: Finding) -> list[str]:
 
 
 def told(finding: Finding) -> list[tuple[str, str]]:
-    """What is said of a finding: which value, how far, what agrees, where in the code, why, what to change."""
+    """What is said of a finding: where, which value, how far, what agrees, why, what to change."""
     cause = finding.cause
     if finding.kind is FindingKind.CRASH:
         return [("the candidate", one_line(cause.evidence))]
-    found = [("value", _value(finding)), ("off by", _size(finding)), ("around it", finding.agrees)]
     ours, theirs = finding.between, finding.candidate_between
+    found = []
     if ours is not None and theirs is not None and ours != theirs:
         found.append(("in the candidate", stretch_words(*theirs)))
     near = "called at" if ours is None else "near"
-    code = [f"{near} {finding.source[side]} in the {side}" for side in SIDES if finding.source.get(side)]
-    found.append(("code", ", ".join(code)))
-    if cause.name != UNEXPLAINED or cause.evidence:
-        found.append(("cause", f"{cause.name}{': ' if cause.evidence else ''}{cause.evidence}"))
-    else:
-        found.append(("cause", f"{UNEXPLAINED}: no cause that is known here reproduces it"))
+    code = [f"{finding.source[side]} in the {side}" for side in SIDES if finding.source.get(side)]
+    found.append(("code", f"{near} {' and '.join(code)}" if code else ""))
+    found += [("value", _value(finding)), ("off by", _size(finding)), ("around it", finding.agrees)]
+    found.append(("cause", cause_words(finding)))
     found.append(("to change", cause.remedy))
     if cause.name == UNEXPLAINED and not cause.remedy:
         found.append(("to try", HINTS["stretch" if ours is not None and _is_forward(finding) else finding.kind]))
     return [(label, one_line(text)) for label, text in found if text]
+
+
+def cause_words(finding: Finding) -> str:
+    """The cause, and in words what it is; that there is none."""
+    cause = finding.cause
+    if finding.kind is FindingKind.CRASH:
+        return ""
+    words = cause.evidence or ("no cause that is known here reproduces it" if cause.name == UNEXPLAINED else "")
+    return one_line(f"{cause.name}: {words}" if words else cause.name)
 
 
 def _is_forward(finding: Finding) -> bool:
@@ -176,6 +208,8 @@ def _size(finding: Finding) -> str:
     if finding.times_noise is None:
         return ""
     if not isfinite(finding.times_noise):
-        return "more than any noise: it is not finite on one side, or rounding cannot move it"
-    relative = "" if finding.relative is None else f"; {finding.relative:.2g} of its size"
-    return f"{finding.times_noise:.2g} times the noise floor (limit {SAFETY:g}){relative}"
+        if finding.relative is None or not isfinite(finding.relative):
+            return "more than any number says: it is not finite (NaN or infinite) on one side alone"
+        return f"a relative error of {finding.relative:.2g}; rounding cannot move this value at all"
+    times = f"{finding.times_noise:.2g} times the noise floor (limit {SAFETY:g})"
+    return times if finding.relative is None else f"a relative error of {finding.relative:.2g}, {times}"

@@ -1,9 +1,13 @@
 """The figure of a comparison: how far each value is off along the depth, above what rounding may do."""
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
+from parity.errors import one_line
+from parity.pair.coverage import UNSTABLE
 from parity.pair.findings import FindingKind
 from parity.pair.records import CompareReport, Measured
 from parity.pair.screen import MODES, readable
@@ -18,7 +22,7 @@ PANELS = {  # the kinds of tensors that stand in one panel, and the findings who
 LOWEST = -18  # the power of ten that what is smaller is drawn at; equal numbers too
 EVERY = 6  # powers of ten between two lines
 LEFT, RIGHT, HEIGHT, GAP, HEAD, WIDTH = 64, 12, 120, 38, 28, 920  # in units of the drawing
-MOST_NAMES, NEAREST, LONGEST = 24, 13, 28  # names, how near two may stand, characters
+MOST_NAMES, FEW_NAMES, NEAREST, LONGEST = 24, 8, 13, 28  # names, how near two may stand, characters
 
 
 @dataclass(frozen=True)
@@ -44,12 +48,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Chart:
-    """The whole figure: its panels, its lines with their words, and the names of modules along the depth."""
+    """The whole figure: its panels, its lines with their words, the names of modules along the depth, and whether some
+    value is hardly more than noise."""
 
     height: float
     panels: tuple[Panel, ...]
     lines: tuple[tuple[float, str], ...]
     names: tuple[tuple[float, str], ...]
+    has_noise: bool
     left: int = LEFT
     right: int = WIDTH - RIGHT
     width: int = WIDTH
@@ -90,19 +96,21 @@ def along_depth(report: CompareReport) -> Chart | None:
         highest: dict[float, float] = {}
         for each in here:
             highest[across(each)] = min(highest.get(across(each), HEIGHT), down(each.limit))
-        limit = _area(sorted(highest.items()))
+        limit = _area(sorted(highest.items()), step)
         panels.append(Panel(title, HEAD + GAP / 2 + len(panels) * (HEIGHT + GAP), limit, tuple(points)))
     names: list[tuple[float, str]] = []
     for place, name in _names(report.measured, places):
         x = round(LEFT + (place + 0.5) * step, 1)
         if not names or x - names[-1][0] >= NEAREST:
-            names.append((x, short(name, LONGEST)))
-    lines = [(down(10.0**power), f"1e{power}" if power else "1") for power in range(top, LOWEST, -EVERY)]
+            names.append((x, short(one_line(name), LONGEST)))
+    powers = range(top - top % EVERY, LOWEST, -EVERY)  # 1 is among them: what is off by all of its size
+    lines = [(down(10.0**power), f"1e{power}" if power else "1") for power in powers]
     return Chart(
         height=panels[-1].top + HEIGHT + 24 + 4.5 * max((len(name) for _, name in names), default=0),
         panels=tuple(panels),
         lines=(*lines, (float(HEIGHT), "0")),
         names=tuple(names),
+        has_noise=any(each.limit > UNSTABLE for each in report.measured),
     )
 
 
@@ -124,7 +132,10 @@ def _places(measured: Sequence[Measured]) -> dict[str, int]:
 
 
 def _names(measured: Sequence[Measured], places: dict[str, int]) -> list[tuple[int, str]]:
-    """The first place of each module, of as many levels of the tree as there is room for."""
+    """The first place of each module, of as many levels of the tree as there is room for.
+
+    If the last that is tried has too many, some of its modules are named, equally far from one another.
+    """
     found: list[tuple[int, str]] = []
     levels = max(each.module.count(".") for each in measured) + 1
     for level in range(1, levels + 1):
@@ -132,10 +143,16 @@ def _names(measured: Sequence[Measured], places: dict[str, int]) -> list[tuple[i
         for each in measured:
             if each.kind in ("activation", "loss"):
                 first.setdefault(".".join(each.module.split(".")[:level]), places[_at(each)])
-        if found and len(first) > MOST_NAMES:
-            break
-        found = [(place, name) for name, place in first.items() if name]
+        named = [(place, name) for name, place in first.items() if name]
+        if len(named) > MOST_NAMES:
+            return found if len(found) >= FEW_NAMES else named[:: _round_step(len(named) / MOST_NAMES)]
+        found = named
     return found
+
+
+def _round_step(least: float) -> int:
+    """The first of 1, 2, 5, 10, 20, ... that is not below a number."""
+    return next(step for power in count() for step in (10**power, 2 * 10**power, 5 * 10**power) if step >= least)
 
 
 def _size(each: Measured) -> float:
@@ -147,11 +164,22 @@ def _is_off(each: Measured) -> bool:
 
 
 def _title(each: Measured) -> str:
-    off = "equal" if each.relative == 0 else f"off by {each.relative:.2g} of its size"
-    return f"{readable(each.path)}, {MODES.get(each.mode, each.mode)}: {off}; limit {each.limit:.1g}"
+    off = "equal" if each.relative == 0 else f"relative error {each.relative:.2g}"
+    return one_line(f"{readable(each.path)}, {MODES.get(each.mode, each.mode)}: {off}; limit {each.limit:.1g}")
 
 
-def _area(highest: Sequence[tuple[float, float]]) -> str:
-    """The path around everything below the limits."""
-    edge = [(LEFT, highest[0][1]), *highest, (WIDTH - RIGHT, highest[-1][1])]
-    return f"M{LEFT} {HEIGHT}" + "".join(f"L{x:g} {y:g}" for x, y in edge) + f"L{WIDTH - RIGHT} {HEIGHT}Z"
+def _area(highest: Sequence[tuple[float, float]], step: float) -> str:
+    """The path around everything below the limits: each is that of its own place alone."""
+    edge = "".join(f"L{x - step / 2:.1f} {y:g}L{x + step / 2:.1f} {y:g}" for x, y in _filled(highest, step))
+    return f"M{LEFT} {HEIGHT}{edge}L{WIDTH - RIGHT} {HEIGHT}Z"
+
+
+def _filled(highest: Sequence[tuple[float, float]], step: float) -> Iterator[tuple[float, float]]:
+    """The limits, and at a place without one the narrower of those before and after it, at the ends the narrowest."""
+    known, limits = zip(*highest, strict=True)
+    edges = (max(limits), *limits, max(limits))
+    for number in range(round((WIDTH - LEFT - RIGHT) / step)):
+        x = round(LEFT + (number + 0.5) * step, 1)
+        after = bisect_left(known, x)
+        is_known = after < len(known) and known[after] == x
+        yield x, limits[after] if is_known else max(edges[after : after + 2])

@@ -2,16 +2,32 @@
 
 from pathlib import Path
 
+from parity.errors import one_line
 from parity.files import replace_file
-from parity.pair.records import CompareReport, Finding, Mark, module_words
-from parity.pair.screen import MODES, coverage_words, heading, island_words, told, verdict_words
+from parity.pair.records import CompareReport, Mark, module_words
+from parity.pair.screen import (
+    MODES,
+    cause_words,
+    coverage_words,
+    heading,
+    island_words,
+    missed_words,
+    rest_words,
+    side_words,
+    told,
+    verdict_words,
+)
 from parity.report.compare_depth import along_depth
 from parity.report.compare_tree import grow
 from parity.report.markup import render, words
 from parity.verdict.compare import SAFETY
-from parity.verdict.verdict import UNEXPLAINED
 
-SIGNS = {Mark.AGREES: "✔", Mark.DIFFERS: "✘", Mark.WITHIN: "·", Mark.NOT_COMPARED: "?"}
+SIGNS = {
+    Mark.AGREES: ("✔", "agrees"),
+    Mark.DIFFERS: ("✘", "differs"),
+    Mark.WITHIN: ("·", "no partner"),
+    Mark.NOT_COMPARED: ("?", "not compared"),
+}
 
 
 def write_compare_report(report: CompareReport, path: Path) -> None:
@@ -36,25 +52,28 @@ def render_compare_page(report: CompareReport) -> str:
         verdict=str(report.verdict).upper(),
         words=verdict_words(report),
         safety=SAFETY,
+        sides=side_words(report),
         coverage=coverage_words(report),
+        rest=rest_words(report),
+        missed=missed_words(report),
         accepted=[
             (f"{each['name']}@{each['place']}", ", ".join(map(module_words, each["seen"]))) for each in report.accepted
         ],
         findings=[
-            {"title": heading(finding), "cause": _cause(finding), "said": told(finding), "anchor": anchor}
+            {"title": heading(finding), "cause": cause_words(finding), "said": told(finding), "anchor": anchor}
             for finding, anchor in zip(report.findings, tree.anchors, strict=True)
         ],
         chart=along_depth(report),
         tree=tree,
         signs=SIGNS,
         islands=list(map(island_words, report.islands)),
-        weights=[(path, each.candidate, each.transform, each.proof) for path, each in report.weights.items()],
+        weights=[
+            (one_line(path), one_line(each.candidate), each.transform, each.proof)
+            for path, each in report.weights.items()
+        ],
+        drawn=list(map(one_line, report.drawn)),
         configuration=_configuration(report),
     )
-
-
-def _cause(finding: Finding) -> str:
-    return "" if finding.cause.name == UNEXPLAINED else finding.cause.name
 
 
 def _configuration(report: CompareReport) -> list[tuple[str, str]]:
@@ -63,8 +82,7 @@ def _configuration(report: CompareReport) -> list[tuple[str, str]]:
         return []
     return [
         ("limit", f"{SAFETY:g} noise floors"),
-        ("furthest within it", f"{report.worst:.2g} noise floors"),
-        ("smallest relative error that is seen everywhere", f"{report.sensitivity:.1g}"),
-        ("outputs apart, with nothing replaced", free or words(None)),
-        ("tensors drawn anew, since all their elements were alike", ", ".join(report.drawn) or "none"),
+        ("the furthest value that agrees is off by", f"{report.worst:.2g} noise floors"),
+        ("any relative error is seen that is above", f"{report.sensitivity:.1g}"),
+        ("the models from end to end, with no values given, are off by", free or words(None)),
     ]

@@ -416,7 +416,7 @@ def test_a_candidate_that_raises_is_a_finding_with_the_line_in_the_users_file() 
 
 
 def test_a_reference_that_raises_is_bad_input() -> None:
-    with pytest.raises(InputError, match="the reference cannot be played: it raised ValueError: no such thing"):
+    with pytest.raises(InputError, match="the reference cannot be run: it raised ValueError: no such thing"):
         compare(candidate(Raises()), reference())
 
 

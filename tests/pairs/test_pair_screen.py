@@ -10,7 +10,7 @@ from rich.console import Console
 
 from parity.pair.findings import LOSS, FindingKind
 from parity.pair.output import write_junit
-from parity.pair.records import Finding, PairCause, stretch_words
+from parity.pair.records import Covered, Finding, PairCause, stretch_words
 from parity.pair.report import crashed
 from parity.pair.screen import format_report, heading, print_report, told
 from parity.verdict.verdict import Verdict
@@ -36,11 +36,11 @@ def test_a_stretch_says_at_which_end_of_a_module_it_is(between: tuple[str, str],
 
 def test_a_finding_says_which_value_how_far_what_agrees_where_and_why() -> None:
     assert told(STRETCH) == [
-        ("value", "blocks.1.b input in training and evaluation"),
-        ("off by", "3.8e+11 times the noise floor (limit 16); 0.00019 of its size"),
-        ("around it", "given the same values, what is computed from them differs"),
         ("in the candidate", "between block_1.a and block_1.b"),
-        ("code", "near net.py:3 in the reference, near port.py:4 in the candidate"),
+        ("code", "near net.py:3 in the reference and port.py:4 in the candidate"),
+        ("value", "blocks.1.b input in training and evaluation"),
+        ("off by", "a relative error of 0.00019, 3.8e+11 times the noise floor (limit 16)"),
+        ("around it", "given the same values, what is computed from them differs"),
         ("cause", "gelu_form: GELU is its tanh form"),
         ("to change", "approximate=False"),
     ]
@@ -48,6 +48,7 @@ def test_a_finding_says_which_value_how_far_what_agrees_where_and_why() -> None:
 
 def test_a_weight_is_named() -> None:
     assert told(WEIGHTS)[0] == ("value", "blocks.0.b.bias of the reference")
+    assert heading(replace(WEIGHTS, candidate="")) == "weights: blocks.0.b of the reference"  # and not of the model
     words = "second.kernel is second.weight as it is"
     said = replace(WEIGHTS, value=words, cause=PairCause(name="kernel_axes", evidence=words))
     assert told(said) == [("cause", f"kernel_axes: {words}")]
@@ -74,7 +75,21 @@ def test_a_cause_that_is_not_known_comes_with_where_to_look() -> None:
 
 @pytest.mark.parametrize("times", [float("inf"), float("nan")])
 def test_what_has_no_size_is_said_in_words(times: float) -> None:
-    assert "not finite on one side" in dict(told(replace(STRETCH, times_noise=times)))["off by"]
+    said = dict(told(replace(STRETCH, times_noise=times, relative=times)))["off by"]
+    assert "not finite (NaN or infinite) on one side alone" in said
+    said = dict(told(replace(STRETCH, times_noise=times)))["off by"]
+    assert said == "a relative error of 0.00019; rounding cannot move this value at all"
+
+
+def test_the_first_lines_say_which_framework_is_which_and_what_became_of_the_rest() -> None:
+    lines = format_report(disagreeing(environment={"reference": "one", "candidate": "another"})).splitlines()
+    assert lines[2] == "reference: one, candidate: another; 1,234 comparisons in 1.0 s"
+    whole = {"modules": Covered(compared=9, all=9), "boundaries": Covered(compared=5, all=8)}
+    assert "The other 3 values have no partner in the candidate" in " ".join(
+        format_report(disagreeing(coverage=whole)).split()
+    )
+    assert "The other" not in format_report(disagreeing())  # a module was not compared either: that is told below
+    assert "c input in training, where" in format_report(disagreeing(not_compared=("c input[0][0] in train, where",)))
 
 
 def test_long_lists_are_cut_and_the_model_has_a_name() -> None:
@@ -85,7 +100,7 @@ def test_long_lists_are_cut_and_the_model_has_a_name() -> None:
 
 def test_a_candidate_that_raises_is_quoted() -> None:
     text = format_report(crashed("raised ValueError: no", {}))
-    assert text.startswith("DISAGREE: the candidate could not be played")
+    assert text.startswith("DISAGREE: the candidate could not be run")
     assert "the candidate: raised ValueError: no" in text
     assert "cause" not in text
 

@@ -83,7 +83,7 @@ def lab_page(folder: Path) -> Path:
 
 def compare_page(folder: Path) -> Path:
     report = compare_reports.disagreeing(title=ATTACK, command=ATTACK, environment={ATTACK: ATTACK})
-    modules = tuple(replace(row, path=f"{row.path}{'.n' * 20}", type=ATTACK * 3) for row in report.modules)
+    modules = tuple(replace(row, path=f"{row.path}{'.n' * 60}", type=ATTACK * 3) for row in report.modules)
     path = folder / "compare.html"
     write_compare_report(replace(report, modules=(*report.modules, *modules)), path)
     return path

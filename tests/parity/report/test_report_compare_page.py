@@ -1,5 +1,6 @@
 """The HTML page of a comparison: the verdict and the places first, and from each a way to its row of the tree."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,11 @@ import pytest
 from fake_compare_report import disagreeing
 from html_page import Page
 
-from parity.pair.records import CompareReport, Mark, ModuleRow, PairCause
+from parity.pair.records import CompareReport, Mark, Measured, ModuleRow, PairCause
 from parity.pair.report import crashed
 from parity.report.compare_depth import along_depth
 from parity.report.compare_page import render_compare_page, write_compare_report
-from parity.report.compare_tree import Node, grow
+from parity.report.compare_tree import LONGEST, Node, grow
 from parity.verdict.verdict import Verdict
 
 ATTACK = "<script>alert(1)</script>"
@@ -65,8 +66,13 @@ def test_the_page_needs_nothing_beside_it_and_its_links_lead_somewhere(report: C
 def test_the_verdict_and_the_places_come_first() -> None:
     first = shown(disagreeing()).partition("Where they part")[0]
     assert first.startswith("✘ DISAGREE the two part at 4 places A pair . 1,234 comparisons")
-    assert "weights: blocks.0.b (block_0.b) (missing_bias)" in first
-    assert "backward: head (top) update: the model" in first
+    assert "weights: blocks.0.b (block_0.b in the candidate) missing_bias: the candidate has no such tensor" in first
+    assert (
+        "backward: head (top in the candidate) unexplained: no cause that is known here reproduces it update" in first
+    )
+    assert "reference: one, candidate: another" in shown(
+        disagreeing(environment={"reference": "one", "candidate": "another"})
+    )
 
 
 def test_each_finding_leads_to_its_row_and_the_row_back() -> None:
@@ -115,7 +121,37 @@ def test_the_tree_has_lists_of_modules_and_the_code_between_in_order() -> None:
     ]
     text = shown(report)
     assert "blocks ✘ 2 inside" in text
-    assert "act Type2 – · within a stretch" in text
+    assert "act Type2 – · no partner" in text
+    assert [each.name for each in at(report, "blocks.0").within] == [
+        "code between the input and a", "a", "code between a and b", "b", "code between b and the output",
+    ]  # fmt: skip
+    assert at(report, "blocks").within[0].name == "code between the input of the model and blocks.0"
+    assert "1 Type1 block_1 ✘ 1 inside" in text  # its own code agrees, and yet no green mark says so
+
+
+def test_a_row_says_how_far_off_it_is_as_its_finding_does() -> None:
+    report = disagreeing()
+    assert at(report, "the model").times_noise == 2e14  # the optimizer's; of what the model computes all agrees
+    assert at(report, "between blocks.1.a and blocks.1.b").times_noise == 3.8e11
+    assert at(report, "blocks.0.a").times_noise == 0.5
+    infinite = replace(report, findings=(*report.findings[:3], replace(report.findings[3], times_noise=math.inf)))
+    assert "the model Type0 the model ✘ differs finding 4 ✘ 3 inside ∞" in shown(infinite)
+
+
+def test_names_of_any_kind_are_shown_and_neither_obeyed_nor_endless() -> None:
+    evil = "\x1b]0;owned\x07\u202e" + "long" * 99
+    modules = (ModuleRow(path=evil, type="T", candidate=evil, mark=Mark.AGREES, times_noise=0.1),)
+    report = disagreeing(
+        findings=(), modules=modules, stretches=(), weights={evil: disagreeing().weights["head.weight"]}
+    )
+    report = replace(report, measured=tuple(replace(each, path=evil, module=evil) for each in report.measured))
+    text = render_compare_page(replace(report, drawn=(evil,), not_compared=(evil,)))
+    assert "\u202e" not in text
+    assert "\ufffd" not in text
+    assert r"\x1b]0;owned\x07\u202e" in text
+    (node,) = grow(report).top[0].within
+    assert max(len(node.name), len(node.candidate)) <= LONGEST
+    assert "longlong" * 40 in node.title
 
 
 def test_a_large_tree_is_open_where_something_is_to_be_seen() -> None:
@@ -132,6 +168,27 @@ def test_a_large_tree_is_open_where_something_is_to_be_seen() -> None:
     assert len([each for each in details if "open" not in each]) == 1 + 1 + 30
 
 
+def test_what_agrees_in_a_long_list_is_one_row_but_for_the_neighbours_of_what_differs() -> None:
+    report = disagreeing()
+    layers = [
+        ModuleRow(path=f"layers.{i}", type="T", candidate=f"l_{i}", mark=Mark.AGREES, times_noise=0.1)
+        for i in range(100)
+    ]
+    for off, rows in (
+        (50, ["0 … 47 (48 rows)", "48", "49", "50", "51", "52", "53 … 99 (47 rows)"]),
+        (5, ["0", "1", "2", "3", "4", "5", "6", "7", "8 … 99 (92 rows)"]),
+    ):
+        marked = [replace(row, mark=Mark.DIFFERS) if row.path == f"layers.{off}" else row for row in layers]
+        tree = at(replace(report, modules=(*report.modules, *marked)), "layers")
+        assert [each.name for each in tree.within] == rows
+    folded = tree.within[-1]
+    assert not folded.is_open
+    assert (folded.within[0].title, folded.within[-1].title) == ("layers.8", "layers.99")
+    flat = disagreeing(findings=(), stretches=(), modules=[replace(row, path=row.path[7:]) for row in layers])
+    assert [each.name for each in at(flat, "the model").within] == ["0 … 99 (100 rows)"]
+    assert "0 … 99 (100 rows) ✔ all agree" in shown(flat)
+
+
 def test_every_value_is_in_the_figure_and_what_is_off_has_the_number_of_its_finding() -> None:
     report = disagreeing()
     chart = along_depth(report)
@@ -144,7 +201,7 @@ def test_every_value_is_in_the_figure_and_what_is_off_has_the_number_of_its_find
     assert forward[0].y == chart.panel  # 0 is at the bottom, and at the top what is off by all of its size
     assert backward[0].y < forward[0].y / 8
     assert gradients[0].x == max(point.x for point in forward)  # a module's tensors are at its end
-    assert "blocks.1.b input, evaluation: off by 0.0002 of its size; limit 1e-14" in {each.title for each in forward}
+    assert "blocks.1.b input, evaluation: relative error 0.0002; limit 1e-14" in {each.title for each in forward}
     assert [name for _, name in chart.names][:2] == ["blocks.0", "blocks.0.a"]
     source = render_compare_page(report)
     assert source.count("<title>") == 1 + len(report.measured)
@@ -157,7 +214,31 @@ def test_many_modules_are_named_by_what_holds_them() -> None:
     many = [replace(each, path=f"s.{i}.{each.path}", module=f"s.{i}.a") for i in range(40) for each in some]
     chart = along_depth(replace(report, measured=(*report.measured, *many)))
     assert chart is not None
-    assert [name for _, name in chart.names] == ["blocks", "head", "s"]
+    names = [name for _, name in chart.names]  # of 44 each second, since "blocks", "head" and "s" say too little
+    assert names == ["blocks.0", "blocks.2", *(f"s.{number}" for number in range(0, 40, 2))]
+    wide = [replace(each, path=f"w{i} output", module=f"w{i}.a") for i in range(10) for each in some]
+    chart = along_depth(replace(report, measured=(*wide, *many)))
+    assert chart is not None
+    names = [name for _, name in chart.names]  # those of the first level are enough, as far as there is room
+    assert {"w0", "w8", "s"} <= set(names) <= {*(f"w{i}" for i in range(10)), "s"}
+
+
+def test_the_limit_of_a_value_is_drawn_at_its_own_place_alone() -> None:
+    report = disagreeing()
+    noisy = Measured(
+        path="blocks.0.a.bias", module="blocks.0.a", kind="gradient", mode="train", relative=0.5, limit=2.0
+    )
+    chart = along_depth(replace(report, measured=(*report.measured, noisy)))
+    assert chart is not None
+    assert chart.has_noise
+    edge = [float(y) for y in re.findall(r"L[\d.]+ ([\d.]+)", chart.panels[-1].limit)]
+    assert sum(y < chart.panel / 8 for y in edge) == 2  # both corners of one place
+    plain = along_depth(report)
+    assert plain is not None
+    assert not plain.has_noise
+    assert "A grey column" not in shown(report)
+    assert [label for _, label in plain.lines] == ["1", "1e-6", "1e-12", "0"]
+    assert [label for _, label in chart.lines] == ["1", "1e-6", "1e-12", "0"]
 
 
 def test_what_was_not_compared_comes_first_where_it_is_the_verdict() -> None:
@@ -170,6 +251,8 @@ def test_what_was_not_compared_comes_first_where_it_is_the_verdict() -> None:
 
 def test_the_weight_map_is_a_table_of_both_names_and_how_and_why() -> None:
     assert "head.weight top.kernel transposed names" in shown(disagreeing()).partition("Which tensor is which")[2]
+    text = shown(disagreeing(drawn=tuple(f"norm{i}.bias" for i in range(400))))
+    assert "400 of them hold random numbers here" in text
 
 
 def test_active_text_comes_out_escaped() -> None:
@@ -195,7 +278,8 @@ def test_active_text_comes_out_escaped() -> None:
 
 def test_a_candidate_that_could_not_be_played_has_a_page() -> None:
     text = shown(REPORTS["crash"])
-    assert "DISAGREE the candidate could not be played" in text
+    assert "DISAGREE the candidate could not be run" in text
+    assert "Both models run on the same batch" not in text
     assert "1. crash the candidate raised ValueError: no" in text
     assert "Nothing was compared: it never came to that." in text
     assert "Nothing was left out" in shown(disagreeing(not_compared=()))
