@@ -63,9 +63,9 @@ honest-seeds: install
 unseen-faults: install
 	$(ONE_THREAD) $(BIN)/python benchmarks/unseen_faults.py --out benchmarks/unseen_faults.json
 
-# Honest pairs of every kind of model at 20 seeds, and the faults planted in them: most of an hour on two cores.
+# Honest pairs of every kind of model at 30 seeds, and the faults planted in them: most of an hour on two cores.
 pair-faults: install
-	$(BIN)/bnparity compare --self-test --seeds 20 --json benchmarks/pair_faults.json
+	$(BIN)/bnparity compare --self-test --seeds 30 --json benchmarks/pair_faults.json
 
 # What a comparison of two models costs: seconds, draws against steps, memory against a trace.
 compare-cost: install

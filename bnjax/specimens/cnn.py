@@ -10,6 +10,9 @@ import optax
 import bnjax
 
 from .losses import cross_entropy
+from .optimizers import OPTIMIZERS
+
+MODES = {"statistics_never_used": False, "statistics_always_used": True}  # whatever the mode is
 
 
 class FlaxNet(fnn.Module):
@@ -20,8 +23,9 @@ class FlaxNet(fnn.Module):
         for width in (6, 8):
             x = fnn.Conv(width, (3, 3), use_bias=not (self.fault == "missing_bias" and width == 8))(x)
             eps = 1e-3 if self.fault == "norm_epsilon" and width == 8 else 1e-5
+            mode = MODES.get(self.fault, not train) if width == 8 else not train
             x = fnn.BatchNorm(
-                use_running_average=not train and self.fault != "statistics_always_used",
+                use_running_average=mode,
                 momentum=0.99 if self.fault == "default_momentum" and width == 6 else 0.9,
                 epsilon=eps,
             )(x)
@@ -33,14 +37,5 @@ class FlaxNet(fnn.Module):
         return fnn.Dense(5)(x.reshape(len(x), -1))
 
 
-OPTIMIZERS = {
-    "": optax.sgd(0.1, momentum=0.9),
-    "nesterov": optax.sgd(0.1, momentum=0.9, nesterov=True),
-    "adamw_decay": optax.adamw(0.01),
-    "rmsprop_epsilon": optax.rmsprop(0.01, decay=0.99),
-    "clip": optax.chain(optax.clip_by_global_norm(50.0), optax.sgd(0.1)),
-}
-
-
 def port(fault: str = "") -> Any:
-    return bnjax.port(FlaxNet(fault), loss=cross_entropy, optimizer=OPTIMIZERS.get(fault, OPTIMIZERS[""]))
+    return bnjax.port(FlaxNet(fault), loss=cross_entropy, optimizer=OPTIMIZERS.get(fault, optax.sgd(0.1, momentum=0.9)))

@@ -7,7 +7,7 @@ import jax
 
 import bnjax
 
-from .losses import cross_entropy
+from .losses import LOSSES, cross_entropy
 
 WIDTH, HEADS, WORDS = 12, 3, 17
 
@@ -40,4 +40,4 @@ class FlaxNet(fnn.Module):
 
 
 def port(fault: str = "") -> Any:
-    return bnjax.port(FlaxNet(fault), loss=cross_entropy)
+    return bnjax.port(FlaxNet(fault), loss=LOSSES.get(fault, cross_entropy))

@@ -8,6 +8,8 @@ from torch import nn
 
 import bntorch
 
+from .optimizers import OPTIMIZERS
+
 
 class TorchNet(nn.Module):
     def __init__(self) -> None:
@@ -22,13 +24,9 @@ class TorchNet(nn.Module):
         return self.head(self.features(x).flatten(1))
 
 
-OPTIMIZERS = {
-    "": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
-    "adamw_decay": lambda p: torch.optim.AdamW(p, 0.01),
-    "rmsprop_epsilon": lambda p: torch.optim.RMSprop(p, 0.01),
-    "clip": lambda p: torch.optim.SGD(p, 0.1),
-}
+def sgd(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, 0.1, momentum=0.9)
 
 
 def port(fault: str = "") -> Any:
-    return bntorch.port(TorchNet(), loss=F.cross_entropy, optimizer=OPTIMIZERS.get(fault, OPTIMIZERS[""]))
+    return bntorch.port(TorchNet(), loss=F.cross_entropy, optimizer=OPTIMIZERS.get(fault, sgd))

@@ -8,6 +8,8 @@ from torch import nn
 
 import bntorch
 
+from .losses import LOSSES
+
 WIDTH, HEADS, WORDS = 12, 3, 17
 
 
@@ -39,4 +41,4 @@ class TorchNet(nn.Module):
 
 
 def port(fault: str = "") -> Any:
-    return bntorch.port(TorchNet(), loss=F.cross_entropy)
+    return bntorch.port(TorchNet(), loss=LOSSES.get(fault, F.cross_entropy))

@@ -12,9 +12,10 @@ WORDS, WIDTH, STATE = 13, 5, 6
 
 
 class TorchNet(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, padding: int | None) -> None:
         super().__init__()
-        self.embed, self.lstm = nn.Embedding(WORDS, WIDTH), nn.LSTM(WIDTH, STATE, batch_first=True)
+        self.embed = nn.Embedding(WORDS, WIDTH, padding_idx=padding)
+        self.lstm = nn.LSTM(WIDTH, STATE, batch_first=True)
         self.head = nn.Linear(STATE, 4)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
@@ -23,4 +24,4 @@ class TorchNet(nn.Module):
 
 
 def port(fault: str = "") -> Any:
-    return bntorch.port(TorchNet(), loss=F.cross_entropy)
+    return bntorch.port(TorchNet(3 if fault == "embedding_padding" else None), loss=F.cross_entropy)

@@ -1,6 +1,5 @@
 """A table of words and one of places, a dense layer over them, and losses of every convention; PyTorch, and linen."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,8 +8,9 @@ from torch import nn
 
 import bntorch
 
+from .losses import LOSSES
+
 WORDS, PLACES, WIDTH, CLASSES = 5, 7, 6, 3
-CLASS_WEIGHTS = (1.0, 2.0, 0.5)
 
 
 class TorchNet(nn.Module):
@@ -21,23 +21,6 @@ class TorchNet(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         return self.head(torch.tanh(self.table(ids) + self.places(torch.arange(ids.shape[1]))).mean(1))
-
-
-def _weighted(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(logits, labels, torch.tensor(CLASS_WEIGHTS, dtype=logits.dtype))
-
-
-def _square(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return F.mse_loss(logits, F.one_hot(labels, CLASSES).to(logits.dtype))
-
-
-LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
-    "class_weights": _weighted,
-    "class_weights left out": _weighted,
-    "ignored_index": lambda z, y: F.cross_entropy(z, y, ignore_index=1),
-    "half_square": _square,
-    "loss_reduction square": _square,
-}
 
 
 def port(fault: str = "") -> Any:

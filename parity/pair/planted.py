@@ -40,7 +40,7 @@ SPECIMENS = {
     "resnet": Specimen({"x": normal(4, 3, 8, 8), "labels": integers(4, below=5)}, BIASED),
     "unet": Specimen({"x": normal(2, 3, 8, 8), "target": normal(2, 8, 8, 1)}),
     "encoder": Specimen(
-        {"ids": integers(3, 7, below=17), "mask": WORDS_OF_THREE, "labels": integers(3, below=4)}, is_mutual=True
+        {"ids": integers(3, 7, below=17), "mask": WORDS_OF_THREE, "labels": np.array([1, 0, 3])}, is_mutual=True
     ),
     "decoder": Specimen(
         {"ids": integers(3, 6, below=19), "labels": integers(3, 6, below=19)},
@@ -48,6 +48,7 @@ SPECIMENS = {
         is_mutual=True,
     ),
     "lstm": Specimen({"ids": integers(3, 7, below=13), "labels": integers(3, below=4)}, is_mutual=True),
+    "cell": Specimen({"ids": integers(3, 4, below=9), "labels": integers(3, 4, below=9)}, is_mutual=True),
     "plain": Specimen({"x": normal(5, 6), "labels": integers(5, below=4)}, is_mutual=True),
     "scanned": Specimen({"x": normal(5, 3, 6), "labels": integers(5, 3, below=4)}, is_mutual=True),
     "several": Specimen(
@@ -155,10 +156,8 @@ PLANTED = {
     ("cnn", "biased_running_variance"): Planted(
         STATISTICS, "features.5", cause="biased_running_variance", options=ONE_ACCEPTED
     ),
-    ("cnn", "nesterov"): Planted(UPDATE, "", cause="nesterov_form", options=OF_OPTIMIZERS),
-    ("cnn", "adamw_decay"): Planted(UPDATE, "", cause="weight_decay", options=OF_OPTIMIZERS),
-    ("cnn", "rmsprop_epsilon"): Planted(UPDATE, "", cause="rmsprop_epsilon", options=OF_OPTIMIZERS),
-    ("cnn", "clip"): Planted(UPDATE, "", cause="missing_clip", options=OF_OPTIMIZERS),
+    ("cnn", "statistics_never_used"): Planted(FORWARD, "features.5", cause="statistics_never_used"),
+    ("cnn", "statistics_always_used"): Planted(FORWARD, "features.5", cause="statistics_always_used"),
     ("resnet", "same_padding"): Planted(FORWARD, "layer2.conv1", cause="same_padding"),
     ("resnet", "missing_relu"): Planted(FORWARD, "layer1", "layer1.bn2", cause="missing_module"),
     ("resnet", "missing_shortcut"): Planted(FORWARD, "layer1", "layer1.bn2", cause="missing_residual"),
@@ -178,7 +177,9 @@ PLANTED = {
     ("decoder", "untied"): Planted(FindingKind.GRADIENT, "embed", cause="tied_weights"),
     ("lstm", "gate"): Planted(FORWARD, "lstm"),
     ("lstm", "reversed"): Planted(FORWARD, "lstm", cause="sequence_direction"),
+    ("lstm", "embedding_padding"): Planted(FindingKind.GRADIENT, "embed", cause="embedding_padding"),
     ("lstm", "pool"): Planted(FORWARD, "head", "lstm", cause="taken_position"),
+    ("cell", "gate_order"): Planted(FORWARD, "", "emb", cause="gate_order"),
     ("plain", "activation"): Planted(FORWARD, "", "layers.1", cause="other_activation"),
     ("plain", "missing_bias"): Planted(FORWARD, "", "layers.1", cause="missing_bias"),
     ("scanned", "missing_relu"): Planted(FORWARD, "head", "again", cause="missing_module"),
@@ -202,6 +203,14 @@ PLANTED = {
     ("words", "position_offset"): Planted(FORWARD, "places", cause="position_offset"),
     ("words", "extra_scale"): Planted(FORWARD, "head", "places", cause="extra_scale"),
     ("words", "embedding_padding"): Planted(FindingKind.GRADIENT, "table", cause="embedding_padding"),
-    **{("words", each): Planted(FORWARD, "the loss", "", cause=_named(each)) for each in OF_LOSSES},
-    **{("optimizers", each): Planted(UPDATE, "", cause=_named(each), options=OF_OPTIMIZERS) for each in OF_STEPS},
+    **{
+        (kind, each): Planted(FORWARD, "the loss", "", cause=_named(each))
+        for kind in ("words", "encoder")
+        for each in OF_LOSSES
+    },
+    **{
+        (kind, each): Planted(UPDATE, "", cause=_named(each), options=OF_OPTIMIZERS)
+        for kind in ("optimizers", "cnn")
+        for each in OF_STEPS
+    },
 }

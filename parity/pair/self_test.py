@@ -208,9 +208,9 @@ def self_test(
 
 
 def cases_of(kind: str, seeds: int) -> Iterator[Case]:
-    """Yield an honest pair at each seed, and each fault; in both directions, if either can be the reference."""
+    """Yield an honest pair at each seed, and each fault; in the other direction too, if either can be the reference."""
     for is_reversed in (False, True) if SPECIMENS[kind].is_mutual else (False,):
-        for seed in range(seeds):
+        for seed in range(1 if is_reversed else seeds):
             yield Case(kind=kind, is_reversed=is_reversed, seed=seed)
         for of, fault in PLANTED:
             if of == kind and (kind in BOTH_WAYS or not is_reversed):

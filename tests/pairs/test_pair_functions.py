@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -15,66 +14,6 @@ import bntorch
 import parity
 from bnjax.specimens.losses import cross_entropy
 from parity.verdict.verdict import Verdict
-
-INPUTS = {"ids": parity.integers(3, 4, below=9), "labels": parity.integers(3, 4, below=9)}
-SHAPES = {"emb": (9, 5), "h0": (6,), "wi": (5, 24), "wh": (6, 24), "b": (24,), "b2": (24,), "w": (6, 9), "out": (9,)}
-
-
-class TorchCell(nn.Module):
-    """An LSTM step by step; its cell gives its state, and uses it within as well."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.emb, self.cell, self.out = nn.Embedding(9, 5), nn.LSTMCell(5, 6), nn.Linear(6, 9)
-        self.h0 = nn.Parameter(torch.randn(6))
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        x = self.emb(ids)
-        h, seen = self.h0.expand(len(x), -1), []
-        c = torch.zeros_like(h)
-        for step in range(x.shape[1]):
-            h, c = self.cell(x[:, step], (h, c))
-            seen.append(h)
-        return self.out(torch.stack(seen, 1))
-
-
-def cell(p: Any, ids: jax.Array, order: str = "ifgo") -> jax.Array:
-    x = p["emb"][ids]
-    start = jnp.broadcast_to(p["h0"], (len(x), 6))
-
-    def step(state: Any, x: jax.Array) -> Any:
-        h, c = state
-        gate = dict(zip(order, jnp.split(x @ p["wi"] + h @ p["wh"] + p["b"] + p["b2"], 4, -1), strict=True))
-        c = jax.nn.sigmoid(gate["f"]) * c + jax.nn.sigmoid(gate["i"]) * jnp.tanh(gate["g"])
-        h = jax.nn.sigmoid(gate["o"]) * jnp.tanh(c)
-        return (h, c), h
-
-    _, seen = jax.lax.scan(step, (start, jnp.zeros_like(start)), x.swapaxes(0, 1))
-    return seen.swapaxes(0, 1) @ p["w"] + p["out"]
-
-
-def of_cells(order: str = "ifgo") -> tuple[Any, Any]:
-    rng = np.random.default_rng(0)
-    parameters = {name: rng.normal(size=shape) for name, shape in SHAPES.items()}
-
-    def call(function: Any, batch: Any, train: bool) -> jax.Array:
-        return function(batch["ids"], order)
-
-    reference = bntorch.port(TorchCell(), loss=lambda z, y: F.cross_entropy(z.transpose(1, 2), y))
-    return reference, bnjax.port(cell, parameters, loss=cross_entropy, call=call)
-
-
-@pytest.mark.parametrize("is_reversed", [False, True])
-def test_a_cell_that_uses_once_more_what_it_gives_agrees(is_reversed: bool) -> None:
-    report = parity.compare(*(of_cells()[::-1] if is_reversed else of_cells()), inputs=INPUTS, questions=("forced",))
-    assert report.verdict is Verdict.AGREE, report.findings
-
-
-def test_gates_in_another_order_are_one_finding() -> None:
-    report = parity.compare(*of_cells("igfo"), inputs=INPUTS, questions=("forced",))
-    (finding,) = report.findings
-    assert finding.kind == "forward"
-    assert finding.place == "between emb and the output of the model"
 
 
 class TorchProjections(nn.Module):

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import pytest
 import torch
 import torch.nn.functional as F
-from kinds.losses import cross_entropy
 from torch import nn
 
 import bnjax
 import bntorch
 import parity
+from bnjax.specimens.losses import cross_entropy
 from parity.pair.findings import FindingKind
 from parity.verdict.verdict import UNEXPLAINED
 
