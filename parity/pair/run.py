@@ -1,40 +1,34 @@
 """`compare`: do a model of one framework and one of another compute the same, and if not, where do they part?"""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from parity.backend.port import Anatomy, Call, End, Port
+from parity.backend.port import Port
 from parity.errors import InputError
-from parity.pair.drawn_state import without_constants
-from parity.pair.explain import Accepted, Cases, with_accepted
+from parity.pair.begin import begin
+from parity.pair.explain import Accepted, Cases
 from parity.pair.findings import Map, locate
-from parity.pair.forced import Answer, Asked, Batch, ask, judge
+from parity.pair.forced import Batch, ask
 from parity.pair.guard import CrashError, Guarded
-from parity.pair.input_layout import Order, orders
 from parity.pair.inputs import Inputs, batches
 from parity.pair.material import Material
 from parity.pair.optimizer import compare_optimizers
 from parity.pair.pair_file import Pair, open_ports, read_pair
-from parity.pair.pairing import Pairing
-from parity.pair.part import counts
-from parity.pair.pinned import Converter, Pins, as_loaded, flat_state, pinned_maps
+from parity.pair.passes import Passes
+from parity.pair.pinned import Converter, Pins
 from parity.pair.precision import NarrowAnswer, judge_narrow
 from parity.pair.records import CompareReport, PairCause
 from parity.pair.replay import Replays
 from parity.pair.report import crashed, report
-from parity.pair.settle import OFF, Settled, Settling, pair
-from parity.pair.sites import words as words_at
-from parity.pair.weight_map import WeightMap, check_mapped, weight_maps
-from parity.process import words_of
+from parity.pair.settle import Settled
+from parity.pair.setup import Setup
 from parity.progress import Progress, SilentProgress
-from parity.verdict.trace import Array, Key, Kind, Mode
+from parity.verdict.trace import Mode
 
-WHOLE = Call("", 0)
 DTYPES = ("float32", "bfloat16")
 QUESTIONS = ("forced", "free", "statistics", "optimizer", "precision")
 
@@ -122,32 +116,6 @@ def _check_options(questions: Any, dtypes: Any, seed: Any, accept: Any) -> None:
         raise InputError(f"accept must be a list of NAME@PLACE, got {accept!r}")
 
 
-@dataclass(frozen=True)
-class _Begun:
-    """A comparison before anything is judged.
-
-    Args:
-        order: in which the candidate takes the inputs' axes.
-        theirs: the candidate's anatomy.
-        state: of the reference.
-        drawn: the tensors of it that were drawn anew.
-        settled: which tensor is which.
-        is_off_at_inputs: whether what is computed of the inputs at once is off.
-    """
-
-    order: Order
-    theirs: Anatomy
-    state: dict[str, Array]
-    drawn: tuple[str, ...]
-    settled: Settled
-    is_off_at_inputs: bool
-
-    @property
-    def misfits(self) -> int:
-        """How much is off, or not paired."""
-        return len(self.settled.off) - self.settled.paired
-
-
 class _Comparison:
     def __init__(
         self,
@@ -159,14 +127,9 @@ class _Comparison:
         seed: int,
         progress: Progress,
     ) -> None:
-        self._reference, self._candidate, self._pair = reference, candidate, pair
-        self._given, self._seed = batches(pair.inputs, seed), seed
+        self._setup = Setup(reference, candidate, pair, batches(pair.inputs, seed), seed)
         self._seen: dict[Accepted, list[str]] = {Accepted.parse(each): [] for each in pair.accept}
-        self._replaced: dict[tuple[int, Mode], dict[Key, Array]] = {}  # what is accepted, by batch and mode
-        self._updated: tuple[dict[str, Array], dict[str, Array]] | None = None  # the statistics after the first batch
         self._questions, self._dtypes, self._progress = questions, dtypes, progress
-        self._lacking: dict[str, str] = {}  # outputs that the candidate has not, and the mode
-        self._unlike: list[str] = []  # what could not be compared
         for port in (reference, candidate) if pair.lift_float32 else ():
             port.lift()
 
@@ -181,27 +144,27 @@ class _Comparison:
 
     def _material(self) -> Material:
         self._progress.update(0.0, "the models, and which tensor is which")
-        self._reference.prepare(self._given[0])
-        ours = self._anatomy = self._reference.anatomy(self._given[0], Mode.TRAIN)
-        self._check_layouts(ours)
-        begun = self._begun(ours)
+        setup, (reference, candidate) = self._setup, (self._setup.reference, self._setup.candidate)
+        reference.prepare(setup.given[0])
+        ours = reference.anatomy(setup.given[0], Mode.TRAIN)
+        setup.check_layouts(ours)
+        begun = begin(setup, ours)
         theirs, state, settled = begun.theirs, begun.state, begun.settled
-        played = self._played()
-        own = self._candidate.state()
+        played = setup.batches(begun.order)
+        own = candidate.state()
         graph = Map(ours, theirs, settled.pairing)
-        cases = Cases(graph, Replays(self._reference, self._candidate))
-        answers, free = self._judged(cases, played, settled)
+        cases = Cases(graph, Replays(reference, candidate))
+        passes = Passes(setup, ours, begun, cases, self._seen, "free" in self._questions)
+        answers, free = passes.judged(played, self._progress)
         if "statistics" in self._questions:
-            answers += self._carried(cases, played[0], settled, state, own)
+            answers += passes.carried(played[0], own)
         self._progress.update(0.8, "the optimizers")
-        self._reference.load(state)
-        self._candidate.load(dict(own))
+        reference.load(state)
+        candidate.load(dict(own))
         changes, steps, why = [], (), PairCause()
         if self._has_optimizers():
             trained = ({p: state[p] for p in ours.parameters}, {p: own[p] for p in theirs.parameters})
-            changes, steps, why = compare_optimizers(
-                self._reference, self._candidate, settled.weights, *trained, self._seed
-            )
+            changes, steps, why = compare_optimizers(reference, candidate, settled.weights, *trained, setup.seed)
         self._progress.update(0.9, "narrower dtypes")
         return Material(
             graph=graph,
@@ -215,277 +178,35 @@ class _Comparison:
             changes=changes,
             steps=steps,
             why=why,
-            narrow=self._narrow(played[0], settled),
-            has_loss=self._reference.has_loss and self._candidate.has_loss,
+            narrow=self._narrow(played[0], settled, passes),
+            has_loss=reference.has_loss and candidate.has_loss,
             versions=self._versions(),
-            lacking=self._lacking,
-            unlike=self._unlike,
+            lacking=passes.lacking,
+            unlike=passes.unlike,
             counted=None if (where := played[0].where) is None else (int(where.sum()), where.size),
-            optimizers=(self._reference.has_optimizer, self._candidate.has_optimizer),
+            optimizers=(reference.has_optimizer, candidate.has_optimizer),
             is_optimizer_asked="optimizer" in self._questions,
         )
 
     def _versions(self) -> dict[str, str]:
         """Which framework is which side, and the versions of the libraries."""
-        sides = {"reference": self._reference.framework, "candidate": self._candidate.framework}
-        return sides | self._reference.versions | self._candidate.versions
-
-    def _played(self) -> list[Batch]:
-        """The batches, each in both modes."""
-        return [
-            Batch(number, mode, given, self._order(given), where=self._where(given), layouts=self._pair.layouts)
-            for number, given in enumerate(self._given)
-            for mode in Mode
-        ]
-
-    def _begun(self, ours: Anatomy) -> _Begun:
-        """The order of the inputs' axes, and which tensor is which. Another order is tried where one does not fit."""
-        initial = self._reference.state()
-        best: _Begun | None = None
-        for order, theirs in orders(self._candidate, ours, self._given[0], self._pair.layouts):
-            try:
-                begun = self._begun_with(order, (ours, theirs), initial)
-            except (CrashError, InputError):
-                if best is None:
-                    raise
-                continue
-            if best is None or begun.misfits < best.misfits:
-                best = begun
-            if not begun.is_off_at_inputs:
-                break
-        assert best is not None
-        if self._order is not best.order or best.is_off_at_inputs:
-            if self._order is not best.order:
-                self._candidate.prepare(best.order(self._given[0]))
-            self._order = best.order
-            self._reference.load(best.state)
-            Settling(self._candidate, (ours, best.theirs), best.state).load(best.settled.weights)
-        return best
-
-    def _begun_with(self, order: Order, models: tuple[Anatomy, Anatomy], initial: Mapping[str, Array]) -> _Begun:
-        """The weight map, by the first batch. What the reference shows of it is not kept: a model's values are many."""
-        self._order = order
-        maps = self._maps(*models)
-        state, drawn = without_constants(initial, maps[0], frozenset(models[0].statistics), self._seed)
-        self._reference.load(state)
-        settling = Settling(self._candidate, models, state)
-        settling.load(maps[0])
-        played = self._played()
-        self._check_repeatable(played[0])
-        settled = settling.settle(maps, [ask(self._reference, batch) for batch in played if batch.number == 0])
-        return _Begun(order, models[1], state, drawn, settled, settling.is_off_at_inputs(settled))
-
-    def _maps(self, ours: Anatomy, theirs: Anatomy) -> tuple[WeightMap, ...]:
-        """The weight maps that are tried."""
-        given = self._pair.weights
-        if given is None:
-            found = weight_maps(ours, theirs)
-            check_mapped(found, ours, theirs)
-            return found
-        if isinstance(given, Mapping):
-            try:
-                found = pinned_maps(given, ours, theirs)
-                check_mapped(found, ours, theirs)
-                return found
-            except InputError:
-                raise
-            except Exception as error:  # the user's own code
-                form = '{"NAME": "NAME"} or {"NAME": ("NAME", transform)}'
-                raise InputError(f"weights must be names, as {form}; it {words_of(error)}") from error
-        if not callable(given):
-            raise InputError(f"weights must be names of tensors, or a function of the state, got {given!r}")
-        convert = cast("Converter", given)
-
-        def loaded(state: Mapping[str, Array]) -> dict[str, Array]:
-            return flat_state(convert({path: np.array(array) for path, array in state.items()}), theirs)
-
-        state = self._reference.state()
-        try:
-            made = loaded(state)
-        except InputError:
-            raise
-        except Exception as error:  # the user's own code
-            raise InputError(f"weights {words_of(error)}") from error
-        found = weight_maps(ours, theirs)
-        return tuple(replace(as_loaded(each, state, made), converter=loaded) for each in found)
-
-    def _where(self, given: Mapping[str, Any]) -> NDArray[np.bool_] | None:
-        """The positions of a batch that count."""
-        where = self._pair.where
-        if isinstance(where, str):
-            if where not in given:
-                raise InputError(f"where is {where!r}, and there is no such input; there are {', '.join(given)}")
-            where = given[where]
-        if where is None:
-            return None
-        found = np.asarray(where)
-        if found.dtype.kind not in "bui" or not np.isin(found, (0, 1)).all() or not found.any():
-            raise InputError("where must be truth values of which some are true, or the name of an input of such")
-        return found.astype(bool)
-
-    def _check_layouts(self, ours: Anatomy) -> None:
-        """Refuse a layout of what there is not."""
-        known = {*self._given[0], *(each.call.module for each in ours.calls)}
-        for name in self._pair.layouts:
-            if name not in known:
-                raise InputError(f"layouts: {name!r} is no input and no module of the reference")
-
-    def _check_repeatable(self, first: Batch) -> None:
-        """Refuse a reference that draws its own random numbers; of a candidate that does, say so."""
-        if not _repeats(self._reference, first.ours, first.mode):
-            raise InputError(
-                "the reference is not repeatable: it gives two answers to one batch; switch off what draws random "
-                "numbers, or share its draws through call="
-            )
-        if not _repeats(self._candidate, first.theirs, first.mode):
-            raise CrashError("candidate", "is not repeatable: it gives two answers to one batch, so it draws its own")
-
-    def _judged(self, cases: Cases, played: Sequence[Batch], settled: Settled) -> tuple[list[Answer], list[Answer]]:
-        """The forced pass of every batch, and the outputs of the free pass."""
-        answers, free = [], []
-        pairings: dict[int, Pairing] = {0: settled.pairing}
-        for done, batch in enumerate(played):
-            words = f"batch {batch.number + 1} of {len(self._given)}, {batch.mode}"
-            self._progress.update(0.3 + 0.5 * done / len(played), words)
-            if batch.number not in pairings:
-                pairings[batch.number] = self._paired_again(batch, settled)
-            forced, whole = self._judged_once(cases, batch, pairings[batch.number], settled.weights)
-            answers.append(forced)
-            free += whole
-        return answers, free
-
-    def _judged_once(
-        self, cases: Cases, batch: Batch, pairing: Pairing, weights: WeightMap
-    ) -> tuple[Answer, list[Answer]]:
-        """The forced pass of a batch, and the free pass if it is asked for."""
-        asked = ask(self._reference, batch)
-        found = judge(self._reference, self._candidate, asked, pairing, weights)
-        found, self._replaced[batch.number, batch.mode] = with_accepted(cases, found, self._seen)
-        if (batch.number, batch.mode) == (0, Mode.TRAIN):
-            self._updated = _updated(found, self._replaced[0, Mode.TRAIN])
-        self._note_outputs(asked, found, pairing)
-        found = found if found.beyond else found.without_arrays()
-        if "free" not in self._questions:
-            return found, []
-        ends, kinds = pairing.only(WHOLE), (Kind.ACTIVATION, Kind.LOSS)
-        whole = judge(self._reference, self._candidate, asked, ends, weights, is_forced=False, kinds=kinds)
-        return found, [whole.without_arrays()]
-
-    def _note_outputs(self, asked: Asked, found: Answer, pairing: Pairing) -> None:
-        """Note which outputs of the reference as a whole the candidate lacks, and what was not compared in a mode."""
-        compared = {site.boundary for site in found.sites.values()}
-        known = {b for b in self._anatomy.boundaries if b.call == WHOLE and b.end is End.OUTPUT}
-        for b, value in asked.own.values.items():
-            if value.dtype.kind == "c":
-                self._unlike.append(f"{words_at(b)}: of complex numbers only the real parts")
-            if b in pairing.boundaries and b not in compared:
-                self._unlike.append(f"{words_at(b)} in {asked.batch.mode}, where the candidate has no such value")
-            if b.call != WHOLE or b.end is not End.OUTPUT:
-                continue
-            words = f"the output{b.leaf} of the model in {asked.batch.mode}"
-            if b not in known:
-                self._unlike.append(f"{words}, where it has another structure than in training")
-            elif b not in pairing.boundaries:
-                self._lacking[f"output{b.leaf} of shape {value.shape}"] = str(asked.batch.mode)
-        self._unlike += _no_numbers(asked)
-        if not known and not self._reference.has_loss:
-            self._unlike.append("anything: the model gives no arrays, and there is no loss")
-
-    def _carried(self, cases: Cases, first: Batch, settled: Settled, state: dict[str, Array], own: Any) -> list[Answer]:
-        """The statistics after further batches, each side from its own; the parameters stay."""
-        weights = settled.weights
-        held = {piece.path for pair in weights.tensors for piece in pair.reference} & set(self._anatomy.statistics)
-        answers: list[Answer] = []
-        if not held or self._updated is None:
-            return answers
-        ours, theirs, updated = dict(state), dict(own), self._updated
-        for step in range(1, self._pair.steps + 1):
-            ours |= updated[0]
-            theirs |= updated[1]
-            self._reference.load(ours)
-            self._candidate.load({path: theirs[path] for path in own})
-            # Other numbers at each step, if they are drawn: over equal batches every average is the same.
-            given = batches(self._pair.inputs, self._seed + step)[first.number]
-            batch = replace(first, ours=given, theirs=self._order(given), step=step, number=len(self._given) + step)
-            here = ask(self._reference, batch)
-            kinds = (Kind.STATISTIC,)
-            found = judge(self._reference, self._candidate, here, settled.pairing, weights, kinds=kinds)
-            found, replaced = with_accepted(cases, found, self._seen)
-            answers.append(found if found.beyond else found.without_arrays())
-            updated = _updated(found, replaced)
-            if updated is None:
-                break
-        return answers
+        sides = {"reference": self._setup.reference.framework, "candidate": self._setup.candidate.framework}
+        return sides | self._setup.reference.versions | self._setup.candidate.versions
 
     def _has_optimizers(self) -> bool:
-        both = self._reference.has_optimizer and self._candidate.has_optimizer
+        both = self._setup.reference.has_optimizer and self._setup.candidate.has_optimizer
         return both and "optimizer" in self._questions
 
-    def _narrow(self, first: Batch, settled: Settled) -> list[NarrowAnswer]:
+    def _narrow(self, first: Batch, settled: Settled, passes: Passes) -> list[NarrowAnswer]:
         """The precision question; a model that does not run in a narrower dtype is told as not compared."""
         if "precision" not in self._questions:
             return []
-        models, asked = (self._reference, self._candidate), ask(self._reference, first)
-        replaced = self._replaced[0, Mode.TRAIN]
+        models, asked = (self._setup.reference, self._setup.candidate), ask(self._setup.reference, first)
+        replaced = passes.replaced[0, Mode.TRAIN]
         found = []
         for dtype in self._dtypes:
             try:
                 found.append(judge_narrow(*models, asked, settled.pairing, settled.weights, dtype, replaced))
             except CrashError as error:  # which takes nothing back of what was compared in float64
-                self._unlike.append(f"anything in {dtype}, in which the {error.side} {error.words}")
+                passes.unlike.append(f"anything in {dtype}, in which the {error.side} {error.words}")
         return found
-
-    def _paired_again(self, batch: Batch, settled: Settled) -> Pairing:
-        """The boundaries of a batch of another shape."""
-        asked = ask(self._reference, batch)
-        ours = self._reference.anatomy(batch.ours, Mode.TRAIN)
-        theirs = self._candidate.anatomy(batch.theirs, Mode.TRAIN)
-        models: tuple[Anatomy, Anatomy] = (ours, theirs)
-        return pair(self._candidate, models, asked, settled.weights, settled.dropped)
-
-
-def _no_numbers(asked: Asked) -> Iterator[str]:
-    """The first value of the reference that is NaN, else what of it is not finite: nothing there is compared."""
-    own, mode, where = asked.own, asked.batch.mode, asked.batch.where
-    for b, value in own.values.items():
-        if value.dtype.kind == "f" and np.isnan(value).any(where=counts(value, where)):
-            yield f"{words_at(b)} in {mode}, where the reference itself gives NaN"
-            return
-    if own.loss is not None and not np.isfinite(own.loss):
-        yield f"the loss in {mode}, which the reference itself has as {own.loss}"
-    complex_ones = [path for path, array in own.gradients.items() if array.dtype.kind == "c"]
-    if complex_ones:
-        yield f"the gradients of {', '.join(complex_ones)}, which are complex"
-    for kind, tensors in (("gradient", own.gradients), ("statistic", own.statistics)):
-        for path, array in tensors.items():
-            if not np.isfinite(array).all():
-                yield f"the {kind} of {path} in {mode}, which the reference itself does not have as finite numbers"
-                break
-
-
-def _updated(found: Answer, replaced: Mapping[Key, Array]) -> tuple[dict[str, Array], dict[str, Array]] | None:
-    """Each side's statistics after a batch, the reference's with what is accepted; None if they part there."""
-    if any(distance.key.kind is Kind.STATISTIC for distance in found.beyond):
-        return None
-    ours = dict(found.own.statistics)
-    for key, array in replaced.items():
-        if key.kind is Kind.STATISTIC:
-            ours[key.path] = array.reshape(np.shape(ours[key.path]))
-    return ours, dict(found.shown.statistics)
-
-
-def _repeats(port: Port, inputs: Mapping[str, Any], mode: Mode) -> bool:
-    """Whether a model gives one answer to a batch."""
-    one, other = (port.play(inputs, mode, is_backward=False).values for _ in range(2))
-    return _is_same(one, other)
-
-
-def _is_same(one: Mapping[Any, Array], other: Mapping[Any, Array]) -> bool:
-    """Whether two answers are one, up to rounding: on a GPU sums are added up in any order."""
-    return one.keys() == other.keys() and all(_is_near(one[at], other[at]) for at in one)
-
-
-def _is_near(one: Array, other: Array) -> bool:
-    with np.errstate(all="ignore"):
-        size = np.abs(one).max(initial=0.0, where=np.isfinite(one))
-    return bool(np.allclose(one, other, rtol=OFF, atol=OFF * size, equal_nan=True))
