@@ -9,7 +9,7 @@ import numpy as np
 
 from parity.backend.convention import CONVENTIONS
 from parity.errors import InputError
-from parity.pair.findings import KINDS, Located, Map, Segment
+from parity.pair.findings import KINDS, OF_THE_LOSS, Located, Map, Segment
 from parity.pair.forced import Answer
 from parity.pair.records import PairCause
 from parity.pair.replay import Replays
@@ -75,7 +75,7 @@ class Cases:
     def predict(self, case: Case, name: str) -> Iterator[Predicted]:
         """Yield what the reference would show with a difference, for each form that it may have."""
         own = (each.predict(case) for each in WHAT_IFS if each.name == name)
-        return chain(*own, self.replays.predict(case, name))
+        return chain(self.replays.predict(case, name), *own)  # a replay shows what follows backward as well
 
     def cause(self, located: Located, answers: Iterable[Answer]) -> PairCause:
         """Return the what-if that reproduces what the candidate shows of a segment in every batch, or `unexplained`."""
@@ -149,6 +149,8 @@ def _segments(graph: Map, answer: Answer) -> Iterator[Segment]:
             yield Segment(site.owner.reference.module, site.owner.candidate.module)
         elif site.boundary is not None:
             yield graph.segment_before(site.boundary)
+        else:
+            yield OF_THE_LOSS
 
 
 def _judged(answer: Answer, replaced: Mapping[Key, Array]) -> Answer:

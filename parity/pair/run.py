@@ -18,7 +18,7 @@ from parity.pair.guard import CrashError, Guarded
 from parity.pair.input_layout import Order, orders
 from parity.pair.inputs import Inputs, batches
 from parity.pair.material import Material
-from parity.pair.optimizer import compare_optimizers
+from parity.pair.optimizer import compare_optimizers, without_accepted
 from parity.pair.pair_file import Pair, open_ports, read_pair
 from parity.pair.pairing import Pairing
 from parity.pair.part import counts
@@ -202,6 +202,7 @@ class _Comparison:
             changes, steps, why = compare_optimizers(
                 self._reference, self._candidate, settled.weights, *trained, self._seed
             )
+            changes = without_accepted(changes, why, self._seen)
         self._progress.update(0.9, "narrower dtypes")
         return Material(
             graph=graph,
