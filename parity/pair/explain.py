@@ -25,12 +25,16 @@ class Accepted:
     """A difference that the user accepts.
 
     Args:
-        name: of a what-if.
-        place: a pattern of module paths.
+        name: of a what-if; or "unexplained".
+        place: a pattern of module paths; of what is unexplained, the place as its finding says it.
+        reason: why, in the user's words.
+        at_most: of what is unexplained, the largest part of its size that it may be off by.
     """
 
     name: str
     place: str
+    reason: str = ""
+    at_most: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Accepted":
@@ -40,10 +44,9 @@ class Accepted:
             InputError: no what-if has this name.
         """
         name, _, place = str(text).partition("@")
-        names = sorted({each.name for each in WHAT_IFS} | CONVENTIONS.keys())
-        if name not in names:
+        if name not in acceptable():
             raise InputError(
-                f"{text!r} cannot be accepted: no difference is named {name!r}; choose of {', '.join(names)}"
+                f"{text!r} cannot be accepted: no difference is named {name!r}; choose of {', '.join(acceptable())}"
             )
         return cls(name, place or "*")
 
@@ -53,6 +56,11 @@ class Accepted:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.place}"
+
+
+def acceptable() -> list[str]:
+    """Return the names of the differences that can be accepted wherever they are."""
+    return sorted({each.name for each in WHAT_IFS} | CONVENTIONS.keys())
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from parity.backend.port import Anatomy, Call, End, Port
 from parity.errors import InputError
+from parity.pair.baseline import read_baseline
 from parity.pair.drawn_state import without_constants
 from parity.pair.explain import Accepted, Cases, with_accepted
 from parity.pair.findings import Map, locate
@@ -45,6 +47,7 @@ def compare(
     *,
     inputs: Inputs | Sequence[Inputs] | None = None,
     accept: Sequence[str] = (),
+    baseline: str | Path | None = None,
     weights: Pins | Converter | None = None,
     lift_float32: bool = False,
     where: Any = None,
@@ -65,6 +68,7 @@ def compare(
         inputs: a batch, by name, in the reference's layout: arrays, or `parity.normal` and the like. A list of several
             is played one after the other, other shapes say. None with a pair's file.
         accept: differences that are accepted, as NAME@PLACE.
+        baseline: a TOML file of accepted differences, each with its reason; None for none.
         weights: which of the candidate's tensors is which of the reference's: names, with what makes it where it is not
             the same, such as `{"fc.weight": ("head.kernel", parity.transposed)}`; the rest is found. Or a function that
             makes the candidate's state of the reference's, which is then what is checked. None to find it all.
@@ -87,7 +91,8 @@ def compare(
     started = time.monotonic()
     given = {"inputs": inputs, "weights": weights, "where": where, "layouts": layouts, "steps": steps}
     own = {name: value for name, value in given.items() if value is not None}
-    asked = (tuple(questions), tuple(dtypes), seed, progress or SilentProgress())
+    known = () if baseline is None else read_baseline(Path(baseline), reference if isinstance(reference, str) else None)
+    asked = (tuple(questions), tuple(dtypes), seed, progress or SilentProgress(), known)
     if isinstance(reference, str) and candidate is not None:
         raise InputError("a pair's file has both sides; give it alone, or two ports and inputs")
     for side, port in (("reference", reference), ("candidate", candidate)):
@@ -158,10 +163,11 @@ class _Comparison:
         dtypes: Sequence[str],
         seed: int,
         progress: Progress,
+        known: Sequence[Accepted],
     ) -> None:
         self._reference, self._candidate, self._pair = reference, candidate, pair
         self._given, self._seed = batches(pair.inputs, seed), seed
-        self._seen: dict[Accepted, list[str]] = {Accepted.parse(each): [] for each in pair.accept}
+        self._seen: dict[Accepted, list[str]] = {each: [] for each in (*map(Accepted.parse, pair.accept), *known)}
         self._replaced: dict[tuple[int, Mode], dict[Key, Array]] = {}  # what is accepted, by batch and mode
         self._updated: tuple[dict[str, Array], dict[str, Array]] | None = None  # the statistics after the first batch
         self._questions, self._dtypes, self._progress = questions, dtypes, progress
@@ -217,6 +223,7 @@ class _Comparison:
             steps=steps,
             why=why,
             narrow=self._narrow(played[0], settled),
+            replaced={key for replaced in self._replaced.values() for key in replaced},
             has_loss=self._reference.has_loss and self._candidate.has_loss,
             versions=self._reference.versions | self._candidate.versions,
             lacking=self._lacking,

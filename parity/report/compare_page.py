@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from parity.files import replace_file
-from parity.pair.records import CompareReport, Finding, Mark, module_words
-from parity.pair.screen import MODES, coverage_words, heading, island_words, told, verdict_words
+from parity.pair.records import CompareReport, Finding, Mark
+from parity.pair.screen import MODES, accepted_words, coverage_words, heading, island_words, told, verdict_words
 from parity.report.compare_depth import along_depth
 from parity.report.compare_tree import grow
 from parity.report.markup import render, words
@@ -37,9 +37,7 @@ def render_compare_page(report: CompareReport) -> str:
         words=verdict_words(report),
         safety=SAFETY,
         coverage=coverage_words(report),
-        accepted=[
-            (f"{each['name']}@{each['place']}", ", ".join(map(module_words, each["seen"]))) for each in report.accepted
-        ],
+        accepted=[accepted_words(each, most=len(each["seen"])) for each in report.accepted],
         findings=[
             {"title": heading(finding), "cause": _cause(finding), "said": told(finding), "anchor": anchor}
             for finding, anchor in zip(report.findings, tree.anchors, strict=True)
