@@ -121,8 +121,7 @@ def _check_unexplained(place: str | None, at_most: Any, where: str) -> None:
         raise InputError(
             f"{where}: what is unexplained is accepted at one place; copy that of the finding, got {place!r}"
         )
-    is_number = isinstance(at_most, int | float) and not isinstance(at_most, bool)
-    if not is_number or not 0 < at_most < 1:
+    if not isinstance(at_most, int | float) or not 0 < at_most < 1:
         raise InputError(
             f"{where}: what is unexplained needs at_most, the largest part of its size that it may be off by, between "
             f"0 and 1; got {at_most!r}"

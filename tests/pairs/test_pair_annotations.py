@@ -11,7 +11,7 @@ from parity.pair.annotations import annotations, format_github, inert
 from parity.pair.findings import FindingKind
 from parity.pair.records import CompareReport, Finding, PairCause
 from parity.pair.report import crashed
-from parity.pair.screen import format_report
+from parity.pair.screen import format_report, heading
 from parity.verdict.verdict import Verdict
 
 WEIGHTS, STRETCH, BACKWARD, UPDATE = findings()
@@ -131,6 +131,7 @@ def test_what_a_candidate_says_gives_no_command_of_its_own() -> None:
     commands = [line for line in lines if line.lstrip().startswith("::")]
     assert commands == lines[-3:]
     assert [read(line)[0] for line in commands] == ["error", "error", "notice"]
+    assert read(commands[0])[1]["title"] == heading(hostile)
     assert all(read(line)[1].keys() <= {"file", "line", "title"} for line in commands)
     assert not any("##[" in line for line in lines[:-3])
     assert all(line.isprintable() for line in lines)
