@@ -14,6 +14,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,10 @@ def _is_for(pattern: str, pair: str | None, path: Path) -> bool:
 
 def name_beside(pair: str, path: Path) -> str:
     """Return the path of a pair's file relative to the folder of a baseline; a module's name as it is."""
-    if not pair.endswith(".py"):
-        return pair
-    return Path(os.path.relpath(Path(pair).resolve(), path.resolve().parent)).as_posix()
+    if pair.endswith(".py"):
+        with suppress(OSError, ValueError):  # no file can have such a name
+            return Path(os.path.relpath(Path(pair).resolve(), path.resolve().parent)).as_posix()
+    return pair
 
 
 def _entry(given: Mapping[str, Any], where: str) -> Accepted:

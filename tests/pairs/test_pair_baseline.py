@@ -43,7 +43,7 @@ def test_a_file_without_entries_accepts_nothing(path: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("pair", "count"),
-    [("pairs/cnn.py", 3), ("./pairs/../pairs/cnn.py", 3), ("pairs/gpt.py", 2), ("cnn.py", 1), (None, 1)],
+    [("pairs/cnn.py", 3), ("a\0.py", 1), ("./pairs/../pairs/cnn.py", 3), ("pairs/gpt.py", 2), ("cnn.py", 1), (None, 1)],
 )
 def test_an_entry_for_certain_pairs_is_for_them_alone(
     path: Path, monkeypatch: pytest.MonkeyPatch, pair: str | None, count: int
