@@ -64,7 +64,7 @@ def read_baseline(file: str | Path, pair: str | None = None) -> tuple[Accepted, 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")  # a line break as it is
     except (OSError, ValueError) as error:  # ValueError: no text, or no file can have such a name
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"the baseline {str(path)!r} cannot be read: {reason}; give a TOML file") from error
