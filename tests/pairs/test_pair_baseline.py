@@ -75,6 +75,7 @@ def test_a_pair_that_is_a_module_goes_by_its_name(path: Path) -> None:
         ('"' * 3 + "[[accept]]", "FILE:1: this is not TOML"),
         (f"x = {'[' * 100000}", "FILE: this is not TOML: it is nested too deeply"),
         (f"x = {'9' * 5000}", "FILE: this is not TOML: Exceeds the limit"),
+        ("\r", "FILE:1: this is not TOML: Invalid statement"),
         ("[[acept]]\n", "FILE: 'acept' is no key of a baseline; it has [[accept]] tables alone"),
         ("accept = 3\n", "FILE: accept must be [[accept]] tables, got 3"),
         ("accept = [3]\n", "FILE: accept must be [[accept]] tables, got [3]"),
