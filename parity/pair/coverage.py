@@ -90,8 +90,13 @@ def _narrow_words(finding: Finding) -> str:
     )
 
 
-def not_compared(material: Material) -> Iterator[str]:
-    """What was left out and need not be compared, in words."""
+def not_compared(material: Material, is_accepted_whole: bool) -> Iterator[str]:
+    """What was left out and need not be compared, in words.
+
+    Args:
+        material: what was found.
+        is_accepted_whole: whether something accepted goes on into the outputs when nothing is replaced.
+    """
     for side, anatomy in (("reference", material.graph.reference), ("candidate", material.graph.candidate)):
         called = {each.call.module for each in anatomy.calls}
         idle = [module for module in anatomy.modules if module not in called and _holds(anatomy, module)]
@@ -128,9 +133,8 @@ def not_compared(material: Material) -> Iterator[str]:
     for piece in material.settled.weights.unmapped[0]:
         if piece.path in material.graph.reference.statistics:
             yield f"{piece} of the reference, which the candidate does not hold"
-    for key in material.seen:
-        if key.name in ("norm_epsilon", "gelu_form") and material.seen[key]:
-            yield f"what follows backward from {key}"
+    if is_accepted_whole and material.free:
+        yield "the outputs with nothing replaced: what is accepted goes on into them"
 
 
 def _holds(anatomy: Anatomy, module: str) -> bool:

@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from parity.backend.port import End
+from parity.pair.aside import Aside, set_aside
 from parity.pair.findings import FindingKind, Located, Map, Seen, Segment, is_within, source_of
 from parity.pair.material import Material, sensitive
 from parity.pair.optimizer import OptimizerChange
@@ -24,13 +26,13 @@ OF_MODE = ("statistics_never_used", "statistics_always_used")  # a norm is in th
 FLOAT32 = 2.0 ** (MANTISSA_BITS["float64"] - MANTISSA_BITS["float32"])  # its ulp over that of float64
 
 
-def differences(material: Material) -> tuple[list[Finding], list[Finding]]:
-    """Return where the two differ, in causal order, and where they agree no further than float32 does."""
+def differences(material: Material) -> tuple[list[Finding], list[Finding], Aside]:
+    """Return where the two differ, in causal order; where they agree no further than float32 does; what is aside."""
     left = _left_over(material)
     partners = {pair.candidate.module: pair.reference.module for pair in material.settled.weights.modules}
     lacking = {*left["reference"], *(partners.get(module, module) for module in left["candidate"])}
     weights = list(_of_weights(material, left))
-    passes = _once(list(_of_passes(material, lacking)))
+    passes, aside = set_aside(_once(list(_of_passes(material, lacking))), material.seen)
     # A buffer that the other side has not, and computes say, is likely to be stored in float32.
     anatomies = material.graph.reference, material.graph.candidate
     left_over = zip(anatomies, material.settled.weights.unmapped, strict=True)
@@ -40,8 +42,15 @@ def differences(material: Material) -> tuple[list[Finding], list[Finding]]:
     findings = [*weights, *(each for each in passes if each not in narrow)]
     findings += [*_of_outputs(material), *_of_updates(material), *_of_accepted(material)]
     if not findings:
-        findings = [*([] if narrow else _of_whole(material)), *_of_precision(material)]
-    return findings, narrow
+        whole = [] if narrow or goes_on(material, aside) else _of_whole(material)
+        findings = [*whole, *_of_precision(material, aside)]
+    return findings, narrow, aside
+
+
+def goes_on(material: Material, aside: Aside) -> bool:
+    """Whether what is accepted goes on into the outputs when nothing is replaced."""
+    kinds = {key.kind for key in (*material.replaced, *aside.limits)}
+    return Kind.ACTIVATION in kinds or Kind.LOSS in kinds
 
 
 def _follows(graph: Map, located: Located, lacking: Collection[str]) -> bool:
@@ -159,32 +168,50 @@ def _of_change(change: Change, graph: Map) -> Finding:
     )
 
 
-def _of_passes(material: Material, lacking: Collection[str]) -> Iterator[Finding]:
+def _of_passes(material: Material, lacking: Collection[str]) -> Iterator[tuple[Located, Finding]]:
     """What is off in the forced pass, but for what follows from a module that lacks a tensor."""
     for located in material.located:
         if _follows(material.graph, located, lacking):
             continue
         segment, worst = located.segment, located.worst
         modes = dict.fromkeys(str(each.mode) for each in located.seen)
-        yield Finding(
-            kind=located.kind,
-            reference=segment.reference,
-            candidate=segment.candidate,
-            **ends_of(segment),
-            value=worst.site.path,
-            modes=tuple(modes),
-            times_noise=worst.distance.times_noise,
-            relative=worst.distance.distance / worst.distance.size if worst.distance.size else None,
-            agrees=_agrees(material.graph, located),
-            cause=material.cases.cause(located, material.answers),
-            source=_sources(material.graph, *_nearest_calls(segment)),
+        yield (
+            located,
+            Finding(
+                kind=located.kind,
+                reference=segment.reference,
+                candidate=segment.candidate,
+                **ends_of(segment),
+                value=worst.site.path,
+                modes=tuple(modes),
+                times_noise=worst.distance.times_noise,
+                relative=_relative(worst.distance),
+                largest=_largest(located),
+                agrees=_agrees(material.graph, located),
+                cause=material.cases.cause(located, material.answers),
+                source=_sources(material.graph, *_nearest_calls(segment)),
+            ),
         )
 
 
-def _once(found: Sequence[Finding]) -> list[Finding]:
+def _once(found: Sequence[tuple[Located, Finding]]) -> Iterator[tuple[Located, Finding]]:
     """Leave out that a norm's statistics move, or do not, where it takes the wrong ones for the same reason."""
-    of_mode = {each.reference for each in found if each.cause.name in OF_MODE and each.kind is FindingKind.FORWARD}
-    return [each for each in found if each.kind is not FindingKind.STATISTICS or each.reference not in of_mode]
+    forward = [each for _, each in found if each.kind is FindingKind.FORWARD]
+    of_mode = {each.reference for each in forward if each.cause.name in OF_MODE}
+    for located, each in found:
+        if each.kind is not FindingKind.STATISTICS or each.reference not in of_mode:
+            yield located, each
+
+
+def _relative(distance: Distance) -> float | None:
+    return distance.distance / distance.size if distance.size else None
+
+
+def _largest(located: Located) -> float | None:
+    """The largest relative size of all that is off at a place; None if something there has none."""
+    sizes = [_relative(each.distance) for each in located.seen]
+    known = [size for size in sizes if size is not None and isfinite(size)]
+    return max(known) if len(known) == len(sizes) else None
 
 
 def ends_of(segment: Segment) -> dict[str, Any]:
@@ -228,7 +255,7 @@ def _of_updates(material: Material) -> Iterator[Finding]:
             step=distance.key.step,
             modes=(str(Mode.TRAIN),),
             times_noise=distance.times_noise,
-            relative=distance.distance / distance.size if distance.size else None,
+            relative=_relative(distance),
             agrees="given the same parameters and the same gradients, the optimizer's step differs",
             cause=material.why,
         )
@@ -246,14 +273,14 @@ def _of_outputs(material: Material) -> Iterator[Finding]:
         )
 
 
-def _of_precision(material: Material) -> Iterator[Finding]:
+def _of_precision(material: Material, aside: Aside) -> Iterator[Finding]:
     """Where the candidate is further from float64 than its dtype allows, and the reference is not."""
     for answer in material.narrow:
         ours = {each.key for each in answer.ours if each.is_beyond}
         found: dict[Segment, Distance] = {}
         judged = sensitive(answer.theirs)
         for each in answer.theirs:
-            if each.is_beyond and each.key not in ours and each in judged:
+            if each.is_beyond and each.key not in ours and each in judged and not aside.covers(each):
                 seen = Seen(0, each.key.mode, answer.sites[each.key], each)
                 found.setdefault(material.graph.segment_of(seen), each)
         for segment, distance in found.items():
@@ -265,7 +292,7 @@ def _of_precision(material: Material) -> Iterator[Finding]:
                 value=f"{distance.key.path} in {answer.dtype}",
                 modes=(str(distance.key.mode),),
                 times_noise=distance.times_noise,
-                relative=distance.distance / distance.size if distance.size else None,
+                relative=_relative(distance),
                 agrees=f"it agrees in float64; in {answer.dtype} it is further off than rounding",
                 source=_sources(material.graph, *_nearest_calls(segment)),
             )
@@ -296,7 +323,7 @@ def _of_whole(material: Material) -> Iterator[Finding]:
                 value=first.key.path,
                 modes=(str(answer.batch.mode),),
                 times_noise=first.times_noise,
-                relative=first.distance / first.size if first.size else None,
+                relative=_relative(first),
                 agrees="every part agrees on what it is given; the whole does not",
             )
             return

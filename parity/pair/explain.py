@@ -9,7 +9,7 @@ import numpy as np
 
 from parity.backend.convention import CONVENTIONS
 from parity.errors import InputError
-from parity.pair.findings import KINDS, Located, Map, Segment
+from parity.pair.findings import KINDS, OF_THE_LOSS, Located, Map, Segment
 from parity.pair.forced import Answer
 from parity.pair.records import PairCause
 from parity.pair.replay import Replays
@@ -25,12 +25,16 @@ class Accepted:
     """A difference that the user accepts.
 
     Args:
-        name: of a what-if.
-        place: a pattern of module paths.
+        name: of a what-if; or "unexplained".
+        place: a pattern of module paths; of what is unexplained, the place as its finding says it.
+        reason: why, in the user's words.
+        at_most: of what is unexplained, the largest part of its size that it may be off by.
     """
 
     name: str
     place: str
+    reason: str = ""
+    at_most: float | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Accepted":
@@ -40,10 +44,9 @@ class Accepted:
             InputError: no what-if has this name.
         """
         name, _, place = str(text).partition("@")
-        names = sorted({each.name for each in WHAT_IFS} | CONVENTIONS.keys())
-        if name not in names:
+        if name not in acceptable():
             raise InputError(
-                f"{text!r} cannot be accepted: no difference is named {name!r}; choose of {', '.join(names)}"
+                f"{text!r} cannot be accepted: no difference is named {name!r}; choose of {', '.join(acceptable())}"
             )
         return cls(name, place or "*")
 
@@ -53,6 +56,11 @@ class Accepted:
 
     def __str__(self) -> str:
         return f"{self.name}@{self.place}"
+
+
+def acceptable() -> list[str]:
+    """Return the names of the differences that can be accepted wherever they are."""
+    return sorted({each.name for each in WHAT_IFS} | CONVENTIONS.keys())
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Cases:
     def predict(self, case: Case, name: str) -> Iterator[Predicted]:
         """Yield what the reference would show with a difference, for each form that it may have."""
         own = (each.predict(case) for each in WHAT_IFS if each.name == name)
-        return chain(*own, self.replays.predict(case, name))
+        return chain(self.replays.predict(case, name), *own)  # a replay shows what follows backward as well
 
     def cause(self, located: Located, answers: Iterable[Answer]) -> PairCause:
         """Return the what-if that reproduces what the candidate shows of a segment in every batch, or `unexplained`."""
@@ -153,6 +161,8 @@ def _segments(graph: Map, answer: Answer) -> Iterator[Segment]:
             yield Segment(site.owner.reference.module, site.owner.candidate.module)
         elif site.boundary is not None:
             yield graph.segment_before(site.boundary)
+        else:
+            yield OF_THE_LOSS
 
 
 def _judged(answer: Answer, replaced: Mapping[Key, Array]) -> Answer:

@@ -64,6 +64,9 @@ class Segment:
         return self.after is None
 
 
+OF_THE_LOSS = Segment(LOSS, LOSS, (("", ""),))
+
+
 @dataclass(frozen=True)
 class Seen:
     """Something beyond its limit: the batch, the mode, the site and the distance."""
@@ -233,8 +236,7 @@ class Map:
         if site.owner is not None:
             return Segment(site.owner.reference.module, site.owner.candidate.module)
         if site.boundary is None:
-            whole = ("", "")
-            return Segment(LOSS, LOSS, (whole,))
+            return OF_THE_LOSS
         if site.kind is Kind.ACTIVATION:
             return self.segment_before(site.boundary)
         return self._segment_after(site.boundary)

@@ -1,6 +1,6 @@
 """What a comparison found, from which its report is made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from parity.pair.explain import Accepted, Cases
@@ -11,7 +11,7 @@ from parity.pair.precision import NarrowAnswer
 from parity.pair.records import PairCause
 from parity.pair.settle import Settled
 from parity.verdict.compare import Distance
-from parity.verdict.trace import Kind
+from parity.verdict.trace import Key, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class Material:
         steps: all distances of the optimizers' steps.
         why: their cause.
         narrow: the precision question.
+        replaced: the values of the reference that are what accepted differences make of them.
         has_loss: whether both sides have a loss.
         versions: of the libraries.
         lacking: outputs of the reference that the candidate lacks, in words, and the mode.
@@ -45,13 +46,14 @@ class Material:
     settled: Settled
     answers: Sequence[Answer]
     located: Sequence[Located]
-    seen: Mapping[Accepted, Sequence[str]]
+    seen: Mapping[Accepted, list[str]]
     free: Sequence[Answer]
     drawn: Sequence[str]
     changes: Sequence[OptimizerChange] = ()
     steps: Sequence[Distance] = ()
     why: PairCause = field(default_factory=PairCause)
     narrow: Sequence[NarrowAnswer] = ()
+    replaced: Collection[Key] = ()
     has_loss: bool = True
     versions: Mapping[str, str] = field(default_factory=dict)
     lacking: Mapping[str, str] = field(default_factory=dict)

@@ -13,6 +13,8 @@ import numpy as np
 
 from parity.backend.convention import Change, Option
 from parity.backend.port import Port, Rounding
+from parity.pair.explain import Accepted
+from parity.pair.findings import Segment
 from parity.pair.fit import fitted
 from parity.pair.guard import CrashError
 from parity.pair.records import PairCause
@@ -21,6 +23,7 @@ from parity.pair.weight_map import ModulePair, TensorPair, WeightMap
 from parity.verdict.compare import SAFETY, Distance, apart, compare
 from parity.verdict.noise import DRAWS, MANTISSA_BITS, measure_floors
 from parity.verdict.trace import Array, Key, Kind, Mode, Trace
+from parity.verdict.verdict import UNEXPLAINED
 
 SIZES = (0.1, 0.1, 100.0, 0.01, 0.1)  # of the gradients, for each step
 State = Mapping[str, Array]
@@ -82,6 +85,26 @@ def compare_optimizers(
         made = _Optimizers(exact, shown, floors, keys, changed)
         cause = made.cause(options or tuple(candidate.optimizer_options()), ours_can_be_changed, candidate.framework)
     return beyond, distances, cause
+
+
+def without_accepted(
+    changes: Sequence[OptimizerChange], why: PairCause, seen: Mapping[Accepted, list[str]]
+) -> list[OptimizerChange]:
+    """Return the changes that nothing accepted explains; the cause reproduces every step of each.
+
+    Args:
+        changes: beyond their limits.
+        why: their cause.
+        seen: what is accepted; the modules at which it is seen are added.
+    """
+    left = []
+    for change in changes:
+        module = Segment(change.owner.reference.module, change.owner.candidate.module)
+        entries = [each for each in seen if each.name == why.name != UNEXPLAINED and each.covers(module)]
+        for each in entries:
+            seen[each].extend([module.reference] * (module.reference not in seen[each]))
+        left += [] if entries else [change]
+    return left
 
 
 @dataclass(frozen=True)

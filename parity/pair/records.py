@@ -42,6 +42,7 @@ class Finding:
         modes: in which it was seen: train, evaluation.
         times_noise: how far it is off, in noise floors.
         relative: the RMS of the difference over the RMS of the value.
+        largest: the same of all that is off at a place of the forced pass, backward as well: the largest.
         agrees: what around it agrees, in words.
         cause: why.
         source: file and line of the call, by side; of a stretch, of the call next to it; None if not known.
@@ -57,6 +58,7 @@ class Finding:
     modes: tuple[str, ...] = ()
     times_noise: float | None = None
     relative: float | None = None
+    largest: float | None = None
     agrees: str = ""
     cause: PairCause = PairCause()
     source: Mapping[str, str | None] = field(default_factory=dict)
@@ -86,10 +88,16 @@ class Finding:
             "modes": list(self.modes),
             "times_noise": _finite(self.times_noise),
             "relative": _finite(self.relative),
+            "largest": _finite(self.largest),
             "agrees": self.agrees,
             "cause": {"name": self.cause.name, "evidence": self.cause.evidence, "remedy": self.cause.remedy},
             "source": {side: self.source.get(side) for side in ("reference", "candidate")},
         }
+
+
+def place_words(finding: Finding) -> str:
+    """Say where a finding is, as the reference calls it."""
+    return module_words(finding.reference) if finding.between is None else stretch_words(*finding.between)
 
 
 def module_words(module: str) -> str:
@@ -221,7 +229,7 @@ class CompareReport:
     Args:
         verdict: do they compute the same?
         findings: where they part, in causal order.
-        accepted: the accepted differences, and whether each was seen.
+        accepted: the accepted differences, where each was seen, and why it is accepted.
         coverage: what was compared: of modules, parameters, statistics, values.
         not_compared: what was not, and why.
         weights: what each tensor of the reference is, by its path.

@@ -12,11 +12,12 @@ import numpy as np
 
 from parity.backend.convention import CONVENTIONS, Change, Option
 from parity.errors import InputError
+from parity.pair.findings import Seen
 from parity.pair.fit import fitted
 from parity.pair.forced import Answer
 from parity.pair.guard import CrashError, Guarded
 from parity.pair.what_if import Case, Predicted
-from parity.verdict.compare import SAFETY, apart, in_units, rms_or_inf
+from parity.verdict.compare import SAFETY, Distance, apart, in_units, rms_or_inf
 from parity.verdict.trace import Array, Key, Kind, Mode
 
 LEAST_NUMBERS = 2  # that one which is fitted must explain
@@ -68,8 +69,9 @@ class Replays:
         answer = case.answer
         every = {each.key for each in answer.beyond}
         off = {key for key in every if case.is_of(answer.sites[key])}
+        behind = {each.key for each in answer.beyond if _is_behind(case, each)} if off else set()
         for option in self._all([case]) if name in CONVENTIONS and off else ():
-            change = self._reproducing(option, [case], off) if option.change.name == name else None
+            change = self._reproducing(option, [case], off, behind) if option.change.name == name else None
             if change is not None:
                 shown = self._tensors(answer, change, every)
                 tensors = {key: array for key, array in shown.items() if key in off or _is_near(answer, key, array)}
@@ -192,6 +194,13 @@ def words(option: Option, change: Change, is_reference: bool, framework: str) ->
         return f"{other}; in the reference {option.own}", {}, option.writes.get(framework, "")
     remedy = option.writes["other"].format(**numbers)
     return f"in the candidate {option.own}; in the reference {other}", {}, remedy
+
+
+def _is_behind(case: Case, distance: Distance) -> bool:
+    """Whether what is off is the gradient that a segment gives to what it is given."""
+    batch, site = case.answer.batch, case.answer.sites[distance.key]
+    seen = Seen(batch.number, batch.mode, site, distance)
+    return site.kind is Kind.COTANGENT and case.graph.segment_of(seen) == case.segment
 
 
 def _is_near(answer: Answer, key: Key, array: Array) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.pair.coverage import coverage_of, free_distances, measured, not_compared, unjudged, weights_of
-from parity.pair.differences import differences
+from parity.pair.differences import differences, goes_on
 from parity.pair.findings import FindingKind, Map
 from parity.pair.material import Material, sensitive
 from parity.pair.records import CompareReport, Finding, PairCause
@@ -25,7 +25,7 @@ def crashed(words: str, versions: Mapping[str, str]) -> CompareReport:
 
 def report(material: Material) -> CompareReport:
     """Return the verdict on what was found."""
-    findings, narrow = differences(material)
+    findings, narrow, aside = differences(material)
     distances = [each for answer in material.answers for each in answer.distances] + list(material.steps)
     within = [each for each in distances if not each.is_beyond]
     missed = list(unjudged(material, narrow))
@@ -34,19 +34,26 @@ def report(material: Material) -> CompareReport:
         verdict=verdict,
         findings=tuple(findings),
         accepted=tuple(
-            {"name": each.name, "place": each.place, "seen": list(modules)} for each, modules in material.seen.items()
+            {
+                "name": each.name,
+                "place": each.place,
+                "seen": list(modules),
+                "reason": each.reason,
+                "at_most": each.at_most,
+            }
+            for each, modules in material.seen.items()
         ),
         coverage=coverage_of(material),
         islands=_islands(material.graph),
-        not_compared=(*missed, *not_compared(material)),
+        not_compared=(*missed, *not_compared(material, goes_on(material, aside))),
         weights=weights_of(material.settled),
         comparisons=len(distances),
         sensitivity=max((SAFETY * each.floor / each.size for each in sensitive(distances)), default=0.0),
         worst=max((each.times_noise for each in within), default=0.0),
         free=free_distances(material.free),
         drawn=tuple(material.drawn),
-        modules=tuple(module_rows(material, findings)),
-        stretches=tuple(stretch_rows(material, findings)),
+        modules=tuple(module_rows(material, (*findings, *aside.findings))),
+        stretches=tuple(stretch_rows(material, (*findings, *aside.findings))),
         measured=tuple(measured(material.answers)),
         environment=_environment(material.versions),
     )

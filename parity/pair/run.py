@@ -3,12 +3,14 @@
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from parity.backend.port import Port
 from parity.errors import InputError
+from parity.pair.baseline import read_baseline
 from parity.pair.begin import begin
 from parity.pair.explain import Accepted, Cases
 from parity.pair.findings import Map, locate
@@ -16,7 +18,7 @@ from parity.pair.forced import Batch, ask
 from parity.pair.guard import CrashError, Guarded
 from parity.pair.inputs import Inputs, batches
 from parity.pair.material import Material
-from parity.pair.optimizer import compare_optimizers
+from parity.pair.optimizer import compare_optimizers, without_accepted
 from parity.pair.pair_file import Pair, open_ports, read_pair
 from parity.pair.passes import Passes
 from parity.pair.pinned import Converter, Pins
@@ -39,6 +41,7 @@ def compare(
     *,
     inputs: Inputs | Sequence[Inputs] | None = None,
     accept: Sequence[str] = (),
+    baseline: str | Path | None = None,
     weights: Pins | Converter | None = None,
     lift_float32: bool = False,
     where: Any = None,
@@ -59,6 +62,7 @@ def compare(
         inputs: a batch, by name, in the reference's layout: arrays, or `parity.normal` and the like. A list of several
             is played one after the other, other shapes say. None with a pair's file.
         accept: differences that are accepted, as NAME@PLACE.
+        baseline: a TOML file of accepted differences, each with its reason; None for none.
         weights: which of the candidate's tensors is which of the reference's: names, with what makes it where it is not
             the same, such as `{"fc.weight": ("head.kernel", parity.transposed)}`; the rest is found. Or a function that
             makes the candidate's state of the reference's, which is then what is checked. None to find it all.
@@ -81,7 +85,8 @@ def compare(
     started = time.monotonic()
     given = {"inputs": inputs, "weights": weights, "where": where, "layouts": layouts, "steps": steps}
     own = {name: value for name, value in given.items() if value is not None}
-    asked = (tuple(questions), tuple(dtypes), seed, progress or SilentProgress())
+    known = () if baseline is None else read_baseline(Path(baseline), reference if isinstance(reference, str) else None)
+    asked = (tuple(questions), tuple(dtypes), seed, progress or SilentProgress(), known)
     if isinstance(reference, str) and candidate is not None:
         raise InputError("a pair's file has both sides; give it alone, or two ports and inputs")
     for side, port in (("reference", reference), ("candidate", candidate)):
@@ -126,9 +131,10 @@ class _Comparison:
         dtypes: Sequence[str],
         seed: int,
         progress: Progress,
+        known: Sequence[Accepted],
     ) -> None:
         self._setup = Setup(reference, candidate, pair, batches(pair.inputs, seed), seed)
-        self._seen: dict[Accepted, list[str]] = {Accepted.parse(each): [] for each in pair.accept}
+        self._seen: dict[Accepted, list[str]] = {each: [] for each in (*map(Accepted.parse, pair.accept), *known)}
         self._questions, self._dtypes, self._progress = questions, dtypes, progress
         for port in (reference, candidate) if pair.lift_float32 else ():
             port.lift()
@@ -165,6 +171,7 @@ class _Comparison:
         if self._has_optimizers():
             trained = ({p: state[p] for p in ours.parameters}, {p: own[p] for p in theirs.parameters})
             changes, steps, why = compare_optimizers(reference, candidate, settled.weights, *trained, setup.seed)
+            changes = without_accepted(changes, why, self._seen)
         self._progress.update(0.9, "narrower dtypes")
         return Material(
             graph=graph,
@@ -179,6 +186,7 @@ class _Comparison:
             steps=steps,
             why=why,
             narrow=self._narrow(played[0], settled, passes),
+            replaced={key for replaced in passes.replaced.values() for key in replaced},
             has_loss=reference.has_loss and candidate.has_loss,
             versions=self._versions(),
             lacking=passes.lacking,

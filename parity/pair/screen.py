@@ -71,7 +71,7 @@ def _blocks(report: CompareReport) -> Iterator[RenderableType]:
     title = f" ({one_line(report.title)})" if report.title else ""
     yield Text(f"{report.verdict.upper()}: {verdict_words(report)}{title}", STYLES[report.verdict])
     for each in report.accepted:
-        yield Text(one_line(f"accepted: {each['name']}@{each['place']}, seen at {_few(each['seen'])}"))
+        yield Text(one_line(f"accepted: {accepted_words(each)}"))
     if report.comparisons:
         sides = side_words(report)
         yield Text(f"{sides}{'; ' if sides else ''}{report.comparisons:,} comparisons in {report.seconds:.1f} s")
@@ -94,9 +94,22 @@ def _blocks(report: CompareReport) -> Iterator[RenderableType]:
         yield Padding(Group(*(Text(f"- {line}") for line in missed_words(report))), (0, 0, 0, 2))
 
 
-def _few(modules: Sequence[str]) -> str:
-    more = f" and {len(modules) - MOST_NAMES} more" if len(modules) > MOST_NAMES else ""
-    return f"{', '.join(map(module_words, modules[:MOST_NAMES])) or 'nowhere'}{more}"
+def accepted_words(accepted: Mapping[str, Any], most: int = MOST_NAMES) -> str:
+    """Name an accepted difference, where it was seen, and why it is accepted.
+
+    Args:
+        accepted: as a report has it.
+        most: modules that are named.
+    """
+    size, reason = accepted.get("at_most"), accepted.get("reason")
+    limit = "" if size is None else f", at most {size:g} of its size"
+    because = f" ({one_line(reason)})" if reason else ""
+    return f"{accepted['name']}@{accepted['place']}{limit}, seen at {_few(accepted['seen'], most)}{because}"
+
+
+def _few(modules: Sequence[str], most: int) -> str:
+    more = f" and {len(modules) - most} more" if len(modules) > most else ""
+    return f"{', '.join(map(module_words, modules[:most])) or 'nowhere'}{more}"
 
 
 def island_words(island: Mapping[str, Any]) -> str:

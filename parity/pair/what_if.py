@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from parity.backend.port import Boundary, End
-from parity.pair.findings import FindingKind, Map, Segment
+from parity.pair.findings import LOSS, FindingKind, Map, Segment
 from parity.pair.forced import Answer
 from parity.pair.sites import Site
 from parity.verdict.compare import SAFETY, apart
@@ -65,7 +65,9 @@ class Case:
         """Whether a site is of this segment."""
         if site.owner is not None:
             return site.owner.reference.module == self.segment.reference
-        if site.boundary is None or site.kind is not Kind.ACTIVATION:
+        if site.boundary is None:
+            return self.segment.reference == LOSS
+        if site.kind is not Kind.ACTIVATION:
             return False
         return self.graph.segment_before(site.boundary) == self.segment
 

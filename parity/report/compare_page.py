@@ -4,9 +4,10 @@ from pathlib import Path
 
 from parity.errors import one_line
 from parity.files import replace_file
-from parity.pair.records import CompareReport, Mark, module_words
+from parity.pair.records import CompareReport, Mark
 from parity.pair.screen import (
     MODES,
+    accepted_words,
     cause_words,
     coverage_words,
     heading,
@@ -56,9 +57,7 @@ def render_compare_page(report: CompareReport) -> str:
         coverage=coverage_words(report),
         rest=rest_words(report),
         missed=missed_words(report),
-        accepted=[
-            (f"{each['name']}@{each['place']}", ", ".join(map(module_words, each["seen"]))) for each in report.accepted
-        ],
+        accepted=[accepted_words(each, most=len(each["seen"])) for each in report.accepted],
         findings=[
             {"title": heading(finding), "cause": cause_words(finding), "said": told(finding), "anchor": anchor}
             for finding, anchor in zip(report.findings, tree.anchors, strict=True)
