@@ -53,7 +53,7 @@ def test_a_finding_is_an_error_at_the_line_of_the_candidate() -> None:
     assert given == {"file": "port.py", "line": "4", "title": "forward: between blocks.1.a and blocks.1.b"}
     assert message.split("\n") == [
         "value: blocks.1.b input in training and evaluation",
-        "off by: 3.8e+11 times the noise floor (limit 16); 0.00019 of its size",
+        "off by: a relative error of 0.00019, 3.8e+11 times the noise floor (limit 16)",
         "cause: gelu_form: GELU is its tanh form",
         "to change: approximate=False",
     ]
