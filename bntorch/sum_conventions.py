@@ -55,6 +55,27 @@ def _factor(call: Called) -> Iterator[Way]:
             )  # fmt: skip
 
 
+@convention("stopped_gradient", "add", "__add__", "__radd__", "mul", "__mul__", "__rmul__", "matmul", "__matmul__")
+def _stopped_term(call: Called) -> Iterator[Way]:
+    for key, argument in (("first", "input"), ("second", "other")):
+        term = call[argument]
+        if isinstance(term, Tensor) and term.requires_grad:
+            yield _stopped(call, argument, f"the {key} term of {call.name.strip('_')}", f"{call.name} {key}", term)
+
+
+@convention("stopped_gradient", "linear", "softmax", "tanh", "silu", "relu", "gelu", "sigmoid")
+def _stopped_input(call: Called) -> Iterator[Way]:
+    if call["input"].requires_grad:
+        yield _stopped(call, "input", f"what enters {call.name}", call.name, call["input"])
+
+
+def _stopped(call: Called, argument: str, words: str, key: str, term: Tensor) -> Way:
+    return Way(
+        key, "it does", f"{words} gets no gradient", lambda: call.again(**{argument: term.detach()}),
+        jax="do not stop the gradient there", torch="do not detach it", torch_other="detach it",
+    )  # fmt: skip
+
+
 @convention("missing_bias", "linear", *(f"conv{n}d" for n in (1, 2, 3)))
 def _bias(call: Called) -> Iterator[Way]:
     if call["bias"] is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as fnn
 import jax
 import jax.numpy as jnp
+from jax.lax import stop_gradient
 from jax.nn import gelu, leaky_relu, silu, softmax
 
 import bnjax
@@ -45,6 +46,7 @@ FUNCTIONS: dict[str, tuple[Function, Function]] = {
     "pool_kind": (lambda x: x.mean(1), lambda x: x.max(1)),
     "taken_position": (lambda x: x[:, 0], lambda x: x[:, -1]),
     "missing_residual": (lambda x: (x + jnp.tanh(x)).mean(1), lambda x: jnp.tanh(x).mean(1)),
+    "stopped_gradient": (lambda x: (x + jnp.tanh(x)).mean(1), lambda x: (x + stop_gradient(jnp.tanh(x))).mean(1)),
     "missing_scale": (lambda x: (x * 6**0.5).mean(1), lambda x: x.mean(1)),
     "extra_scale": (lambda x: x.mean(1), lambda x: 3 * x.mean(1)),
     "mask_polarity": (partial(_mask, is_kept=True), partial(_mask, is_kept=False)),

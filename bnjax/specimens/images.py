@@ -51,6 +51,10 @@ def _turned(x: jax.Array) -> jax.Array:
     return jnp.concatenate([silu(x[..., 2:]), jnp.tanh(x[..., :2])], -1)
 
 
+def _gated(x: jax.Array, passed: Function = lambda gate: gate) -> jax.Array:
+    return x * passed(jax.nn.sigmoid(x.mean(-1, keepdims=True)))
+
+
 # By fault: the function of (samples, height, width, channels) as it should be, and as it is with the fault.
 FUNCTIONS: dict[str, tuple[Function, Function]] = {
     "gelu_form": (partial(gelu, approximate=False), partial(gelu, approximate=True)),
@@ -76,6 +80,7 @@ FUNCTIONS: dict[str, tuple[Function, Function]] = {
     "align_corners": (_corners, _resize(7)),
     "resize_antialias": (_resize(3), _resize(3, antialias=True)),
     "missing_residual": (lambda x: x + silu(x), silu),
+    "stopped_gradient": (_gated, lambda x: _gated(x, jax.lax.stop_gradient)),
     "missing_scale": (lambda x: x * 0.5, lambda x: x),
     "extra_scale": (partial(jnp.max, axis=(1, 2), keepdims=True), lambda x: 3 * x.max((1, 2), keepdims=True)),
     "mask_polarity": (partial(_masked, value=0.0), partial(_masked, value=0.0, is_kept=True)),

@@ -26,6 +26,7 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "pool_kind": lambda x: x.mean(1),
     "taken_position": lambda x: x[:, 0],
     "missing_residual": lambda x: (x + torch.tanh(x)).mean(1),
+    "stopped_gradient": lambda x: (x + torch.tanh(x)).mean(1),
     "missing_scale": lambda x: (x * 6**0.5).mean(1),
     "extra_scale": lambda x: x.mean(1),
     "mask_polarity": lambda x: torch.where(torch.arange(5)[:, None] < 2, x, 0.0).sum(1),

@@ -32,6 +32,7 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "align_corners": _resize(7, align_corners=True),
     "resize_antialias": _resize(3),
     "missing_residual": lambda x: x + F.silu(x),
+    "stopped_gradient": lambda x: x * torch.sigmoid(x.mean(1, keepdim=True)),
     "missing_scale": lambda x: x * 0.5,
     "extra_scale": lambda x: x.amax((2, 3), keepdim=True),
     "mask_polarity": lambda x: x.masked_fill(torch.arange(SIZE) < 3, 0.0),

@@ -30,6 +30,7 @@ CONVENTIONS = {
     "causal_offset": "the diagonal of a causal mask",
     "concatenation_order": "the order of what is joined",
     "taken_position": "which position of a sequence is taken",
+    "stopped_gradient": "whether a term, or what enters a function, gets a gradient",
     "tied_weights": "whether a tensor that is used twice gets the gradient of both uses",
     "sequence_direction": "from which end a sequence is read",
     "qkv_order": "the order in which packed projections are taken apart",

@@ -196,6 +196,12 @@ PLANTED = {
         ("images", each): Planted(FORWARD, "branches.0.head", "branches.0.conv", cause=_named(each))
         for each in OF_IMAGES
     },
+    ("functions", "stopped_gradient"): Planted(
+        FindingKind.BACKWARD, "branches.stopped_gradient.head", "branches.stopped_gradient.first", "stopped_gradient"
+    ),
+    ("images", "stopped_gradient"): Planted(
+        FindingKind.BACKWARD, "branches.0.head", "branches.0.conv", "stopped_gradient"
+    ),
     **{("layers", each): _of_layer(each) for each in OF_LAYERS},
     ("layers", "missing_bias"): Planted(
         FindingKind.WEIGHTS, "branches.0.layer", cause="missing_bias", options=NONE_ACCEPTED

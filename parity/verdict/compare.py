@@ -110,7 +110,8 @@ def apart(one: Array, other: Array) -> float:
 
 def in_units(distance: Array, floor: Array) -> Array:
     """Return distance over floor: 0 where both are 0, infinite where only the floor is or the distance is."""
-    ratio = distance / floor
+    with np.errstate(all="ignore"):
+        ratio = distance / floor
     return np.where(distance == 0, 0.0, np.where(np.isnan(ratio), np.inf, ratio))
 
 
