@@ -1,0 +1,33 @@
+"""What a row of the benchmark is made of."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A published port in one configuration.
+
+    Args:
+        architecture: what the port is of.
+        package: that has published it.
+        configuration: what is special about it, in a few words.
+        sides: makes the port of the PyTorch model and the port of the candidate.
+        inputs: of the comparison; also the minimal input that shows what is found.
+        options: more of `parity.compare`.
+        known: reports under `docs/findings` that say what is found here, by name.
+    """
+
+    architecture: str
+    package: str
+    configuration: str
+    sides: Callable[[], tuple[Any, Any]]
+    inputs: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+    known: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the row is called."""
+        return f"{self.architecture}: {self.configuration}"

@@ -1,0 +1,126 @@
+"""Both sides of a model of transformers, made of one small configuration; nothing is downloaded.
+
+The Flax side is called as its users call it, `FlaxBertModel(config)(input_ids, attention_mask, train=...)`, so that what
+the class does around its module (positions, masks, the order of an image's axes) is compared too.
+"""
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from published.entry import Entry
+
+SEED = 0
+
+
+def entry(
+    model: str,
+    configuration: str,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    *,
+    outputs: Sequence[str] = ("last_hidden_state",),
+    known: Sequence[str] = (),
+    architecture: str = "",
+    **options: Any,
+) -> Entry:
+    """Return the row of a class of transformers and its Flax class.
+
+    Args:
+        model: the name of PyTorch's class, as BertModel; Flax's is FlaxBertModel.
+        configuration: what is special about it, in a few words.
+        config: arguments of the configuration's class.
+        inputs: by the names that the models have for them; `target` is what the output is held against by the loss.
+        outputs: which of them is compared, those of the first name that is there.
+        known: see `Entry`.
+        architecture: see `Entry`; by default PyTorch's class.
+        options: more of `parity.compare`.
+    """
+    return Entry(
+        architecture=architecture or model,
+        package="transformers",
+        configuration=configuration,
+        sides=partial(sides, model, config, outputs),
+        inputs=inputs,
+        options={"lift_float32": True, **options},
+        known=tuple(known),
+    )
+
+
+def sides(model: str, config: Mapping[str, Any], outputs: Sequence[str]) -> tuple[Any, Any]:
+    """Return a port of each side."""
+    import jax.numpy as jnp
+    import torch
+    import transformers
+
+    import bnjax
+    import bntorch
+
+    torch.manual_seed(SEED)
+    theirs, ours = getattr(transformers, f"Flax{model}"), getattr(transformers, model)
+    settings = without_dropout(ours.config_class(attn_implementation="eager", **config))
+    reference = with_larger_weights(ours(settings))
+    flax = theirs(copy.deepcopy(settings), _do_init=False, dtype=jnp.float64)
+    return (
+        bntorch.port(reference, loss=squared, call=partial(call_torch, outputs)),
+        bnjax.port(flax.module, loss=squared, call=partial(call_flax, flax, outputs)),
+    )
+
+
+def without_dropout(settings: Any) -> Any:
+    """Set every rate of dropout to 0: what an attention drops is drawn within it, and cannot be shared."""
+    for name in vars(settings):
+        if re.search(r"drop(out|path|_path|layer)|pdrop|layerdrop", name) and isinstance(vars(settings)[name], float):
+            setattr(settings, name, 0.0)
+    return settings
+
+
+def with_larger_weights(model: Any) -> Any:
+    """Draw matrices anew, so that what is computed of them is not nearly 0."""
+    import torch
+
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, (parameter[0].numel()) ** -0.5)
+    return model
+
+
+def squared(output: Any, target: Any) -> Any:
+    """Return the mean square of an output's distance from a target."""
+    return ((output - target) ** 2).mean()
+
+
+def call_torch(outputs: Sequence[str], model: Any, batch: Mapping[str, Any], train: bool) -> Any:
+    """Call a model of PyTorch on all of a batch but the target."""
+    return taken(model(**{name: batch[name] for name in batch if name != "target"}), outputs)
+
+
+def call_flax(flax: Any, outputs: Sequence[str], module: Any, batch: Mapping[str, Any], train: bool) -> Any:
+    """Call a Flax class on a batch, with the module that is at work for its own."""
+    own = copy.copy(flax)
+    own._module = Bound(module)
+    own._is_initialized = True
+    given = {name: batch[name] for name in batch if name != "target"}
+    return taken(own(**given, params={"params": {}, "batch_stats": {}}, train=train), outputs)
+
+
+class Bound:
+    """A module that has its variables already, where one without is expected."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def apply(self, variables: Any, *inputs: Any, rngs: Any = None, mutable: Any = False, **named: Any) -> Any:
+        """Call it."""
+        found = self._module(*inputs, **named)
+        return (found, {}) if mutable else found
+
+
+def taken(found: Any, outputs: Sequence[str]) -> Any:
+    """Return the first output that there is."""
+    if type(found) is tuple:  # with the statistics
+        found = found[0]
+    return next(found[name] for name in outputs if name in found)

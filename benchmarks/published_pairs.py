@@ -1,0 +1,163 @@
+"""What `bnparity compare` finds in ports that are published: of transformers, torch2jax, torchax and Equinox.
+
+    python benchmarks/published_pairs.py --out benchmarks/published_pairs.json
+    python benchmarks/published_pairs.py --only 'Mistral*' '*: padding*'
+    python benchmarks/published_pairs.py --resume --out benchmarks/published_pairs.json
+
+Each row is a published port beside its PyTorch model, in one small configuration with random weights: forward, gradients
+and statistics, in evaluation and training. A row has a process of its own and a time limit, so that a crash is a row of
+the table. No shim is needed: transformers 4.57.6 runs with the pinned JAX and Flax. Nothing is downloaded. Each
+disagreement is explained in `docs/findings`. The exit status is 1 if a row is not what `known` of its entry says: an
+unknown disagreement, or a known one that is no longer there.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from published import every_entry
+from published.entry import Entry
+
+HERE = Path(__file__)
+WIDTHS = (62, 11, 6, 8, 60, 24)
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "JAX_PLATFORMS": "cpu"}
+PACKAGES = ("transformers", "torch2jax", "torchax", "equinox", "torch", "jax", "flax")
+
+
+def main() -> int:
+    """Run the rows, print the table, write the result; 1 if a row is not as it is known."""
+    options = parse()
+    if options.row:
+        return write_row(options.row, options.out)
+    entries = [each for each in every_entry() if not options.only or any(fnmatch(each.name, p) for p in options.only)]
+    if not entries:
+        raise SystemExit(f"no row is called {' or '.join(options.only)}; `--list` shows their names")
+    if options.list:
+        print(*(each.name for each in entries), sep="\n")
+        return 0
+    found = read(options.out) if options.resume else {}
+    print(line(("pair", "verdict", "values", "furthest", "found at", "cause")))
+    rows: list[dict[str, Any]] = []
+    for row in run(entries, options.jobs, options.time_limit, found):
+        print("\n".join(map(line, cells(row))), flush=True)
+        rows.append(row)
+        if options.out:
+            write(options.out, rows)
+    print(f"\n{len({row['architecture'] for row in rows})} architectures, {len(rows)} pairs; {counted(rows)}")
+    return int(not all(row["is_known"] for row in rows))
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[], metavar="PATTERN", help="names of rows, as 'Bert*'")
+    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) // 2), help="rows at once")
+    parser.add_argument("--time-limit", type=float, default=600, help="seconds for a row")
+    parser.add_argument("--list", action="store_true", help="print the names of the rows, and do nothing else")
+    parser.add_argument("--out", type=Path, help="write the rows as JSON, each as soon as it is there")
+    parser.add_argument("--resume", action="store_true", help="keep the rows that --out holds, and run the others")
+    parser.add_argument("--row", help=argparse.SUPPRESS)  # in a row's own process
+    options = parser.parse_args()
+    if options.resume and not options.out:
+        parser.error("--resume needs --out")
+    return options
+
+
+def run(
+    entries: Sequence[Entry], jobs: int, time_limit: float, found: Mapping[str, dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the row of every entry, in order; `jobs` at once."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            yield from pool.map(lambda each: found.get(each.name) or judged(each, time_limit), entries)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def judged(entry: Entry, time_limit: float) -> dict[str, Any]:
+    """Run an entry in a process of its own and return its row."""
+    about = {
+        "name": entry.name,
+        "architecture": entry.architecture,
+        "configuration": entry.configuration,
+        "package": entry.package,
+        "known": list(entry.known),
+    }
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "row.json"
+        command = [sys.executable, "-W", "ignore", str(HERE), "--row", entry.name, "--out", str(out)]
+        try:
+            done = subprocess.run(
+                command, env={**os.environ, **OFFLINE}, timeout=time_limit, capture_output=True, text=True, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return {**about, **nothing("timeout", f"no answer within {time_limit:g} seconds"), "is_known": False}
+        if not out.exists():
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            return {**about, **nothing("error", last), "is_known": False}
+        row = json.loads(out.read_text(encoding="utf-8"))
+    return {**about, **row, "is_known": (row["verdict"] == "disagree") == bool(entry.known)}
+
+
+def nothing(verdict: str, words: str) -> dict[str, Any]:
+    """Return what a row holds where there is no report."""
+    return {"verdict": verdict, "comparisons": 0, "worst": 0.0, "findings": [], "not_compared": [words], "seconds": 0.0}
+
+
+def write_row(name: str, out: Path) -> int:
+    """In a row's own process: compare, and write what was found."""
+    from published.row import row
+
+    (entry,) = (each for each in every_entry() if each.name == name)
+    out.write_text(json.dumps(row(entry)), encoding="utf-8")
+    return 0
+
+
+def cells(row: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for people: a line for each finding."""
+    own = row["name"], row["verdict"], str(row["comparisons"]), f"{row['worst']:g}"
+    places = [(each["place"] or each["kind"], each["cause"]) for each in row["findings"]] or [("", "")]
+    if row["verdict"] in ("error", "timeout"):
+        places = [(row["not_compared"][0], "")]
+    for number, place in enumerate(places):
+        yield *(own if not number else ("",) * len(own)), *place
+
+
+def line(values: Sequence[str]) -> str:
+    """Return values in columns, each cut to its column."""
+    return " ".join(f"{value[:width]:{width}}" for value, width in zip(values, WIDTHS, strict=True)).rstrip()
+
+
+def counted(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many rows there are of each verdict."""
+    verdicts = [row["verdict"] for row in rows]
+    return ", ".join(f"{verdicts.count(each)} {each}" for each in sorted(set(verdicts)))
+
+
+def read(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows of an earlier run that came to a verdict, by name."""
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    return {row["name"]: row for row in rows if row["verdict"] not in ("error", "timeout")}
+
+
+def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows with the versions, as JSON."""
+    from published.row import version
+
+    environment = {each: version(each) for each in PACKAGES}
+    environment |= {"python": platform.python_version(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    text = json.dumps({"schema": 1, "environment": environment, "rows": rows}, indent=1, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
