@@ -165,6 +165,7 @@ def _hardsigmoid_backward(gradient: Tensor, x: Tensor) -> Tensor:
 
 # In float64 too PyTorch computes these with a constant that is rounded to float32: 1/6.
 EXACTLY: dict[str, Callable[..., Tensor]] = {"hardsigmoid_backward": _hardsigmoid_backward}
+OVERFLOW = "without overflow"  # what PyTorch says of a number that a dtype cannot hold
 NARROW = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -174,9 +175,15 @@ class Lift(_Mode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = tree_map(_widened, (args, kwargs or {}))
         exactly = EXACTLY.get(func.overloadpacket.__name__)
-        result = func(*args, **kwargs) if exactly is None else exactly(*args)
-        names = {argument.name for argument in func._schema.arguments}
-        if "dtype" in names and any(_is_narrow(value) for value in tree_leaves(result)):  # by default it is float32
+        makes_dtype = "dtype" in {argument.name for argument in func._schema.arguments}
+        try:
+            result = func(*args, **kwargs) if exactly is None else exactly(*args)
+            is_narrow = makes_dtype and any(_is_narrow(value) for value in tree_leaves(result))
+        except RuntimeError as error:  # the lowest float64, as a mask has it, in float32
+            is_narrow = makes_dtype and OVERFLOW in str(error)
+            if not is_narrow:
+                raise
+        if is_narrow:  # by default it is float32
             result = func(*args, **{**kwargs, "dtype": torch.float64})
         return tree_map_only(Tensor, lambda value: value.double() if _is_narrow(value) else value, result)
 
