@@ -34,6 +34,10 @@ EXACT = frozenset({
     "sign", "slice_backward", "slice_scatter", "sort", "stack", "threshold", "threshold_backward", "topk", "tril",
     "triu", "trunc", "unfold_backward", "uniform_", "where", "zero_", "zeros", "zeros_like",
 })  # fmt: skip
+# These round nothing where all numbers are whole: positions are counted so, and a floor of them would jump. A product
+# with a scalar is moved nevertheless, since by one each number that is given is moved once: see `as_result`.
+EXACT_IN_WHOLE = frozenset({"add", "add_", "cumsum", "mul", "rsub", "sub", "sub_", "sum"})
+LARGEST_WHOLE = 2.0**53
 # These change the running statistics that they are given, fourth and fifth, and their schema does not say so.
 UPDATING = frozenset({"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"})
 
@@ -85,7 +89,7 @@ class Perturb(_Mode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         name = func.overloadpacket.__name__
-        if name in EXACT or _is_maximum(name, args):
+        if name in EXACT or _is_maximum(name, args) or _is_of_whole(name, result, args):
             return result
         schema = func._schema
         if any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns):
@@ -119,6 +123,19 @@ def as_result(tensor: Tensor) -> Tensor:
 def _is_maximum(name: str, args: Sequence[Any]) -> bool:
     """Whether an operation gives one of its numbers, as a norm of infinite order does."""
     return name == "linalg_vector_norm" and len(args) > 1 and abs(args[1]) == inf
+
+
+def _is_of_whole(name: str, result: Any, args: Sequence[Any]) -> bool:
+    """Whether an operation has whole numbers alone, and holds them exactly."""
+    if name not in EXACT_IN_WHOLE or (name == "mul" and not all(isinstance(each, Tensor) for each in args)):
+        return False
+    values = [result, *args]
+    tensors = [each for each in values if isinstance(each, Tensor) and each.numel()]
+    firsts = [float(each[(0,) * each.ndim]) for each in tensors]  # which tells most tensors at once
+    scalars = [each for each in values if isinstance(each, float)]
+    return all(map(float.is_integer, (*firsts, *scalars))) and all(
+        bool((each == each.round()).all() and (each.abs() < LARGEST_WHOLE).all()) for each in tensors
+    )
 
 
 class _Signs:

@@ -27,7 +27,9 @@ class Output(OrderedDict[str, Any]):
     """As transformers' outputs are: registered as a tree, without a way to tell its keys."""
 
 
-pytree.register_pytree_node(Output, lambda out: (list(out.values()), list(out)), lambda v, k: Output(zip(k, v)))
+pytree.register_pytree_node(
+    Output, lambda out: (list(out.values()), list(out)), lambda v, k: Output(zip(k, v, strict=True))
+)
 
 
 class Inner(nn.Module):
@@ -103,6 +105,56 @@ def test_a_mask_of_the_lowest_float64_in_float32_is_lifted() -> None:
     ports = bntorch.port(Masked(), loss=squared), bnjax.port(FlaxMasked(), loss=squared)
     report = parity.compare(*ports, inputs=inputs, questions=FORWARD)
     assert not report.findings
+
+
+class Counted(nn.Module):
+    """As OPT: positions are counted in floats, and then cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mask = torch.ones_like(x[..., 0])
+        return x + self.table((mask.cumsum(-1) * mask - 1).long())
+
+
+class FlaxCounted(linen.Module):
+    @linen.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x + linen.Embed(6, 4, name="table")(jnp.broadcast_to(jnp.arange(x.shape[-2]), x.shape[:-1]))
+
+
+def test_positions_that_are_counted_in_floats_are_not_moved_by_rounding() -> None:
+    inputs = {"x": parity.normal(3, 5, 4), "target": parity.normal(3, 5, 4)}
+    ports = bntorch.port(Counted(), loss=squared), bnjax.port(FlaxCounted(), loss=squared)
+    report = parity.compare(*ports, inputs=inputs, questions=FORWARD)
+    assert report.agrees, (report.findings, report.not_compared)
+
+
+class Scaled(nn.Embedding):
+    """As XGLM and BART: what is looked up is scaled within the module."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * 3.0
+
+
+class FlaxScaled(linen.Module):
+    """It is scaled after the module."""
+
+    scale: float = 3.0
+
+    @linen.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return linen.Dense(4, name="1")(linen.Embed(6, 4, name="0")(x) * self.scale)
+
+
+@pytest.mark.parametrize(("scale", "agrees"), [(3.0, True), (2.0, False)])
+def test_what_one_side_does_in_a_module_the_other_may_do_after_it(scale: float, agrees: bool) -> None:
+    inputs = {"x": parity.integers(3, 5, below=6), "target": parity.normal(3, 5, 4)}
+    reference = bntorch.port(nn.Sequential(Scaled(6, 4), nn.Linear(4, 4)), loss=squared)
+    report = parity.compare(reference, bnjax.port(FlaxScaled(scale), loss=squared), inputs=inputs, questions=FORWARD)
+    assert report.agrees is agrees, report.findings
 
 
 class Attention(linen.Module):
