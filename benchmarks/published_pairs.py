@@ -4,19 +4,20 @@
     python benchmarks/published_pairs.py --only 'Mistral*' '*: padding*'
     python benchmarks/published_pairs.py --resume --out benchmarks/published_pairs.json
 
-Each row is a published port beside its PyTorch model, in one small configuration with random weights: forward, gradients
-and statistics, in evaluation and training. A row has a process of its own and a time limit, so that a crash is a row of
-the table. No shim is needed: transformers 4.57.6 runs with the pinned JAX and Flax. Nothing is downloaded. Each
-disagreement is explained in `docs/findings`. The exit status is 1 if a row is not what `known` of its entry says: an
-unknown disagreement, or a known one that is no longer there.
+Each row is a published port beside its PyTorch model, in one small configuration with random weights: forward,
+gradients and statistics, in evaluation and training. A row has a process of its own and a time limit, so that a crash
+is a row of the table. transformers 4.57.6 runs with the pinned JAX and Flax as it is, torchax with a shim
+(`published/held.py`). Nothing is downloaded. Each disagreement is explained in `docs/findings`. The exit status is 1 if
+a row is not what `known` of its entry says: an unknown disagreement, or a known one that is no longer there.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
-import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
@@ -27,17 +28,26 @@ from typing import Any
 from published import every_entry
 from published.entry import Entry
 
-HERE = Path(__file__)
 WIDTHS = (62, 11, 6, 8, 60, 24)
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "JAX_PLATFORMS": "cpu"}
+# Each row is forked from a process that has imported these, which takes as long as a row.
+PROCESSES = multiprocessing.get_context("forkserver")
+PRELOADED = (
+    "torch",
+    "bnjax",
+    "bntorch",
+    "parity.pair.run",
+    "transformers.modeling_utils",
+    "transformers.modeling_flax_utils",
+)
 PACKAGES = ("transformers", "torch2jax", "torchax", "equinox", "torch", "jax", "flax")
 
 
 def main() -> int:
     """Run the rows, print the table, write the result; 1 if a row is not as it is known."""
     options = parse()
-    if options.row:
-        return write_row(options.row, options.out)
+    os.environ.update(OFFLINE)
+    PROCESSES.set_forkserver_preload([*PRELOADED])
     entries = [each for each in every_entry() if not options.only or any(fnmatch(each.name, p) for p in options.only)]
     if not entries:
         raise SystemExit(f"no row is called {' or '.join(options.only)}; `--list` shows their names")
@@ -45,13 +55,14 @@ def main() -> int:
         print(*(each.name for each in entries), sep="\n")
         return 0
     found = read(options.out) if options.resume else {}
+    others = [row for name, row in found.items() if name not in {each.name for each in entries}]
     print(line(("pair", "verdict", "values", "furthest", "found at", "cause")))
     rows: list[dict[str, Any]] = []
     for row in run(entries, options.jobs, options.time_limit, found):
         print("\n".join(map(line, cells(row))), flush=True)
         rows.append(row)
         if options.out:
-            write(options.out, rows)
+            write(options.out, [*others, *rows])
     print(f"\n{len({row['architecture'] for row in rows})} architectures, {len(rows)} pairs; {counted(rows)}")
     return int(not all(row["is_known"] for row in rows))
 
@@ -65,7 +76,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the names of the rows, and do nothing else")
     parser.add_argument("--out", type=Path, help="write the rows as JSON, each as soon as it is there")
     parser.add_argument("--resume", action="store_true", help="keep the rows that --out holds, and run the others")
-    parser.add_argument("--row", help=argparse.SUPPRESS)  # in a row's own process
     options = parser.parse_args()
     if options.resume and not options.out:
         parser.error("--resume needs --out")
@@ -94,18 +104,18 @@ def judged(entry: Entry, time_limit: float) -> dict[str, Any]:
     }
     with TemporaryDirectory() as folder:
         out = Path(folder) / "row.json"
-        command = [sys.executable, "-W", "ignore", str(HERE), "--row", entry.name, "--out", str(out)]
-        try:
-            done = subprocess.run(
-                command, env={**os.environ, **OFFLINE}, timeout=time_limit, capture_output=True, text=True, check=False
-            )
-        except subprocess.TimeoutExpired:
+        process = PROCESSES.Process(target=write_row, args=(entry.name, out))
+        process.start()
+        process.join(time_limit)
+        if process.is_alive():
+            process.kill()
+            process.join()
             return {**about, **nothing("timeout", f"no answer within {time_limit:g} seconds"), "is_known": False}
         if not out.exists():
-            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-            return {**about, **nothing("error", last), "is_known": False}
+            return {**about, **nothing("error", f"its process ended with {process.exitcode}"), "is_known": False}
         row = json.loads(out.read_text(encoding="utf-8"))
-    return {**about, **row, "is_known": (row["verdict"] == "disagree") == bool(entry.known)}
+    is_known = row["verdict"] != "error" and (row["verdict"] == "disagree") == bool(entry.known)
+    return {**about, **row, "is_known": is_known}
 
 
 def nothing(verdict: str, words: str) -> dict[str, Any]:
@@ -113,13 +123,17 @@ def nothing(verdict: str, words: str) -> dict[str, Any]:
     return {"verdict": verdict, "comparisons": 0, "worst": 0.0, "findings": [], "not_compared": [words], "seconds": 0.0}
 
 
-def write_row(name: str, out: Path) -> int:
+def write_row(name: str, out: Path) -> None:
     """In a row's own process: compare, and write what was found."""
+    warnings.simplefilter("ignore")
     from published.row import row
 
     (entry,) = (each for each in every_entry() if each.name == name)
-    out.write_text(json.dumps(row(entry)), encoding="utf-8")
-    return 0
+    try:
+        found = row(entry)
+    except Exception as error:  # a published package can raise anything, and so can its import
+        found = nothing("error", f"{type(error).__name__}: {error}")
+    out.write_text(json.dumps(found), encoding="utf-8")
 
 
 def cells(row: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

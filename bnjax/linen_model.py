@@ -16,7 +16,6 @@ from parity.backend.batch import map_arrays
 from parity.backend.port import Mode
 from parity.errors import InputError
 
-
 DRAWS = (
     "it draws random numbers of its own in training, as the dropout within an attention does, which no other model can "
     "share; set its rate to 0"

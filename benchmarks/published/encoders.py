@@ -8,7 +8,7 @@ from published.of_transformers import entry
 BERT = {
     "vocab_size": 50,
     "hidden_size": 16,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 4,
     "intermediate_size": 24,
     "max_position_embeddings": 24,
@@ -18,37 +18,36 @@ MASK = np.array([[1] * 7, [1] * 4 + [0] * 3])
 PADDED = {**WORDS, "attention_mask": MASK}
 # Where the padding is, the words are the padding's too: some models count their positions by them.
 PADDING_WORDS = {**PADDED, "input_ids": np.where(MASK, np.random.default_rng(0).integers(3, 50, (2, 7)), 1)}
-ONE_HEAD = {**BERT, "num_attention_heads": 1, "num_hidden_layers": 1}
+ONE_HEAD = {**BERT, "num_attention_heads": 1}
+TWO_LAYERS = {**BERT, "num_hidden_layers": 2}
 ROBERTA = {**BERT, "pad_token_id": 1, "max_position_embeddings": 26}
-DISTILBERT = {"vocab_size": 50, "dim": 16, "n_layers": 2, "n_heads": 4, "hidden_dim": 24, "max_position_embeddings": 24}
+DISTILBERT = {"vocab_size": 50, "dim": 16, "n_layers": 1, "n_heads": 4, "hidden_dim": 24, "max_position_embeddings": 24}
 ALBERT = {**BERT, "embedding_size": 8}
+GROUPS = {**ALBERT, "num_hidden_layers": 2, "num_hidden_groups": 2, "inner_group_num": 2}
 ELECTRA = {**BERT, "embedding_size": 8}
 BIG_BIRD = {**BERT, "attention_type": "original_full", "use_bias": True}
 BLOCKS = {**BIG_BIRD, "attention_type": "block_sparse", "block_size": 2, "num_random_blocks": 1}
 LOGITS = {**WORDS, "target": parity.normal(2, 7, 50)}
-CLASSES = {**PADDED, "target": parity.normal(2, 2)}
 TWO_LENGTHS = [WORDS, {"input_ids": parity.integers(3, 5, low=3, below=50), "target": parity.normal(3, 5, 16)}]
-TRUTHS = {**PADDED, "target": parity.normal(2, 7)}
 LONG = {"input_ids": parity.integers(2, 24, low=3, below=50), "target": parity.normal(2, 24, 16)}
 
 ENTRIES = [
-    entry("BertModel", "two lengths", BERT, TWO_LENGTHS),
+    entry("BertModel", "two lengths, two layers", TWO_LAYERS, TWO_LENGTHS),
     entry("BertModel", "padding", BERT, PADDED),
     entry("BertModel", "one head, tanh form of GELU", {**ONE_HEAD, "hidden_act": "gelu_new"}, PADDED),
+    entry("BertModel", "padding, converted", BERT, PADDED, is_converted=True),
+    entry("BertModel", "positions relative to a key", {**BERT, "position_embedding_type": "relative_key"}, WORDS),
     entry("BertForMaskedLM", "tied output", BERT, LOGITS, outputs=("logits",)),
-    entry("BertForSequenceClassification", "padding", BERT, CLASSES, outputs=("logits",)),
-    entry("RobertaModel", "no padding", ROBERTA, WORDS),
     entry("RobertaModel", "padding", ROBERTA, PADDING_WORDS),
     entry("XLMRobertaModel", "padding", ROBERTA, PADDING_WORDS),
     entry("RobertaPreLayerNormModel", "padding", ROBERTA, PADDING_WORDS),
-    entry("DistilBertModel", "no padding", DISTILBERT, WORDS),
     entry("DistilBertModel", "padding, sinusoids", {**DISTILBERT, "sinusoidal_pos_embds": True}, PADDED),
     entry("AlbertModel", "padding", ALBERT, PADDED),
-    entry("AlbertModel", "two groups of two layers", {**ALBERT, "num_hidden_groups": 2, "inner_group_num": 2}, WORDS),
+    entry("AlbertModel", "two groups of two layers", GROUPS, WORDS),
     entry("ElectraModel", "padding", ELECTRA, PADDED),
-    entry("ElectraForPreTraining", "padding", ELECTRA, TRUTHS, outputs=("logits",)),
     entry("BigBirdModel", "full attention, padding", BIG_BIRD, PADDED),
     entry("BigBirdModel", "block-sparse attention", BLOCKS, LONG),
     entry("RoFormerModel", "padding", BERT, PADDED),
+    entry("RoFormerModel", "narrower words", {**BERT, "embedding_size": 8}, WORDS),
     entry("RoFormerModel", "rotary values", {**BERT, "rotary_value": True}, WORDS),
 ]

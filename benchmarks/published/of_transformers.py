@@ -1,10 +1,11 @@
 """Both sides of a model of transformers, made of one small configuration; nothing is downloaded.
 
-The Flax side is called as its users call it, `FlaxBertModel(config)(input_ids, attention_mask, train=...)`, so that what
-the class does around its module (positions, masks, the order of an image's axes) is compared too.
+The Flax side is called as its users call it, `FlaxBertModel(config)(input_ids, attention_mask, train=...)`, so that
+what the class does around its module (positions, masks, the order of an image's axes) is compared too.
 """
 
 import copy
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,7 +24,7 @@ def entry(
     *,
     outputs: Sequence[str] = ("last_hidden_state",),
     known: Sequence[str] = (),
-    architecture: str = "",
+    is_converted: bool = False,
     **options: Any,
 ) -> Entry:
     """Return the row of a class of transformers and its Flax class.
@@ -35,16 +36,20 @@ def entry(
         inputs: by the names that the models have for them; `target` is what the output is held against by the loss.
         outputs: which of them is compared, those of the first name that is there.
         known: see `Entry`.
-        architecture: see `Entry`; by default PyTorch's class.
+        is_converted: whether the package's own converter makes the weights, and what it leaves out stays random.
         options: more of `parity.compare`.
     """
     return Entry(
-        architecture=architecture or model,
+        architecture=model,
         package="transformers",
         configuration=configuration,
         sides=partial(sides, model, config, outputs),
         inputs=inputs,
-        options={"lift_float32": True, **options},
+        options={
+            "lift_float32": True,
+            **({"weights": partial(converted, model, config)} if is_converted else {}),
+            **options,
+        },
         known=tuple(known),
     )
 
@@ -67,6 +72,22 @@ def sides(model: str, config: Mapping[str, Any], outputs: Sequence[str]) -> tupl
         bntorch.port(reference, loss=squared, call=partial(call_torch, outputs)),
         bnjax.port(flax.module, loss=squared, call=partial(call_flax, flax, outputs)),
     )
+
+
+def converted(model: str, config: Mapping[str, Any], state: Mapping[str, Any]) -> Any:
+    """Return what `from_pretrained(..., from_pt=True)` makes of a state of PyTorch's model."""
+    import jax
+    import torch
+    import transformers
+    from flax.traverse_util import flatten_dict, unflatten_dict
+    from transformers.modeling_flax_pytorch_utils import convert_pytorch_state_dict_to_flax
+
+    theirs = getattr(transformers, f"Flax{model}")
+    flax = theirs(theirs.config_class(**config))
+    with jax.enable_x64(True):
+        made = convert_pytorch_state_dict_to_flax({n: torch.from_numpy(v.copy()) for n, v in state.items()}, flax)
+    given = flatten_dict(made)
+    return unflatten_dict({path: given.get(path, own) for path, own in flatten_dict(flax.params).items()})
 
 
 def without_dropout(settings: Any) -> Any:
@@ -104,7 +125,9 @@ def call_flax(flax: Any, outputs: Sequence[str], module: Any, batch: Mapping[str
     own._module = Bound(module)
     own._is_initialized = True
     given = {name: batch[name] for name in batch if name != "target"}
-    return taken(own(**given, params={"params": {}, "batch_stats": {}}, train=train), outputs)
+    takes_train = "train" in inspect.signature(own.__call__).parameters
+    mode = {"train": train} if takes_train else {"deterministic": not train}
+    return taken(own(**given, params={"params": {}, "batch_stats": {}}, **mode), outputs)
 
 
 class Bound:

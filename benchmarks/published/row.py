@@ -25,10 +25,20 @@ def row(entry: Entry) -> dict[str, Any]:
         "comparisons": report.comparisons,
         "worst": round(report.worst, 2),
         "parameters": list(_counts(report.coverage.get("parameters"))),
-        "findings": [finding(each) for each in report.findings],
+        "findings": gathered([finding(each) for each in report.findings]),
         "not_compared": [INSTALLED.sub("", each) for each in report.not_compared],
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def gathered(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Gather what has the same cause at the same line: the first of them, with the number of places."""
+    found: dict[Any, dict[str, Any]] = {}
+    for each in findings:
+        key = each["kind"], each["cause"], each["source"].get("candidate")
+        key = key if each["cause"] != "unexplained" else (*key, len(found))
+        found.setdefault(key, {**each, "places": 0})["places"] += 1
+    return list(found.values())
 
 
 def _counts(covered: Any) -> tuple[int, int]:

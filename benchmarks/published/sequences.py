@@ -18,13 +18,14 @@ BART = {
     "use_cache": False,
 }
 MARIAN = {**BART, "pad_token_id": 1, "decoder_start_token_id": 2, "eos_token_id": 0}
+APART = {**MARIAN, "decoder_vocab_size": 60, "share_encoder_decoder_embeddings": False}
 T5 = {
     "vocab_size": 50,
     "d_model": 16,
     "d_kv": 4,
     "num_heads": 4,
     "d_ff": 24,
-    "num_layers": 2,
+    "num_layers": 1,
     "num_decoder_layers": 1,
     "relative_attention_num_buckets": 8,
     "relative_attention_max_distance": 12,
@@ -47,7 +48,6 @@ LONGER = {**WORDS, "input_ids": parity.integers(2, 16, low=3, below=50)}
 LONGER_PADDED = {**LONGER, "attention_mask": np.array([[1] * 16, [1] * 11 + [0] * 5])}
 
 ENTRIES = [
-    entry("BartModel", "plain", BART, WORDS),
     entry("BartModel", "padding in the encoder, scaled words", {**BART, "scale_embedding": True}, PADDED),
     entry("BartModel", "padding in both", BART, BOTH),
     entry("BartForConditionalGeneration", "tied output", BART, LOGITS, outputs=("logits",)),
@@ -56,8 +56,8 @@ ENTRIES = [
     entry("BlenderbotSmallModel", "padding", BART, PADDED),
     entry("PegasusModel", "padding", BART, PADDED),
     entry("MarianModel", "padding", MARIAN, PADDED),
-    entry("MarianMTModel", "tied output", MARIAN, LOGITS, outputs=("logits",)),
-    entry("T5Model", "plain", T5, WORDS),
+    entry("MarianModel", "tables apart", APART, PADDED),
+    entry("T5Model", "two layers share their positions", {**T5, "num_layers": 2}, WORDS),
     entry("T5Model", "gated GELU, padding", GATED, PADDED),
     entry("T5ForConditionalGeneration", "tied, scaled output", T5, LOGITS, outputs=("logits",)),
     entry("T5EncoderModel", "padding", T5, ENCODED),

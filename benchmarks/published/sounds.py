@@ -32,7 +32,7 @@ LOGITS = {**SPOKEN, "target": parity.normal(2, 5, 60)}
 WAV2VEC2 = {
     "vocab_size": 30,
     "hidden_size": 16,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 4,
     "intermediate_size": 24,
     "conv_dim": (8, 8),
@@ -52,6 +52,7 @@ LETTERS = {**PADDED, "target": parity.normal(2, 12, 30)}
 
 ENTRIES = [
     entry("WhisperModel", "plain", WHISPER, SPOKEN),
+    entry("WhisperModel", "scaled words", {**WHISPER, "scale_embedding": True}, SPOKEN),
     entry("WhisperForConditionalGeneration", "tied output", WHISPER, LOGITS, outputs=("logits",)),
     entry("Wav2Vec2Model", "norm before", WAV2VEC2, WAVES),
     entry("Wav2Vec2Model", "norm before, padding", WAV2VEC2, PADDED),
