@@ -27,8 +27,10 @@ from typing import Any
 
 from published import every_entry
 from published.entry import Entry
+from published.table import table
 
 WIDTHS = (62, 11, 6, 8, 60, 24)
+FAILED = ("error", "timeout")  # rows that have no verdict
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "JAX_PLATFORMS": "cpu"}
 # Each row is forked from a process that has imported these, which takes as long as a row.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -49,20 +51,23 @@ def main() -> int:
     os.environ.update(OFFLINE)
     PROCESSES.set_forkserver_preload([*PRELOADED])
     entries = [each for each in every_entry() if not options.only or any(fnmatch(each.name, p) for p in options.only)]
+    if options.table:
+        print(*table(json.loads(options.table.read_text(encoding="utf-8"))["rows"]), sep="\n")
+        return 0
     if not entries:
         raise SystemExit(f"no row is called {' or '.join(options.only)}; `--list` shows their names")
     if options.list:
         print(*(each.name for each in entries), sep="\n")
         return 0
     found = read(options.out) if options.resume else {}
-    others = [row for name, row in found.items() if name not in {each.name for each in entries}]
     print(line(("pair", "verdict", "values", "furthest", "found at", "cause")))
     rows: list[dict[str, Any]] = []
     for row in run(entries, options.jobs, options.time_limit, found):
         print("\n".join(map(line, cells(row))), flush=True)
         rows.append(row)
+        found.pop(row["name"], None)
         if options.out:
-            write(options.out, [*others, *rows])
+            write(options.out, [*rows, *found.values()])  # nothing of an earlier run is lost
     print(f"\n{len({row['architecture'] for row in rows})} architectures, {len(rows)} pairs; {counted(rows)}")
     return int(not all(row["is_known"] for row in rows))
 
@@ -76,6 +81,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the names of the rows, and do nothing else")
     parser.add_argument("--out", type=Path, help="write the rows as JSON, each as soon as it is there")
     parser.add_argument("--resume", action="store_true", help="keep the rows that --out holds, and run the others")
+    parser.add_argument("--table", type=Path, metavar="JSON", help="print the README's table of a run, and do nothing")
     options = parser.parse_args()
     if options.resume and not options.out:
         parser.error("--resume needs --out")
@@ -88,20 +94,28 @@ def run(
     """Yield the row of every entry, in order; `jobs` at once."""
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            yield from pool.map(lambda each: found.get(each.name) or judged(each, time_limit), entries)
+            yield from pool.map(lambda each: judged(each, time_limit, found.get(each.name)), entries)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def judged(entry: Entry, time_limit: float) -> dict[str, Any]:
-    """Run an entry in a process of its own and return its row."""
-    about = {
+def judged(entry: Entry, time_limit: float, found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return an entry's row: what was found before, or what is found now, and whether that is what is known."""
+    row = dict(found or ran(entry, time_limit))
+    row |= {
         "name": entry.name,
         "architecture": entry.architecture,
         "configuration": entry.configuration,
         "package": entry.package,
+        "inputs": entry.shapes,
         "known": list(entry.known),
     }
+    row["is_known"] = row["verdict"] not in FAILED and (row["verdict"] == "disagree") == bool(entry.known)
+    return row
+
+
+def ran(entry: Entry, time_limit: float) -> dict[str, Any]:
+    """Run an entry in a process of its own and return what was found."""
     with TemporaryDirectory() as folder:
         out = Path(folder) / "row.json"
         process = PROCESSES.Process(target=write_row, args=(entry.name, out))
@@ -110,12 +124,10 @@ def judged(entry: Entry, time_limit: float) -> dict[str, Any]:
         if process.is_alive():
             process.kill()
             process.join()
-            return {**about, **nothing("timeout", f"no answer within {time_limit:g} seconds"), "is_known": False}
+            return nothing("timeout", f"no answer within {time_limit:g} seconds")
         if not out.exists():
-            return {**about, **nothing("error", f"its process ended with {process.exitcode}"), "is_known": False}
-        row = json.loads(out.read_text(encoding="utf-8"))
-    is_known = row["verdict"] != "error" and (row["verdict"] == "disagree") == bool(entry.known)
-    return {**about, **row, "is_known": is_known}
+            return nothing("error", f"its process ended with {process.exitcode}")
+        return json.loads(out.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
 def nothing(verdict: str, words: str) -> dict[str, Any]:
@@ -140,7 +152,7 @@ def cells(row: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """Yield a row for people: a line for each finding."""
     own = row["name"], row["verdict"], str(row["comparisons"]), f"{row['worst']:g}"
     places = [(each["place"] or each["kind"], each["cause"]) for each in row["findings"]] or [("", "")]
-    if row["verdict"] in ("error", "timeout"):
+    if row["verdict"] in FAILED:
         places = [(row["not_compared"][0], "")]
     for number, place in enumerate(places):
         yield *(own if not number else ("",) * len(own)), *place
@@ -160,7 +172,8 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> str:
 def read(path: Path) -> dict[str, dict[str, Any]]:
     """Return the rows of an earlier run that came to a verdict, by name."""
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
-    return {row["name"]: row for row in rows if row["verdict"] not in ("error", "timeout")}
+    names = {each.name for each in every_entry()}
+    return {row["name"]: row for row in rows if row["verdict"] not in FAILED and row["name"] in names}
 
 
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

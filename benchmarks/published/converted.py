@@ -119,8 +119,15 @@ ROWS = {
     "transposed convolution": (transposed, IMAGES),
     "encoder layer": (encoder_layer, {"x": parity.normal(2, 5, 8)}),
 }
+KNOWN = {
+    ("torch2jax", multilayer_perceptron): "torch2jax_gelu",
+    ("torch2jax", convolutions): "torch2jax_batch_norm",
+    ("torch2jax", grouped): "torch2jax_convolutions",
+    ("torch2jax", transposed): "torch2jax_convolutions",
+    ("torchax", convolutions): "torchax_statistics",
+}
 ENTRIES = [
-    entry(package, make, words, inputs, is_evaluated=make is encoder_layer)
+    entry(package, make, words, inputs, make is encoder_layer, known=[*filter(None, [KNOWN.get((package, make))])])
     for package in ("torch2jax", "torchax")
     for words, (make, inputs) in ROWS.items()
 ]

@@ -42,12 +42,10 @@ ENTRIES = [
     entry("XLMRobertaModel", "padding", ROBERTA, PADDING_WORDS),
     entry("RobertaPreLayerNormModel", "padding", ROBERTA, PADDING_WORDS),
     entry("DistilBertModel", "padding, sinusoids", {**DISTILBERT, "sinusoidal_pos_embds": True}, PADDED),
-    entry("AlbertModel", "padding", ALBERT, PADDED),
     entry("AlbertModel", "two groups of two layers", GROUPS, WORDS),
     entry("ElectraModel", "padding", ELECTRA, PADDED),
     entry("BigBirdModel", "full attention, padding", BIG_BIRD, PADDED),
     entry("BigBirdModel", "block-sparse attention", BLOCKS, LONG),
     entry("RoFormerModel", "padding", BERT, PADDED),
     entry("RoFormerModel", "narrower words", {**BERT, "embedding_size": 8}, WORDS),
-    entry("RoFormerModel", "rotary values", {**BERT, "rotary_value": True}, WORDS),
 ]

@@ -28,6 +28,12 @@ class Entry:
     known: tuple[str, ...] = ()
 
     @property
+    def shapes(self) -> str:
+        """What enters the models, in words: names and shapes."""
+        first = self.inputs if isinstance(self.inputs, Mapping) else self.inputs[0]
+        return ", ".join(f"`{n}` {' x '.join(map(str, each.shape))}" for n, each in first.items() if n != "target")
+
+    @property
     def name(self) -> str:
         """What the row is called."""
         return f"{self.architecture}: {self.configuration}"

@@ -59,10 +59,7 @@ ENTRIES = [
     entry("MarianModel", "tables apart", APART, PADDED),
     entry("T5Model", "two layers share their positions", {**T5, "num_layers": 2}, WORDS),
     entry("T5Model", "gated GELU, padding", GATED, PADDED),
-    entry("T5ForConditionalGeneration", "tied, scaled output", T5, LOGITS, outputs=("logits",)),
-    entry("T5EncoderModel", "padding", T5, ENCODED),
     entry("MT5Model", "gated GELU, padding", GATED, PADDED),
     entry("LongT5Model", "local attention", LOCAL, LONGER),
-    entry("LongT5Model", "local attention, padding", LOCAL, LONGER_PADDED),
     entry("LongT5Model", "transient global attention", GLOBAL, LONGER),
 ]

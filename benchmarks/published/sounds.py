@@ -52,11 +52,9 @@ LETTERS = {**PADDED, "target": parity.normal(2, 12, 30)}
 
 ENTRIES = [
     entry("WhisperModel", "plain", WHISPER, SPOKEN),
-    entry("WhisperModel", "scaled words", {**WHISPER, "scale_embedding": True}, SPOKEN),
     entry("WhisperForConditionalGeneration", "tied output", WHISPER, LOGITS, outputs=("logits",)),
     entry("Wav2Vec2Model", "norm before", WAV2VEC2, WAVES),
     entry("Wav2Vec2Model", "norm before, padding", WAV2VEC2, PADDED),
     entry("Wav2Vec2Model", "norm after", AFTER, WAVES),
     entry("Wav2Vec2Model", "norm over groups", GROUPS, WAVES),
-    entry("Wav2Vec2ForCTC", "padding", WAV2VEC2, LETTERS, outputs=("logits",)),
 ]

@@ -1,0 +1,30 @@
+"""The README's table of published pairs: a line for each report of what differs."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+FINDINGS = Path(__file__).parents[2] / "docs" / "findings"
+HEADINGS = "| port | what differs | where | cause | seen with |", "|---|---|---|---|---|"
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of the table, in the order of the rows."""
+    reports = dict.fromkeys(name for row in rows for name in row["known"])
+    return [*HEADINGS, *(line(name, [row for row in rows if name in row["known"]]) for name in reports)]
+
+
+def line(report: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the line of a report, by the rows that show what it says."""
+    text = (FINDINGS / f"{report}.md").read_text(encoding="utf-8").splitlines()
+    title, where = text[0].removeprefix("# "), text[2]
+    port, _, what = title.partition(": ")
+    causes = dict.fromkeys(found["cause"] for row in rows for found in row["findings"])
+    kinds = {found["kind"] for row in rows for found in row["findings"]}
+    named = ", ".join(f"`{each}`" for each in causes if each not in ("unexplained", "accepted_difference_gone"))
+    named = named or ("it raises" if kinds == {"crash"} else "`unexplained`")
+    first = rows[0]
+    return (
+        f"| {port} | [{what}](docs/findings/{report}.md) | {where} | {named} | "
+        f"{first['configuration']}; {first['inputs']} |"
+    )
