@@ -129,12 +129,13 @@ def _is_of_whole(name: str, result: Any, args: Sequence[Any]) -> bool:
     """Whether an operation has whole numbers alone, and holds them exactly."""
     if name not in EXACT_IN_WHOLE or (name == "mul" and not all(isinstance(each, Tensor) for each in args)):
         return False
-    values = [result, *args]
-    tensors = [each for each in values if isinstance(each, Tensor) and each.numel()]
-    firsts = [float(each[(0,) * each.ndim]) for each in tensors]  # which tells most tensors at once
-    scalars = [each for each in values if isinstance(each, float)]
+    floats = [
+        each for each in (result, *args) if isinstance(each, Tensor) and each.is_floating_point() and each.numel()
+    ]
+    firsts = [float(each[(0,) * each.ndim]) for each in floats]  # which tells most tensors at once
+    scalars = [each for each in args if isinstance(each, float)]
     return all(map(float.is_integer, (*firsts, *scalars))) and all(
-        bool((each == each.round()).all() and (each.abs() < LARGEST_WHOLE).all()) for each in tensors
+        bool((each == each.round()).all() and (each.abs() < LARGEST_WHOLE).all()) for each in floats
     )
 
 

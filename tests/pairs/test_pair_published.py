@@ -116,6 +116,7 @@ class Counted(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         mask = torch.ones_like(x[..., 0])
+        assert (mask > 0).cumsum(-1).max() <= mask.sum()  # of truth values too
         return x + self.table((mask.cumsum(-1) * mask - 1).long())
 
 
