@@ -27,7 +27,7 @@ from typing import Any
 
 from published import every_entry
 from published.entry import Entry
-from published.table import table
+from published.table import summary, table
 
 WIDTHS = (62, 11, 6, 8, 60, 24)
 FAILED = ("error", "timeout")  # rows that have no verdict
@@ -52,7 +52,8 @@ def main() -> int:
     PROCESSES.set_forkserver_preload([*PRELOADED])
     entries = [each for each in every_entry() if not options.only or any(fnmatch(each.name, p) for p in options.only)]
     if options.table:
-        print(*table(json.loads(options.table.read_text(encoding="utf-8"))["rows"]), sep="\n")
+        rows = json.loads(options.table.read_text(encoding="utf-8"))["rows"]
+        print(summary(rows), "", *table(rows), sep="\n")
         return 0
     if not entries:
         raise SystemExit(f"no row is called {' or '.join(options.only)}; `--list` shows their names")
@@ -61,14 +62,14 @@ def main() -> int:
         return 0
     found = read(options.out) if options.resume else {}
     print(line(("pair", "verdict", "values", "furthest", "found at", "cause")))
-    rows: list[dict[str, Any]] = []
+    rows = []
     for row in run(entries, options.jobs, options.time_limit, found):
         print("\n".join(map(line, cells(row))), flush=True)
         rows.append(row)
         found.pop(row["name"], None)
         if options.out:
             write(options.out, [*rows, *found.values()])  # nothing of an earlier run is lost
-    print(f"\n{len({row['architecture'] for row in rows})} architectures, {len(rows)} pairs; {counted(rows)}")
+    print(f"\n{summary(rows)}")
     return int(not all(row["is_known"] for row in rows))
 
 
@@ -161,12 +162,6 @@ def cells(row: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 def line(values: Sequence[str]) -> str:
     """Return values in columns, each cut to its column."""
     return " ".join(f"{value[:width]:{width}}" for value, width in zip(values, WIDTHS, strict=True)).rstrip()
-
-
-def counted(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Say how many rows there are of each verdict."""
-    verdicts = [row["verdict"] for row in rows]
-    return ", ".join(f"{verdicts.count(each)} {each}" for each in sorted(set(verdicts)))
 
 
 def read(path: Path) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ import importlib.metadata
 import re
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ def row(entry: Entry) -> dict[str, Any]:
     import parity
 
     started = time.monotonic()
-    reference, candidate = entry.sides()
+    try:
+        reference, candidate = entry.sides()
+    except Exception as error:  # a published class may raise when it is made
+        return crashed(error, entry.package)
     options = {"questions": ("forced", "free", "statistics"), **entry.options}
     report = parity.compare(reference, candidate, inputs=entry.inputs, **options)
     return {
@@ -29,6 +33,32 @@ def row(entry: Entry) -> dict[str, Any]:
         "not_compared": [INSTALLED.sub("", each) for each in report.not_compared],
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def crashed(error: Exception, package: str) -> dict[str, Any]:
+    """Return the row of a package that raises when its model is made.
+
+    Raises:
+        Exception: it is not the package that raised.
+    """
+    frames = [(f.f_code.co_filename, number) for f, number in traceback.walk_tb(error.__traceback__)]
+    own = [f"{local(file)}:{number}" for file, number in frames if local(file).startswith(f"{package}/")]
+    if not own:
+        raise error
+    found = {
+        "kind": "crash",
+        "place": "the model, when it is made",
+        "value": "",
+        "modes": [],
+        "times_noise": None,
+        "relative": None,
+        "cause": "unexplained",
+        "evidence": f"raised {type(error).__name__}: {error}",
+        "source": {"candidate": own[-1]},
+        "places": 1,
+    }
+    counts = {"comparisons": 0, "worst": 0.0, "parameters": [0, 0], "seconds": 0.0}
+    return {"verdict": "disagree", "findings": [found], "not_compared": [], **counts}
 
 
 def gathered(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,6 +8,18 @@ FINDINGS = Path(__file__).parents[2] / "docs" / "findings"
 HEADINGS = "| port | what differs | where | cause | seen with |", "|---|---|---|---|---|"
 
 
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many pairs there are, and how many of each verdict."""
+    verdicts = [row["verdict"] for row in rows]
+    architectures = len({row["architecture"] for row in rows})
+    furthest = max((row["worst"] for row in rows if row["verdict"] == "agree"), default=0.0)
+    return (
+        f"{len(rows)} pairs of {architectures} architectures: {verdicts.count('agree')} agree, the furthest value "
+        f"{furthest:g} noise floors away; {verdicts.count('incomplete')} are incomplete; "
+        f"{verdicts.count('disagree')} disagree"
+    )
+
+
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the lines of the table, in the order of the rows."""
     reports = dict.fromkeys(name for row in rows for name in row["known"])
