@@ -10,7 +10,8 @@ from flax import linen
 
 Arrays = dict[str, Any]
 Run = Callable[[Arrays, Arrays, Any, bool], tuple[Any, Arrays]]
-# torchax 0.0.13 names these operations, which PyTorch 2.13 no longer has, and cannot be imported without them.
+# torchax 0.0.13 names these operations, which PyTorch 2.13 no longer has, and cannot be imported without them. Once it
+# is imported, `torch.random.fork_rng` raises, since torchax's device cannot be asked for its state of random numbers.
 GONE = """all.dimname all.dimname_out index_add.dimname index_copy.dimname index_copy_.dimname
     index_fill.Dimname_Scalar index_fill.Dimname_Tensor index_fill_.Dimname_Scalar index_fill_.Dimname_Tensor
     norm.names_ScalarOpt_dim norm.names_ScalarOpt_dim_dtype norm.names_dtype_out norm.names_out prod.dim_Dimname
@@ -40,6 +41,8 @@ def by_torchax(module: Any) -> linen.Module:
     import torchax
     from torchax.interop import JittableModule
 
+    torchax.device_module.get_rng_state = lambda device=None: torch.empty(0)
+    torchax.device_module.set_rng_state = lambda state, device=None: None
     env, jitted = torchax.default_env(), JittableModule(copy.deepcopy(module))
 
     def run(parameters: Arrays, buffers: Arrays, x: Any, train: bool) -> tuple[Any, Arrays]:
@@ -54,8 +57,13 @@ def by_torchax(module: Any) -> linen.Module:
 
 def _held(module: Any, run: Run) -> linen.Module:
     tensors = (module.named_parameters(), module.named_buffers())
-    parameters, buffers = ({n: jnp.asarray(v.detach().numpy()) for n, v in each} for each in tensors)
+    parameters, buffers = ({name: _wide(value) for name, value in each} for each in tensors)
     return _Held(run=run, parameters=parameters, buffers=buffers)
+
+
+def _wide(tensor: Any) -> Any:
+    """A tensor in NumPy; JAX narrows it where float64 is switched off."""
+    return (tensor.detach().double() if tensor.is_floating_point() else tensor).numpy()
 
 
 class _Held(linen.Module):
@@ -65,8 +73,10 @@ class _Held(linen.Module):
 
     @linen.compact
     def __call__(self, x: Any, train: bool) -> Any:
-        parameters = {name: self.param(_flat(name), lambda _, v=v: v) for name, v in self.parameters.items()}
-        held = {n: self.variable("batch_stats", _flat(n), lambda v=v: v) for n, v in self.buffers.items()}
+        parameters = {
+            name: self.param(_flat(name), lambda _, v=v: jnp.asarray(v)) for name, v in self.parameters.items()
+        }
+        held = {n: self.variable("batch_stats", _flat(n), lambda v=v: jnp.asarray(v)) for n, v in self.buffers.items()}
         y, buffers = self.run(parameters, {name: each.value for name, each in held.items()}, x, train)
         for name, each in held.items():
             if not self.is_initializing():

@@ -63,7 +63,6 @@ ENTRIES = [
         "basic blocks with SiLU",
         {**BASIC, "hidden_act": "silu"},
         PHOTOS,
-        known=("flax_resnet_activation",),
         **BIASED,
     ),
     entry("ResNetModel", "stride in the first convolution", FIRST, PHOTOS, known=("flax_resnet_stride",), **BIASED),
@@ -77,5 +76,5 @@ ENTRIES = [
         **BIASED,
     ),
     entry("RegNetModel", "y layers", {**REGNET, "layer_type": "y"}, PHOTOS, known=("flax_regnet_mode",)),
-    entry("RegNetModel", "x layers", {**REGNET, "layer_type": "x"}, PHOTOS, known=("flax_regnet_mode",)),
+    entry("RegNetModel", "x layers", {**REGNET, "layer_type": "x"}, PHOTOS, known=("flax_regnet_x",)),
 ]
