@@ -158,6 +158,40 @@ def test_what_one_side_does_in_a_module_the_other_may_do_after_it(scale: float, 
     assert report.agrees is agrees, report.findings
 
 
+class Frozen(nn.Module):
+    """As RoFormer: a table of angles is a parameter that is not trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(5, 4)
+        self.table.weight = nn.Parameter(torch.sin(torch.arange(20.0)).reshape(5, 4), requires_grad=False)
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x + self.table(torch.arange(x.shape[-2])))
+
+
+class FlaxFrozen(linen.Module):
+    """It computes the table."""
+
+    scale: float = 1.0
+
+    @linen.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        table = jnp.asarray(np.sin(self.scale * np.arange(20.0)).reshape(5, 4))
+        return linen.Dense(4, name="linear")(x + table[: x.shape[-2]])
+
+
+@pytest.mark.parametrize(("scale", "verdict"), [(1.0, "incomplete"), (1.1, "disagree")])
+def test_a_frozen_table_may_be_computed_on_the_other_side(scale: float, verdict: str) -> None:
+    inputs = {"x": parity.normal(3, 5, 4), "target": parity.normal(3, 5, 4)}
+    ports = bntorch.port(Frozen(), loss=squared), bnjax.port(FlaxFrozen(scale), loss=squared)
+    report = parity.compare(*ports, inputs=inputs, questions=FORWARD)
+    assert report.verdict == verdict, (report.findings, report.not_compared)
+    assert any("table.weight" in each for each in report.not_compared)
+    assert [each.kind for each in report.findings] == ["forward"] * (verdict == "disagree")
+
+
 class Attention(linen.Module):
     @linen.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
