@@ -104,7 +104,7 @@ def with_larger_weights(model: Any) -> Any:
 
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.ndim > 1:
+            if parameter.ndim > 1 and parameter.requires_grad:  # what is frozen is a table of angles
                 parameter.normal_(0, (parameter[0].numel()) ** -0.5)
     return model
 
