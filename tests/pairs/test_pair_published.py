@@ -192,6 +192,26 @@ def test_a_frozen_table_may_be_computed_on_the_other_side(scale: float, verdict:
     assert [each.kind for each in report.findings] == ["forward"] * (verdict == "disagree")
 
 
+class FlaxStopped(linen.Module):
+    """As FlaxWhisper: it holds the table, and stops its gradient; or that of more."""
+
+    is_all: bool = False
+
+    @linen.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        table = jax.lax.stop_gradient(linen.Embed(5, 4, name="table")(jnp.arange(x.shape[-2])))
+        x = linen.Dense(4, name="linear")(x + table)
+        return jax.lax.stop_gradient(x) if self.is_all else x
+
+
+@pytest.mark.parametrize("is_all", [False, True])
+def test_what_one_side_has_frozen_the_other_may_stop(is_all: bool) -> None:
+    inputs = {"x": parity.normal(3, 5, 4), "target": parity.normal(3, 5, 4)}
+    ports = bntorch.port(Frozen(), loss=squared), bnjax.port(FlaxStopped(is_all), loss=squared)
+    report = parity.compare(*ports, inputs=inputs, questions=FORWARD)
+    assert report.agrees is not is_all, report.findings
+
+
 class Attention(linen.Module):
     @linen.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
