@@ -23,7 +23,7 @@ TWO_LAYERS = {**BERT, "num_hidden_layers": 2}
 ROBERTA = {**BERT, "pad_token_id": 1, "max_position_embeddings": 26}
 DISTILBERT = {"vocab_size": 50, "dim": 16, "n_layers": 1, "n_heads": 4, "hidden_dim": 24, "max_position_embeddings": 24}
 ALBERT = {**BERT, "embedding_size": 8}
-GROUPS = {**ALBERT, "num_hidden_layers": 2, "num_hidden_groups": 2, "inner_group_num": 2}
+TWICE = {**ALBERT, "num_hidden_layers": 2, "inner_group_num": 2}
 ELECTRA = {**BERT, "embedding_size": 8}
 BIG_BIRD = {**BERT, "attention_type": "original_full", "use_bias": True}
 LOGITS = {**WORDS, "target": parity.normal(2, 7, 50)}
@@ -42,12 +42,12 @@ ENTRIES = [
         known=("flax_bert_positions",),
     ),
     entry("BertForMaskedLM", "tied output", BERT, LOGITS, outputs=("logits",)),
-    entry("RobertaModel", "padding", ROBERTA, PADDING_WORDS),
-    entry("XLMRobertaModel", "padding", ROBERTA, PADDING_WORDS),
-    entry("RobertaPreLayerNormModel", "padding", ROBERTA, PADDING_WORDS),
+    entry("RobertaModel", "padding", ROBERTA, PADDING_WORDS, known=("flax_padding_row",)),
+    entry("XLMRobertaModel", "padding", ROBERTA, PADDING_WORDS, known=("flax_padding_row",)),
+    entry("RobertaPreLayerNormModel", "padding", ROBERTA, PADDING_WORDS, known=("flax_padding_row",)),
     entry("DistilBertModel", "padding, sinusoids", {**DISTILBERT, "sinusoidal_pos_embds": True}, PADDED),
-    entry("AlbertModel", "two groups of two layers", GROUPS, WORDS),
-    entry("ElectraModel", "padding", ELECTRA, PADDED),
+    entry("AlbertModel", "a group of two layers, twice", TWICE, WORDS),
+    entry("ElectraModel", "padding", ELECTRA, PADDED, known=("flax_electra_types",)),
     entry("BigBirdModel", "full attention, padding", BIG_BIRD, PADDED),
     entry("RoFormerModel", "padding", BERT, PADDED),
     entry("RoFormerModel", "narrower words", {**BERT, "embedding_size": 8}, WORDS, known=("flax_roformer_embedding",)),

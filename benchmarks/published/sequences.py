@@ -56,10 +56,10 @@ ENTRIES = [
     entry("BlenderbotSmallModel", "padding", BART, PADDED),
     entry("PegasusModel", "padding", BART, PADDED),
     entry("MarianModel", "padding", MARIAN, PADDED),
-    entry("MarianModel", "tables apart", APART, PADDED),
+    entry("MarianModel", "tables apart", APART, PADDED, known=("flax_marian_tables",)),
     entry("T5Model", "two layers share their positions", {**T5, "num_layers": 2}, WORDS),
     entry("T5Model", "gated GELU, padding", GATED, PADDED),
     entry("MT5Model", "gated GELU, padding", GATED, PADDED),
-    entry("LongT5Model", "local attention", LOCAL, LONGER),
-    entry("LongT5Model", "transient global attention", GLOBAL, LONGER),
+    entry("LongT5Model", "local attention", LOCAL, LONGER, known=("flax_longt5_clip",)),
+    entry("LongT5Model", "transient global attention", GLOBAL, LONGER, known=("flax_longt5_clip",)),
 ]
