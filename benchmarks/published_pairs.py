@@ -6,7 +6,8 @@
 
 Each row is a published port beside its PyTorch model, in one small configuration with random weights: forward,
 gradients and statistics, in evaluation and training. A row has a process of its own and a time limit, so that a crash
-is a row of the table. transformers 4.57.6 runs with the pinned JAX and Flax as it is, torchax with a shim
+is a row of the table. transformers 4.57.6 runs with the pinned JAX and Flax as it is; where it raises for a name
+that JAX has not, a second row with a shim sees further (`published/of_transformers.py`); torchax needs one
 (`published/held.py`). Nothing is downloaded. Each disagreement is explained in `docs/findings`. The exit status is 1 if
 a row is not what `known` of its entry says: an unknown disagreement, or a known one that is no longer there.
 """

@@ -89,5 +89,6 @@ ENTRIES = [
     entry("GemmaModel", "one key for all heads", GEMMA, WORDS),
     entry("BloomModel", "4 heads", BLOOM, WIDE),
     entry("BloomModel", "6 heads", {**BLOOM, "n_head": 6}, WIDE, known=("flax_bloom_heads",)),
+    entry("BloomModel", "6 heads, shimmed", {**BLOOM, "n_head": 6}, WIDE, is_shimmed=True),
     entry("BloomModel", "4 heads, padding on the left", BLOOM, WIDE_LEFT, **PADDING),
 ]
