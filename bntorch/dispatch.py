@@ -194,6 +194,7 @@ class Lift(_Mode):
         args, kwargs = tree_map(_widened, (args, kwargs or {}))
         exactly = EXACTLY.get(func.overloadpacket.__name__)
         makes_dtype = "dtype" in {argument.name for argument in func._schema.arguments}
+        result: Any = None
         try:
             result = func(*args, **kwargs) if exactly is None else exactly(*args)
             is_narrow = makes_dtype and any(_is_narrow(value) for value in tree_leaves(result))

@@ -136,8 +136,8 @@ def test_positions_that_are_counted_in_floats_are_not_moved_by_rounding() -> Non
 class Scaled(nn.Embedding):
     """As XGLM and BART: what is looked up is scaled within the module."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x) * 3.0
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input) * 3.0
 
 
 class FlaxScaled(linen.Module):
