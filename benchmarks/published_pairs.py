@@ -28,7 +28,7 @@ from typing import Any
 
 from published import every_entry
 from published.entry import Entry
-from published.table import summary, table
+from published.table import summary, table, weaknesses
 
 WIDTHS = (62, 11, 6, 8, 60, 24)
 FAILED = ("error", "timeout")  # rows that have no verdict
@@ -54,7 +54,7 @@ def main() -> int:
     entries = [each for each in every_entry() if not options.only or any(fnmatch(each.name, p) for p in options.only)]
     if options.table:
         rows = json.loads(options.table.read_text(encoding="utf-8"))["rows"]
-        print(summary(rows), "", *table(rows), sep="\n")
+        print(summary(rows), "", *table(rows), "", *weaknesses(rows), sep="\n")
         return 0
     if not entries:
         raise SystemExit(f"no row is called {' or '.join(options.only)}; `--list` shows their names")
@@ -111,8 +111,11 @@ def judged(entry: Entry, time_limit: float, found: Mapping[str, Any] | None) -> 
         "package": entry.package,
         "inputs": entry.shapes,
         "known": list(entry.known),
+        "weakness": entry.weakness,
     }
-    row["is_known"] = row["verdict"] not in FAILED and (row["verdict"] == "disagree") == bool(entry.known)
+    row["is_known"] = row["verdict"] not in FAILED and (row["verdict"] == "disagree") == bool(
+        entry.known or entry.weakness
+    )
     return row
 
 

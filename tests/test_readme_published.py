@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from published.table import FINDINGS, summary, table  # noqa: E402
+from published.table import FINDINGS, summary, table, weaknesses  # noqa: E402
 
 SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("### Published pairs\n")[1].split("\n## ")[0]
 FOUND = json.loads((ROOT / "benchmarks" / "published_pairs.json").read_text(encoding="utf-8"))
@@ -17,6 +17,7 @@ ROWS = FOUND["rows"]
 
 def test_its_table_and_counts_are_those_of_the_benchmark() -> None:
     assert "\n".join(table(ROWS)) in SECTION
+    assert all(each in SECTION for each in weaknesses(ROWS))
     assert summary(ROWS) in " ".join(SECTION.split())
     assert len({row["architecture"] for row in ROWS}) >= 25
     for package in ("transformers", "torch2jax", "torchax", "equinox"):

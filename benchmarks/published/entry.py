@@ -17,6 +17,7 @@ class Entry:
         inputs: of the comparison; also the minimal input that shows what is found.
         options: more of `parity.compare`.
         known: reports under `docs/findings` that say what is found here, by name.
+        weakness: what `bnparity compare` itself gets wrong here, in words; "" if nothing.
     """
 
     architecture: str
@@ -26,6 +27,7 @@ class Entry:
     inputs: Any
     options: Mapping[str, Any] = field(default_factory=dict)
     known: tuple[str, ...] = ()
+    weakness: str = ""
 
     @property
     def shapes(self) -> str:

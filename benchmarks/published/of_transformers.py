@@ -24,6 +24,7 @@ def entry(
     *,
     outputs: Sequence[str] = ("last_hidden_state",),
     known: Sequence[str] = (),
+    weakness: str = "",
     is_converted: bool = False,
     is_shimmed: bool = False,
     **options: Any,
@@ -37,6 +38,7 @@ def entry(
         inputs: by the names that the models have for them; `target` is what the output is held against by the loss.
         outputs: which of them is compared, those of the first name that is there.
         known: see `Entry`.
+        weakness: see `Entry`.
         is_converted: whether the package's own converter makes the weights, and what it leaves out stays random.
         is_shimmed: whether names that JAX no longer has, or never had, stand in for what is meant: see `shim`.
         options: more of `parity.compare`.
@@ -53,6 +55,7 @@ def entry(
             **options,
         },
         known=tuple(known),
+        weakness=weakness,
     )
 
 

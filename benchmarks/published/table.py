@@ -26,6 +26,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*HEADINGS, *(line(name, [row for row in rows if name in row["known"]]) for name in reports)]
 
 
+def weaknesses(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what the comparison itself gets wrong, a line for each row."""
+    return [f"- {row['name']}: {row['weakness']}" for row in rows if row["weakness"]]
+
+
 def line(report: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the line of a report, by the rows that show what it says."""
     text = (FINDINGS / f"{report}.md").read_text(encoding="utf-8").splitlines()
