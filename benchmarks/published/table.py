@@ -34,7 +34,7 @@ def weaknesses(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def line(report: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the line of a report, by the rows that show what it says."""
     text = (FINDINGS / f"{report}.md").read_text(encoding="utf-8").splitlines()
-    title, where = text[0].removeprefix("# "), text[2]
+    title, where = text[0].removeprefix("# "), text[2].partition(" (")[0]
     port, _, what = title.partition(": ")
     causes = dict.fromkeys(found["cause"] for row in rows for found in row["findings"])
     kinds = {found["kind"] for row in rows for found in row["findings"]}
