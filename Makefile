@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCHVISION_VENV := .venv-torchvision
 TORCHVISION_BIN := $(TORCHVISION_VENV)/bin
+PUBLISHED_VENV := .venv-published
+PUBLISHED_BIN := $(PUBLISHED_VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 # Threads of a BLAS that wait for each other by spinning make the suite slow wherever something else wants a core.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: install data sweep check bench lab-sweep self-test honest-seeds unseen-faults pair-faults compare-cost survive-kills fuzz browser test lint test-main test-torchvision clean
+.PHONY: install data sweep check bench lab-sweep self-test honest-seeds unseen-faults pair-faults published-pairs compare-cost survive-kills fuzz browser test lint test-main test-torchvision clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +28,14 @@ $(TORCHVISION_VENV)/.installed: pyproject.toml constraints.txt constraints-torch
 	$(PYTHON) -m venv $(TORCHVISION_VENV)
 	$(TORCHVISION_BIN)/python $(PIP) --constraint constraints.txt --editable . pytest pytest-timeout hypothesis
 	$(TORCHVISION_BIN)/python $(PIP) --constraint constraints-torchvision.txt torch torchvision
+	@touch $@
+
+# The published ports that `make published-pairs` compares: transformers of the last version with Flax, and others.
+$(PUBLISHED_VENV)/.installed: pyproject.toml constraints.txt constraints-published.txt
+	@echo "setting up $(PUBLISHED_VENV): some minutes and GB, for the published ports"
+	$(PYTHON) -m venv $(PUBLISHED_VENV)
+	$(PUBLISHED_BIN)/python $(PIP) --constraint constraints.txt --constraint constraints-published.txt \
+		torch --editable '.[jax]' equinox transformers torch2jax torchax
 	@touch $@
 
 data: install
@@ -70,6 +80,11 @@ pair-faults: install
 		$(BIN)/bnparity compare --self-test --seeds 20 --json benchmarks/pair_faults.json; \
 		status=$$?; rm -r $$cache; exit $$status
 
+# Published ports beside their PyTorch models, and what differs: about an hour on two cores, and nothing is downloaded
+# but the packages. `--only PATTERN` runs some of them, `--resume` those that the file has no row of.
+published-pairs: $(PUBLISHED_VENV)/.installed
+	$(ONE_THREAD) $(PUBLISHED_BIN)/python benchmarks/published_pairs.py --out benchmarks/published_pairs.json
+
 # What a comparison of two models costs: seconds, draws against steps, memory against a trace.
 compare-cost: install
 	$(BIN)/python benchmarks/compare_cost.py --out benchmarks/compare_cost.json
@@ -100,4 +115,4 @@ test-torchvision: data $(TORCHVISION_VENV)/.installed
 	$(ONE_THREAD) $(TORCHVISION_BIN)/python -m pytest tests/parity/data tests/bntorch
 
 clean:
-	rm -rf $(VENV) $(TORCHVISION_VENV) runs
+	rm -rf $(VENV) $(TORCHVISION_VENV) $(PUBLISHED_VENV) runs

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 
 from bnjax.crossings import Names
 from parity.backend.batch import Batch, called
@@ -89,7 +90,9 @@ class Plain:
     def __init__(self, function: Callable[..., Any], parameters: Any, call: CallModel | None) -> None:
         self._function, self._call = function, call
         leaves, self._structure = jax.tree_util.tree_flatten_with_path(parameters)
-        self.parameters = {dotted(path): leaf for path, leaf in leaves}
+        self._given = {dotted(path): jnp.asarray(leaf) for path, leaf in leaves}
+        # Whole numbers, a count of batches say, are not trained: they stay as they are given.
+        self.parameters = {p: leaf for p, leaf in self._given.items() if jnp.issubdtype(leaf.dtype, jnp.inexact)}
         self.statistics: Tree = {}
         self.modules: dict[str, str] = {}
         self.once_loaded: Tree = {}
@@ -100,13 +103,13 @@ class Plain:
 
     def nested(self, parameters: Tree) -> Any:
         """See `Functional`."""
-        return jax.tree.unflatten(self._structure, [parameters[path] for path in self.parameters])
+        return jax.tree.unflatten(self._structure, [parameters.get(path) for path in self._given])
 
     def run(
         self, parameters: Tree, statistics: Tree, inputs: Mapping[str, Any], mode: Mode, names: Names | None
     ) -> Ran:
         """Run a batch."""
-        model = _Applied(self._function, self.nested(parameters))
+        model = _Applied(self._function, self.nested({**self._given, **parameters}))
 
         def named(*args: Any, **kwargs: Any) -> Any:
             return names.call("", self._function, model, args, kwargs) if names else model(*args, **kwargs)

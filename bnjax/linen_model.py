@@ -7,12 +7,19 @@ import jax
 import jax.numpy as jnp
 from flax import linen
 from flax.core import unfreeze
+from flax.errors import InvalidRngError
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from bnjax.crossings import Names
 from bnjax.functional import CallModel, Ran, Tree, call_model
 from parity.backend.batch import map_arrays
 from parity.backend.port import Mode
+from parity.errors import InputError
+
+DRAWS = (
+    "it draws random numbers of its own in training, as the dropout within an attention does, which no other model can "
+    "share; set its rate to 0"
+)
 
 
 class Linen:
@@ -87,10 +94,13 @@ class Linen:
             name, _, rest = path.partition(":")
             collections.setdefault(name, {})[rest] = leaf
         variables = {"params": _nested(parameters), **{name: _nested(tree) for name, tree in collections.items()}}
-        with linen.intercept_methods(intercept):
-            (outputs, left), updated = self._model.apply(
-                variables, inputs, mode, method=self._whole(), mutable=list(collections)
-            )
+        try:
+            with linen.intercept_methods(intercept):
+                (outputs, left), updated = self._model.apply(
+                    variables, inputs, mode, method=self._whole(), mutable=list(collections)
+                )
+        except InvalidRngError as error:
+            raise InputError(f"{DRAWS}: {error}") from error
         return Ran(outputs, left, {**statistics, **_flat_collections(updated)})
 
 

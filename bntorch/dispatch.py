@@ -34,6 +34,10 @@ EXACT = frozenset({
     "sign", "slice_backward", "slice_scatter", "sort", "stack", "threshold", "threshold_backward", "topk", "tril",
     "triu", "trunc", "unfold_backward", "uniform_", "where", "zero_", "zeros", "zeros_like",
 })  # fmt: skip
+# These round nothing where all numbers are whole: positions are counted so, and a floor of them would jump. A product
+# with a scalar is moved nevertheless, since by one each number that is given is moved once: see `as_result`.
+EXACT_IN_WHOLE = frozenset({"add", "add_", "cumsum", "mul", "rsub", "sub", "sub_", "sum"})
+LARGEST_WHOLE = 2.0**53
 # These change the running statistics that they are given, fourth and fifth, and their schema does not say so.
 UPDATING = frozenset({"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"})
 
@@ -85,7 +89,7 @@ class Perturb(_Mode):
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         name = func.overloadpacket.__name__
-        if name in EXACT or _is_maximum(name, args):
+        if name in EXACT or _is_maximum(name, args) or _is_of_whole(name, result, args):
             return result
         schema = func._schema
         if any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns):
@@ -119,6 +123,20 @@ def as_result(tensor: Tensor) -> Tensor:
 def _is_maximum(name: str, args: Sequence[Any]) -> bool:
     """Whether an operation gives one of its numbers, as a norm of infinite order does."""
     return name == "linalg_vector_norm" and len(args) > 1 and abs(args[1]) == inf
+
+
+def _is_of_whole(name: str, result: Any, args: Sequence[Any]) -> bool:
+    """Whether an operation has whole numbers alone, and holds them exactly."""
+    if name not in EXACT_IN_WHOLE or (name == "mul" and not all(isinstance(each, Tensor) for each in args)):
+        return False
+    floats = [
+        each for each in (result, *args) if isinstance(each, Tensor) and each.is_floating_point() and each.numel()
+    ]
+    firsts = [float(each[(0,) * each.ndim]) for each in floats]  # which tells most tensors at once
+    scalars = [each for each in args if isinstance(each, float)]
+    return all(map(float.is_integer, (*firsts, *scalars))) and all(
+        bool((each == each.round()).all() and (each.abs() < LARGEST_WHOLE).all()) for each in floats
+    )
 
 
 class _Signs:
@@ -165,6 +183,7 @@ def _hardsigmoid_backward(gradient: Tensor, x: Tensor) -> Tensor:
 
 # In float64 too PyTorch computes these with a constant that is rounded to float32: 1/6.
 EXACTLY: dict[str, Callable[..., Tensor]] = {"hardsigmoid_backward": _hardsigmoid_backward}
+OVERFLOW = "without overflow"  # what PyTorch says of a number that a dtype cannot hold
 NARROW = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -174,9 +193,16 @@ class Lift(_Mode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = tree_map(_widened, (args, kwargs or {}))
         exactly = EXACTLY.get(func.overloadpacket.__name__)
-        result = func(*args, **kwargs) if exactly is None else exactly(*args)
-        names = {argument.name for argument in func._schema.arguments}
-        if "dtype" in names and any(_is_narrow(value) for value in tree_leaves(result)):  # by default it is float32
+        makes_dtype = "dtype" in {argument.name for argument in func._schema.arguments}
+        result: Any = None
+        try:
+            result = func(*args, **kwargs) if exactly is None else exactly(*args)
+            is_narrow = makes_dtype and any(_is_narrow(value) for value in tree_leaves(result))
+        except RuntimeError as error:  # the lowest float64, as a mask has it, in float32
+            is_narrow = makes_dtype and OVERFLOW in str(error)
+            if not is_narrow:
+                raise
+        if is_narrow:  # by default it is float32
             result = func(*args, **{**kwargs, "dtype": torch.float64})
         return tree_map_only(Tensor, lambda value: value.double() if _is_narrow(value) else value, result)
 

@@ -1,7 +1,7 @@
 """The values at the boundaries of a model's modules: recorded, and replaced by others, forward and backward."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -95,10 +95,10 @@ class Capture:
         return self._cross(self._open.pop(), End.OUTPUT, output)
 
     def _cross(self, call: Call, end: End, tree: Any) -> Any:
-        leaves, structure = pytree.tree_flatten_with_path(tree)
+        leaves, structure = pytree.tree_flatten(tree)
         crossed = [
             self._cross_one(Boundary(call, end, pytree.keystr(path)), leaf) if isinstance(leaf, Tensor) else leaf
-            for path, leaf in leaves
+            for path, leaf in zip(_paths(tree), leaves, strict=True)
         ]
         return pytree.tree_unflatten(crossed, structure)
 
@@ -121,6 +121,24 @@ class Capture:
         self.cotangents[boundary] = cotangent.detach().clone()
         replaced = self._forced.cotangents.get(boundary)
         return cotangent if replaced is None else as_result(like(replaced, cotangent))
+
+
+def _paths(tree: Any) -> Iterator[tuple[Any, ...]]:
+    """The path of every leaf. A registered type may tell no keys, as the outputs of transformers: they are found."""
+    for path, leaf in pytree.tree_flatten_with_path(tree, is_leaf=_tells_no_keys)[0]:
+        if not _tells_no_keys(leaf):
+            yield path
+            continue
+        children, _ = pytree.SUPPORTED_NODES[type(leaf)].flatten_fn(leaf)
+        keys = list(leaf) if isinstance(leaf, Mapping) else []
+        for number, child in enumerate(children):
+            key = pytree.MappingKey(keys[number]) if len(keys) == len(children) else pytree.SequenceKey(number)
+            yield from ((*path, key, *rest) for rest in _paths(child))
+
+
+def _tells_no_keys(node: Any) -> bool:
+    known = pytree.SUPPORTED_NODES.get(type(node))
+    return known is not None and known.flatten_with_keys_fn is None
 
 
 def _is_near(one: Tensor, other: Tensor) -> bool:

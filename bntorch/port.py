@@ -18,7 +18,7 @@ import bntorch.loss_conventions
 import bntorch.sum_conventions  # noqa: F401  they enter themselves
 from bntorch.conventions import Changed, Options
 from bntorch.device import matmul_precision
-from bntorch.dispatch import Lift, Narrow, NoDropout, Perturb, as_result
+from bntorch.dispatch import OVERFLOW, Lift, Narrow, NoDropout, Perturb, as_result
 from bntorch.hooks import Capture, like
 from bntorch.optimizer_conventions import changed as changed_optimizer
 from bntorch.optimizer_conventions import options as optimizer_options
@@ -86,7 +86,7 @@ class ModelPort:
         try:
             self.anatomy(inputs, Mode.TRAIN)
         except RuntimeError as error:
-            if self._is_lifted or "dtype" not in str(error):
+            if self._is_lifted or not ("dtype" in str(error) or OVERFLOW in str(error)):
                 raise
             self._is_lifted = True  # a model may make float32 of its own, which meets float64
             self.anatomy(inputs, Mode.TRAIN)

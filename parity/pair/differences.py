@@ -33,10 +33,10 @@ def differences(material: Material) -> tuple[list[Finding], list[Finding], Aside
     lacking = {*left["reference"], *(partners.get(module, module) for module in left["candidate"])}
     weights = list(_of_weights(material, left))
     passes, aside = set_aside(_once(list(_of_passes(material, lacking))), material.seen)
-    # A buffer that the other side has not, and computes say, is likely to be stored in float32.
+    # What is not trained and the other side has not, and computes say, is likely to be stored in float32.
     anatomies = material.graph.reference, material.graph.candidate
     left_over = zip(anatomies, material.settled.weights.unmapped, strict=True)
-    is_stored = any(piece.path in each.statistics for each, pieces in left_over for piece in pieces)
+    is_stored = any(piece.path in {*each.statistics, *each.frozen} for each, pieces in left_over for piece in pieces)
     has_islands = is_stored or any(each.islands for each in anatomies)
     narrow = [each for each in passes if has_islands and _is_of_an_island(each)]
     findings = [*weights, *(each for each in passes if each not in narrow)]
@@ -80,7 +80,9 @@ def _left_over(material: Material) -> LeftOver:
         return left
     for side, anatomy, pieces in zip(SIDES, (graph.reference, graph.candidate), weights.unmapped, strict=True):
         for piece in pieces:
-            if piece.path in anatomy.parameters or piece.path in changing:
+            # What is frozen may be computed on the other side, a table of angles say: then its values tell.
+            is_trained = piece.path in anatomy.parameters and piece.path not in anatomy.frozen
+            if is_trained or piece.path in changing:
                 left[side][module_of(piece.path, anatomy.modules)].append(piece)
     return left
 

@@ -270,7 +270,7 @@ def locate(graph: Map, answers: Iterable[Answer]) -> list[Located]:
         for distance in answer.beyond
     ]
     cut = {(each.batch, each.mode, each.site.boundary) for each in seen if _is_cut(each)}
-    seen = [each for each in seen if not _follows_from_cut(graph, each, cut)]
+    seen = [each for each in seen if not _follows_from_cut(graph, each, cut) and not _is_cut_at_frozen(graph, each)]
     by_segment: dict[tuple[Segment, bool], list[Seen]] = defaultdict(list)
     forward = {graph.segment_of(each) for each in seen if KINDS[each.site.kind] is FindingKind.FORWARD}
     for each in seen:
@@ -293,6 +293,19 @@ def _is_cut(seen: Seen) -> bool:
     """Whether the candidate's gradient is 0 where the reference's is not: nothing reached it."""
     is_backward = seen.site.kind in (Kind.COTANGENT, Kind.GRADIENT)
     return is_backward and seen.distance.distance == seen.distance.size > 0
+
+
+def _is_cut_at_frozen(graph: Map, seen: Seen) -> bool:
+    """Whether the candidate's gradient is 0 where nothing but what the reference has frozen would be trained by it."""
+    site, frozen = seen.site, graph.reference.frozen
+    if not frozen or not _is_cut(seen):
+        return False
+    if site.kind is Kind.GRADIENT:
+        return site.path.partition("[")[0] in frozen
+    if site.boundary is None or graph.reference.sources.get(site.boundary):
+        return False
+    held = [path for path in graph.reference.parameters if is_within(path, site.boundary.call.module)]
+    return bool(held) and set(held) <= set(frozen)
 
 
 def _follows_from_cut(graph: Map, seen: Seen, cut: Collection[tuple[int, Mode, Boundary | None]]) -> bool:

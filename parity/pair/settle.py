@@ -204,6 +204,10 @@ class Settling:
                 yield _Trial(best.weights, dropped | {b})
                 for trial in _other_ways(best, [owner]):
                     yield replace(trial, dropped=dropped | {b})
+            elif b.end is End.OUTPUT and any(_name(Kind.ACTIVATION, each) in best.off for each in graph.users(b)):
+                # One side may do after a module what the other does in it, scale an embedding say: if what follows is
+                # right once this is left out, both compute the same.
+                yield _Trial(best.weights, dropped | {b})
 
     def load(self, weights: WeightMap) -> None:
         """Give the candidate the reference's weights."""
