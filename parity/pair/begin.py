@@ -13,8 +13,9 @@ from parity.pair.forced import Batch, ask
 from parity.pair.guard import CrashError
 from parity.pair.input_layout import Order, orders
 from parity.pair.pinned import Converter, as_loaded, flat_state, pinned_maps
-from parity.pair.settle import OFF, Settled, Settling
+from parity.pair.settle import OFF, Settling
 from parity.pair.setup import Setup
+from parity.pair.trials import Settled
 from parity.pair.weight_map import WeightMap, check_mapped, weight_maps
 from parity.process import words_of
 from parity.verdict.trace import Array, Mode

@@ -10,8 +10,8 @@ from parity.pair.findings import LOSS, Map
 from parity.pair.forced import Answer
 from parity.pair.material import Material, sensitive
 from parity.pair.records import Covered, Finding, Mapped, Measured, module_words
-from parity.pair.settle import Settled
 from parity.pair.sites import Site
+from parity.pair.trials import Settled
 from parity.verdict.compare import SAFETY
 from parity.verdict.trace import Kind
 

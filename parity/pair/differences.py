@@ -12,7 +12,7 @@ from parity.pair.material import Material, sensitive
 from parity.pair.optimizer import OptimizerChange
 from parity.pair.owners import Piece, module_of
 from parity.pair.records import Finding, PairCause
-from parity.pair.settle import Change
+from parity.pair.trials import Change
 from parity.pair.weight_map import role_of
 from parity.verdict.compare import SAFETY, Distance
 from parity.verdict.noise import MANTISSA_BITS

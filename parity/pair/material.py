@@ -9,7 +9,7 @@ from parity.pair.forced import Answer
 from parity.pair.optimizer import OptimizerChange
 from parity.pair.precision import NarrowAnswer
 from parity.pair.records import PairCause
-from parity.pair.settle import Settled
+from parity.pair.trials import Settled
 from parity.verdict.compare import Distance
 from parity.verdict.trace import Key, Kind
 

@@ -26,8 +26,8 @@ from parity.pair.precision import NarrowAnswer, judge_narrow
 from parity.pair.records import CompareReport, PairCause
 from parity.pair.replay import Replays
 from parity.pair.report import crashed, report
-from parity.pair.settle import Settled
 from parity.pair.setup import Setup
+from parity.pair.trials import Settled
 from parity.progress import Progress, SilentProgress
 from parity.verdict.trace import Mode
 
