@@ -219,10 +219,11 @@ class ModelPort:
                 stack.enter_context(each)
             torch.manual_seed(self._runs)  # a model that draws its own numbers shows it
             _set_mode(self._model, mode)
-            state = {f"model.{name}": tensor for name, tensor in {**parameters, **statistics}.items()}
+            own = {**parameters, **statistics}
+            state = {f"model.{name}": own[first] for name, first in _first_names(self._model).items() if first in own}
             played = partial(self._loss_of, batch=batch, mode=mode, is_backward=is_backward)
             # Backward as well, since a model that is checkpointed runs once more then.
-            return functional_call(_Whole(self._model), state, (played,), tie_weights=True)  # type: ignore[no-any-return]
+            return functional_call(_Whole(self._model), state, (played,), tie_weights=False)  # type: ignore[no-any-return]
 
     def _loss_of(self, model: nn.Module, batch: Mapping[str, Any], mode: Mode, is_backward: bool) -> Tensor | None:
         """What the loss of a batch is, derived if it is wanted; None without a loss."""
@@ -274,6 +275,21 @@ def _set_mode(model: nn.Module, mode: Mode) -> None:
             module.training = False
         elif isinstance(module, nn.RNNBase):  # cuDNN goes back through one in training alone
             module.training, module.dropout = True, 0.0
+
+
+def _first_names(model: nn.Module) -> dict[str, str]:
+    """The name under which each tensor is known, by every other. A module that is in two places is told once.
+
+    `functional_call` ties tensors itself, but what is in such a module it does not put back.
+    """
+    first: dict[int, str] = {}
+    found: dict[str, str] = {}
+    for path, module in model.named_modules():
+        for leaf, tensor in chain(module._parameters.items(), module._buffers.items()):
+            if tensor is not None:
+                name = f"{path}.{leaf}" if path else leaf
+                found[name] = first.setdefault(id(tensor), name)
+    return found
 
 
 def _widened(tensor: Tensor) -> Tensor:

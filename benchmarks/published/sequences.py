@@ -67,6 +67,7 @@ ENTRIES = [
     entry("T5Model", "plain", T5, WORDS, known=("flax_t5_clip",)),
     entry("T5Model", "two layers share their positions, shimmed", {**T5, "num_layers": 2}, WORDS, is_shimmed=True),
     entry("T5Model", "gated GELU, padding, shimmed", GATED, PADDED, is_shimmed=True),
+    entry("T5ForConditionalGeneration", "tied output, shimmed", T5, LOGITS, outputs=("logits",), is_shimmed=True),
     entry("MT5Model", "gated GELU, padding, shimmed", GATED, PADDED, is_shimmed=True),
     entry("LongT5Model", "local attention", LOCAL, LONGER, known=("flax_t5_clip",)),
     entry("LongT5Model", "local attention, shimmed", LOCAL, LONGER, is_shimmed=True),

@@ -212,6 +212,32 @@ def test_what_one_side_has_frozen_the_other_may_stop(is_all: bool) -> None:
     assert report.agrees is not is_all, report.findings
 
 
+class Tied(nn.Module):
+    """As T5: one table in two places, and its tensor in a layer as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Embedding(6, 4)
+        self.encoder = nn.ModuleDict({"words": self.shared})
+        self.head = nn.Linear(4, 6, bias=False)
+        self.head.weight = self.shared.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.encoder["words"](x))
+
+
+def test_a_table_in_two_places_stays_tied() -> None:
+    model = Tied()
+    table = model.shared.weight
+    port = bntorch.port(model, loss=squared)
+    given = {"x": np.zeros((2, 3), int), "target": np.ones((2, 3, 6))}
+    one, other = (port.play(given, Mode.TRAIN) for _ in range(2))
+    assert model.shared.weight is table
+    assert model.head.weight is table
+    assert one.gradients.keys() == {"shared.weight"}
+    assert one.loss == other.loss
+
+
 class Attention(linen.Module):
     @linen.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
