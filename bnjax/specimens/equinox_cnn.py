@@ -29,6 +29,7 @@ class EquinoxNet(eqx.Module):
         x = self.pool(jax.nn.leaky_relu(x) if self.fault == "activation" else jax.nn.elu(x))
         if self.fault == "pool_padding":
             x = x / self.pool(jnp.ones((1, 6, 6)))
+        x = jnp.moveaxis(x, 0, -1) if self.fault == "flatten_order" else x
         return self.head(x.reshape(-1)), state
 
 

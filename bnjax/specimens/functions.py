@@ -8,7 +8,7 @@ import flax.linen as fnn
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
-from jax.nn import gelu, leaky_relu, silu, softmax
+from jax.nn import gelu, leaky_relu, relu, silu, softmax
 
 import bnjax
 
@@ -24,6 +24,14 @@ def _packed(x: jax.Array, step: int) -> jax.Array:
 
 def _mask(x: jax.Array, is_kept: bool) -> jax.Array:
     return jnp.where((jnp.arange(5)[:, None] < 2) == is_kept, x, 0.0).sum(1)
+
+
+def _filled(x: jax.Array, value: float) -> jax.Array:
+    return jnp.where(jnp.arange(5)[:, None] < 2, value, x).mean(1) / 1e4
+
+
+def _partly_zero(x: jax.Array) -> jax.Array:
+    return x - jnp.where(jnp.arange(5)[:, None] < 2, stop_gradient(x), 0.0)
 
 
 def _causal(x: jax.Array, offset: int) -> jax.Array:
@@ -50,6 +58,11 @@ FUNCTIONS: dict[str, tuple[Function, Function]] = {
     "missing_scale": (lambda x: (x * 6**0.5).mean(1), lambda x: x.mean(1)),
     "extra_scale": (lambda x: x.mean(1), lambda x: 3 * x.mean(1)),
     "mask_polarity": (partial(_mask, is_kept=True), partial(_mask, is_kept=False)),
+    "mask_constant": (partial(_filled, value=-1e4), partial(_filled, value=-1e9)),
+    "relu_at_zero": (
+        lambda x: (x + relu(_partly_zero(x))).mean(1),
+        lambda x: (x + jnp.maximum(_partly_zero(x), 0)).mean(1),
+    ),
     "causal_offset": (partial(_causal, offset=0), partial(_causal, offset=-1)),
     "qkv_order": (partial(_packed, step=1), partial(_packed, step=-1)),
     "norm_epsilon": (partial(_rms_norm, eps=1e-6), partial(_rms_norm, eps=1e-5)),

@@ -15,6 +15,10 @@ def _packed(x: torch.Tensor) -> torch.Tensor:
     return torch.cat([q * k, k * v, v], -1).mean(1)
 
 
+def _partly_zero(x: torch.Tensor) -> torch.Tensor:
+    return x - torch.where(torch.arange(5)[:, None] < 2, x.detach(), 0.0)
+
+
 FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "gelu_form": lambda x: F.gelu(x).mean(1),
     "activation_slope": lambda x: F.leaky_relu(x, 0.1).mean(1),
@@ -30,6 +34,8 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "missing_scale": lambda x: (x * 6**0.5).mean(1),
     "extra_scale": lambda x: x.mean(1),
     "mask_polarity": lambda x: torch.where(torch.arange(5)[:, None] < 2, x, 0.0).sum(1),
+    "mask_constant": lambda x: x.masked_fill(torch.arange(5)[:, None] < 2, -1e4).mean(1) / 1e4,
+    "relu_at_zero": lambda x: (x + F.relu(_partly_zero(x))).mean(1),
     "causal_offset": lambda x: (torch.ones(5, 5, dtype=x.dtype).tril() @ x).mean(1),
     "qkv_order": _packed,
     "norm_epsilon": lambda x: (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)).mean(1),

@@ -121,7 +121,7 @@ OF_LAYERS = (
 OF_FUNCTIONS = (
     "gelu_form", "activation_slope", "other_activation", "missing_module", "softmax_axis", "attention_scale",
     "standard_deviation", "pool_kind", "taken_position", "missing_residual", "missing_scale", "extra_scale",
-    "mask_polarity", "causal_offset", "qkv_order", "norm_epsilon",
+    "mask_polarity", "mask_constant", "causal_offset", "qkv_order", "norm_epsilon",
 )  # fmt: skip
 OF_LOSSES = (
     "class_weights", "class_weights left out", "ignored_index", "half_square", "loss_reduction",
@@ -186,6 +186,7 @@ PLANTED = {
     ("several", "missing_scale"): Planted(FORWARD, "", "value", cause="missing_scale"),
     ("several", "loss_reduction"): Planted(FORWARD, "the loss", "", cause="loss_reduction"),
     ("equinox_cnn", "activation"): Planted(FORWARD, "pool", "norm", cause="other_activation"),
+    ("equinox_cnn", "flatten_order"): Planted(FORWARD, "head", "pool", cause="flatten_order"),
     ("equinox_cnn", "pool_padding"): Planted(FORWARD, "head", "pool", cause="pool_padding"),
     ("partly_float32", "norm_epsilon"): Planted(FORWARD, "norm", cause="norm_epsilon"),
     **{
@@ -196,9 +197,12 @@ PLANTED = {
         ("images", each): Planted(FORWARD, "branches.0.head", "branches.0.conv", cause=_named(each))
         for each in OF_IMAGES
     },
-    ("functions", "stopped_gradient"): Planted(
-        FindingKind.BACKWARD, "branches.stopped_gradient.head", "branches.stopped_gradient.first", "stopped_gradient"
-    ),
+    **{
+        ("functions", each): Planted(
+            FindingKind.BACKWARD, f"branches.{each}.head", f"branches.{each}.first", cause=each
+        )
+        for each in ("stopped_gradient", "relu_at_zero")
+    },
     ("images", "stopped_gradient"): Planted(
         FindingKind.BACKWARD, "branches.0.head", "branches.0.conv", "stopped_gradient"
     ),
