@@ -71,8 +71,21 @@ def unjudged(material: Material, narrow: Sequence[Finding]) -> Iterator[str]:
     if unused:
         yield f"what the inputs {', '.join(unused)} do: neither model takes them, and there is no loss that could"
     for pair in material.settled.weights.tensors if has_loss else ():
+        piece, partner = pair.reference[0], pair.candidate[0]
         if not pair.ways[0].moves_only:
-            yield f"gradient of {pair.reference[0]}: the given function does more than move its numbers"
+            yield f"gradient of {piece}: the given function does more than move its numbers"
+        held = ((material.graph.reference, piece.path), (material.graph.candidate, partner.path))
+        is_buffer, is_trained = (any(is_so(*each) for each in held) for is_so in (_is_buffer, _is_trained))
+        if is_buffer and is_trained:
+            yield f"gradient of {piece}: one side trains it, and the other holds it as it is"
+
+
+def _is_buffer(anatomy: Anatomy, path: str) -> bool:
+    return path in anatomy.statistics
+
+
+def _is_trained(anatomy: Anatomy, path: str) -> bool:
+    return path in anatomy.parameters and path not in anatomy.frozen
 
 
 def _unstable(answers: Sequence[Answer]) -> Iterator[str]:

@@ -55,7 +55,7 @@ def compare_optimizers(
         (owner, pair)
         for owner in weights.modules
         for pair in owner.tensors
-        if pair.ways[0].moves_only and all(piece.path in state for piece in pair.reference)
+        if pair.ways[0].moves_only and _is_trained(pair, state, own)
     ]
     ours, theirs = _gradients(weights, state, own, seed)
     bits = MANTISSA_BITS["float64"] - round(log2(SAFETY))
@@ -166,6 +166,10 @@ class _Optimizers:
         return joined({key: trace.tensors[key] for key in self.keys})
 
 
+def _is_trained(pair: TensorPair, state: State, own: State) -> bool:
+    return all(piece.path in state for piece in pair.reference) and all(piece.path in own for piece in pair.candidate)
+
+
 def _gradients(
     weights: WeightMap, state: State, own: State, seed: int
 ) -> tuple[Sequence[dict[str, Array]], Sequence[dict[str, Array]]]:
@@ -176,7 +180,7 @@ def _gradients(
         step = {name: size * rng.normal(size=array.shape) for name, array in state.items()}
         given = {name: np.zeros(array.shape) for name, array in own.items()}
         for pair in weights.tensors:
-            if pair.reference[0].path not in state:
+            if not _is_trained(pair, state, own):
                 continue
             for piece in pair.reference[1:]:  # what is added up has one gradient
                 step[piece.path][piece.indices] = pair.reference[0].of(step)

@@ -272,6 +272,7 @@ def _map(name: str, match: Match, ours: Sequence[Owner], theirs: Sequence[Owner]
     left = _left_of(ours, modules, "reference"), _left_of(theirs, modules, "candidate")
     alike = {own: other for own, other in match(*left).items() if likeness(own, other) >= ALIKE}
     modules += _paired(alike, *left)
+    modules += tuple(_of_another_kind(ours, theirs, modules))
     used = [
         {p for each in modules for pair in each.tensors for p in getattr(pair, side)}
         for side in ("reference", "candidate")
@@ -297,6 +298,28 @@ def _left_of(owned: Sequence[Owner], modules: Sequence[ModulePair], side: str) -
     used = {piece for each in modules for pair in each.tensors for piece in getattr(pair, side)}
     parts = (part for own in owned for part in singly(own) if part.parameters)
     return [part for part in parts if not used & {p for held in part.parameters.values() for p in held.pieces}]
+
+
+def _of_another_kind(
+    ours: Sequence[Owner], theirs: Sequence[Owner], modules: Sequence[ModulePair]
+) -> Iterator[ModulePair]:
+    """What is left and is a parameter on one side, and a buffer of the same name and form on the other."""
+    used = {p for each in modules for pair in each.tensors for p in (*pair.reference, *pair.candidate)}
+    for kind, other_kind in (("statistics", "parameters"), ("parameters", "statistics")):
+        left = [(own, *each) for own in ours for each in getattr(own, kind).items() if not used & {*each[1].pieces}]
+        others = [
+            (other, *each)
+            for other in theirs
+            for each in getattr(other, other_kind).items()
+            if not used & {*each[1].pieces}
+        ]
+        for own, leaf, held in left:
+            for other, name, partner in others:
+                if (leaf, held.form.shape) == (name, partner.form.shape) and likeness(own.name, other.name) >= ALIKE:
+                    ways = transforms(held.form.shape, partner.form.shape, is_same_layout=True)
+                    pair = TensorPair(held.pieces, partner.pieces, ways, partner.form.shape, is_usual=True)
+                    yield ModulePair(own.member, other.member, (pair,))
+                    break
 
 
 def _nearly(matched: Matched, ours: Sequence[Owner], theirs: Sequence[Owner]) -> Matched:

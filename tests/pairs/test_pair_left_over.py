@@ -6,6 +6,7 @@ import flax.linen as fnn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import torch
 import torch.nn.functional as F
@@ -158,3 +159,42 @@ def test_weights_that_cannot_be_mapped_are_told_with_what_was_tried_and_how_to_p
     report = parity.compare(*ports, inputs={"x": INPUTS["x"]}, questions=("forced",), weights=convert)
     assert report.verdict is Verdict.INCOMPLETE, report.findings
     assert "parameters of the reference: layers.0.weight" in report.not_compared[0]
+
+
+class TorchOffset(nn.Module):
+    """Something is added that is not trained, as BART's final bias is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 4)
+        self.register_buffer("offset", torch.zeros(1, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(x) + self.offset
+
+
+class FlaxOffset(fnn.Module):
+    """It is a parameter."""
+
+    factor: float = 1.0
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        offset = self.param("offset", fnn.initializers.zeros, (1, 4))
+        return fnn.Dense(4, name="head")(x) + self.factor * offset
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_buffer_that_the_other_side_trains_is_mapped_and_told(is_reversed: bool) -> None:
+    def compared(factor: float) -> parity.CompareReport:
+        ports: list[Any] = [
+            bntorch.port(TorchOffset(), loss=F.cross_entropy, optimizer=lambda p: torch.optim.SGD(p, 0.1)),
+            bnjax.port(FlaxOffset(factor), loss=cross_entropy, optimizer=optax.sgd(0.1)),
+        ]
+        return parity.compare(*(ports[::-1] if is_reversed else ports), inputs=INPUTS)
+
+    report = compared(factor=1.0)
+    assert report.verdict is Verdict.INCOMPLETE, report.findings
+    assert report.weights["offset"].candidate == "offset"
+    assert report.not_compared[0] == "gradient of offset: one side trains it, and the other holds it as it is"
+    assert compared(factor=2.0).verdict is Verdict.DISAGREE
