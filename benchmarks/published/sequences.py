@@ -56,7 +56,6 @@ ENTRIES = [
         BART,
         LOGITS,
         outputs=("logits",),
-        weakness="a buffer of the reference (`final_logits_bias`) is not paired with a parameter of that name",
     ),
     entry("MBartModel", "padding", BART, PADDED),
     entry("BlenderbotModel", "padding", BART, PADDED),
