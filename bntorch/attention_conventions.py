@@ -93,13 +93,14 @@ def _inverted(call: Called, argument: str, key: str, mask: Tensor) -> Way:
     )  # fmt: skip
 
 
+MASKED = -1e3  # what is below stands where something is masked
 CONSTANTS = (-math.inf, -1e4, -1e9, -1e10, -1e30, float(torch.finfo(torch.float32).min), torch.finfo(torch.float64).min)
 
 
 @convention("mask_constant", "masked_fill", "masked_fill_")
 def _constant(call: Called) -> Iterator[Way]:
     own = call["value"]
-    if isinstance(own, int | float) and own < -1e3:
+    if isinstance(own, int | float) and own < MASKED:
         for value in CONSTANTS:
             if value != own:
                 yield Way(
@@ -133,6 +134,34 @@ def _is_causal(call: Called) -> Iterator[Way]:
             "none", "it is there", "the causal mask is left out", lambda: call.again(is_causal=False),
             jax="pass a causal mask", torch="set is_causal=True", torch_other="set is_causal=False",
         )  # fmt: skip
+
+
+@convention(
+    "sliding_window", "scaled_dot_product_attention", "multi_head_attention_forward", "add", "__add__", "__iadd__"
+)
+def _window(call: Called) -> Iterator[Way]:
+    """A window one longer or shorter at its far end, of attention's mask or of one that is added to the scores."""
+    argument = "attn_mask" if "attention" in call.name else "other"
+    mask = call[argument]
+    if not isinstance(mask, Tensor) or mask.ndim < 2 or mask.shape[-1] < 2:
+        return
+    kept = mask > MASKED
+    if mask.dtype is torch.bool:
+        kept = ~mask if call.name.startswith("multi") else mask
+    if bool(kept.all()) or not bool(kept.any()):
+        return
+    nothing, own = torch.zeros_like(kept[..., :1]), int(kept.sum(-1).max())
+    longer, shorter = torch.cat([kept[..., 1:], nothing], -1), torch.cat([nothing, kept[..., :-1]], -1)
+    for key, other in (("longer", kept | longer), ("shorter", kept & shorter)):
+        most = int(other.sum(-1).max())
+        if most and most != own:
+            dropped = torch.zeros(mask.shape, dtype=torch.float64).masked_fill(~other, -math.inf)
+            remedy = f"let a word see {own} words, itself among them"
+            yield Way(
+                f"{call.name} {key}", f"{own}", f"a word sees {most} words at most, itself among them",
+                lambda dropped=dropped: call.again(**{argument: dropped}), jax=remedy, torch=remedy,
+                torch_other=f"let a word see {most} words, itself among them",
+            )  # fmt: skip
 
 
 @convention("qkv_order", "chunk", "split", "unbind")

@@ -312,10 +312,29 @@ def _resize(call: Called) -> Iterator[Way]:
             )  # fmt: skip
 
 
+@convention("resize_kernel", "interpolate")
+def _cubic(call: Called) -> Iterator[Way]:
+    """PyTorch has another cubic kernel with antialiasing (Keys, 1981), which else does nothing to a larger image."""
+    if call.get("mode", "nearest") == "bicubic" and not _is_smaller(call):
+        own = bool(call["antialias"])
+        ours, theirs = (-0.5, -0.75)[:: 1 if own else -1]
+        yield Way(
+            f"a {theirs}", f"{ours}", f"the cubic kernel has a = {theirs}", lambda: call.again(antialias=not own),
+            jax="use jax.image.resize" if own else "resize by weights of the kernel with a = -0.75, written by hand",
+            torch=f"set antialias={own}", torch_other=f"set antialias={not own}",
+        )  # fmt: skip
+
+
+def _is_smaller(call: Called) -> bool:
+    """Whether an image is made smaller."""
+    x = call["input"]
+    return any(new < old for new, old in zip(call.again().shape[2:], x.shape[2:], strict=True))
+
+
 @convention("resize_antialias", "interpolate")
 def _antialias(call: Called) -> Iterator[Way]:
     own = bool(call["antialias"])
-    if call.get("mode", "nearest") in ("bilinear", "bicubic"):
+    if call.get("mode", "nearest") in ("bilinear", "bicubic") and _is_smaller(call):
         yield Way(
             f"{not own}", f"{own}", f"antialias is {not own}", lambda: call.again(antialias=not own),
             jax=f"set antialias={own}", torch=f"set antialias={own}", torch_other=f"set antialias={not own}",

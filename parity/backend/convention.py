@@ -28,6 +28,7 @@ CONVENTIONS = {
     "mask_polarity": "whether a mask keeps or drops",
     "mask_constant": "what stands where something is masked",
     "causal_offset": "the diagonal of a causal mask",
+    "sliding_window": "how many words a word sees",
     "concatenation_order": "the order of what is joined",
     "taken_position": "which position of a sequence is taken",
     "stopped_gradient": "whether a term, or what enters a function, gets a gradient",
