@@ -2,10 +2,12 @@
 
 import pytest
 
-from parity.pair.planted import PLANTED, SPECIMENS
+from parity.pair.planted import OF_LOSSES, OF_STEPS, PLANTED, SPECIMENS
 from parity.pair.self_test import Case, compare_specimen
 from parity.verdict.verdict import Verdict
 
+# A loss and an optimizer are tried with one model here, and with two by `bnparity compare --self-test`.
+AGAIN = {*(("cnn", fault) for fault in OF_STEPS), *(("encoder", fault) for fault in OF_LOSSES)}
 MUTUAL = [kind for kind, specimen in SPECIMENS.items() if specimen.is_mutual]
 
 
@@ -25,7 +27,7 @@ def test_an_honest_pair_agrees_in_the_other_direction(kind: str) -> None:
     assert report.verdict is Verdict.AGREE, (report.findings, report.not_compared)
 
 
-@pytest.mark.parametrize(("kind", "fault"), PLANTED)
+@pytest.mark.parametrize(("kind", "fault"), [case for case in PLANTED if case not in AGAIN])
 def test_a_planted_fault_is_found_at_its_own_place_and_nothing_else_is(kind: str, fault: str) -> None:
     planted = PLANTED[kind, fault]
     report = compare_specimen(Case(kind=kind, fault=fault))
