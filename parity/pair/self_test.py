@@ -120,9 +120,8 @@ class PairSelfTest:
         faults, honest = self.faults, self.honest
         placed, named = (sum(getattr(each, what) for each in faults) for what in ("is_placed", "is_named"))
         lines = [
-            f"self-test {'PASSED' if self.passed else 'FAILED'}: {len(faults)} faults, {len(honest)} honest pairs",
-            f"  {placed} of {len(faults)} found at their own place and nothing else, {named} of them named",
-            f"  {len(self.flagged)} of {len(honest)} honest comparisons flagged",
+            f"{placed} of {len(faults)} planted faults found where they are and nothing else, {named} of them named",
+            f"{len(self.flagged)} of {len(honest)} honest comparisons flagged",
         ]
         for each in [*faults, *self.flagged]:
             if each.is_placed and each.is_named and each.case.fault:
@@ -130,8 +129,11 @@ class PairSelfTest:
             way = ", in the other direction" if each.case.is_reversed else ""
             found, causes = "; ".join(each.found) or "nothing found", "; ".join(dict.fromkeys(each.causes))
             case = f"{each.case.kind}, {each.case.fault or f'honest, seed {each.case.seed}'}{way}"
-            lines.append(f"  {case}: {each.verdict}, {found}" + (f" ({causes})" if causes else ""))
-        return "\n".join(map(one_line, [*lines, *(f"  left out: {words}" for words in self.left_out)]))
+            lines.append(f"{case}: {each.verdict}, {found}" + (f" ({causes})" if causes else ""))
+        lines += [f"left out: {words}" for words in self.left_out]
+        return "\n".join(
+            [f"self-test {'PASSED' if self.passed else 'FAILED'}", *(f"  {one_line(each)}" for each in lines)]
+        )
 
     def as_json(self) -> dict[str, Any]:
         """For other programs."""
