@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+MODELS = "specimens"  # models of ours that are compared as a user's are
+
 
 def caller_outside(own: str, *libraries: str) -> str:
     """Return file and line of the innermost frame of the user's; "" if there is none.
@@ -18,7 +20,8 @@ def caller_outside(own: str, *libraries: str) -> str:
     ours = {__name__.partition(".")[0], own}
     frame, is_outside = sys._getframe(1), False
     while frame is not None:
-        module = frame.f_globals.get("__name__", "").partition(".")[0]
+        package, *rest = frame.f_globals.get("__name__", "").split(".")
+        module = "" if MODELS in rest else package
         if module in ours and is_outside:
             return ""
         is_outside |= module not in ours
@@ -37,7 +40,8 @@ def place_outside(frames: Iterable[tuple[str, int]], *packages: str) -> str:
     """
     hidden = {__name__.partition(".")[0], *packages}
     for file, line in frames:
-        if not file.startswith("<") and not hidden.intersection(Path(file).parts):
+        parts = Path(file).parts
+        if not file.startswith("<") and (MODELS in parts or not hidden.intersection(parts)):
             return f"{shortest(file)}:{line}"
     return ""
 
