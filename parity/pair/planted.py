@@ -99,8 +99,8 @@ class Planted:
             found.append((each.kind, path, None if between is None else between[0]))
         return found == [(self.kind, place, self.between) for place in (self.reference, *self.also)]
 
-    def is_named(self, findings: Sequence[Finding]) -> bool:
-        """Whether the cause of each is the one that is to be named."""
+    def is_cause_of(self, findings: Sequence[Finding]) -> bool:
+        """Whether the cause of each is the one that is to be told; "unexplained" where none is known."""
         return {finding.cause.name for finding in findings} == {self.cause}
 
 
@@ -187,7 +187,7 @@ PLANTED = {
     ("several", "loss_reduction"): Planted(FORWARD, "the loss", "", cause="loss_reduction"),
     ("equinox_cnn", "activation"): Planted(FORWARD, "pool", "norm", cause="other_activation"),
     ("equinox_cnn", "flatten_order"): Planted(FORWARD, "head", "pool", cause="flatten_order"),
-    ("equinox_cnn", "pool_padding"): Planted(FORWARD, "head", "pool", cause="pool_padding"),
+    ("equinox_cnn", "pool_padding"): Planted(FORWARD, "head", "pool"),
     ("partly_float32", "norm_epsilon"): Planted(FORWARD, "norm", cause="norm_epsilon"),
     **{
         ("functions", each): Planted(FORWARD, f"branches.{each}.head", f"branches.{each}.first", cause=each)

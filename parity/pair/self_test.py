@@ -52,7 +52,7 @@ class Outcome:
         found: the places of the findings.
         causes: their names.
         is_placed: whether these are the place of the fault, and nothing else; that there is none, of an honest pair.
-        is_named: whether the cause is the one that is to be named.
+        is_named: whether the cause is named, and is the fault's.
         worst: distance, in noise floors.
         seconds: that it took.
     """
@@ -289,7 +289,7 @@ def judged(case: Case, report: CompareReport) -> Outcome:
         found=tuple(f"{each.kind}: {each.place}" for each in report.findings),
         causes=tuple(each.cause.name for each in report.findings),
         is_placed=planted.is_all_of(report.findings, case.is_reversed) if planted else not report.findings,
-        is_named=planted is None or planted.is_named(report.findings),
+        is_named=planted is None or (planted.cause != UNEXPLAINED and planted.is_cause_of(report.findings)),
         worst=report.worst,
         seconds=round(report.seconds, 2),
     )

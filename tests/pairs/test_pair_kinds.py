@@ -33,7 +33,7 @@ def test_a_planted_fault_is_found_at_its_own_place_and_nothing_else_is(kind: str
     report = compare_specimen(Case(kind=kind, fault=fault))
     assert report.verdict is Verdict.DISAGREE
     assert planted.is_all_of(report.findings), report.findings
-    assert planted.is_named(report.findings), report.findings
+    assert planted.is_cause_of(report.findings), report.findings
 
 
 @pytest.mark.parametrize(("kind", "fault"), [case for case in PLANTED if case[0] in ("functions", "optimizers")])
@@ -41,7 +41,7 @@ def test_a_cause_is_named_whichever_side_is_the_reference(kind: str, fault: str)
     planted = PLANTED[kind, fault]
     report = compare_specimen(Case(kind=kind, fault=fault, is_reversed=True))
     assert planted.is_all_of(report.findings, is_reversed=True), report.findings
-    assert planted.is_named(report.findings), report.findings
+    assert planted.is_cause_of(report.findings), report.findings
     assert all(each.cause.evidence and each.cause.remedy for each in report.findings)
 
 
