@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import chain
 
-import numpy as np
-
 from parity.backend.convention import CONVENTIONS
 from parity.errors import InputError
 from parity.pair.findings import KINDS, OF_THE_LOSS, Located, Map, Segment
@@ -15,7 +13,7 @@ from parity.pair.records import PairCause
 from parity.pair.replay import Replays
 from parity.pair.weight_map import role_of
 from parity.pair.what_if import WHAT_IFS, Case, Predicted, WhatIf
-from parity.verdict.compare import apart, in_units
+from parity.verdict.compare import apart
 from parity.verdict.trace import Array, Key
 from parity.verdict.verdict import UNEXPLAINED
 
@@ -170,9 +168,8 @@ def _judged(answer: Answer, replaced: Mapping[Key, Array]) -> Answer:
     found = []
     for distance in answer.distances:
         if distance.key in replaced and distance.is_beyond:
-            shown = answer.sites[distance.key].theirs(answer.shown)
-            left = apart(shown, replaced[distance.key])
-            times = float(in_units(np.asarray(left), np.asarray(distance.floor)))
-            distance = replace(distance, distance=left, times_noise=times)
+            key, array = distance.key, replaced[distance.key]
+            left = apart(answer.sites[key].theirs(answer.shown), array)
+            distance = replace(distance, distance=left, times_noise=answer.floors_from(key, array))
         found.append(distance)
     return replace(answer, distances=tuple(found))

@@ -22,7 +22,7 @@ from parity.backend.port import Forced, Played, Port, Rounding
 from parity.pair.pairing import Pairing
 from parity.pair.sites import Site, sites, trace
 from parity.pair.weight_map import WeightMap
-from parity.verdict.compare import SAFETY, Distance, compare
+from parity.verdict.compare import SAFETY, Distance, apart, compare, in_units, rms_or_inf
 from parity.verdict.noise import DRAWS, MANTISSA_BITS, Witness, measure_floors
 from parity.verdict.trace import Array, Key, Kind, Mode, Trace
 
@@ -73,6 +73,22 @@ class Answer:
     sites: Mapping[Key, Site]
     witness: Witness
     distances: tuple[Distance, ...]
+
+    def floors_from(self, key: Key, array: Array) -> float:
+        """Return how far what the candidate showed is from what the reference would show, in noise floors.
+
+        The floor of numbers that become larger grows with them, as rounding does.
+
+        Args:
+            key: of a site.
+            array: what the reference would show there.
+        """
+        shown = self.sites[key].theirs(self.shown)
+        if array.shape != shown.shape:
+            return np.inf
+        own, other = (float(rms_or_inf(each)) for each in (self.witness.trace.tensors[key], array))
+        growth = max(1.0, other / own) if 0 < own < np.inf and other < np.inf else 1.0
+        return float(in_units(np.asarray(apart(shown, array)), np.asarray(growth * self.witness.floors[key])))
 
     @property
     def beyond(self) -> tuple[Distance, ...]:

@@ -17,7 +17,7 @@ from parity.pair.fit import fitted
 from parity.pair.forced import Answer
 from parity.pair.guard import CrashError, Guarded
 from parity.pair.what_if import Case, Predicted
-from parity.verdict.compare import SAFETY, Distance, apart, in_units, rms_or_inf
+from parity.verdict.compare import SAFETY, Distance
 from parity.verdict.trace import Array, Key, Kind, Mode
 
 LEAST_NUMBERS = 2  # that one which is fitted must explain
@@ -59,7 +59,7 @@ class Replays:
     def _keeps(self, case: Case, change: Change) -> bool:
         """Whether a change that explains what is off backward leaves what agrees forward as it is."""
         shown = self._tensors(case.answer, change, set(case.keys(Kind.ACTIVATION)))
-        return all(_is_near(case.answer, key, array) for key, array in shown.items())
+        return all(case.answer.floors_from(key, array) <= SAFETY for key, array in shown.items())
 
     def predict(self, case: Case, name: str) -> Iterator[Predicted]:
         """Yield what the reference would show of what is off in a segment, for each way of a convention.
@@ -74,7 +74,7 @@ class Replays:
             change = self._reproducing(option, [case], off, behind) if option.change.name == name else None
             if change is not None:
                 shown = self._tensors(answer, change, every)
-                tensors = {key: array for key, array in shown.items() if key in off or _is_near(answer, key, array)}
+                tensors = {k: a for k, a in shown.items() if k in off or answer.floors_from(k, a) <= SAFETY}
                 words = self._words(answer, option, change)
                 yield Predicted(words.evidence, tensors, words.remedy)
 
@@ -136,7 +136,7 @@ class Replays:
         if at not in self._distances:
             every = {each.key for each in answer.beyond if is_backward or each.key.kind in FORWARD}
             shown = self._tensors(answer, change, every)
-            self._distances[at] = {key: _floors_apart(answer, key, array) for key, array in shown.items()}
+            self._distances[at] = {key: answer.floors_from(key, array) for key, array in shown.items()}
         found = self._distances[at]
         return all(found.get(key, np.inf) <= SAFETY for key in keys)
 
@@ -201,20 +201,6 @@ def _is_behind(case: Case, distance: Distance) -> bool:
     batch, site = case.answer.batch, case.answer.sites[distance.key]
     seen = Seen(batch.number, batch.mode, site, distance)
     return site.kind is Kind.COTANGENT and case.graph.segment_of(seen) == case.segment
-
-
-def _is_near(answer: Answer, key: Key, array: Array) -> bool:
-    return _floors_apart(answer, key, array) <= SAFETY
-
-
-def _floors_apart(answer: Answer, key: Key, array: Array) -> float:
-    """How far what is shown is from what would be, in floors; those of numbers that become larger grow with them."""
-    shown = answer.sites[key].theirs(answer.shown)
-    if array.shape != shown.shape:
-        return np.inf
-    own, played = (float(rms_or_inf(each)) for each in (answer.witness.trace.tensors[key], array))
-    growth = max(1.0, played / own) if 0 < own < np.inf and played < np.inf else 1.0
-    return float(in_units(np.asarray(apart(shown, array)), np.asarray(growth * answer.witness.floors[key])))
 
 
 def joined(tensors: Mapping[Key, Array]) -> Array:

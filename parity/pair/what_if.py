@@ -16,7 +16,7 @@ from parity.backend.port import Boundary, End
 from parity.pair.findings import LOSS, FindingKind, Map, Segment
 from parity.pair.forced import Answer
 from parity.pair.sites import Site
-from parity.verdict.compare import SAFETY, apart
+from parity.verdict.compare import SAFETY
 from parity.verdict.trace import Array, Key, Kind
 
 # How far off a fitted value may be for the round number beside it to be meant.
@@ -81,10 +81,7 @@ class Case:
 
     def reproduces(self, predicted: Mapping[Key, Array]) -> bool:
         """Whether a prediction is what the candidate showed, within the limit."""
-        return bool(predicted) and all(
-            apart(self.shown(key), array) <= SAFETY * float(self.answer.witness.floors[key])
-            for key, array in predicted.items()
-        )
+        return bool(predicted) and all(self.answer.floors_from(*each) <= SAFETY for each in predicted.items())
 
 
 @dataclass(frozen=True)

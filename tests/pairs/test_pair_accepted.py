@@ -19,6 +19,7 @@ import parity
 from parity.pair.findings import FindingKind
 from parity.pair.records import Mark
 from parity.pair.screen import format_report
+from parity.pair.self_test import Case, compare_specimen
 from parity.report.compare_page import render_compare_page
 from parity.verdict.verdict import UNEXPLAINED, Verdict
 
@@ -229,3 +230,10 @@ def test_running_statistics_are_not_set_aside(baseline: Any) -> None:
     )
     assert [f.kind for f in report.findings] == [FindingKind.STATISTICS, FindingKind.FORWARD], report.findings
     assert [f.cause.name for f in report.findings] == [UNEXPLAINED, "accepted_difference_gone"]
+
+
+def test_a_difference_that_makes_numbers_larger_is_accepted_as_it_is_named() -> None:
+    """What is predicted then has the rounding of its own size, and not of the reference's."""
+    report = compare_specimen(Case(kind="functions", fault="mask_constant"), accept=("mask_constant",))
+    assert report.verdict is Verdict.AGREE, report.findings
+    assert [dict(each)["seen"] for each in report.accepted] == [["branches.mask_constant.head"]]
