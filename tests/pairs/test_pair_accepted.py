@@ -16,6 +16,7 @@ from torch import nn
 import bnjax
 import bntorch
 import parity
+from bnjax.specimens.losses import cross_entropy
 from parity.pair.findings import FindingKind
 from parity.pair.records import Mark
 from parity.pair.screen import format_report
@@ -26,10 +27,6 @@ from parity.verdict.verdict import UNEXPLAINED, Verdict
 INPUTS = {"x": parity.normal(6, 4), "labels": parity.integers(6, below=3)}
 ALL = ("forced", "free", "statistics", "optimizer", "precision")
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
-
-
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
 def smoothed(logits: jax.Array, labels: jax.Array) -> jax.Array:

@@ -18,6 +18,7 @@ from torch import nn
 import bnjax
 import bntorch
 import parity
+from bnjax.specimens.losses import cross_entropy
 from parity.backend.port import Mode
 from parity.errors import InputError
 from parity.pair.findings import FindingKind
@@ -30,10 +31,6 @@ from parity.verdict.verdict import UNEXPLAINED, Verdict
 INPUTS = {"x": parity.normal(6, 4), "labels": parity.integers(6, below=4)}
 FORCED = ("forced",)
 NAME: Any = "sgd"  # of what a function is asked for
-
-
-def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
 
 class TorchNet(nn.Module):

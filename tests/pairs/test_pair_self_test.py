@@ -8,7 +8,7 @@ import pytest
 
 from parity.cli import main
 from parity.pair.planted import PLANTED, SPECIMENS
-from parity.pair.self_test import Case, Outcome, PairSelfTest, cases_of
+from parity.pair.self_test import Case, Outcome, PairSelfTest, cases_of, compare_specimen, judged
 from parity.verdict.verdict import UNEXPLAINED
 
 HONEST = Outcome(case=Case(kind="plain"), verdict="agree", is_placed=True, is_named=True, worst=0.5, seconds=2.0)
@@ -66,6 +66,13 @@ def test_some_may_be_unexplained_but_not_more_than_one_in_twenty() -> None:
     unexplained = replace(FOUND, causes=(UNEXPLAINED,), is_named=False)
     assert said(*[FOUND] * 19, unexplained).passed
     assert not said(*[FOUND] * 18, unexplained).passed
+
+
+def test_a_fault_that_no_cause_is_known_of_is_found_and_not_counted_as_named() -> None:
+    case = Case(kind="lstm", fault="gate")
+    outcome = judged(case, compare_specimen(case))
+    assert (outcome.is_placed, outcome.is_named, outcome.is_misnamed) == (True, False, False)
+    assert outcome.causes == (UNEXPLAINED,)
 
 
 def test_every_kind_has_its_honest_pairs_and_all_of_its_faults() -> None:
