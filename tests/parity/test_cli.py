@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import bnparity
 import pytest
 
 from parity.cli import main, parse
@@ -316,6 +317,21 @@ def test_interruption_outside_the_trials_is_130(
     assert capsys.readouterr() == ("", "bnparity: interrupted\n")
 
 
+def test_an_interruption_while_the_commands_are_imported_is_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        @staticmethod
+        def find_spec(name: str, *rest: Any) -> None:
+            if name == "parity.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "parity.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted, *sys.meta_path])
+    assert bnparity.main() == 130
+    assert capsys.readouterr() == ("", "bnparity: interrupted\n")
+
+
 def test_a_reader_that_has_gone_does_not_change_the_exit_status(tmp_path: Path) -> None:
     with subprocess.Popen([SCRIPT, *SHORT, "--out", "out"], cwd=tmp_path, **PIPES) as process:
         assert process.stdout is not None
@@ -356,7 +372,7 @@ def statuses(folder: Path) -> set[str]:
     return {row["status"] for row in csv.DictReader((folder / "trials.csv").read_text().splitlines())}
 
 
-@pytest.mark.parametrize("program", [(SCRIPT,), (sys.executable, "-m", "parity")])
+@pytest.mark.parametrize("program", [(SCRIPT,), (sys.executable, "-m", "parity"), (sys.executable, "-m", "bnparity")])
 def test_program_starts_either_way(program: tuple[str | Path, ...], tmp_path: Path) -> None:
     shown = run(*program, "--version", cwd=tmp_path)
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, f"bnparity {version('bnparity')}\n", "")
