@@ -12,16 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-import bntorch.attention_conventions
-import bntorch.layer_conventions
-import bntorch.loss_conventions
-import bntorch.sum_conventions  # noqa: F401  they enter themselves
-from bntorch.conventions import Changed, Options
+from bntorch.conventions import Changed, Options, optimizers
 from bntorch.device import matmul_precision
 from bntorch.dispatch import OVERFLOW, Lift, Narrow, NoDropout, Perturb, as_result
 from bntorch.hooks import Capture, like
-from bntorch.optimizer_conventions import changed as changed_optimizer
-from bntorch.optimizer_conventions import options as optimizer_options
 from parity.backend.batch import Batch, called, loss_of, map_arrays, unused
 from parity.backend.convention import Change, Option
 from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
@@ -170,7 +164,7 @@ class ModelPort:
 
     def optimizer_options(self) -> Sequence[Option]:
         """See `Port`."""
-        return optimizer_options(self.optimizer([nn.Parameter(p.clone()) for p in self._parameters.values()]))
+        return optimizers.options(self.optimizer([nn.Parameter(p.clone()) for p in self._parameters.values()]))
 
     def optimize(
         self,
@@ -184,7 +178,7 @@ class ModelPort:
         if rounding is not None:
             gradients = [rounding.move(each, step) for step, each in enumerate(gradients)]
             perturb = Perturb(rounding.bits, rounding.seed)
-        take_step = changed_optimizer(self.optimizer(list(parameters.values())), change)
+        take_step = optimizers.changed(self.optimizer(list(parameters.values())), change)
         found = []
         for step in gradients:
             for name, p in parameters.items():

@@ -16,7 +16,7 @@ import bntorch
 import parity
 from bnjax.specimens.losses import cross_entropy
 from bntorch.conventions import CONVENTIONS as OF_MODELS
-from bntorch.optimizer_conventions import ways
+from bntorch.conventions.optimizers import ways
 from parity.backend.convention import CONVENTIONS
 from parity.verdict.trace import Mode
 from parity.verdict.verdict import UNEXPLAINED, Verdict

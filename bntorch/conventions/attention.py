@@ -7,7 +7,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
-from bntorch.conventions import Called, Way, convention
+from bntorch.conventions.calls import Called, Way, convention
 
 # attention
 

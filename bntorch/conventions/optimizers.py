@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from bntorch.conventions import Way
+from bntorch.conventions.calls import Way
 from parity.backend.convention import Change, Option
 
 # The hyperparameters of PyTorch's optimizers that are numbers: the names of the causes, and how optax has them.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import torch
 
-from bntorch.conventions import Called, Way, convention
+from bntorch.conventions.calls import Called, Way, convention
 
 # losses
 
