@@ -1,12 +1,13 @@
 """A traced function with everything that it computes in narrower numbers computed in float64."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.extend.core import ClosedJaxpr
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jax.extend.core import primitives as p
 
 from bnjax.interpret import Place, Visitor, evaluate
@@ -51,3 +52,20 @@ def lifted(jaxpr: ClosedJaxpr) -> ClosedJaxpr:
         for v in jaxpr.jaxpr.invars
     ]
     return jax.make_jaxpr(lambda *values: evaluate(jaxpr, list(values), _Lift(), None)[0])(*arguments)
+
+
+def lifted_function(function: Callable[..., Any], *like: Any) -> Callable[..., Any]:
+    """Return a function of trees that computes in float64; see `lifted`.
+
+    Args:
+        function: gives a tree as well.
+        like: arguments of the forms that it will be given.
+    """
+    traced, form = jax.make_jaxpr(function, return_shape=True)(*like)
+    program = lifted(traced)
+
+    def wide(*arguments: Any) -> Any:
+        leaves = [leaf.astype(jnp.float64) if is_narrow(leaf) else leaf for leaf in jax.tree.leaves(arguments)]
+        return jax.tree.unflatten(jax.tree.structure(form), jaxpr_as_fun(program)(*leaves))
+
+    return wide

@@ -11,12 +11,14 @@ import numpy as np
 
 from bnjax.device import matmul_precision
 from bnjax.functional import CallModel, Functional, quickly_compiled
+from bnjax.islands import islands
 from bnjax.kinds import functional
+from bnjax.lifted import lifted_function
 from bnjax.perturbed import perturbed
 from bnjax.program import Program, on_device
 from parity.backend.batch import map_arrays
-from parity.backend.convention import Change, Option
-from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, Tensor, check_state
+from parity.backend.convention import Change, Option, is_lifted_by, of_islands
+from parity.backend.port import Anatomy, Forced, Island, Mode, Played, Rounding, Tensor, check_state
 from parity.errors import InputError
 from parity.weights import Array
 
@@ -74,7 +76,7 @@ class ModelPort:
         self.has_loss, self.has_optimizer = loss is not None, optimizer is not None
         self._functional: Functional | None = None
         self._programs: dict[Any, Program] = {}
-        self._steps: dict[int | None, Any] = {}  # the optimizer's, by the bits of a rounding
+        self._steps: dict[tuple[bool, int | None], Any] = {}  # the optimizer's: lifted or not, bits of a rounding
         self._is_lifted = False
 
     def _of(self, inputs: Mapping[str, Any]) -> Functional:
@@ -132,8 +134,8 @@ class ModelPort:
         )
 
     def options(self, inputs: Mapping[str, Any], mode: Mode) -> Sequence[Option]:
-        """See `Port`. What a traced program follows cannot be told from its operations."""
-        return ()
+        """See `Port`. What a traced program follows cannot be told from its operations, but for how narrow they are."""
+        return () if self._is_lifted else of_islands(self.anatomy(inputs, mode).islands)
 
     @_in_float64
     def state(self) -> Mapping[str, Array]:
@@ -171,16 +173,18 @@ class ModelPort:
                 map_arrays(partial(_narrowed, dtype=dtype), each) for each in (inputs, parameters, statistics)
             )
         with jax.enable_x64(dtype == FLOAT64):
-            program = self._program(inputs, mode, (parameters, statistics), dtype)
+            program = self._program(inputs, mode, (parameters, statistics), dtype, is_lifted_by(change))
             if rounding is not None:
                 inputs, forced = rounding.move(inputs, 0), rounding.move_forced(forced, 1)
                 parameters, statistics = rounding.move(parameters, 3), rounding.move(statistics, 4)
             return program.play(parameters, statistics, inputs, forced, rounding)
 
-    def _program(self, inputs: Mapping[str, Any], mode: Mode, state: tuple[Any, Any], dtype: str) -> "Program":
-        form = mode, dtype, str(map_arrays(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), inputs))
+    def _program(
+        self, inputs: Mapping[str, Any], mode: Mode, state: tuple[Any, Any], dtype: str, is_lifted: bool = False
+    ) -> "Program":
+        is_lifted = (is_lifted or self._is_lifted) and dtype == FLOAT64
+        form = mode, dtype, is_lifted, str(map_arrays(lambda leaf: (np.shape(leaf), np.asarray(leaf).dtype), inputs))
         if form not in self._programs:
-            is_lifted = self._is_lifted and dtype == FLOAT64
             given = on_device(inputs)
             with matmul_precision("highest"):
                 program = Program(self._of(inputs), state, given, mode, self.loss, is_lifted)
@@ -193,6 +197,14 @@ class ModelPort:
         return ()
 
     @_in_float64
+    def optimizer_islands(self) -> Sequence[Island]:
+        """See `Port`."""
+        if self._is_lifted:
+            return ()
+        flat = {name: jnp.asarray(array) for name, array in self._seen().parameters.items()}
+        return islands(jax.make_jaxpr(self._step)(flat, self._first_state(flat), flat).jaxpr)
+
+    @_in_float64
     def optimize(
         self,
         gradients: Sequence[Mapping[str, Array]],
@@ -200,18 +212,13 @@ class ModelPort:
         change: Change | None = None,
     ) -> list[dict[str, Array]]:
         """See `Port`."""
-        model, names = self._seen(), list(self._seen().parameters)
-
-        def step(flat: Any, state: Any, gradient: Any) -> tuple[Any, Any]:
-            parameters = model.nested(flat)
-            updates, state = self.optimizer.update(model.nested(gradient), state, parameters)
-            updated = jax.tree.map(lambda p, u: p + u, parameters, updates)
-            return dict(zip(names, _in_order(model, names, updated), strict=True)), state
-
-        bits = None if rounding is None else rounding.bits
-        run = self._steps.setdefault(bits, quickly_compiled(step if bits is None else perturbed(step, bits)))
-        flat = {name: jnp.asarray(array) for name, array in model.parameters.items()}
-        state, found = self.optimizer.init(model.nested(flat)), []
+        is_lifted, bits = self._is_lifted or is_lifted_by(change), None if rounding is None else rounding.bits
+        flat = {name: jnp.asarray(array) for name, array in self._seen().parameters.items()}
+        state, found, names = self._first_state(flat), [], list(flat)
+        if (is_lifted, bits) not in self._steps:
+            step = lifted_function(self._step, flat, state, flat) if is_lifted else self._step
+            self._steps[is_lifted, bits] = quickly_compiled(step if bits is None else perturbed(step, bits))
+        run = self._steps[is_lifted, bits]
         for number, each in enumerate(gradients):
             given = {name: jnp.asarray(each.get(name, np.zeros(np.shape(flat[name])))) for name in names}
             if rounding is None:
@@ -221,6 +228,17 @@ class ModelPort:
                 flat, state = run(jnp.uint64(rounding.seed + 1 + 1000 * number), flat, state, moved)
             found.append({name: np.array(array) for name, array in flat.items()})
         return found
+
+    def _first_state(self, flat: Mapping[str, Any]) -> Any:
+        return self.optimizer.init(self._seen().nested(dict(flat)))
+
+    def _step(self, flat: Any, state: Any, gradient: Any) -> tuple[Any, Any]:
+        """Take one step of the optimizer."""
+        model, names = self._seen(), list(flat)
+        parameters = model.nested(flat)
+        updates, state = self.optimizer.update(model.nested(gradient), state, parameters)
+        updated = jax.tree.map(lambda p, u: p + u, parameters, updates)
+        return dict(zip(names, _in_order(model, names, updated), strict=True)), state
 
 
 def _in_order(model: Functional, names: Sequence[str], tree: Any) -> list[Any]:

@@ -17,8 +17,8 @@ from bntorch.device import matmul_precision
 from bntorch.dispatch import OVERFLOW, Lift, Narrow, NoDropout, Perturb, as_result
 from bntorch.hooks import Capture, like
 from parity.backend.batch import Batch, called, loss_of, map_arrays, unused
-from parity.backend.convention import Change, Option
-from parity.backend.port import Anatomy, Forced, Mode, Played, Rounding, check_state
+from parity.backend.convention import Change, Option, is_lifted_by, of_islands
+from parity.backend.port import Anatomy, Forced, Island, Mode, Played, Rounding, check_state
 from parity.backend.port import Tensor as Form
 from parity.errors import InputError
 from parity.weights import Array
@@ -41,7 +41,8 @@ def port(
         variables: a `state_dict` for it; None for what it holds.
         loss: of the model's output and the inputs that the model does not take; a scalar. Without it nothing backward
             is compared.
-        optimizer: makes one from the model's parameters.
+        optimizer: makes one from the model's parameters; or `(optimizer, schedule)`, with a schedule of its rate from
+            `torch.optim.lr_scheduler`, which is stepped after each of its steps.
         call: `(model, batch, train)` gives the model's output for a batch of inputs by name. By default inputs are
             matched to the parameters of the model's `forward` by name, and the rest in order.
     """
@@ -109,10 +110,11 @@ class ModelPort:
 
     def options(self, inputs: Mapping[str, Any], mode: Mode) -> Sequence[Option]:
         """See `Port`."""
-        noted = Options()
+        noted, narrow = Options(), Narrow()
         own = _fresh(self._parameters, self._statistics)
-        self._run(inputs, mode, *own, Capture(), nullcontext(), self._lift(), is_backward=False, conventions=noted)
-        return tuple(noted.found.values())
+        self._run(inputs, mode, *own, Capture(), narrow, self._lift(), is_backward=False, conventions=noted)
+        islands = () if self._is_lifted else of_islands(list(narrow.islands))
+        return (*noted.found.values(), *islands)
 
     def state(self) -> Mapping[str, Array]:
         """See `Port`."""
@@ -151,8 +153,9 @@ class ModelPort:
                 )
         parameters, statistics = _fresh(parameters, statistics)
         seen = Capture(forced)
-        lift = self._lift() if dtype == "float64" else nullcontext()
-        conventions = nullcontext() if change is None else Changed(change)
+        is_lifted = is_lifted_by(change)
+        lift = self._lift(is_lifted) if dtype == "float64" else nullcontext()
+        conventions = nullcontext() if change is None or is_lifted else Changed(change)
         loss = self._run(inputs, mode, parameters, statistics, seen, perturb, lift, is_backward, conventions)
         shown = Played(
             values=_arrays(seen.values), loss=None if loss is None else float(loss), statistics=_arrays(statistics)
@@ -162,9 +165,13 @@ class ModelPort:
         gradients = {name: _array(_gradient(p)) for name, p in parameters.items()}
         return replace(shown, cotangents=_arrays(seen.every_cotangent()), gradients=gradients)
 
+    def optimizer_islands(self) -> Sequence[Island]:
+        """See `Port`. PyTorch's optimizers compute in the dtype of the parameters."""
+        return ()
+
     def optimizer_options(self) -> Sequence[Option]:
         """See `Port`."""
-        return optimizers.options(self.optimizer([nn.Parameter(p.clone()) for p in self._parameters.values()]))
+        return optimizers.options(self._stepper([nn.Parameter(p.clone()) for p in self._parameters.values()]))
 
     def optimize(
         self,
@@ -178,7 +185,7 @@ class ModelPort:
         if rounding is not None:
             gradients = [rounding.move(each, step) for step, each in enumerate(gradients)]
             perturb = Perturb(rounding.bits, rounding.seed)
-        take_step = optimizers.changed(self.optimizer(list(parameters.values())), change)
+        take_step = optimizers.changed(self._stepper(list(parameters.values())), change)
         found = []
         for step in gradients:
             for name, p in parameters.items():
@@ -188,8 +195,11 @@ class ModelPort:
             found.append(_arrays(parameters))
         return found
 
-    def _lift(self) -> Any:
-        return Lift() if self._is_lifted else nullcontext()
+    def _stepper(self, parameters: list[nn.Parameter]) -> optimizers.Stepper:
+        return optimizers.Stepper.of(self.optimizer(parameters))
+
+    def _lift(self, also: bool = False) -> Any:
+        return Lift() if self._is_lifted or also else nullcontext()
 
     def _run(
         self,

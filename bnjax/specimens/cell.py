@@ -17,14 +17,14 @@ SHAPES = {
 }  # fmt: skip
 
 
-def network(p: Any, ids: jax.Array, order: str) -> jax.Array:
+def network(p: Any, ids: jax.Array, order: str, forget: float) -> jax.Array:
     x = p["emb"][ids]
     start = jnp.broadcast_to(p["h0"], (len(x), STATE))
 
     def step(state: Any, x: jax.Array) -> Any:
         h, c = state
         gate = dict(zip(order, jnp.split(x @ p["wi"] + h @ p["wh"] + p["b"] + p["b2"], 4, -1), strict=True))
-        c = jax.nn.sigmoid(gate["f"]) * c + jax.nn.sigmoid(gate["i"]) * jnp.tanh(gate["g"])
+        c = jax.nn.sigmoid(gate["f"] + forget) * c + jax.nn.sigmoid(gate["i"]) * jnp.tanh(gate["g"])
         h = jax.nn.sigmoid(gate["o"]) * jnp.tanh(c)
         return (h, c), h
 
@@ -38,6 +38,6 @@ def port(fault: str = "") -> Any:
     order = "igfo" if fault == "gate_order" else "ifgo"
 
     def call(function: Any, batch: Any, train: bool) -> jax.Array:
-        return function(batch["ids"], order)
+        return function(batch["ids"], order, 1.0 if fault == "recurrent_biases" else 0.0)
 
     return bnjax.port(network, parameters, loss=cross_entropy, call=call)

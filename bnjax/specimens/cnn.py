@@ -15,6 +15,25 @@ from .optimizers import OPTIMIZERS
 MODES = {"statistics_never_used": False, "statistics_always_used": True}  # whatever the mode is
 
 
+class Sharded(fnn.BatchNorm):
+    """Each half of a batch has statistics of its own; of those that are kept the mean is taken."""
+
+    @fnn.compact
+    def __call__(self, x: jax.Array, **options: Any) -> jax.Array:  # type: ignore[override]
+        if self.use_running_average or self.is_initializing():
+            return super().__call__(x, **options)
+        kept = dict(self.variables["batch_stats"])
+        outputs, new = [], []
+        for shard in jnp.split(x, 2):
+            for name, value in kept.items():
+                self.put_variable("batch_stats", name, value)
+            outputs.append(super().__call__(shard, **options))
+            new.append(dict(self.variables["batch_stats"]))
+        for name in kept:
+            self.put_variable("batch_stats", name, (new[0][name] + new[1][name]) / 2)
+        return jnp.concatenate(outputs)
+
+
 class FlaxNet(fnn.Module):
     fault: str = ""
 
@@ -24,10 +43,12 @@ class FlaxNet(fnn.Module):
             x = fnn.Conv(width, (3, 3), use_bias=not (self.fault == "missing_bias" and width == 8))(x)
             eps = 1e-3 if self.fault == "norm_epsilon" and width == 8 else 1e-5
             mode = MODES.get(self.fault, not train) if width == 8 else not train
-            x = fnn.BatchNorm(
+            norm = Sharded if self.fault == "per_shard_statistics" and width == 8 else fnn.BatchNorm
+            x = norm(
                 use_running_average=mode,
                 momentum=0.99 if self.fault == "default_momentum" and width == 6 else 0.9,
                 epsilon=eps,
+                name=f"BatchNorm_{int(width == 8)}",
             )(x)
             if not (self.fault == "missing_relu" and width == 6):
                 x = fnn.relu(x)

@@ -20,9 +20,14 @@ class NnxLayer(nnx.Module):
         self.ln1, self.ln2 = (nnx.LayerNorm(WIDTH, epsilon=1e-5, rngs=rngs) for _ in range(2))
         self.up, self.down = nnx.Linear(WIDTH, 16, rngs=rngs), nnx.Linear(16, WIDTH, rngs=rngs)
 
+    def split(self, x: jax.Array) -> jax.Array:
+        if self.fault == "head_axes":
+            return x.reshape(*x.shape[:2], -1, HEADS).swapaxes(2, 3)
+        return x.reshape(*x.shape[:2], HEADS, -1)
+
     def __call__(self, x: jax.Array) -> jax.Array:
         y = self.ln1(x)
-        q, k, v = (each(y).reshape(*y.shape[:2], HEADS, -1) for each in (self.q, self.k, self.v))
+        q, k, v = (self.split(each(y)) for each in (self.q, self.k, self.v))
         if self.fault == "exchanged":
             q, k = k, q
         size = q.shape[-1] if self.fault == "attention_scale" else q.shape[-1] ** 0.5
@@ -30,7 +35,9 @@ class NnxLayer(nnx.Module):
         causal = jnp.tril(jnp.ones((LENGTH, LENGTH), bool), 1 if self.fault == "causal_offset" else 0)
         axis = -2 if self.fault == "softmax_axis" else -1
         weights = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf), axis)
-        x = x + self.out(jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(*y.shape[:2], -1))
+        heads = jnp.einsum("bhqk,bkhd->bqhd", weights, v)
+        heads = heads.swapaxes(2, 3) if self.fault == "head_axes" else heads
+        x = x + self.out(heads.reshape(y.shape))
         return x + self.down(jax.nn.silu(self.up(self.ln2(x))))
 
 
@@ -39,11 +46,12 @@ class NnxNet(nnx.Module):
         rngs = nnx.Rngs(0)
         self.fault = fault
         self.embed = nnx.Embed(WORDS, WIDTH, rngs=rngs)
+        self.places = nnx.Embed(LENGTH + 1, WIDTH, rngs=rngs)
         self.layers = nnx.List([NnxLayer(rngs, fault if layer == 1 else "") for layer in range(2)])
         self.ln = nnx.LayerNorm(WIDTH, epsilon=1e-5, rngs=rngs)
 
     def __call__(self, ids: jax.Array) -> jax.Array:
-        x = self.embed(ids)
+        x = self.embed(ids) + self.places(jnp.arange(LENGTH) + (1 if self.fault == "position_offset" else 0))
         for layer in self.layers:
             x = layer(x)
         x = self.ln(x)

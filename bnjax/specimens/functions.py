@@ -42,6 +42,31 @@ def _rms_norm(x: jax.Array, eps: float) -> jax.Array:
     return (x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + eps)).mean(1)
 
 
+def _heads(x: jax.Array, order: str) -> jax.Array:
+    split = x.reshape(*x.shape[:2], 2, 3) if order == "hd" else x.reshape(*x.shape[:2], 3, 2).swapaxes(2, 3)
+    return (split * softmax(split, 3)).reshape(x.shape).mean(1)
+
+
+def _layer_norm(x: jax.Array, is_fast: bool) -> jax.Array:
+    x = x + 1000
+    mean = x.mean(-1, keepdims=True)
+    variance = (x**2).mean(-1, keepdims=True) - mean**2 if is_fast else x.var(-1, keepdims=True)
+    return ((x - mean) * jax.lax.rsqrt(variance + 1e-5)).mean(1)
+
+
+def _middle(x: jax.Array, method: Any) -> jax.Array:
+    return (x - jnp.quantile(x, 0.5, axis=-1, keepdims=True, method=method)).mean(1)
+
+
+def _tied(x: jax.Array) -> jax.Array:
+    """The first positions are 0, and the others less."""
+    return jnp.where(jnp.arange(5)[:, None] < 2, _partly_zero(x), x - 9)
+
+
+def _first_of(x: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(x, jnp.argmax(x, 1, keepdims=True), 1)[:, 0]
+
+
 # By fault: the function as it should be, and as it is with the fault.
 FUNCTIONS: dict[str, tuple[Function, Function]] = {
     "gelu_form": (lambda x: gelu(x, False).mean(1), lambda x: gelu(x).mean(1)),
@@ -65,6 +90,10 @@ FUNCTIONS: dict[str, tuple[Function, Function]] = {
     ),
     "causal_offset": (partial(_causal, offset=0), partial(_causal, offset=-1)),
     "qkv_order": (partial(_packed, step=1), partial(_packed, step=-1)),
+    "head_axes": (partial(_heads, order="hd"), partial(_heads, order="dh")),
+    "fast_variance": (partial(_layer_norm, is_fast=False), partial(_layer_norm, is_fast=True)),
+    "median_rule": (partial(_middle, method="lower"), partial(_middle, method="linear")),
+    "tie_rule": (lambda x: _tied(x).max(1), lambda x: _first_of(_tied(x))),
     "norm_epsilon": (partial(_rms_norm, eps=1e-6), partial(_rms_norm, eps=1e-5)),
 }
 

@@ -55,6 +55,20 @@ def _gated(x: jax.Array, passed: Function = lambda gate: gate) -> jax.Array:
     return x * passed(jax.nn.sigmoid(x.mean(-1, keepdims=True)))
 
 
+def _middle(x: jax.Array, method: Any) -> jax.Array:
+    return x - jnp.quantile(x, 0.5, axis=(1, 2), keepdims=True, method=method)
+
+
+def _tied(x: jax.Array) -> jax.Array:
+    """Two rows are 0, and the others less; channels stay last."""
+    zero = x - jax.lax.stop_gradient(x)
+    return jnp.where(jnp.arange(SIZE)[:, None, None] < 2, zero, x - 9).reshape(len(x), -1, x.shape[-1])
+
+
+def _first_of(x: jax.Array) -> jax.Array:
+    return jnp.take_along_axis(x, jnp.argmax(x, 1, keepdims=True), 1)
+
+
 # By fault: the function of (samples, height, width, channels) as it should be, and as it is with the fault.
 FUNCTIONS: dict[str, tuple[Function, Function]] = {
     "gelu_form": (partial(gelu, approximate=False), partial(gelu, approximate=True)),
@@ -85,6 +99,11 @@ FUNCTIONS: dict[str, tuple[Function, Function]] = {
     "extra_scale": (partial(jnp.max, axis=(1, 2), keepdims=True), lambda x: 3 * x.max((1, 2), keepdims=True)),
     "mask_polarity": (partial(_masked, value=0.0), partial(_masked, value=0.0, is_kept=True)),
     "mask_constant": (lambda x: _masked(x, -1e4) / 1e4, lambda x: _masked(x, -1e9) / 1e4),
+    "median_rule": (partial(_middle, method="lower"), partial(_middle, method="linear")),
+    "tie_rule": (
+        lambda x: _tied(x).max(1, keepdims=True)[:, None],
+        lambda x: _first_of(_tied(x))[:, None],
+    ),
     "concatenation_order": (partial(_joined, order=1), partial(_joined, order=-1)),
     "qkv_order": (partial(_joined, order=1), _turned),
 }

@@ -38,6 +38,42 @@ def _unbiased(is_faulty: bool, rngs: nnx.Rngs) -> nnx.Conv:
     return nnx.Conv(4, 4, (3, 3), padding="VALID", use_bias=not is_faulty, rngs=rngs)
 
 
+class _Sharded(nnx.BatchNorm):
+    """Each sample is a shard, with statistics of its own; of those that are kept the mean is taken."""
+
+    def __call__(self, x: jax.Array, use_running_average: bool | None = None, **options: Any) -> jax.Array:
+        kept = self.mean[...], self.var[...]
+        outputs, means, variances = [], [], []
+        for shard in jnp.split(x, len(x)):
+            self.mean[...], self.var[...] = kept
+            outputs.append(super().__call__(shard, use_running_average, **options))
+            means.append(self.mean[...])
+            variances.append(self.var[...])
+        self.mean[...], self.var[...] = sum(means) / len(x), sum(variances) / len(x)
+        return jnp.concatenate(outputs)
+
+
+def _raised(is_faulty: bool, rngs: nnx.Rngs) -> nnx.Sequential:
+    """A norm of what is far from 0."""
+    norm = nnx.BatchNorm(4, momentum=0.9, epsilon=1e-5, use_fast_variance=is_faulty, rngs=rngs)
+    return nnx.Sequential(lambda x: x + 1000, norm)
+
+
+def _shards(is_faulty: bool, rngs: nnx.Rngs) -> nnx.BatchNorm:
+    return (_Sharded if is_faulty else nnx.BatchNorm)(4, momentum=0.9, epsilon=1e-5, rngs=rngs)
+
+
+class _Flipped(nnx.Conv):
+    """A convolution whose kernel is flipped, as mathematics has it."""
+
+    def __call__(self, inputs: jax.Array, out_sharding: Any = None) -> jax.Array:
+        return super().__call__(inputs[:, ::-1, ::-1], out_sharding)[:, ::-1, ::-1]
+
+
+def _flipped_kernel(is_faulty: bool, rngs: nnx.Rngs) -> nnx.Conv:
+    return (_Flipped if is_faulty else nnx.Conv)(4, 4, (3, 3), padding="VALID", rngs=rngs)
+
+
 class _Turned(nnx.Conv):
     """A convolution that has its kernel's width before its height."""
 
@@ -53,6 +89,8 @@ def _turned_kernel(is_faulty: bool, rngs: nnx.Rngs) -> nnx.Conv:
 LAYERS: dict[str, Callable[[bool, nnx.Rngs], Any]] = {
     "statistics_never_used": _batch_norm,
     "statistics_always_used": _batch_norm,
+    "per_shard_statistics": _shards,
+    "fast_variance": _raised,
     "norm_epsilon batch": partial(_batch_norm, epsilon=1e-3),
     "norm_epsilon group": partial(_group_norm, groups=2),
     "norm_epsilon layer": partial(_group_norm, groups=1),
@@ -60,6 +98,7 @@ LAYERS: dict[str, Callable[[bool, nnx.Rngs], Any]] = {
     "same_padding": _strided,
     "transpose_padding": _transposed,
     "kernel_axes": _turned_kernel,
+    "flipped_kernel": _flipped_kernel,
     "missing_bias": _unbiased,
 }
 MODES = {"statistics_never_used": False, "statistics_always_used": True}  # use_running_average, whatever the mode

@@ -35,7 +35,8 @@ class FlaxNet(fnn.Module):
         is_flipped = self.fault == "flipped_kernel"
         middle = TrueConvolution(name="middle") if is_flipped else fnn.Conv(8, (3, 3), padding=1, name="middle")
         x = gelu(middle(x), "middle")
-        up = fnn.ConvTranspose(4, (2, 2), strides=(2, 2), padding="VALID", name="up")
+        padding = "SAME" if self.fault == "transpose_padding" else ((1, 2), (1, 2))
+        up = fnn.ConvTranspose(4, (3, 3), strides=(2, 2), padding=padding, name="up")
         x = gelu(up(x), "up")
         both = [x, first] if self.fault == "concatenation" else [first, x]
         return fnn.Conv(1, (1, 1), name="out")(jnp.concatenate(both, -1))

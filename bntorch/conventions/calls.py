@@ -74,7 +74,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "gru_cell": ("input", "hx", "w_ih", "w_hh", "b_ih", "b_hh"),
     "round": ("input",),
     **{f"adaptive_avg_pool{n}d": ("input", "output_size") for n in (1, 2, 3)},
-    **dict.fromkeys(("mean", "sum"), ("input", "dim", "keepdim")),
+    **dict.fromkeys(("mean", "sum", "median", "max", "min", "amax", "amin"), ("input", "dim", "keepdim")),
+    **dict.fromkeys(("view", "reshape", "unflatten"), ("input",)),
     **dict.fromkeys(
         ("add", "__add__", "__radd__", "add_", "__iadd__", "mul", "__mul__", "__rmul__", "div", "__truediv__"),
         ("input", "other"),
@@ -138,6 +139,7 @@ class Way:
         jax: what to write in JAX to have it as the model does.
         torch: what to write in PyTorch for that.
         torch_other: what to write in PyTorch to have it otherwise.
+        is_rounding: whether it differs in how it rounds alone.
     """
 
     key: str
@@ -148,6 +150,7 @@ class Way:
     jax: str = ""
     torch: str = ""
     torch_other: str = ""
+    is_rounding: bool = False
 
     @property
     def whole_key(self) -> str:
@@ -158,7 +161,7 @@ class Way:
         """Return it as other processes have it."""
         writes = {"jax": self.jax, "torch": self.torch, "other": self.torch_other}
         change = Change(name, self.whole_key, self.start)
-        return Option(change=change, own=self.own, other=self.other, writes=writes)
+        return Option(change=change, own=self.own, other=self.other, writes=writes, is_rounding=self.is_rounding)
 
 
 Ways = Callable[[Called], Iterator[Way]]

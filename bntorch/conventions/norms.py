@@ -1,12 +1,15 @@
 """Conventions of norms."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
+from torch import Tensor
 
 from bntorch.conventions.calls import Called, Way, convention
 
 NORMS = ("layer_norm", "group_norm", "rms_norm", "batch_norm", "instance_norm")
+RUNNING = ("running_mean", "running_var")
 
 
 @convention("norm_epsilon", *NORMS)
@@ -29,6 +32,43 @@ def _epsilon_by_hand(call: Called) -> Iterator[Way]:
     )  # fmt: skip
 
 
+@convention("fast_variance", *NORMS[:2], *NORMS[3:])
+def _fast_variance(call: Called) -> Iterator[Way]:
+    """E[x^2] - E[x]^2 loses as many digits as the square of the mean is larger than the variance."""
+    if call.name != "batch_norm" or call["training"]:
+        yield Way(
+            "fast", "it is the mean of the squares of what is centered",
+            "the variance is the mean of the squares less the square of the mean, which rounds by as much",
+            lambda: _normalized(call), jax="set use_fast_variance=False", torch="center before the squares are taken",
+            torch_other="take the mean of the squares less the square of the mean", is_rounding=True,
+        )  # fmt: skip
+
+
+def _normalized(call: Called) -> Tensor:
+    """A norm by E[x^2] - E[x]^2."""
+    x, weight, bias = call["input"], call["weight"], call["bias"]
+    split, axes = x, (0, *range(2, x.ndim))
+    if call.name == "layer_norm":
+        axes = tuple(range(x.ndim - len(call["normalized_shape"]), x.ndim))
+    elif call.name == "group_norm":
+        split = x.reshape(len(x), call["num_groups"], -1)
+        axes = (2,)
+    elif call.name == "instance_norm":
+        axes = tuple(range(2, x.ndim))
+    mean = split.mean(axes, keepdim=True)
+    variance = (split.square().mean(axes, keepdim=True) - mean.square()).clamp(min=0)
+    if call["running_mean"] is not None:
+        with torch.no_grad():
+            count = x.numel() // x.shape[1]
+            taken = mean.flatten(), variance.flatten() * count / (count - 1)
+            for name, each in zip(RUNNING, taken, strict=True):
+                call[name].lerp_(each, call["momentum"])
+    y = ((split - mean) * torch.rsqrt(variance + call.get("eps", 1e-5))).reshape(x.shape)
+    form = [-1, *[1] * (x.ndim - 2)] if call.name != "layer_norm" else call["normalized_shape"]
+    y = y if weight is None else y * weight.reshape(form)
+    return y if bias is None else y + bias.reshape(form)
+
+
 @convention("statistics_never_used", "batch_norm")
 def _never(call: Called) -> Iterator[Way]:
     if not call["training"] and call["running_mean"] is not None:
@@ -47,3 +87,27 @@ def _always(call: Called) -> Iterator[Way]:
             lambda: call.again(training=False), jax="hand use_running_average (or train) on to this norm",
             torch="hand the mode on to this norm", torch_other="call the module in evaluation mode",
         )  # fmt: skip
+
+
+@convention("per_shard_statistics", "batch_norm")
+def _shards(call: Called) -> Iterator[Way]:
+    """Each device normalizes by its own part of the batch; of the running statistics the average is taken."""
+    x = call["input"]
+    running = [name for name in RUNNING if call[name] is not None]
+
+    def run(count: int) -> Tensor:
+        shards = x.chunk(count)
+        moments = [{name: call[name].clone() for name in running} for _ in shards]
+        outputs = [call.again(input=each, **own) for each, own in zip(shards, moments, strict=True)]
+        for name in running:
+            call[name].copy_(torch.stack([each[name] for each in moments]).mean(0))
+        return torch.cat(outputs)
+
+    for count in range(2, len(x) + 1) if call["training"] else ():
+        if len(x) % count == 0 and x.numel() > count * x.shape[1]:
+            yield Way(
+                f"{count} shards", "those of the whole batch", f"each of {count} shards has its own statistics",
+                partial(run, count), jax="set axis_name, so that the devices share their statistics",
+                torch="normalize by the statistics of the whole batch",
+                torch_other=f"normalize each of {count} parts of the batch by itself",
+            )  # fmt: skip

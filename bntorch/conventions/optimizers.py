@@ -1,14 +1,21 @@
 """Conventions of optimizers that libraries have otherwise, and an optimizer that steps with one of them changed."""
 
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.overrides import TorchFunctionMode
 
+from bntorch.conventions import optimizer_steps
 from bntorch.conventions.calls import Way
+from bntorch.conventions.optimizer_steps import Step
 from parity.backend.convention import Change, Option
+from parity.errors import InputError
 
 # The hyperparameters of PyTorch's optimizers that are numbers: the names of the causes, and how optax has them.
 NUMBERS = {
@@ -29,16 +36,66 @@ FLAGS = {
     "decoupled_weight_decay": ("weight_decay", "decoupled weight decay, as adamw"),
     "centered": ("rmsprop_decay", "centered"),
 }
-Step = Callable[[Sequence[Tensor]], None]
+FIRST_NORM = 10.0  # from which one that clips is solved for
+CLIP_EPSILON = 1e-6  # of `torch.nn.utils.clip_grad_norm_`
 
 
-def ways(optimizer: Optimizer) -> Iterator[tuple[str, Way]]:
-    """Yield the names of what may be otherwise in an optimizer, and how; a way returns what takes its steps."""
+@dataclass(frozen=True)
+class Stepper:
+    """What takes steps.
+
+    Args:
+        optimizer: of PyTorch.
+        schedule: of its rate, if it has one; it is stepped after the optimizer.
+    """
+
+    optimizer: Optimizer
+    schedule: LRScheduler | None = None
+
+    @classmethod
+    def of(cls, made: Any) -> "Stepper":
+        """Read what a user's function gives: an optimizer, or that and its schedule.
+
+        Raises:
+            InputError: it is neither.
+        """
+        both: Any = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+        optimizer, schedule = both
+        if not hasattr(optimizer, "step") or not (schedule is None or hasattr(schedule, "step")):
+            raise InputError(f"optimizer gave {made!r:.80}; it must give an optimizer, or (optimizer, schedule)")
+        return cls(optimizer, schedule)
+
+    def step(self, parameters: Sequence[Tensor]) -> None:
+        """Take one step with the gradients that are there."""
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+
+    def taking(self, step: Step | None) -> Step:
+        """Return these steps, or others for the optimizer's, with the schedule's."""
+        if step is None:
+            return self.step
+
+        def both(parameters: Sequence[Tensor]) -> None:
+            step(parameters)
+            if self.schedule is not None:
+                with warnings.catch_warnings():  # it asks whether the optimizer has stepped
+                    warnings.simplefilter("ignore")
+                    self.schedule.step()
+
+        return both
+
+
+def ways(stepper: Stepper) -> Iterator[tuple[str, Way]]:
+    """Yield the names of what may be otherwise in an optimizer, and how; a way may return what takes its steps."""
+    optimizer = stepper.optimizer
+    if not isinstance(optimizer, Optimizer):
+        return
     group = optimizer.param_groups[0]
     for key, (name, optax) in NUMBERS.items():
         if isinstance(group.get(key), int | float) and not isinstance(group[key], bool):
             for own in dict.fromkeys(float(each[key]) for each in optimizer.param_groups):
-                yield name, _number(optimizer, key, own, optax)
+                yield name, _number(stepper, key, own, optax)
     for number, own in enumerate(group.get("betas", ())):
         yield "adam_betas", _beta(optimizer, number, float(own))
     if "alpha" in group:
@@ -46,31 +103,29 @@ def ways(optimizer: Optimizer) -> Iterator[tuple[str, Way]]:
     for key, (name, optax) in FLAGS.items():
         if isinstance(group.get(key), bool):
             yield name, _flag(optimizer, key, optax)
+    if any(each.get("weight_decay") for each in optimizer.param_groups):
+        yield "weight_decay_mask", _mask(optimizer)
     yield "missing_clip", _clip(optimizer)
-    if isinstance(optimizer, torch.optim.RMSprop) and not group["centered"] and not group["momentum"]:
-        yield "rmsprop_epsilon", _epsilon_in_root(optimizer)
-    if isinstance(optimizer, torch.optim.Adagrad):
-        yield "adagrad_defaults", _adagrad_of_optax(optimizer)
-    if isinstance(optimizer, torch.optim.NAdam):
-        yield "nadam_schedule", _nadam_of_optax(optimizer)
+    if optimizer._optimizer_step_pre_hooks:
+        yield "missing_clip", _without_hooks(optimizer)
+        yield "clip_epsilon", _clip_epsilon(optimizer)
+    if stepper.schedule is not None:
+        yield from (("schedule_offset", each) for each in _offsets(stepper, stepper.schedule))
+    yield "average_of_weights", _average(optimizer)
+    yield from optimizer_steps.ways(optimizer, stepper.schedule is not None)
 
 
-def options(optimizer: Optimizer) -> tuple[Option, ...]:
+def options(stepper: Stepper) -> tuple[Option, ...]:
     """Return what an optimizer may do otherwise."""
-    return tuple(way.option(name) for name, way in ways(optimizer))
+    return tuple(way.option(name) for name, way in ways(stepper))
 
 
-def changed(optimizer: Optimizer, change: Change | None) -> Step:
+def changed(stepper: Stepper, change: Change | None) -> Step:
     """Return what takes an optimizer's steps, with a convention changed."""
-
-    def step(parameters: Sequence[Tensor]) -> None:
-        optimizer.step()
-
     if change is None:
-        return step
-    way = next(way for name, way in ways(optimizer) if (name, way.whole_key) == change[:2])
-    made = way.run() if way.start is None else way.run(change.value)
-    return made or step
+        return stepper.step
+    way = next(way for name, way in ways(stepper) if (name, way.whole_key) == change[:2])
+    return stepper.taking(way.run() if way.start is None else way.run(change.value))
 
 
 def _set(optimizer: Optimizer, key: str, value: Any) -> None:
@@ -78,12 +133,15 @@ def _set(optimizer: Optimizer, key: str, value: Any) -> None:
         group[key] = value
 
 
-def _number(optimizer: Optimizer, key: str, own: float, optax: str) -> Way:
-    """A number of those groups of parameters that have it."""
+def _number(stepper: Stepper, key: str, own: float, optax: str) -> Way:
+    """A number of those groups of parameters that have it; of the rate what a schedule begins with as well."""
 
     def run(value: float) -> None:
-        for group in optimizer.param_groups:
+        for group in stepper.optimizer.param_groups:
             group[key] = value if group[key] == own else group[key]
+        if key == "lr" and stepper.schedule is not None and own:
+            factor = value / own
+            stepper.schedule.base_lrs = [factor * each for each in stepper.schedule.base_lrs]
 
     return Way(
         key, f"it is {own:g}", f"{key} is {{value:g}}", run, own,
@@ -143,78 +201,107 @@ def _clip(optimizer: Optimizer) -> Way:
     )  # fmt: skip
 
 
-FIRST_NORM = 10.0
-
-
-def _epsilon_in_root(optimizer: Optimizer) -> Way:
-    group = optimizer.param_groups[0]
-
-    def run() -> Step:
-        averages: dict[int, Tensor] = {}
-
-        def step(parameters: Sequence[Tensor]) -> None:
-            with torch.no_grad():
-                for number, p in enumerate(parameters):
-                    if p.grad is None:
-                        continue
-                    g = p.grad + group["weight_decay"] * p
-                    old = averages.get(number, torch.zeros_like(p))
-                    averages[number] = group["alpha"] * old + (1 - group["alpha"]) * g.square()
-                    p.sub_(group["lr"] * g / (averages[number] + group["eps"]).sqrt())
-
-        return step
-
+def _without_hooks(optimizer: Optimizer) -> Way:
     return Way(
-        "in the root", "after it", "epsilon is added before the square root", run,
-        jax="set eps_in_sqrt=False", torch="use torch.optim.RMSprop", torch_other="add epsilon before the square root",
+        "hooks", "it is there", "what is done before a step, as clipping, is left out",
+        optimizer._optimizer_step_pre_hooks.clear, jax="clip the gradients, as with clip_by_global_norm",
+        torch="clip the gradients before a step", torch_other="leave the hook before a step out",
     )  # fmt: skip
 
 
-def _adagrad_of_optax(optimizer: Optimizer) -> Way:
-    rate = optimizer.param_groups[0]["lr"]
+class _NoEpsilon(TorchFunctionMode):
+    """Leaves the epsilon out by which PyTorch makes the norm larger that it clips by."""
 
-    def run() -> Step:
-        sums: dict[int, Tensor] = {}
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        is_epsilon = getattr(func, "__name__", "") in ("add", "__add__") and args[1:] == (CLIP_EPSILON,)
+        return args[0] if is_epsilon else func(*args, **(kwargs or {}))
 
-        def step(parameters: Sequence[Tensor]) -> None:
-            with torch.no_grad():
-                for number, p in enumerate(parameters):
-                    if p.grad is not None:
-                        sums[number] = sums.get(number, torch.full_like(p, 0.1)) + p.grad.square()
-                        p.sub_(rate * p.grad * (sums[number] + 1e-7).rsqrt())
 
-        return step
+def _clip_epsilon(optimizer: Optimizer) -> Way:
+    def step(parameters: Sequence[Tensor]) -> None:
+        with _NoEpsilon():
+            optimizer.step()
 
     return Way(
-        "optax", "they begin at 0, with 1e-10 after the root",
-        "Adagrad's sums begin at 0.1, with an epsilon of 1e-7 in the root, as optax has it", run,
-        jax="set initial_accumulator_value=0 and eps=1e-20", torch="use torch.optim.Adagrad",
-        torch_other="let the sums begin at 0.1, and add 1e-7 before the root",
+        "none", "1e-6 is added to it", "gradients are clipped by their norm itself", lambda: step,
+        jax="accept the difference, or clip by norm + 1e-6", torch="use clip_grad_norm_",
+        torch_other="divide by the norm alone",
     )  # fmt: skip
 
 
-def _nadam_of_optax(optimizer: Optimizer) -> Way:
-    group = optimizer.param_groups[0]
-    rate, (b1, b2), eps = group["lr"], group["betas"], group["eps"]
+def _mask(optimizer: Optimizer) -> Way:
+    """Biases and norms without decay; or with it, where they have none."""
+    decay = max(group["weight_decay"] for group in optimizer.param_groups)
+    of_one = [p for group in optimizer.param_groups for p in group["params"] if p.ndim < 2]
+    is_masked = any(not group["weight_decay"] for group in optimizer.param_groups)
 
-    def run() -> Step:
-        averages: dict[int, tuple[Tensor, Tensor, int]] = {}
+    def run() -> None:
+        if is_masked:
+            _set(optimizer, "weight_decay", decay)
+            return
+        for group in list(optimizer.param_groups):
+            without = [p for p in group["params"] if any(p is each for each in of_one)]
+            group["params"] = [p for p in group["params"] if not any(p is each for each in of_one)]
+            optimizer.param_groups.append({**group, "params": without, "weight_decay": 0.0})
+
+    words = {False: "every parameter decays", True: "some parameters do not decay"}
+    other = {False: "what has one axis, as biases and norms, does not decay", True: "every parameter decays"}
+    return Way(
+        f"{not is_masked}", words[is_masked], other[is_masked], run,
+        jax="set mask, so that the same parameters decay" if is_masked else "let every parameter decay: set no mask",
+        torch="give the same parameters weight_decay", torch_other=f"see that {other[is_masked]}",
+    )  # fmt: skip
+
+
+def _offsets(stepper: Stepper, schedule: LRScheduler) -> Iterator[Way]:
+    def ahead() -> None:
+        with warnings.catch_warnings():  # it asks whether the optimizer has stepped
+            warnings.simplefilter("ignore")
+            schedule.step()
+
+    def behind() -> Step:
+        steps = []
+
+        def step(parameters: Sequence[Tensor]) -> None:
+            rates = [group["lr"] for group in stepper.optimizer.param_groups]
+            for group, rate in zip(stepper.optimizer.param_groups, steps[-1] if steps else rates, strict=True):
+                group["lr"] = rate
+            stepper.optimizer.step()
+            for group, rate in zip(stepper.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+            steps.append(rates)
+
+        return step
+
+    for key, words, run in (("ahead", "is a step ahead", ahead), ("behind", "is a step behind", behind)):
+        yield Way(
+            key, "it is stepped after the optimizer", f"the schedule {words}", run,
+            jax="begin the schedule at the same count", torch="step the schedule after the optimizer",
+            torch_other=f"see that the schedule {words}",
+        )  # fmt: skip
+
+
+def _average(optimizer: Optimizer) -> Way:
+    """The parameters that are kept are an exponential average of those that take the steps."""
+
+    def run(share: float) -> Step:
+        fast: list[Tensor] = []
 
         def step(parameters: Sequence[Tensor]) -> None:
             with torch.no_grad():
-                for number, p in enumerate(parameters):
-                    if p.grad is None:
-                        continue
-                    mean, square, count = averages.get(number, (torch.zeros_like(p), torch.zeros_like(p), 0))
-                    mean, square, count = b1 * mean + (1 - b1) * p.grad, b2 * square + (1 - b2) * p.grad**2, count + 1
-                    averages[number] = mean, square, count
-                    ahead = b1 * mean / (1 - b1 ** (count + 1)) + (1 - b1) * p.grad / (1 - b1**count)
-                    p.sub_(rate * ahead / ((square / (1 - b2**count)).sqrt() + eps))
+                averages = [p.clone() for p in parameters]
+                for p, own in zip(parameters, fast or averages, strict=True):
+                    p.copy_(own)
+                optimizer.step()
+                fast[:] = [p.clone() for p in parameters]
+                for p, average in zip(parameters, averages, strict=True):
+                    p.copy_(average + share * (p - average))
 
         return step
 
     return Way(
-        "optax", "it grows from step to step", "the momentum that looks ahead is the same in every step, as in optax",
-        run, jax="write the schedule of the momentum yourself, or accept the difference", torch="use torch.optim.NAdam",
-        torch_other="use the same momentum in every step",
+        "share", "it is not", "the parameters are an average, into which a step brings {value:g} of itself", run, 1.0,
+        jax="compare the parameters themselves, not their average",
+        torch="compare the parameters themselves, not their average",
+        torch_other="keep an average of the parameters, with {value:g} of each step",
     )  # fmt: skip

@@ -1,8 +1,11 @@
 """Conventions of shapes, positions, tables and moments."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from bntorch.conventions.calls import Called, Way, convention
 
@@ -62,3 +65,71 @@ def _deviation(call: Called) -> Iterator[Way]:
         lambda: function(call["input"], dim=dim, correction=other, keepdim=keep), jax=f"set ddof={own}",
         torch=f"set correction={own}", torch_other=f"set correction={other}",
     )  # fmt: skip
+
+
+@convention("median_rule", "median")
+def _median(call: Called) -> Iterator[Way]:
+    """Of an even number of values PyTorch takes the lower one of the two in the middle, NumPy and JAX their average."""
+    x, dim = call["input"], call["dim"]
+
+    def run() -> Any:
+        if dim is None:
+            return x.quantile(0.5)
+        own = call.again()
+        return type(own)((x.quantile(0.5, dim, keepdim=bool(call["keepdim"])), own.indices))
+
+    if (x.numel() if dim is None else x.shape[dim]) % 2 == 0:
+        yield Way(
+            "average", "the lower one of them", "the median is the average of the two values in the middle", run,
+            jax="take jnp.quantile(x, 0.5, method='lower')", torch="use torch.median",
+            torch_other="use x.quantile(0.5)",
+        )  # fmt: skip
+
+
+@convention("tie_rule", "max", "min", "amax", "amin")
+def _ties(call: Called) -> Iterator[Way]:
+    """Of equal values PyTorch's max and min along an axis take one, amax, amin and JAX all: their gradient shows it."""
+    x, dim, keep = call["input"], call["dim"], bool(call["keepdim"])
+    if isinstance(dim, int) and call.name.startswith("a"):
+        one = getattr(torch, call.name[1:])
+        yield Way(
+            call.name, "all of them", "of equal values one has the gradient", lambda: one(x, dim, keep).values,
+            jax=f"use jnp.{call.name[1:]}", torch=f"use {call.name}", torch_other=f"use {call.name[1:]}(dim).values",
+        )  # fmt: skip
+    elif isinstance(dim, int):
+        every = getattr(torch, f"a{call.name}")
+        yield Way(
+            call.name, "one of them", "equal values share the gradient",
+            lambda: type(call.again())((every(x, dim, keep), call.again().indices)),
+            jax=f"take the value at jnp.arg{call.name}", torch=f"use {call.name}(dim)", torch_other=f"use a{call.name}",
+        )  # fmt: skip
+
+
+@convention("head_axes", "view", "reshape", "unflatten", "flatten")
+def _heads(call: Called) -> Iterator[Way]:
+    """The last axis taken apart into heads, or put together of them, in another order of its factors."""
+    x, own = call["input"], call.again()
+    small, large = sorted((x, own), key=lambda each: each.ndim)
+    at = small.ndim - 1
+    factors = large.shape[at:]
+    if at < 2 or small.shape[:at] != large.shape[:at] or len(factors) not in (2, 3) or min(factors) < 2:
+        return
+    places = list(range(len(factors)))
+    for order in list(permutations(places))[1:]:
+        back = [order.index(each) for each in places]
+
+        def split(order: Sequence[int] = order, back: Sequence[int] = back) -> Tensor:
+            turned = x.reshape(*x.shape[:at], *(factors[each] for each in order))
+            return turned.permute(*range(at), *(at + each for each in back))
+
+        def joined(order: Sequence[int] = order) -> Tensor:
+            return x.permute(*range(at), *(at + each for each in order)).reshape(own.shape)
+
+        # Heads are split and joined in one order, or one of these is forgotten.
+        run, verb = (split, "split") if own is large else (joined, "joined")
+        for key in ("split and joined", verb):
+            yield Way(
+                f"{key} {order}", f"{tuple(places)}", f"what the heads are {key} of lies in the order {order}", run,
+                jax="reshape to the reference's order of axes", torch="reshape to the reference's order of axes",
+                torch_other=f"reshape to the order {order}, and back",
+            )  # fmt: skip

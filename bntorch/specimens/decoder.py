@@ -29,14 +29,14 @@ class TorchLayer(nn.Module):
 class TorchNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.embed = nn.Embedding(WORDS, WIDTH)
+        self.embed, self.places = nn.Embedding(WORDS, WIDTH), nn.Embedding(LENGTH + 1, WIDTH)
         self.layers = nn.ModuleList(TorchLayer() for _ in range(2))
         self.ln = nn.LayerNorm(WIDTH)
         self.head = nn.Linear(WIDTH, WORDS, bias=False)
         self.head.weight = self.embed.weight
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        x = self.embed(ids)
+        x = self.embed(ids) + self.places(torch.arange(LENGTH))
         for layer in self.layers:
             x = layer(x)
         return self.head(self.ln(x)).movedim(-1, 1)

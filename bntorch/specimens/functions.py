@@ -10,6 +10,9 @@ from torch import nn
 import bntorch
 
 
+FIRST_TWO = torch.tensor([True, True, False, False, False])[:, None]
+
+
 def _packed(x: torch.Tensor) -> torch.Tensor:
     q, k, v = x.chunk(3, -1)
     return torch.cat([q * k, k * v, v], -1).mean(1)
@@ -17,6 +20,16 @@ def _packed(x: torch.Tensor) -> torch.Tensor:
 
 def _partly_zero(x: torch.Tensor) -> torch.Tensor:
     return x - torch.where(torch.arange(5)[:, None] < 2, x.detach(), 0.0)
+
+
+def _heads(x: torch.Tensor) -> torch.Tensor:
+    split = x.unflatten(-1, (2, 3))
+    return (split * split.softmax(3)).flatten(2).mean(1)
+
+
+def _tied(x: torch.Tensor) -> torch.Tensor:
+    """The first positions are 0, and the others less."""
+    return torch.where(FIRST_TWO, x - x.detach(), x - 9)
 
 
 FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -38,6 +51,10 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu_at_zero": lambda x: (x + F.relu(_partly_zero(x))).mean(1),
     "causal_offset": lambda x: (torch.ones(5, 5, dtype=x.dtype).tril() @ x).mean(1),
     "qkv_order": _packed,
+    "head_axes": _heads,
+    "fast_variance": lambda x: F.layer_norm(x + 1000, (6,)).mean(1),
+    "median_rule": lambda x: (x - x.median(-1, keepdim=True).values).mean(1),
+    "tie_rule": lambda x: _tied(x).amax(1),
     "norm_epsilon": lambda x: (x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)).mean(1),
 }
 

@@ -16,6 +16,15 @@ def _resize(size: int, **options: Any) -> Callable[[torch.Tensor], torch.Tensor]
     return lambda x: F.interpolate(x, size=(size, size), mode="bilinear", **options)
 
 
+def _middle(x: torch.Tensor) -> torch.Tensor:
+    return x - x.flatten(2).median(-1).values[:, :, None, None]
+
+
+def _tied(x: torch.Tensor) -> torch.Tensor:
+    """Two rows are 0, and the others less."""
+    return torch.where(torch.arange(SIZE)[:, None] < 2, x - x.detach(), x - 9).flatten(2)
+
+
 # By fault: the function of (samples, channels, height, width) before what is left is averaged.
 FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "gelu_form": F.gelu,
@@ -37,6 +46,8 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "extra_scale": lambda x: x.amax((2, 3), keepdim=True),
     "mask_polarity": lambda x: x.masked_fill(torch.arange(SIZE) < 3, 0.0),
     "mask_constant": lambda x: x.masked_fill(torch.arange(SIZE) < 3, -1e4) / 1e4,
+    "median_rule": _middle,
+    "tie_rule": lambda x: _tied(x).amax(-1)[:, :, None, None],
     "concatenation_order": lambda x: torch.cat([F.silu(x[:, :2]), torch.tanh(x[:, 2:])], 1),
     "qkv_order": lambda x: torch.cat([F.silu(x.chunk(2, 1)[0]), torch.tanh(x.chunk(2, 1)[1])], 1),
 }

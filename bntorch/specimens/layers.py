@@ -9,10 +9,18 @@ from torch import nn
 
 import bntorch
 
+
+class _Raise(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 1000
+
+
 # By fault: the layer.
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "statistics_never_used": lambda: nn.BatchNorm2d(4),
     "statistics_always_used": lambda: nn.BatchNorm2d(4),
+    "per_shard_statistics": lambda: nn.BatchNorm2d(4),
+    "fast_variance": lambda: nn.Sequential(_Raise(), nn.BatchNorm2d(4)),
     "norm_epsilon batch": lambda: nn.BatchNorm2d(4),
     "norm_epsilon group": lambda: nn.GroupNorm(2, 4),
     "norm_epsilon layer": lambda: nn.GroupNorm(1, 4),
@@ -20,6 +28,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "same_padding": lambda: nn.Conv2d(4, 4, 3, stride=2, padding=1),
     "transpose_padding": lambda: nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1, output_padding=1),
     "kernel_axes": lambda: nn.Conv2d(4, 4, 3),
+    "flipped_kernel": lambda: nn.Conv2d(4, 4, 3),
     "missing_bias": lambda: nn.Conv2d(4, 4, 3),
 }
 

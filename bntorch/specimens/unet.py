@@ -14,7 +14,7 @@ class TorchNet(nn.Module):
         super().__init__()
         self.down1, self.down2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 8, 3, stride=2, padding=1)
         self.middle = nn.Conv2d(8, 8, 3, padding=1)
-        self.up = nn.ConvTranspose2d(8, 4, 2, stride=2)
+        self.up = nn.ConvTranspose2d(8, 4, 3, stride=2, padding=1, output_padding=1)
         self.out = nn.Conv2d(8, 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

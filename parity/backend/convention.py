@@ -1,14 +1,16 @@
 """What libraries have otherwise: the conventions that a model may be run without, one at a time."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 # Conventions that libraries have otherwise: the names of the causes, and what differs.
 CONVENTIONS = {
     "norm_epsilon": "the epsilon within the square root of a norm",
     "statistics_never_used": "a norm takes the batch's statistics in evaluation too",
     "statistics_always_used": "a norm takes its running statistics in training too",
+    "fast_variance": "a variance that is the mean of the squares less the square of the mean",
+    "per_shard_statistics": "whether each part of a batch has its own statistics",
     "gelu_form": "GELU by the error function, by tanh or by the sigmoid",
     "activation_slope": "the slope of a leaky ReLU, alpha of an ELU, beta of softplus",
     "relu_at_zero": "the derivative of ReLU at 0",
@@ -35,15 +37,20 @@ CONVENTIONS = {
     "tied_weights": "whether a tensor that is used twice gets the gradient of both uses",
     "sequence_direction": "from which end a sequence is read",
     "qkv_order": "the order in which packed projections are taken apart",
+    "head_axes": "in which order the heads of attention are split off and joined",
     "flatten_order": "whether channels come first or last in what is flattened",
     "position_offset": "where positions begin",
     "extra_scale": "a factor of an embedding",
     "embedding_padding": "whether the padding row of a table has a gradient",
     "standard_deviation": "n or n - 1 under a sum of squares",
+    "median_rule": "which value of an even number is in the middle",
+    "tie_rule": "whether equal values share a gradient",
     "resize_kernel": "by which kernel an image is resized",
     "resize_antialias": "whether it is smoothed before it is made smaller",
     "align_corners": "whether corners or centers of pixels are kept",
     "gate_order": "the order of a recurrent layer's gates",
+    "recurrent_biases": "where a recurrent layer's biases and its reset gate stand",
+    "float32_island": "whether narrower numbers are computed in float64",
     "loss_reduction": "sum or mean",
     "half_square": "a squared error, or half of it",
     "label_smoothing": "how much labels are smoothed",
@@ -53,15 +60,23 @@ CONVENTIONS = {
     "optimizer_momentum": "the momentum of a step",
     "sgd_dampening": "the part of a gradient that momentum leaves out",
     "nesterov_form": "whether a step looks ahead",
+    "momentum_times_rate": "whether the rate is a factor of what momentum keeps",
+    "schedule_offset": "with which step a schedule begins",
+    "average_of_weights": "whether the parameters are an average of those that take the steps",
+    "weight_decay_mask": "which parameters decay",
     "weight_decay": "the decay of parameters, and whether it is apart from the gradient",
     "optimizer_epsilon": "the epsilon of Adam, RMSprop or Adagrad",
     "adam_betas": "the decays of Adam's averages",
+    "adam_epsilon": "the epsilon within Adam's square root, or after it",
+    "adam_debias": "whether Adam's averages are corrected for their start",
     "amsgrad": "whether Adam keeps the largest average",
     "rmsprop_decay": "the decay of RMSprop's average, and whether it is centered",
     "rmsprop_epsilon": "the epsilon within RMSprop's square root, or after it",
+    "rmsprop_initial": "where RMSprop's average begins",
     "adagrad_defaults": "the start and the decay of Adagrad",
     "nadam_schedule": "the schedule of NAdam's momentum",
     "missing_clip": "whether gradients are clipped",
+    "clip_epsilon": "the epsilon by which PyTorch makes the norm larger that it clips by",
 }
 
 
@@ -79,6 +94,10 @@ class Change(NamedTuple):
     value: float | None = None
 
 
+FLOAT32_ISLAND = "float32_island"
+LIFTED = Change(FLOAT32_ISLAND, "lifted")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Option:
     """A way in which a model might compute something otherwise.
@@ -87,6 +106,8 @@ class Option:
         change: to that way; its value, if it has one, is what the model has.
         own: how the model does it, in words.
         other: how it would; `{value}` is the number, `{rest}` what it lacks to 1.
+        is_reference: whether it is the reference's.
+        is_rounding: whether it differs in how it rounds alone, so that it reproduces nothing but the size of an error.
         writes: what to write to have it as the model does in "jax" and in "torch", and in the model's own framework to
             have it the "other" way.
     """
@@ -95,3 +116,38 @@ class Option:
     own: str
     other: str
     writes: Mapping[str, str]
+    is_reference: bool = True
+    is_rounding: bool = False
+
+
+def of_islands(islands: Sequence[Any]) -> tuple[Option, ...]:
+    """Return that everything is computed in float64, where some is not.
+
+    Args:
+        islands: what is computed in narrower numbers.
+    """
+    if not islands:
+        return ()
+    rest = f" (and {len(islands) - 1} more)" if islands[1:] else ""
+    writes = dict.fromkeys(("jax", "torch"), "compute it in the same precision on both sides, or pass --lift-float32")
+    other = "keep float64 there, or pass --lift-float32: see whether float32 is meant"
+    return (
+        Option(
+            change=LIFTED,
+            own=f"{islands[0]}{rest}",
+            other="all is computed in float64",
+            writes={**writes, "other": other},
+        ),
+    )
+
+
+def is_lifted_by(change: Change | None) -> bool:
+    """Whether a change is that all is computed in float64."""
+    return change == LIFTED
+
+
+def of_both(ours: Iterable[Option], theirs: Iterable[Option]) -> tuple[Option, ...]:
+    """Return the reference's options, and of the candidate's those of names that the reference has none of."""
+    own = tuple(ours)
+    names = {each.change.name for each in own}
+    return own + tuple(replace(each, is_reference=False) for each in theirs if each.change.name not in names)

@@ -91,6 +91,9 @@ class Island(NamedTuple):
     operation: str
     dtype: str
 
+    def __str__(self) -> str:
+        return f"{self.operation} gives {self.dtype} at {self.source or 'its library'}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Anatomy:
@@ -264,6 +267,10 @@ class Port(Protocol):
             is_backward: whether cotangents and gradients are wanted; else they may be left out.
             change: of a convention, one of the model's options; None for none.
         """
+        ...
+
+    def optimizer_islands(self) -> Sequence[Island]:
+        """Return what the optimizer computes in narrower numbers."""
         ...
 
     def optimizer_options(self) -> Sequence[Option]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.backend.convention import FLOAT32_ISLAND
 from parity.backend.port import Anatomy, End
 from parity.pair.findings import LOSS, Map
 from parity.pair.forced import Answer
@@ -97,10 +98,11 @@ def _unstable(answers: Sequence[Answer]) -> Iterator[str]:
 
 
 def _narrow_words(finding: Finding) -> str:
-    return (
-        f"{finding.kind} at {finding.place}: it agrees as far as float32 does "
-        f"(off by {finding.relative or 0:.1g} of its size), and something is computed or stored in float32"
-    )
+    words = f"{finding.kind} at {finding.place}: it agrees as far as float32 does "
+    words += f"(off by {finding.relative or 0:.1g} of its size), and "
+    if finding.cause.name == FLOAT32_ISLAND:
+        return f"{words}entirely where all is computed in float64 ({finding.cause.evidence})"
+    return f"{words}something is computed or stored in float32"
 
 
 def not_compared(material: Material, is_accepted_whole: bool) -> Iterator[str]:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
+from parity.backend.convention import FLOAT32_ISLAND
 from parity.backend.port import End
 from parity.pair.aside import Aside, set_aside
 from parity.pair.findings import FindingKind, Located, Map, Seen, Segment, is_within, source_of
@@ -22,13 +23,14 @@ from parity.verdict.verdict import UNEXPLAINED
 SIDES = ("reference", "candidate")
 LeftOver = dict[str, dict[str, list[Piece]]]
 MOST_LISTED = 6
-OF_MODE = ("statistics_never_used", "statistics_always_used")  # a norm is in the other mode
+# A norm takes other statistics, which then move otherwise, too.
+OF_STATISTICS = ("statistics_never_used", "statistics_always_used", "per_shard_statistics", "fast_variance")
 FLOAT32 = 2.0 ** (MANTISSA_BITS["float64"] - MANTISSA_BITS["float32"])  # its ulp over that of float64
 
 
 def differences(material: Material) -> tuple[list[Finding], list[Finding], Aside]:
     """Return where the two differ, in causal order; where they agree no further than float32 does; what is aside."""
-    left = _left_over(material)
+    left, stepped = _left_over(material), material.stepped
     partners = {pair.candidate.module: pair.reference.module for pair in material.settled.weights.modules}
     lacking = {*left["reference"], *(partners.get(module, module) for module in left["candidate"])}
     weights = list(_of_weights(material, left))
@@ -38,9 +40,12 @@ def differences(material: Material) -> tuple[list[Finding], list[Finding], Aside
     left_over = zip(anatomies, material.settled.weights.unmapped, strict=True)
     is_stored = any(piece.path in {*each.statistics, *each.frozen} for each, pieces in left_over for piece in pieces)
     has_islands = is_stored or any(each.islands for each in anatomies)
-    narrow = [each for each in passes if has_islands and _is_of_an_island(each)]
-    findings = [*weights, *(each for each in passes if each not in narrow)]
-    findings += [*_of_outputs(material), *_of_updates(material), *_of_accepted(material)]
+    narrow = [each for each in passes if _is_of_an_island(each, each.times_noise, has_islands)]
+    updates = list(_of_updates(material))
+    largest = max((each.distance.times_noise for each in stepped.changes), default=0)
+    narrow += [each for each in updates if _is_of_an_island(each, largest, any(stepped.islands))]
+    findings = [*weights, *(each for each in passes if each not in narrow), *_of_outputs(material)]
+    findings += [*(each for each in updates if each not in narrow), *_of_accepted(material)]
     if not findings:
         whole = [] if narrow or goes_on(material, aside) else _of_whole(material)
         findings = [*whole, *_of_precision(material, aside)]
@@ -65,10 +70,10 @@ def _follows(graph: Map, located: Located, lacking: Collection[str]) -> bool:
     )
 
 
-def _is_of_an_island(finding: Finding) -> bool:
-    """Whether a difference is as small as those of float32 are, where something is computed in float32."""
-    times = finding.times_noise
-    return finding.cause.name == UNEXPLAINED and times is not None and times <= FLOAT32 * SAFETY
+def _is_of_an_island(finding: Finding, times: float | None, has_islands: bool) -> bool:
+    """Whether a difference is gone in float64, or as small as those of float32, where something is in float32."""
+    is_small = times is not None and times <= FLOAT32 * SAFETY
+    return finding.cause.name == FLOAT32_ISLAND or (finding.cause.name == UNEXPLAINED and has_islands and is_small)
 
 
 def _left_over(material: Material) -> LeftOver:
@@ -158,7 +163,9 @@ def _unmapped(side: str, piece: Piece, pair: tuple[str, str], graph: Map) -> Fin
 def _of_change(change: Change, graph: Map) -> Finding:
     pair = change.modules[0]
     ours, theirs = pair.reference.module, pair.candidate.module
-    name = "kernel_axes" if change.tensor is not None else "unexplained"
+    name = UNEXPLAINED
+    if change.tensor is not None:
+        name = "flipped_kernel" if "flipped" in change.words else "kernel_axes"
     return Finding(
         kind=FindingKind.WEIGHTS,
         reference=ours,
@@ -197,11 +204,11 @@ def _of_passes(material: Material, lacking: Collection[str]) -> Iterator[tuple[L
 
 
 def _once(found: Sequence[tuple[Located, Finding]]) -> Iterator[tuple[Located, Finding]]:
-    """Leave out that a norm's statistics move, or do not, where it takes the wrong ones for the same reason."""
+    """Leave out that a norm's statistics move otherwise, or not, where it takes others for the same reason."""
     forward = [each for _, each in found if each.kind is FindingKind.FORWARD]
-    of_mode = {each.reference for each in forward if each.cause.name in OF_MODE}
+    others = {each.reference for each in forward if each.cause.name in OF_STATISTICS}
     for located, each in found:
-        if each.kind is not FindingKind.STATISTICS or each.reference not in of_mode:
+        if each.kind is not FindingKind.STATISTICS or each.reference not in others:
             yield located, each
 
 
@@ -240,26 +247,29 @@ def _agrees(graph: Map, located: Located) -> str:
 
 
 def _of_updates(material: Material) -> Iterator[Finding]:
-    """The optimizers: as one finding if every parameter is changed otherwise, else one for each that is."""
+    """The optimizers: as one finding if every parameter is changed otherwise, or for one cause; else one for each."""
     by_path: dict[str, list[OptimizerChange]] = {}
-    for change in material.changes:
+    for change in material.stepped.changes:
         by_path.setdefault(change.distance.key.path, []).append(change)
-    compared = {each.key.path for each in material.steps}
+    compared = {each.key.path for each in material.stepped.distances}
     firsts = [min(each, key=lambda change: change.distance.key.step) for each in by_path.values()]
-    is_everywhere = len(by_path) > 1 and len(by_path) == len(compared)
-    for change in firsts[:1] if is_everywhere else firsts:
+    is_everywhere, cause = len(by_path) == len(compared), material.stepped.cause
+    is_one = len(by_path) > 1 and (is_everywhere or cause.name != UNEXPLAINED)
+    rest = f" and {len(by_path) - MOST_LISTED} more" if len(by_path) > MOST_LISTED else ""
+    names = "every parameter" if is_everywhere else ", ".join([*by_path][:MOST_LISTED]) + rest
+    for change in firsts[:1] if is_one else firsts:
         pair, distance = change.owner, change.distance
         yield Finding(
             kind=FindingKind.UPDATE,
-            reference="" if is_everywhere else pair.reference.module,
-            candidate="" if is_everywhere else pair.candidate.module,
-            value="the change of every parameter" if is_everywhere else f"the change of {distance.key.path}",
+            reference="" if is_one else pair.reference.module,
+            candidate="" if is_one else pair.candidate.module,
+            value=f"the change of {names if is_one else distance.key.path}",
             step=distance.key.step,
             modes=(str(Mode.TRAIN),),
             times_noise=distance.times_noise,
             relative=_relative(distance),
             agrees="given the same parameters and the same gradients, the optimizer's step differs",
-            cause=material.why,
+            cause=cause,
         )
 
 

@@ -12,7 +12,7 @@ from parity.pair.forced import Answer
 from parity.pair.records import PairCause
 from parity.pair.replay import Replays
 from parity.pair.weight_map import role_of
-from parity.pair.what_if import WHAT_IFS, Case, Predicted, WhatIf
+from parity.pair.what_if import EXACT, WHAT_IFS, Case, Predicted, WhatIf
 from parity.verdict.compare import apart
 from parity.verdict.trace import Array, Key
 from parity.verdict.verdict import UNEXPLAINED
@@ -92,9 +92,8 @@ class Cases:
         replayed = dict(self.replays.causes(cases, off, seen))
         found = dict(_explaining(located, cases, off, is_general=False)) | replayed
         found = found or dict(_explaining(located, cases, off, is_general=True))
-        # What has no number to be fitted says more than what has one.
-        exact = {name: predicted for name, predicted in found.items() if not predicted.is_fitted}
-        found = exact or found
+        least = min((predicted.weakness for predicted in found.values()), default=EXACT)
+        found = {name: predicted for name, predicted in found.items() if predicted.weakness == least}
         if len(found) == 1:
             ((name, predicted),) = found.items()
             return PairCause(name=name, evidence=predicted.evidence, remedy=predicted.remedy)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.backend.convention import Change
 from parity.backend.port import Forced, Played, Port, Rounding
 from parity.pair.pairing import Pairing
 from parity.pair.sites import Site, sites, trace
@@ -153,6 +154,7 @@ def witness(
     forced: Forced | None,
     bits: int = MANTISSA_BITS["float64"],
     is_backward: bool = True,
+    change: Change | None = None,
 ) -> Witness:
     """Return what the reference shows, with the noise floor of each site.
 
@@ -163,14 +165,16 @@ def witness(
         forced: what replaces the reference's values.
         bits: of mantissa, of the rounding that is allowed.
         is_backward: whether any site is backward.
+        change: a convention that is changed in the draws.
     """
     batch, coarser = asked.batch, bits - round(log2(SAFETY))
 
     def draws() -> Iterator[Trace]:
         for seed in range(DRAWS):
             rounding = Rounding(bits=coarser, seed=seed)
-            play = partial(reference.play, batch.ours, batch.mode, forced, rounding, is_backward=is_backward)
-            yield trace(found, batch.number, batch.mode, ours=play())  # which is not kept
+            play = partial(reference.play, is_backward=is_backward, change=change)
+            # What is played is not kept.
+            yield trace(found, batch.number, batch.mode, ours=play(batch.ours, batch.mode, forced, rounding))
 
     seen = measure_floors(trace(found, batch.number, batch.mode, ours=asked.own), draws(), coarser)
     # Where rounding makes what is no number, nothing can be judged.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from parity.backend.convention import Change, Option
-from parity.backend.port import Anatomy, Forced, Mode, Played, Port, Rounding
+from parity.backend.port import Anatomy, Forced, Island, Mode, Played, Port, Rounding
 from parity.errors import InputError
 from parity.process import Side, SideError, words_of
 from parity.weights import Array
@@ -91,6 +91,10 @@ class Guarded:
         """See `Port`."""
         given = inputs, mode, forced, rounding, dtype, is_backward, change
         return self._call(_method, "play", *given)  # type: ignore[no-any-return]
+
+    def optimizer_islands(self) -> Sequence[Island]:
+        """See `Port`."""
+        return self._call(_method, "optimizer_islands")  # type: ignore[no-any-return]
 
     def optimizer_options(self) -> Sequence[Option]:
         """See `Port`."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from parity.pair.explain import Accepted, Cases
 from parity.pair.findings import Located, Map
 from parity.pair.forced import Answer
-from parity.pair.optimizer import OptimizerChange
+from parity.pair.optimizer import Stepped
 from parity.pair.precision import NarrowAnswer
-from parity.pair.records import PairCause
 from parity.pair.trials import Settled
 from parity.verdict.compare import Distance
 from parity.verdict.trace import Key, Kind
@@ -27,9 +26,7 @@ class Material:
         seen: the modules at which each accepted difference was seen.
         free: the outputs of the free pass.
         drawn: the tensors that were drawn.
-        changes: what the optimizers do otherwise.
-        steps: all distances of the optimizers' steps.
-        why: their cause.
+        stepped: what the optimizers show.
         narrow: the precision question.
         replaced: the values of the reference that are what accepted differences make of them.
         has_loss: whether both sides have a loss.
@@ -49,9 +46,7 @@ class Material:
     seen: Mapping[Accepted, list[str]]
     free: Sequence[Answer]
     drawn: Sequence[str]
-    changes: Sequence[OptimizerChange] = ()
-    steps: Sequence[Distance] = ()
-    why: PairCause = field(default_factory=PairCause)
+    stepped: Stepped = field(default_factory=Stepped)
     narrow: Sequence[NarrowAnswer] = ()
     replaced: Collection[Key] = ()
     has_loss: bool = True

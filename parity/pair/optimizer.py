@@ -6,13 +6,13 @@ enter; what is held against each other is the change of each parameter in each s
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import log2
 
 import numpy as np
 
-from parity.backend.convention import Change, Option
-from parity.backend.port import Port, Rounding
+from parity.backend.convention import FLOAT32_ISLAND, LIFTED, Change, Option, of_both, of_islands
+from parity.backend.port import Island, Port, Rounding
 from parity.pair.explain import Accepted
 from parity.pair.findings import Segment
 from parity.pair.fit import fitted
@@ -38,10 +38,27 @@ class OptimizerChange:
     distance: Distance
 
 
+@dataclass(frozen=True)
+class Stepped:
+    """What the steps of two optimizers show.
+
+    Args:
+        distances: all, step by step.
+        changes: that are beyond their limits.
+        cause: of these.
+        islands: what each side computes in narrower numbers.
+    """
+
+    distances: tuple[Distance, ...] = ()
+    changes: tuple[OptimizerChange, ...] = ()
+    cause: PairCause = field(default_factory=PairCause)
+    islands: tuple[tuple[Island, ...], tuple[Island, ...]] = ((), ())
+
+
 def compare_optimizers(
     reference: Port, candidate: Port, weights: WeightMap, state: State, own: State, seed: int
-) -> tuple[list[OptimizerChange], tuple[Distance, ...], PairCause]:
-    """Return the changes that are beyond their limits, all distances, step by step, and the cause.
+) -> Stepped:
+    """Let both optimizers take the same steps.
 
     Args:
         reference: its port, with an optimizer.
@@ -71,40 +88,41 @@ def compare_optimizers(
     places = {str(pair.reference[0]): (owner, pair) for owner, pair in pairs}
     beyond = [OptimizerChange(*places[d.key.path], d) for d in distances if d.is_beyond]
 
-    def changed(change: Change) -> tuple[Trace, Trace]:
-        if ours_can_be_changed:
-            return _trace(pairs, state, reference.optimize(ours, change=change), is_reference=True), shown
-        return exact, _trace(pairs, own, candidate.optimize(theirs, change=change), is_reference=False)
+    def played(change: Change, is_reference: bool) -> Trace:
+        if is_reference:
+            return _trace(pairs, state, reference.optimize(ours, change=change), is_reference=True)
+        return _trace(pairs, own, candidate.optimize(theirs, change=change), is_reference=False)
 
-    cause = PairCause()
-    if beyond:
-        options = tuple(reference.optimizer_options())
-        ours_can_be_changed = bool(options)
-        off = {change.distance.key.path for change in beyond}
-        keys = {each.key for each in distances if each.key.path in off}
-        made = _Optimizers(exact, shown, floors, keys, changed)
-        cause = made.cause(options or tuple(candidate.optimizer_options()), ours_can_be_changed, candidate.framework)
-    return beyond, distances, cause
+    if not beyond:
+        return Stepped(distances)
+    options = of_both(reference.optimizer_options(), candidate.optimizer_options())
+    off = {change.distance.key.path for change in beyond}
+    keys = {each.key for each in distances if each.key.path in off}
+    made = _Optimizers(exact, shown, floors, keys, played)
+    cause = made.cause(options, candidate.framework)
+    islands = (tuple(reference.optimizer_islands()), tuple(candidate.optimizer_islands()))
+    if cause.name == UNEXPLAINED and any(islands):
+        made = made.lifted(*map(bool, islands))
+        # What is computed in float32 explains nothing else.
+        cause = made.of_islands(islands, candidate.framework) or made.cause(options, candidate.framework)
+    return Stepped(distances, tuple(beyond), cause, islands)
 
 
-def without_accepted(
-    changes: Sequence[OptimizerChange], why: PairCause, seen: Mapping[Accepted, list[str]]
-) -> list[OptimizerChange]:
-    """Return the changes that nothing accepted explains; the cause reproduces every step of each.
+def without_accepted(stepped: Stepped, seen: Mapping[Accepted, list[str]]) -> Stepped:
+    """Return it without the changes that something accepted explains; the cause reproduces every step of each.
 
     Args:
-        changes: beyond their limits.
-        why: their cause.
+        stepped: what the optimizers show.
         seen: what is accepted; the modules at which it is seen are added.
     """
-    left = []
-    for change in changes:
+    left: list[OptimizerChange] = []
+    for change in stepped.changes:
         module = Segment(change.owner.reference.module, change.owner.candidate.module)
-        entries = [each for each in seen if each.name == why.name != UNEXPLAINED and each.covers(module)]
+        entries = [each for each in seen if each.name == stepped.cause.name != UNEXPLAINED and each.covers(module)]
         for each in entries:
             seen[each].extend([module.reference] * (module.reference not in seen[each]))
         left += [] if entries else [change]
-    return left
+    return replace(stepped, changes=tuple(left))
 
 
 @dataclass(frozen=True)
@@ -116,40 +134,63 @@ class _Optimizers:
         shown: the candidate's.
         floors: of noise.
         keys: the steps of every parameter of which one is off.
-        changed: the steps of both, with a convention of one changed.
+        played: the steps of one, with a convention changed: of the reference, or else of the candidate.
     """
 
     exact: Trace
     shown: Trace
     floors: Mapping[Key, Array]
     keys: set[Key]
-    changed: Callable[[Change], tuple[Trace, Trace]]
+    played: Callable[[Change, bool], Trace]
 
-    def cause(self, options: Sequence[Option], is_reference: bool, framework: str) -> PairCause:
+    def cause(self, options: Sequence[Option], framework: str) -> PairCause:
         """Return the option that reproduces all that is off, if there is one alone; else `unexplained`."""
         found: dict[str, PairCause] = {}
+        fitting: list[Change] = []
         for option in options:
             change = option.change
             if change.value is not None:
-                value = self._fit(change, is_reference)
+                value = self._fit(change, option.is_reference)
                 if value is None:
                     continue
                 change = change._replace(value=value)
-            if option.change.name not in found and self._fits(change):
-                evidence, _, remedy = words(option, change, is_reference, framework)
+            if option.change.name not in found and self._fits(change, option.is_reference):
+                evidence, _, remedy = words(option, change, framework)
+                fitting.append(change)
                 found[option.change.name] = PairCause(name=option.change.name, evidence=evidence, remedy=remedy)
+        # What has no number to be fitted says more than what has one.
+        exact = {change.name for change in fitting if change.value is None}
+        found = {name: cause for name, cause in found.items() if not exact or name in exact}
         if len(found) == 1:
             return next(iter(found.values()))
         each = " or ".join(f"{name} ({cause.evidence})" for name, cause in found.items())
         return PairCause(evidence=f"{each}: each reproduces it" if found else "")
 
-    def _fits(self, change: Change) -> bool:
+    def lifted(self, ours: bool, theirs: bool) -> "_Optimizers":
+        """Return the steps as they are where the reference, the candidate or both compute in float64."""
+        exact = self.played(LIFTED, True) if ours else self.exact
+        return replace(self, exact=exact, shown=self.played(LIFTED, False) if theirs else self.shown)
+
+    def of_islands(self, islands: tuple[Sequence[Island], Sequence[Island]], framework: str) -> PairCause | None:
+        """Return that narrower numbers are the cause, if the steps are the same without them."""
+        if not self.are_equal(self.exact, self.shown):
+            return None
+        ours, theirs = islands
+        (option,) = of_islands([*theirs, *ours])
+        evidence, _, remedy = words(replace(option, is_reference=not theirs), LIFTED, framework)
+        return PairCause(name=FLOAT32_ISLAND, evidence=evidence, remedy=remedy)
+
+    def _fits(self, change: Change, is_reference: bool) -> bool:
         with suppress(CrashError):  # a number that an optimizer does not take
-            ours, theirs = self.changed(change)
-            return all(
-                apart(ours.tensors[key], theirs.tensors[key]) <= SAFETY * float(self.floors[key]) for key in self.keys
-            )
+            played = self.played(change, is_reference)
+            return self.are_equal(*((played, self.shown) if is_reference else (self.exact, played)))
         return False
+
+    def are_equal(self, ours: Trace, theirs: Trace) -> bool:
+        """Whether the steps of two are the same within their limits."""
+        return all(
+            apart(ours.tensors[key], theirs.tensors[key]) <= SAFETY * float(self.floors[key]) for key in self.keys
+        )
 
     def _fit(self, change: Change, is_reference: bool) -> float | None:
         assert change.value is not None
@@ -157,7 +198,7 @@ class _Optimizers:
 
         def show(value: float) -> Array | None:
             with suppress(CrashError):
-                return self._joined(self.changed(change._replace(value=value))[0 if is_reference else 1])
+                return self._joined(self.played(change._replace(value=value), is_reference))
             return None
 
         return fitted(change.value, show, own, target)

@@ -234,15 +234,24 @@ def pair_values(
     found = {b: pair for b, pair in pairing.boundaries.items() if pair.has_cotangent or not pair.is_of_value}
     alike, waiting = (_by_numbers(*each) for each in zip(models, (ours, theirs), strict=True))
     taken = {pair.candidate for pair in found.values()}
+    ours_used, theirs_used = map(_used, models)
     for numbers, own in alike.items():
         for b in own:
             fitting = [] if b in found else _fitting(b, [c for c in waiting[numbers] if c not in taken], ours, theirs)
             if fitting:
                 best = next((each for each in fitting if _gradients_fit(each, ours, theirs)), None)
                 is_single = len(own) == len(waiting[numbers]) == 1 and b not in forward_only
+                # A module may give what nothing uses, as a recurrent one its last state beside all of its states.
+                is_single &= (b in ours_used) is (fitting[0].candidate in theirs_used)
                 found[b] = best or replace(fitting[0], has_cotangent=is_single)
                 taken.add(found[b].candidate)
     return replace(pairing, boundaries={b: found[b] for b in models[0].boundaries if b in found})
+
+
+def _used(anatomy: Anatomy) -> set[Boundary]:
+    """The boundaries whose values something is computed from; the model's output is the loss's."""
+    outputs = {b for b in anatomy.boundaries if not b.call.module and b.end is End.OUTPUT}
+    return outputs.union(*anatomy.sources.values())
 
 
 def _by_numbers(anatomy: Anatomy, played: Played) -> dict[tuple[int, str], list[Boundary]]:

@@ -49,6 +49,8 @@ SPECIMENS = {
     ),
     "lstm": Specimen({"ids": integers(3, 7, below=13), "labels": integers(3, below=4)}, is_mutual=True),
     "cell": Specimen({"ids": integers(3, 4, below=9), "labels": integers(3, 4, below=9)}, is_mutual=True),
+    "gru": Specimen({"ids": integers(3, 4, below=9), "labels": integers(3, 4, below=9)}, is_mutual=True),
+    "patches": Specimen({"x": normal(3, 3, 8, 8), "labels": integers(3, below=3)}),
     "plain": Specimen({"x": normal(5, 6), "labels": integers(5, below=4)}, is_mutual=True),
     "scanned": Specimen({"x": normal(5, 3, 6), "labels": integers(5, 3, below=4)}, is_mutual=True),
     "several": Specimen(
@@ -80,6 +82,7 @@ class Planted:
         cause: that is to be named.
         also: further paths, where several modules share the fault.
         options: of the comparison that shows it, beside those of its kind.
+        is_mutual: whether it is one too if it is the reference that has it; what rounds more is its own measure there.
     """
 
     kind: FindingKind
@@ -88,6 +91,7 @@ class Planted:
     cause: str = UNEXPLAINED
     also: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    is_mutual: bool = True
 
     def is_all_of(self, findings: Sequence[Finding], is_reversed: bool = False) -> bool:
         """Whether these findings are this fault, at its place, and nothing else; the path may be the candidate's."""
@@ -112,16 +116,17 @@ OF_IMAGES = (
     "gelu_form", "activation_slope", "other_activation", "missing_module", "softmax_axis", "attention_scale",
     "standard_deviation", "pool_kind", "pool_padding", "pool_padding maximum", "resize_kernel", "align_corners",
     "resize_antialias", "missing_residual", "missing_scale", "extra_scale", "mask_polarity", "mask_constant",
-    "concatenation_order", "qkv_order",
+    "concatenation_order", "qkv_order", "median_rule",
 )  # fmt: skip
 OF_LAYERS = (
     "norm_epsilon batch", "norm_epsilon group", "norm_epsilon layer", "norm_epsilon instance", "statistics_never_used",
-    "statistics_always_used", "same_padding", "transpose_padding", "kernel_axes",
+    "statistics_always_used", "per_shard_statistics", "same_padding", "transpose_padding", "kernel_axes",
 )  # fmt: skip
 OF_FUNCTIONS = (
     "gelu_form", "activation_slope", "other_activation", "missing_module", "softmax_axis", "attention_scale",
     "standard_deviation", "pool_kind", "taken_position", "missing_residual", "missing_scale", "extra_scale",
-    "mask_polarity", "mask_constant", "causal_offset", "qkv_order", "norm_epsilon",
+    "mask_polarity", "mask_constant", "causal_offset", "qkv_order", "norm_epsilon", "head_axes", "fast_variance",
+    "median_rule",
 )  # fmt: skip
 OF_LOSSES = (
     "class_weights", "class_weights left out", "ignored_index", "half_square", "loss_reduction",
@@ -130,7 +135,9 @@ OF_LOSSES = (
 OF_STEPS = (
     "learning_rate", "optimizer_momentum", "nesterov_form", "sgd_dampening", "missing_clip", "optimizer_epsilon",
     "adam_betas", "amsgrad", "nadam_schedule", "weight_decay", "weight_decay coupled", "rmsprop_epsilon",
-    "rmsprop_decay", "adagrad_defaults",
+    "rmsprop_decay", "adagrad_defaults", "clip_epsilon", "missing_clip left out", "schedule_offset ahead",
+    "schedule_offset behind", "momentum_times_rate", "average_of_weights", "weight_decay_mask", "weight_decay_mask all",
+    "adam_epsilon root", "adam_epsilon early", "adam_debias", "rmsprop_initial",
 )  # fmt: skip
 
 
@@ -156,6 +163,7 @@ PLANTED = {
     ("cnn", "biased_running_variance"): Planted(
         STATISTICS, "features.5", cause="biased_running_variance", options=ONE_ACCEPTED
     ),
+    ("cnn", "per_shard_statistics"): Planted(FORWARD, "features.5", cause="per_shard_statistics"),
     ("cnn", "statistics_never_used"): Planted(FORWARD, "features.5", cause="statistics_never_used"),
     ("cnn", "statistics_always_used"): Planted(FORWARD, "features.5", cause="statistics_always_used"),
     ("resnet", "same_padding"): Planted(FORWARD, "layer2.conv1", cause="same_padding"),
@@ -164,7 +172,8 @@ PLANTED = {
     ("resnet", "pool"): Planted(FORWARD, "fc", "layer2", cause="pool_kind"),
     ("unet", "gelu_form middle"): Planted(FORWARD, "up", "middle", cause="gelu_form"),
     ("unet", "concatenation"): Planted(FORWARD, "out", "up", cause="concatenation_order"),
-    ("unet", "flipped_kernel"): Planted(FindingKind.WEIGHTS, "middle", cause="kernel_axes"),
+    ("unet", "flipped_kernel"): Planted(FindingKind.WEIGHTS, "middle", cause="flipped_kernel"),
+    ("unet", "transpose_padding"): Planted(FORWARD, "up", cause="transpose_padding"),
     ("encoder", "norm_epsilon"): Planted(FORWARD, "layers.1.norm1", cause="norm_epsilon"),
     ("encoder", "mask_polarity"): Planted(FORWARD, "layers.1.attention", cause="mask_polarity"),
     ("encoder", "gelu_form"): Planted(FORWARD, "layers.1.linear2", "layers.1.linear1", cause="gelu_form"),
@@ -174,12 +183,26 @@ PLANTED = {
     ("decoder", "causal_offset"): Planted(FORWARD, "layers.1.out", "layers.1.v", cause="causal_offset"),
     ("decoder", "softmax_axis"): Planted(FORWARD, "layers.1.out", "layers.1.v", cause="softmax_axis"),
     ("decoder", "exchanged"): Planted(FindingKind.WEIGHTS, "layers.1.q"),
+    ("decoder", "head_axes"): Planted(FORWARD, "layers.1.out", "layers.1.v", cause="head_axes"),
+    ("decoder", "position_offset"): Planted(FORWARD, "places", cause="position_offset"),
     ("decoder", "untied"): Planted(FindingKind.GRADIENT, "embed", cause="tied_weights"),
     ("lstm", "gate"): Planted(FORWARD, "lstm"),
     ("lstm", "reversed"): Planted(FORWARD, "lstm", cause="sequence_direction"),
     ("lstm", "embedding_padding"): Planted(FindingKind.GRADIENT, "embed", cause="embedding_padding"),
     ("lstm", "pool"): Planted(FORWARD, "head", "lstm", cause="taken_position"),
     ("cell", "gate_order"): Planted(FORWARD, "", "emb", cause="gate_order"),
+    ("cell", "recurrent_biases"): Planted(FORWARD, "", "cell", cause="recurrent_biases"),
+    ("gru", "gate_order"): Planted(FORWARD, "", "table", cause="gate_order"),
+    ("gru", "recurrent_biases reset"): Planted(FORWARD, "", "table", cause="recurrent_biases"),
+    ("gru", "recurrent_biases outside"): Planted(FORWARD, "", "table", cause="recurrent_biases"),
+    ("gru", "sequence_direction"): Planted(FORWARD, "", "table", cause="sequence_direction"),
+    ("gru", "tied_weights"): Planted(FindingKind.GRADIENT, "table", cause="tied_weights"),
+    **{
+        ("patches", each): Planted(FORWARD, "norm1", "patch", cause=each)
+        for each in ("resize_kernel", "resize_antialias", "align_corners")
+    },
+    ("patches", "head_axes"): Planted(FORWARD, "proj", "qkv", cause="head_axes"),
+    ("patches", "qkv_order"): Planted(FORWARD, "proj", "qkv", cause="qkv_order"),
     ("plain", "activation"): Planted(FORWARD, "", "layers.1", cause="other_activation"),
     ("plain", "missing_bias"): Planted(FORWARD, "", "layers.1", cause="missing_bias"),
     ("scanned", "missing_relu"): Planted(FORWARD, "head", "again", cause="missing_module"),
@@ -190,7 +213,9 @@ PLANTED = {
     ("equinox_cnn", "pool_padding"): Planted(FORWARD, "head", "pool"),
     ("partly_float32", "norm_epsilon"): Planted(FORWARD, "norm", cause="norm_epsilon"),
     **{
-        ("functions", each): Planted(FORWARD, f"branches.{each}.head", f"branches.{each}.first", cause=each)
+        ("functions", each): Planted(
+            FORWARD, f"branches.{each}.head", f"branches.{each}.first", cause=each, is_mutual=each != "fast_variance"
+        )
         for each in OF_FUNCTIONS
     },
     **{
@@ -201,15 +226,18 @@ PLANTED = {
         ("functions", each): Planted(
             FindingKind.BACKWARD, f"branches.{each}.head", f"branches.{each}.first", cause=each
         )
-        for each in ("stopped_gradient", "relu_at_zero")
+        for each in ("stopped_gradient", "relu_at_zero", "tie_rule")
     },
-    ("images", "stopped_gradient"): Planted(
-        FindingKind.BACKWARD, "branches.0.head", "branches.0.conv", "stopped_gradient"
-    ),
+    **{
+        ("images", each): Planted(FindingKind.BACKWARD, "branches.0.head", "branches.0.conv", each)
+        for each in ("stopped_gradient", "tie_rule")
+    },
     **{("layers", each): _of_layer(each) for each in OF_LAYERS},
-    ("layers", "missing_bias"): Planted(
-        FindingKind.WEIGHTS, "branches.0.layer", cause="missing_bias", options=NONE_ACCEPTED
-    ),
+    ("layers", "fast_variance"): Planted(FORWARD, "branches.0.layer.1", cause="fast_variance"),
+    **{
+        ("layers", each): Planted(FindingKind.WEIGHTS, "branches.0.layer", cause=each, options=NONE_ACCEPTED)
+        for each in ("missing_bias", "flipped_kernel")
+    },
     ("words", "position_offset"): Planted(FORWARD, "places", cause="position_offset"),
     ("words", "extra_scale"): Planted(FORWARD, "head", "places", cause="extra_scale"),
     ("words", "embedding_padding"): Planted(FindingKind.GRADIENT, "table", cause="embedding_padding"),

@@ -10,14 +10,14 @@ from contextlib import suppress
 
 import numpy as np
 
-from parity.backend.convention import CONVENTIONS, Change, Option
+from parity.backend.convention import CONVENTIONS, Change, Option, of_both
 from parity.errors import InputError
 from parity.pair.findings import Seen
 from parity.pair.fit import fitted
-from parity.pair.forced import Answer
+from parity.pair.forced import Answer, Asked, witness
 from parity.pair.guard import CrashError, Guarded
-from parity.pair.what_if import Case, Predicted
-from parity.verdict.compare import SAFETY, Distance
+from parity.pair.what_if import EXACT, FITTED, ROUNDING, Case, Predicted
+from parity.verdict.compare import SAFETY, Distance, apart, in_units
 from parity.verdict.trace import Array, Key, Kind, Mode
 
 LEAST_NUMBERS = 2  # that one which is fitted must explain
@@ -35,7 +35,7 @@ class Replays:
 
     def __init__(self, reference: Guarded, candidate: Guarded) -> None:
         self._reference, self._candidate = reference, candidate
-        self._options: dict[tuple[int, Mode], tuple[bool, tuple[Option, ...]]] = {}
+        self._options: dict[tuple[int, Mode], tuple[Option, ...]] = {}
         self._distances: dict[tuple[int, Mode, Change, bool], dict[Key, float]] = {}
         self._fitted: dict[Change, list[float]] = {}  # values that explained something, by the change that is fitted
 
@@ -51,14 +51,15 @@ class Replays:
         for option in self._all(cases):
             if option.change.name in names or (change := self._reproducing(option, cases, off, seen)) is None:
                 continue
-            if not (any(key.kind in FORWARD for key in off) or all(self._keeps(case, change) for case in cases)):
+            is_shown = any(key.kind in (Kind.ACTIVATION, Kind.LOSS) for key in off)
+            if not (is_shown or all(self._keeps(case, option, change) for case in cases)):
                 continue
             names.add(option.change.name)
-            yield option.change.name, self._words(cases[0].answer, option, change)
+            yield option.change.name, self._words(option, change)
 
-    def _keeps(self, case: Case, change: Change) -> bool:
-        """Whether a change that explains what is off backward leaves what agrees forward as it is."""
-        shown = self._tensors(case.answer, change, set(case.keys(Kind.ACTIVATION)))
+    def _keeps(self, case: Case, option: Option, change: Change) -> bool:
+        """Whether a change that explains what is off otherwise leaves what agrees forward as it is."""
+        shown = self._tensors(case.answer, option, change, set(case.keys(Kind.ACTIVATION)))
         return all(case.answer.floors_from(key, array) <= SAFETY for key, array in shown.items())
 
     def predict(self, case: Case, name: str) -> Iterator[Predicted]:
@@ -73,28 +74,30 @@ class Replays:
         for option in self._all([case]) if name in CONVENTIONS and off else ():
             change = self._reproducing(option, [case], off, behind) if option.change.name == name else None
             if change is not None:
-                shown = self._tensors(answer, change, every)
+                shown = self._tensors(answer, option, change, every)
                 tensors = {k: a for k, a in shown.items() if k in off or answer.floors_from(k, a) <= SAFETY}
-                words = self._words(answer, option, change)
+                words = self._words(option, change)
                 yield Predicted(words.evidence, tensors, words.remedy)
 
     def _all(self, cases: Sequence[Case]) -> list[Option]:
         """The options in any of some cases."""
         found: dict[tuple[str, str], Option] = {}
         for case in cases:
-            for option in self._of(case.answer)[1]:
+            for option in self._of(case.answer):
                 found.setdefault(option.change[:2], option)
         return list(found.values())
 
-    def _of(self, answer: Answer) -> tuple[bool, tuple[Option, ...]]:
-        """Whether it is the reference that can be changed in a batch, and its options; else the candidate's."""
+    def _of(self, answer: Answer) -> tuple[Option, ...]:
+        """The options in a batch."""
         batch = answer.batch
         if (batch.number, batch.mode) not in self._options:
-            found: tuple[bool, tuple[Option, ...]] = False, ()
+            ours: Sequence[Option] = ()
+            theirs: Sequence[Option] = ()
             with suppress(CrashError, InputError):
-                ours = tuple(self._reference.options(batch.ours, batch.mode))
-                found = (True, ours) if ours else (False, tuple(self._candidate.options(batch.theirs, batch.mode)))
-            self._options[batch.number, batch.mode] = found
+                ours = self._reference.options(batch.ours, batch.mode)
+            with suppress(CrashError, InputError):
+                theirs = self._candidate.options(batch.theirs, batch.mode)
+            self._options[batch.number, batch.mode] = of_both(ours, theirs)
         return self._options[batch.number, batch.mode]
 
     def _reproducing(
@@ -108,8 +111,12 @@ class Replays:
         here = [(answer, keys) for answer, keys in here if keys]
         if not here or any(answer.batch.step for answer, _ in here):
             return None
+        if option.is_rounding and not option.is_reference:
+            return None
+        if option.is_rounding:
+            return option.change if all(self._is_as_far(*each, option.change) for each in here) else None
         if option.change.value is None:
-            return option.change if all(self._fits(*each, option.change) for each in here) else None
+            return option.change if all(self._fits(*each, option, option.change) for each in here) else None
         numbers = sum(answer.witness.trace.tensors[key].size for answer, keys in here[:1] for key in keys)
         # One number, as a loss is, can be explained by any other: then what is off backward must be as well.
         every = here if numbers > 1 else [(case.answer, off.union(seen) & case.answer.sites.keys()) for case in cases]
@@ -117,35 +124,46 @@ class Replays:
             return None
         for value in self._fitted.get(option.change, ()):
             change = option.change._replace(value=value)
-            if all(self._fits(*each, change) for each in every):
+            if all(self._fits(*each, option, change) for each in every):
                 return change
         answer, keys = here[0]
-        value = self._fit(answer, keys, option.change)
+        value = self._fit(answer, keys, option)
         if value is None:
             return None
         change = option.change._replace(value=value)
-        if not all(self._fits(*each, change) for each in every):
+        if not all(self._fits(*each, option, change) for each in every):
             return None
         self._fitted.setdefault(option.change, []).append(value)
         return change
 
-    def _fits(self, answer: Answer, keys: set[Key], change: Change) -> bool:
+    def _fits(self, answer: Answer, keys: set[Key], option: Option, change: Change) -> bool:
         """Whether the change reproduces some tensors within their limits."""
         batch, is_backward = answer.batch, not all(key.kind in FORWARD for key in keys)
         at = batch.number, batch.mode, change, is_backward
         if at not in self._distances:
             every = {each.key for each in answer.beyond if is_backward or each.key.kind in FORWARD}
-            shown = self._tensors(answer, change, every)
+            shown = self._tensors(answer, option, change, every)
             self._distances[at] = {key: answer.floors_from(key, array) for key, array in shown.items()}
         found = self._distances[at]
         return all(found.get(key, np.inf) <= SAFETY for key in keys)
 
-    def _tensors(self, answer: Answer, change: Change, keys: set[Key]) -> Tensors:
+    def _is_as_far(self, answer: Answer, keys: set[Key], change: Change) -> bool:
+        """Whether some tensors are as far off as rounding would make the reference be with the change."""
+        is_backward = not all(key.kind in FORWARD for key in keys)
+        found, forced = [answer.sites[key] for key in keys], answer.pairing.own(answer.own)
+        asked = Asked(answer.batch, answer.state, answer.own)
+        floors = witness(self._reference, asked, found, forced, is_backward=is_backward, change=change).floors
+        far = [
+            float(in_units(np.asarray(apart(site.theirs(answer.shown), site.ours(answer.own))), floors[key]))
+            for key, site in zip(keys, found, strict=True)
+        ]
+        return 1 / SAFETY <= max(far) <= SAFETY
+
+    def _tensors(self, answer: Answer, option: Option, change: Change, keys: set[Key]) -> Tensors:
         """What the reference would show, so that the candidate is held against it; nothing if it cannot be run so."""
         batch, is_backward = answer.batch, not all(key.kind in FORWARD for key in keys)
-        is_reference, _ = self._of(answer)
-        port, inputs = (self._reference, batch.ours) if is_reference else (self._candidate, batch.theirs)
-        forced = answer.pairing.own(answer.own) if is_reference else answer.pairing.forced(answer.own)
+        port, inputs = (self._reference, batch.ours) if option.is_reference else (self._candidate, batch.theirs)
+        forced = answer.pairing.own(answer.own) if option.is_reference else answer.pairing.forced(answer.own)
         try:
             played = port.play(inputs, batch.mode, forced, is_backward=is_backward, change=change)
         except (CrashError, InputError):  # what the model then computes has other shapes, say
@@ -154,43 +172,43 @@ class Replays:
         for key in keys:
             site = answer.sites[key]
             with suppress(KeyError, ValueError):  # a value that has another shape
-                if is_reference:
+                if option.is_reference:
                     found[key] = site.ours(played)
                 else:
                     found[key] = answer.witness.trace.tensors[key] + site.theirs(answer.shown) - site.theirs(played)
         return found
 
-    def _fit(self, answer: Answer, keys: set[Key], change: Change) -> float | None:
+    def _fit(self, answer: Answer, keys: set[Key], option: Option) -> float | None:
         """Solve for the value with which the reference shows what the candidate does."""
+        change = option.change
         assert change.value is not None
 
         def show(value: float) -> Array | None:
-            tensors = self._tensors(answer, change._replace(value=value), keys)
+            tensors = self._tensors(answer, option, change._replace(value=value), keys)
             return joined(tensors) if tensors.keys() == keys else None
 
         own = joined({key: answer.witness.trace.tensors[key] for key in keys})
         target = joined({key: answer.sites[key].theirs(answer.shown) for key in keys})
         return fitted(change.value, show, own, target)
 
-    def _words(self, answer: Answer, option: Option, change: Change) -> Predicted:
+    def _words(self, option: Option, change: Change) -> Predicted:
         """The evidence and what to write, without tensors."""
-        is_reference, _ = self._of(answer)
-        told = words(option, change, is_reference, self._candidate.framework)
-        return Predicted(*told, is_fitted=change.value is not None)
+        told = words(option, change, self._candidate.framework)
+        weakness = ROUNDING if option.is_rounding else EXACT if change.value is None else FITTED
+        return Predicted(*told, weakness=weakness)
 
 
-def words(option: Option, change: Change, is_reference: bool, framework: str) -> tuple[str, dict[Key, Array], str]:
+def words(option: Option, change: Change, framework: str) -> tuple[str, dict[Key, Array], str]:
     """Return what a change says of two models, and what to write in the candidate.
 
     Args:
         option: the change is of.
         change: with its value.
-        is_reference: whether it is the reference that is changed.
         framework: the candidate's.
     """
     numbers = {} if change.value is None else {"value": change.value, "rest": 1 - change.value}
     other = option.other.format(**numbers)
-    if is_reference:
+    if option.is_reference:
         return f"{other}; in the reference {option.own}", {}, option.writes.get(framework, "")
     remedy = option.writes["other"].format(**numbers)
     return f"in the candidate {option.own}; in the reference {other}", {}, remedy

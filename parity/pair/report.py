@@ -3,13 +3,14 @@
 import os
 import platform
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from parity.pair.coverage import coverage_of, free_distances, measured, not_compared, unjudged, weights_of
 from parity.pair.differences import differences, goes_on
-from parity.pair.findings import FindingKind, Map
+from parity.pair.findings import FindingKind
 from parity.pair.material import Material, sensitive
 from parity.pair.records import CompareReport, Finding, PairCause
 from parity.pair.tree import module_rows, stretch_rows
@@ -26,7 +27,7 @@ def crashed(words: str, versions: Mapping[str, str]) -> CompareReport:
 def report(material: Material) -> CompareReport:
     """Return the verdict on what was found."""
     findings, narrow, aside = differences(material)
-    distances = [each for answer in material.answers for each in answer.distances] + list(material.steps)
+    distances = [each for answer in material.answers for each in answer.distances] + list(material.stepped.distances)
     within = [each for each in distances if not each.is_beyond]
     missed = list(unjudged(material, narrow))
     verdict = Verdict.DISAGREE if findings else Verdict.INCOMPLETE if missed or not within else Verdict.AGREE
@@ -44,7 +45,7 @@ def report(material: Material) -> CompareReport:
             for each, modules in material.seen.items()
         ),
         coverage=coverage_of(material),
-        islands=_islands(material.graph),
+        islands=_islands(material),
         not_compared=(*missed, *not_compared(material, goes_on(material, aside))),
         weights=weights_of(material.settled),
         comparisons=len(distances),
@@ -59,12 +60,13 @@ def report(material: Material) -> CompareReport:
     )
 
 
-def _islands(graph: Map) -> tuple[dict[str, Any], ...]:
-    """What either side computes in narrower numbers."""
+def _islands(material: Material) -> tuple[dict[str, Any], ...]:
+    """What either side computes in narrower numbers: its model, and its optimizer."""
+    of_models = (anatomy.islands for anatomy in (material.graph.reference, material.graph.candidate))
     return tuple(
         {"side": side, **each._asdict()}
-        for side, anatomy in (("reference", graph.reference), ("candidate", graph.candidate))
-        for each in anatomy.islands
+        for side, *islands in zip(("reference", "candidate"), of_models, material.stepped.islands, strict=True)
+        for each in chain(*islands)
     )
 
 

@@ -18,12 +18,12 @@ from parity.pair.forced import Batch, ask
 from parity.pair.guard import CrashError, Guarded
 from parity.pair.inputs import Inputs, batches
 from parity.pair.material import Material
-from parity.pair.optimizer import compare_optimizers, without_accepted
+from parity.pair.optimizer import Stepped, compare_optimizers, without_accepted
 from parity.pair.pair_file import Pair, open_ports, read_pair
 from parity.pair.passes import Passes
 from parity.pair.pinned import Converter, Pins
 from parity.pair.precision import NarrowAnswer, judge_narrow
-from parity.pair.records import CompareReport, PairCause
+from parity.pair.records import CompareReport
 from parity.pair.replay import Replays
 from parity.pair.report import crashed, report
 from parity.pair.setup import Setup
@@ -167,11 +167,11 @@ class _Comparison:
         self._progress.update(0.8, "the optimizers")
         reference.load(state)
         candidate.load(dict(own))
-        changes, steps, why = [], (), PairCause()
+        stepped = Stepped()
         if self._has_optimizers():
             trained = ({p: state[p] for p in ours.parameters}, {p: own[p] for p in theirs.parameters})
-            changes, steps, why = compare_optimizers(reference, candidate, settled.weights, *trained, setup.seed)
-            changes = without_accepted(changes, why, self._seen)
+            stepped = compare_optimizers(reference, candidate, settled.weights, *trained, setup.seed)
+            stepped = without_accepted(stepped, self._seen)
         self._progress.update(0.9, "narrower dtypes")
         return Material(
             graph=graph,
@@ -182,9 +182,7 @@ class _Comparison:
             seen=self._seen,
             free=free,
             drawn=begun.drawn,
-            changes=changes,
-            steps=steps,
-            why=why,
+            stepped=stepped,
             narrow=self._narrow(played[0], settled, passes),
             replaced={key for replaced in passes.replaced.values() for key in replaced},
             has_loss=reference.has_loss and candidate.has_loss,

@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from parity.backend.port import Island
 from parity.errors import one_line
 from parity.pair.findings import FindingKind
 from parity.pair.records import CompareReport, Finding, module_words, stretch_words
@@ -114,7 +115,7 @@ def _few(modules: Sequence[str], most: int) -> str:
 
 def island_words(island: Mapping[str, Any]) -> str:
     """What is computed in narrower numbers, and where, in words."""
-    return f"{island['side']}: {island['operation']} gives {island['dtype']} at {island['source'] or 'its library'}"
+    return f"{island['side']}: {Island(*(island[name] for name in Island._fields))}"
 
 
 def _limit(report: CompareReport) -> str:

@@ -214,8 +214,8 @@ def cases_of(kind: str, seeds: int) -> Iterator[Case]:
     for is_reversed in (False, True) if SPECIMENS[kind].is_mutual else (False,):
         for seed in range(1 if is_reversed else seeds):
             yield Case(kind=kind, is_reversed=is_reversed, seed=seed)
-        for of, fault in PLANTED:
-            if of == kind and (kind in BOTH_WAYS or not is_reversed):
+        for (of, fault), planted in PLANTED.items():
+            if of == kind and (not is_reversed or (kind in BOTH_WAYS and planted.is_mutual)):
                 yield Case(kind=kind, fault=fault, is_reversed=is_reversed)
 
 

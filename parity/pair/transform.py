@@ -75,8 +75,8 @@ def transforms(source: Shape, target: Shape, is_same_layout: bool, is_kernel: bo
             for way in transforms(matrix, squeezed, is_same_layout, is_kernel)
         )
     orders = list(_orders(len(source)))
-    if is_kernel:
-        orders.sort(key=lambda order: order.name.startswith("(out, in, space)"))
+    other = ("(out, in, space)", "(in, out, space)") if is_kernel else ("(space, in, out)",)
+    orders.sort(key=lambda order: order.name.startswith(other))  # what a reference of the other kind would have
     if is_same_layout:
         orders.sort(key=lambda order: order.axes != tuple(range(len(source))))
     found = []

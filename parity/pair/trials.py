@@ -134,10 +134,18 @@ def _exchanges(best: Settled, near: Sequence[ModulePair]) -> Iterator[Trial]:
     for each in near:
         held[each.reference].append(each)
     together = [each for each in held.values() if len(each) > 1]
-    for ones, others in (*combinations(together, 2), *combinations([[each] for each in near], 2)):
+    # Of a recurrent layer what it makes of its input, kernel and bias, has the form of what it makes of its state.
+    halves = [half for each in together for half in _halves(each)]
+    for ones, others in (*combinations(together, 2), *combinations([[each] for each in near], 2), *halves):
         if (exchanged := best.weights.exchanged(ones, others)) is not None:
             changes = tuple(exchange(one, other) for one, other in zip(ones, others, strict=True))
             yield Trial(exchanged, best.dropped, changes)
+
+
+def _halves(held: Sequence[ModulePair]) -> Iterator[tuple[Sequence[ModulePair], Sequence[ModulePair]]]:
+    """Two tensors after each other, and the two after these."""
+    for start in range(0, len(held) - 3, 2):
+        yield held[start : start + 2], held[start + 2 : start + 4]
 
 
 def _without_boundaries(best: Settled, graph: Map) -> Iterator[Trial]:

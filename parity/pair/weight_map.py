@@ -40,6 +40,7 @@ LAYERS = {  # words of names that mean the same
     "enc": "encoder", "dec": "decoder", "downsample": "shortcut",
 }  # fmt: skip
 LAYERS |= {f"{tensor}{short}": LAYERS[short] for tensor in "wb" for short in "qkvo"}  # wq, bq: tensors of a function
+LAYERS |= {f"{tensor}{side}": side for tensor in "wb" for side in "ih"}  # what a recurrent layer makes of input, state
 
 
 def role_of(path: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from parity.pair.sites import Site
 from parity.verdict.compare import SAFETY
 from parity.verdict.trace import Array, Key, Kind
 
+EXACT, FITTED, ROUNDING = range(3)
 # How far off a fitted value may be for the round number beside it to be meant.
 TIDY = 1e-6
 
@@ -92,13 +93,14 @@ class Predicted:
         evidence: the values of the convention, in words.
         tensors: by key.
         remedy: what to write in the candidate.
-        is_fitted: whether a number is solved for, so that it may explain what it is not made for.
+        weakness: EXACT; FITTED, as a number is solved for, which may explain what it is not made for; ROUNDING, as it
+            tells the size of an error alone. What is weaker is not named beside what is not.
     """
 
     evidence: str
     tensors: Mapping[Key, Array]
     remedy: str
-    is_fitted: bool = False
+    weakness: int = EXACT
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def default_momentum(case: Case) -> Iterator[Predicted]:
             _statistics(case, average, decay, unbiased),
             f"set the momentum to {average.decay:g} where it is what is kept (Flax, Equinox), to "
             f"{tidy(1 - average.decay):g} where it is what is new (PyTorch)",
-            is_fitted=True,
+            weakness=FITTED,
         )
 
 
@@ -261,7 +263,7 @@ def norm_epsilon(case: Case) -> Iterator[Predicted]:
                     f"epsilon is {other:.6g}; in the reference it is {own:.6g}",
                     {keys[0]: predicted},
                     f"set its epsilon to {own:g}",
-                    is_fitted=True,
+                    weakness=FITTED,
                 )
 
 
@@ -376,7 +378,7 @@ def extra_scale(case: Case) -> Iterator[Predicted]:
                 f"it is {factor:g} times what the reference has",
                 {key: factor * own},
                 f"multiply by {tidy(1 / factor):g}, or leave the factor out",
-                is_fitted=True,
+                weakness=FITTED,
             )
 
 
