@@ -192,10 +192,6 @@ class ModelPort:
             self._programs[form] = next(same, program)  # one that is compiled already
         return self._programs[form]
 
-    def optimizer_options(self) -> Sequence[Option]:
-        """See `Port`. An optax transformation does not tell its numbers."""
-        return ()
-
     @_in_float64
     def optimizer_islands(self) -> Sequence[Island]:
         """See `Port`."""
@@ -203,6 +199,10 @@ class ModelPort:
             return ()
         flat = {name: jnp.asarray(array) for name, array in self._seen().parameters.items()}
         return islands(jax.make_jaxpr(self._step)(flat, self._first_state(flat), flat).jaxpr)
+
+    def optimizer_options(self) -> Sequence[Option]:
+        """See `Port`. An optax transformation does not tell its numbers."""
+        return ()
 
     @_in_float64
     def optimize(

@@ -54,6 +54,12 @@ def _layer_norm(x: jax.Array, is_fast: bool) -> jax.Array:
     return ((x - mean) * jax.lax.rsqrt(variance + 1e-5)).mean(1)
 
 
+def _window(x: jax.Array, width: int) -> jax.Array:
+    gap = jnp.arange(5)[:, None] - jnp.arange(5)
+    scores = jnp.where((gap >= 0) & (gap < width), x @ x.swapaxes(1, 2), -jnp.inf)
+    return (softmax(scores) @ x).mean(1)
+
+
 def _middle(x: jax.Array, method: Any) -> jax.Array:
     return (x - jnp.quantile(x, 0.5, axis=-1, keepdims=True, method=method)).mean(1)
 
@@ -91,6 +97,7 @@ FUNCTIONS: dict[str, tuple[Function, Function]] = {
     "causal_offset": (partial(_causal, offset=0), partial(_causal, offset=-1)),
     "qkv_order": (partial(_packed, step=1), partial(_packed, step=-1)),
     "head_axes": (partial(_heads, order="hd"), partial(_heads, order="dh")),
+    "sliding_window": (partial(_window, width=2), partial(_window, width=3)),
     "fast_variance": (partial(_layer_norm, is_fast=False), partial(_layer_norm, is_fast=True)),
     "median_rule": (partial(_middle, method="lower"), partial(_middle, method="linear")),
     "tie_rule": (lambda x: _tied(x).max(1), lambda x: _first_of(_tied(x))),

@@ -59,6 +59,18 @@ def _middle(x: jax.Array, method: Any) -> jax.Array:
     return x - jnp.quantile(x, 0.5, axis=(1, 2), keepdims=True, method=method)
 
 
+def _window(x: jax.Array, width: int) -> jax.Array:
+    """Softmax over the last positions along the width; channels are last."""
+    gap = jnp.arange(SIZE)[:, None] - jnp.arange(SIZE)
+    mask = jnp.where((gap >= 0) & (gap < width), 0.0, -jnp.inf)
+    return x * softmax(x + mask[:, :, None], 2)
+
+
+def _at_zero(x: jax.Array, relu: Function) -> jax.Array:
+    zero = jnp.where(jnp.arange(SIZE)[:, None] < 3, jax.lax.stop_gradient(x), 0.0)
+    return x + relu(x - zero)
+
+
 def _tied(x: jax.Array) -> jax.Array:
     """Two rows are 0, and the others less; channels stay last."""
     zero = x - jax.lax.stop_gradient(x)
@@ -99,6 +111,11 @@ FUNCTIONS: dict[str, tuple[Function, Function]] = {
     "extra_scale": (partial(jnp.max, axis=(1, 2), keepdims=True), lambda x: 3 * x.max((1, 2), keepdims=True)),
     "mask_polarity": (partial(_masked, value=0.0), partial(_masked, value=0.0, is_kept=True)),
     "mask_constant": (lambda x: _masked(x, -1e4) / 1e4, lambda x: _masked(x, -1e9) / 1e4),
+    "sliding_window": (partial(_window, width=3), partial(_window, width=4)),
+    "relu_at_zero": (
+        partial(_at_zero, relu=jax.nn.relu),
+        partial(_at_zero, relu=lambda x: jnp.maximum(x, 0)),
+    ),
     "median_rule": (partial(_middle, method="lower"), partial(_middle, method="linear")),
     "tie_rule": (
         lambda x: _tied(x).max(1, keepdims=True)[:, None],

@@ -38,7 +38,8 @@ class FlaxNet(fnn.Module):
     @fnn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         x = fnn.Conv(6, (3, 3), padding=1, use_bias=False)(x)
-        x = fnn.relu(FlaxNorm(use_running_average=not train)(x))
+        momentum = 0.99 if self.fault == "default_momentum" else 0.9
+        x = fnn.relu(FlaxNorm(use_running_average=not train, momentum=momentum)(x))
         x = FlaxBlock(6, 1, self.fault if self.fault.startswith("missing") else "")(x, train)
         x = FlaxBlock(8, 2, self.fault if self.fault == "same_padding" else "")(x, train)
         return fnn.Dense(5)(x.max((1, 2)) if self.fault == "pool" else x.mean((1, 2)))

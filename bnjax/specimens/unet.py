@@ -11,14 +11,17 @@ import bnjax
 from .losses import square
 
 
-class TrueConvolution(fnn.Module):
-    """What mathematics calls a convolution: the kernel is flipped."""
+class OtherKernel(fnn.Module):
+    """A convolution whose kernel is flipped, as mathematics has it, or has its width before its height."""
+
+    is_flipped: bool
 
     @fnn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param("kernel", fnn.initializers.lecun_normal(), (3, 3, 8, 8))
         dimensions = jax.lax.conv_dimension_numbers(x.shape, kernel.shape, ("NHWC", "HWIO", "NHWC"))
-        y = jax.lax.conv_general_dilated(x, kernel[::-1, ::-1], (1, 1), "SAME", dimension_numbers=dimensions)
+        used = kernel[::-1, ::-1] if self.is_flipped else kernel.swapaxes(0, 1)
+        y = jax.lax.conv_general_dilated(x, used, (1, 1), "SAME", dimension_numbers=dimensions)
         return y + self.param("bias", fnn.initializers.zeros, (8,))
 
 
@@ -32,8 +35,10 @@ class FlaxNet(fnn.Module):
 
         first = gelu(fnn.Conv(4, (3, 3), padding=1, name="down1")(x), "first")
         x = gelu(fnn.Conv(8, (3, 3), strides=2, padding=1, name="down2")(first), "second")
-        is_flipped = self.fault == "flipped_kernel"
-        middle = TrueConvolution(name="middle") if is_flipped else fnn.Conv(8, (3, 3), padding=1, name="middle")
+        if self.fault in ("flipped_kernel", "kernel_axes"):
+            middle: fnn.Module = OtherKernel(self.fault == "flipped_kernel", name="middle")
+        else:
+            middle = fnn.Conv(8, (3, 3), padding=1, name="middle")
         x = gelu(middle(x), "middle")
         padding = "SAME" if self.fault == "transpose_padding" else ((1, 2), (1, 2))
         up = fnn.ConvTranspose(4, (3, 3), strides=(2, 2), padding=padding, name="up")

@@ -9,7 +9,6 @@ from torch import nn
 
 import bntorch
 
-
 FIRST_TWO = torch.tensor([True, True, False, False, False])[:, None]
 
 
@@ -25,6 +24,10 @@ def _partly_zero(x: torch.Tensor) -> torch.Tensor:
 def _heads(x: torch.Tensor) -> torch.Tensor:
     split = x.unflatten(-1, (2, 3))
     return (split * split.softmax(3)).flatten(2).mean(1)
+
+
+GAP = torch.arange(5)[:, None] - torch.arange(5)
+WINDOW = (GAP >= 0) & (GAP < 2)
 
 
 def _tied(x: torch.Tensor) -> torch.Tensor:
@@ -52,6 +55,7 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "causal_offset": lambda x: (torch.ones(5, 5, dtype=x.dtype).tril() @ x).mean(1),
     "qkv_order": _packed,
     "head_axes": _heads,
+    "sliding_window": lambda x: F.scaled_dot_product_attention(x, x, x, WINDOW, scale=1.0).mean(1),
     "fast_variance": lambda x: F.layer_norm(x + 1000, (6,)).mean(1),
     "median_rule": lambda x: (x - x.median(-1, keepdim=True).values).mean(1),
     "tie_rule": lambda x: _tied(x).amax(1),

@@ -10,6 +10,9 @@ from torch import nn
 import bntorch
 
 SIZE = 8  # of the images
+GAP = torch.arange(SIZE)[:, None] - torch.arange(SIZE)
+WINDOW = torch.zeros(SIZE, SIZE).masked_fill((GAP < 0) | (GAP >= 3), -torch.inf)
+FIRST_THREE = torch.arange(SIZE) < 3
 
 
 def _resize(size: int, **options: Any) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -46,6 +49,8 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "extra_scale": lambda x: x.amax((2, 3), keepdim=True),
     "mask_polarity": lambda x: x.masked_fill(torch.arange(SIZE) < 3, 0.0),
     "mask_constant": lambda x: x.masked_fill(torch.arange(SIZE) < 3, -1e4) / 1e4,
+    "sliding_window": lambda x: x * (x + WINDOW.to(x.dtype)).softmax(-1),
+    "relu_at_zero": lambda x: x + F.relu(x - torch.where(FIRST_THREE, x.detach(), 0.0)),
     "median_rule": _middle,
     "tie_rule": lambda x: _tied(x).amax(-1)[:, :, None, None],
     "concatenation_order": lambda x: torch.cat([F.silu(x[:, :2]), torch.tanh(x[:, 2:])], 1),

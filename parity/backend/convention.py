@@ -129,14 +129,13 @@ def of_islands(islands: Sequence[Any]) -> tuple[Option, ...]:
     if not islands:
         return ()
     rest = f" (and {len(islands) - 1} more)" if islands[1:] else ""
-    writes = dict.fromkeys(("jax", "torch"), "compute it in the same precision on both sides, or pass --lift-float32")
-    other = "keep float64 there, or pass --lift-float32: see whether float32 is meant"
+    remedy = "compute it in the same precision on both sides, or pass --lift-float32 if this is meant"
     return (
         Option(
             change=LIFTED,
             own=f"{islands[0]}{rest}",
             other="all is computed in float64",
-            writes={**writes, "other": other},
+            writes={"": remedy, "other": remedy},
         ),
     )
 

@@ -116,7 +116,7 @@ OF_IMAGES = (
     "gelu_form", "activation_slope", "other_activation", "missing_module", "softmax_axis", "attention_scale",
     "standard_deviation", "pool_kind", "pool_padding", "pool_padding maximum", "resize_kernel", "align_corners",
     "resize_antialias", "missing_residual", "missing_scale", "extra_scale", "mask_polarity", "mask_constant",
-    "concatenation_order", "qkv_order", "median_rule",
+    "concatenation_order", "qkv_order", "median_rule", "sliding_window",
 )  # fmt: skip
 OF_LAYERS = (
     "norm_epsilon batch", "norm_epsilon group", "norm_epsilon layer", "norm_epsilon instance", "statistics_never_used",
@@ -126,7 +126,7 @@ OF_FUNCTIONS = (
     "gelu_form", "activation_slope", "other_activation", "missing_module", "softmax_axis", "attention_scale",
     "standard_deviation", "pool_kind", "taken_position", "missing_residual", "missing_scale", "extra_scale",
     "mask_polarity", "mask_constant", "causal_offset", "qkv_order", "norm_epsilon", "head_axes", "fast_variance",
-    "median_rule",
+    "median_rule", "sliding_window",
 )  # fmt: skip
 OF_LOSSES = (
     "class_weights", "class_weights left out", "ignored_index", "half_square", "loss_reduction",
@@ -167,12 +167,17 @@ PLANTED = {
     ("cnn", "statistics_never_used"): Planted(FORWARD, "features.5", cause="statistics_never_used"),
     ("cnn", "statistics_always_used"): Planted(FORWARD, "features.5", cause="statistics_always_used"),
     ("resnet", "same_padding"): Planted(FORWARD, "layer2.conv1", cause="same_padding"),
+    ("resnet", "default_momentum"): Planted(STATISTICS, "bn", cause="default_momentum"),
+    ("resnet", "biased_running_variance"): Planted(
+        STATISTICS, "bn", cause="biased_running_variance", options={"accept": ("biased_running_variance@layer*",)}
+    ),
     ("resnet", "missing_relu"): Planted(FORWARD, "layer1", "layer1.bn2", cause="missing_module"),
     ("resnet", "missing_shortcut"): Planted(FORWARD, "layer1", "layer1.bn2", cause="missing_residual"),
     ("resnet", "pool"): Planted(FORWARD, "fc", "layer2", cause="pool_kind"),
     ("unet", "gelu_form middle"): Planted(FORWARD, "up", "middle", cause="gelu_form"),
     ("unet", "concatenation"): Planted(FORWARD, "out", "up", cause="concatenation_order"),
     ("unet", "flipped_kernel"): Planted(FindingKind.WEIGHTS, "middle", cause="flipped_kernel"),
+    ("unet", "kernel_axes"): Planted(FindingKind.WEIGHTS, "middle", cause="kernel_axes"),
     ("unet", "transpose_padding"): Planted(FORWARD, "up", cause="transpose_padding"),
     ("encoder", "norm_epsilon"): Planted(FORWARD, "layers.1.norm1", cause="norm_epsilon"),
     ("encoder", "mask_polarity"): Planted(FORWARD, "layers.1.attention", cause="mask_polarity"),
@@ -210,7 +215,7 @@ PLANTED = {
     ("several", "loss_reduction"): Planted(FORWARD, "the loss", "", cause="loss_reduction"),
     ("equinox_cnn", "activation"): Planted(FORWARD, "pool", "norm", cause="other_activation"),
     ("equinox_cnn", "flatten_order"): Planted(FORWARD, "head", "pool", cause="flatten_order"),
-    ("equinox_cnn", "pool_padding"): Planted(FORWARD, "head", "pool"),
+    ("equinox_cnn", "pool_padding"): Planted(FORWARD, "pool", cause="pool_padding"),
     ("partly_float32", "norm_epsilon"): Planted(FORWARD, "norm", cause="norm_epsilon"),
     **{
         ("functions", each): Planted(
@@ -230,7 +235,7 @@ PLANTED = {
     },
     **{
         ("images", each): Planted(FindingKind.BACKWARD, "branches.0.head", "branches.0.conv", each)
-        for each in ("stopped_gradient", "tie_rule")
+        for each in ("stopped_gradient", "relu_at_zero", "tie_rule")
     },
     **{("layers", each): _of_layer(each) for each in OF_LAYERS},
     ("layers", "fast_variance"): Planted(FORWARD, "branches.0.layer.1", cause="fast_variance"),

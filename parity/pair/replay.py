@@ -209,7 +209,7 @@ def words(option: Option, change: Change, framework: str) -> tuple[str, dict[Key
     numbers = {} if change.value is None else {"value": change.value, "rest": 1 - change.value}
     other = option.other.format(**numbers)
     if option.is_reference:
-        return f"{other}; in the reference {option.own}", {}, option.writes.get(framework, "")
+        return f"{other}; in the reference {option.own}", {}, option.writes.get(framework, option.writes.get("", ""))
     remedy = option.writes["other"].format(**numbers)
     return f"in the candidate {option.own}; in the reference {other}", {}, remedy
 

@@ -16,8 +16,9 @@ import bntorch
 import parity
 from bnjax.specimens.losses import cross_entropy
 from bntorch.conventions import CONVENTIONS as OF_MODELS
-from bntorch.conventions.optimizers import ways
-from parity.backend.convention import CONVENTIONS
+from bntorch.conventions.optimizers import Stepper, ways
+from bntorch.specimens.optimizers import OPTIMIZERS
+from parity.backend.convention import CONVENTIONS, FLOAT32_ISLAND
 from parity.verdict.trace import Mode
 from parity.verdict.verdict import UNEXPLAINED, Verdict
 
@@ -117,10 +118,9 @@ def test_an_accepted_difference_does_not_cover_another_there() -> None:
 
 
 def test_every_convention_that_can_be_changed_is_told() -> None:
-    parameters = [nn.Parameter(torch.ones(2))]
-    made = [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.NAdam]
-    of_optimizers = {name for each in made for name, _ in ways(each(parameters, lr=0.1))}
-    assert OF_MODELS.keys() | of_optimizers == CONVENTIONS.keys()
+    made = (Stepper.of(each([nn.Parameter(torch.ones(2))])) for each in OPTIMIZERS.values())
+    of_optimizers = {name for each in made for name, _ in ways(each)}
+    assert OF_MODELS.keys() | of_optimizers | {FLOAT32_ISLAND} == CONVENTIONS.keys()
 
 
 def test_a_model_is_as_it_was_after_it_was_changed() -> None:
