@@ -135,7 +135,7 @@ class ModelPort:
 
     def options(self, inputs: Mapping[str, Any], mode: Mode) -> Sequence[Option]:
         """See `Port`. What a traced program follows cannot be told from its operations, but for how narrow they are."""
-        return () if self._is_lifted else of_islands(self.anatomy(inputs, mode).islands)
+        return of_islands(self.anatomy(inputs, mode).islands)
 
     @_in_float64
     def state(self) -> Mapping[str, Array]:

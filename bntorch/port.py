@@ -110,11 +110,10 @@ class ModelPort:
 
     def options(self, inputs: Mapping[str, Any], mode: Mode) -> Sequence[Option]:
         """See `Port`."""
-        noted, narrow = Options(), Narrow()
+        noted = Options()
         own = _fresh(self._parameters, self._statistics)
-        self._run(inputs, mode, *own, Capture(), narrow, self._lift(), is_backward=False, conventions=noted)
-        islands = () if self._is_lifted else of_islands(list(narrow.islands))
-        return (*noted.found.values(), *islands)
+        self._run(inputs, mode, *own, Capture(), nullcontext(), self._lift(), is_backward=False, conventions=noted)
+        return (*noted.found.values(), *of_islands(self.anatomy(inputs, mode).islands))
 
     def state(self) -> Mapping[str, Array]:
         """See `Port`."""

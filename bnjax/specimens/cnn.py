@@ -34,6 +34,22 @@ class Sharded(fnn.BatchNorm):
         return jnp.concatenate(outputs)
 
 
+class Debiased(fnn.BatchNorm):
+    """In evaluation the averages are divided by what those that begin at 0 lack to 1 after three batches."""
+
+    @fnn.compact
+    def __call__(self, x: jax.Array, **options: Any) -> jax.Array:  # type: ignore[override]
+        if not self.use_running_average:
+            return super().__call__(x, **options)
+        kept = dict(self.variables["batch_stats"])
+        scale, shift = (self.variables["params"][name] for name in ("scale", "bias"))
+        mean, variance = (kept[name] / (1 - 0.9**3) for name in ("mean", "var"))
+        return (x - mean) * jax.lax.rsqrt(variance + self.epsilon) * scale + shift
+
+
+NORMS: dict[str, type[fnn.BatchNorm]] = {"per_shard_statistics": Sharded, "debiased_statistics": Debiased}
+
+
 class FlaxNet(fnn.Module):
     fault: str = ""
 
@@ -43,7 +59,7 @@ class FlaxNet(fnn.Module):
             x = fnn.Conv(width, (3, 3), use_bias=not (self.fault == "missing_bias" and width == 8))(x)
             eps = 1e-3 if self.fault == "norm_epsilon" and width == 8 else 1e-5
             mode = MODES.get(self.fault, not train) if width == 8 else not train
-            norm = Sharded if self.fault == "per_shard_statistics" and width == 8 else fnn.BatchNorm
+            norm = NORMS.get(self.fault, fnn.BatchNorm) if width == 8 else fnn.BatchNorm
             x = norm(
                 use_running_average=mode,
                 momentum=0.99 if self.fault == "default_momentum" and width == 6 else 0.9,

@@ -26,8 +26,9 @@ class EquinoxNet(eqx.Module):
     fault: str = eqx.field(static=True)
 
     def __init__(self, key: jax.Array, fault: str) -> None:
+        mode: Any = "ema" if fault == "averaged_statistics" else "batch"
         self.conv = eqx.nn.Conv2d(2, 4, 3, padding=1, key=key)
-        self.norm = eqx.nn.BatchNorm(4, axis_name="batch", mode="batch", momentum=0.9)
+        self.norm = eqx.nn.BatchNorm(4, axis_name="batch", mode=mode, momentum=0.9)
         pool: Any = UncountedPool if fault == "pool_padding" else eqx.nn.AvgPool2d
         self.pool, self.head = pool(3, 2, padding=1), eqx.nn.Linear(4 * 9, 3, key=key)
         self.fault = fault

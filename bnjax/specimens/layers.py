@@ -38,6 +38,34 @@ def _unbiased(is_faulty: bool, rngs: nnx.Rngs) -> nnx.Conv:
     return nnx.Conv(4, 4, (3, 3), padding="VALID", use_bias=not is_faulty, rngs=rngs)
 
 
+class _Debiased(nnx.BatchNorm):
+    """In evaluation the averages are divided by what those that begin at 0 lack to 1 after three batches."""
+
+    def __call__(self, x: jax.Array, use_running_average: bool | None = None, **options: Any) -> jax.Array:
+        kept = self.mean[...], self.var[...]
+        if self.use_running_average:
+            self.mean[...], self.var[...] = (each / (1 - 0.9**3) for each in kept)
+        y = super().__call__(x, use_running_average, **options)
+        if self.use_running_average:
+            self.mean[...], self.var[...] = kept
+        return y
+
+
+class _Averaged(nnx.BatchNorm):
+    """In training the running averages are taken, with the batch in them."""
+
+    def __call__(self, x: jax.Array, use_running_average: bool | None = None, **options: Any) -> jax.Array:
+        if not self.use_running_average:
+            axes = tuple(range(x.ndim - 1))
+            self.mean[...] = 0.9 * self.mean[...] + 0.1 * x.mean(axes)
+            self.var[...] = 0.9 * self.var[...] + 0.1 * x.var(axes)
+        return super().__call__(x, True, **options)
+
+
+def _norm_of(kind: type[nnx.BatchNorm], is_faulty: bool, rngs: nnx.Rngs) -> nnx.BatchNorm:
+    return (kind if is_faulty else nnx.BatchNorm)(4, momentum=0.9, epsilon=1e-5, rngs=rngs)
+
+
 class _Sharded(nnx.BatchNorm):
     """Each sample is a shard, with statistics of its own; of those that are kept the mean is taken."""
 
@@ -57,10 +85,6 @@ def _raised(is_faulty: bool, rngs: nnx.Rngs) -> nnx.Sequential:
     """A norm of what is far from 0."""
     norm = nnx.BatchNorm(4, momentum=0.9, epsilon=1e-5, use_fast_variance=is_faulty, rngs=rngs)
     return nnx.Sequential(lambda x: x + 1000, norm)
-
-
-def _shards(is_faulty: bool, rngs: nnx.Rngs) -> nnx.BatchNorm:
-    return (_Sharded if is_faulty else nnx.BatchNorm)(4, momentum=0.9, epsilon=1e-5, rngs=rngs)
 
 
 class _Flipped(nnx.Conv):
@@ -89,7 +113,9 @@ def _turned_kernel(is_faulty: bool, rngs: nnx.Rngs) -> nnx.Conv:
 LAYERS: dict[str, Callable[[bool, nnx.Rngs], Any]] = {
     "statistics_never_used": _batch_norm,
     "statistics_always_used": _batch_norm,
-    "per_shard_statistics": _shards,
+    "per_shard_statistics": partial(_norm_of, _Sharded),
+    "debiased_statistics": partial(_norm_of, _Debiased),
+    "averaged_statistics": partial(_norm_of, _Averaged),
     "fast_variance": _raised,
     "norm_epsilon batch": partial(_batch_norm, epsilon=1e-3),
     "norm_epsilon group": partial(_group_norm, groups=2),

@@ -89,6 +89,42 @@ def _always(call: Called) -> Iterator[Way]:
         )  # fmt: skip
 
 
+@convention("averaged_statistics", "batch_norm")
+def _averaged(call: Called) -> Iterator[Way]:
+    """In training the running averages are taken, with this batch in them; its part of them has a gradient."""
+    if call["training"] and call["running_mean"] is not None:
+        yield Way(
+            "running", "those of the batch", "the norm takes its running averages in training, with the batch in them",
+            lambda: _by_averages(call), jax='normalize by the batch: mode="batch" of an Equinox norm',
+            torch="normalize by the batch", torch_other="normalize by the running averages, brought up to date first",
+        )  # fmt: skip
+
+
+def _by_averages(call: Called) -> Tensor:
+    x, part = call["input"], call["momentum"]
+    axes = (0, *range(2, x.ndim))
+    moments = x.mean(axes), x.var(axes, correction=0)
+    mean, variance = (call[name].clone().lerp(each, part) for name, each in zip(RUNNING, moments, strict=True))
+    call.again()  # which brings the averages that are kept up to date
+    form = [1, -1, *[1] * (x.ndim - 2)]
+    y = (x - mean.reshape(form)) * torch.rsqrt(variance.reshape(form) + call.get("eps", 1e-5))
+    weight, bias = (None if call[name] is None else call[name].reshape(form) for name in ("weight", "bias"))
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
+
+
+@convention("debiased_statistics", "batch_norm")
+def _debiased(call: Called) -> Iterator[Way]:
+    """Averages that begin at 0 are divided by what they lack to 1, `1 - momentum ** count`."""
+    if not call["training"] and call["running_mean"] is not None:
+        yield Way(
+            "lack", "as they are", "the running averages are divided by {value:.6g}, as if they had begun at 0",
+            lambda value: call.again(**{name: call[name] / value for name in RUNNING}), 1.0,
+            jax="take the running averages as they are (without zero_debias)", torch="take them as they are",
+            torch_other="divide the running averages by {value:.6g}",
+        )  # fmt: skip
+
+
 @convention("per_shard_statistics", "batch_norm")
 def _shards(call: Called) -> Iterator[Way]:
     """Each device normalizes by its own part of the batch; of the running statistics the average is taken."""

@@ -20,6 +20,8 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "statistics_never_used": lambda: nn.BatchNorm2d(4),
     "statistics_always_used": lambda: nn.BatchNorm2d(4),
     "per_shard_statistics": lambda: nn.BatchNorm2d(4),
+    "debiased_statistics": lambda: nn.BatchNorm2d(4),
+    "averaged_statistics": lambda: nn.BatchNorm2d(4),
     "fast_variance": lambda: nn.Sequential(_Raise(), nn.BatchNorm2d(4)),
     "norm_epsilon batch": lambda: nn.BatchNorm2d(4),
     "norm_epsilon group": lambda: nn.GroupNorm(2, 4),

@@ -9,6 +9,8 @@ CONVENTIONS = {
     "norm_epsilon": "the epsilon within the square root of a norm",
     "statistics_never_used": "a norm takes the batch's statistics in evaluation too",
     "statistics_always_used": "a norm takes its running statistics in training too",
+    "averaged_statistics": "whether a norm takes its running averages in training, brought up to date",
+    "debiased_statistics": "whether running averages are divided by what they lack to 1",
     "fast_variance": "a variance that is the mean of the squares less the square of the mean",
     "per_shard_statistics": "whether each part of a batch has its own statistics",
     "gelu_form": "GELU by the error function, by tanh or by the sigmoid",

@@ -29,8 +29,11 @@ def fitted(start: float, show: Callable[[float], Array | None], own: Array, targ
     value = start * (1 + FIRST_STEP) if start else SMALLEST
     for _ in range(MOST_STEPS):
         here = show(value)
-        if here is None or here.shape != target.shape or not np.isfinite(here).all():
+        if here is None or here.shape != target.shape:
             return None
+        if not np.isfinite(here).all():
+            value = tidy((value + last) / 2)  # too far: a root of what is negative, say
+            continue
         slope, rest = (here - shown) / (value - last), target - here
         square = float(slope @ slope)
         # Where nothing but rounding is left, the slope explains none of it.

@@ -120,7 +120,8 @@ OF_IMAGES = (
 )  # fmt: skip
 OF_LAYERS = (
     "norm_epsilon batch", "norm_epsilon group", "norm_epsilon layer", "norm_epsilon instance", "statistics_never_used",
-    "statistics_always_used", "per_shard_statistics", "same_padding", "transpose_padding", "kernel_axes",
+    "statistics_always_used", "per_shard_statistics", "debiased_statistics", "averaged_statistics", "same_padding",
+    "transpose_padding", "kernel_axes",
 )  # fmt: skip
 OF_FUNCTIONS = (
     "gelu_form", "activation_slope", "other_activation", "missing_module", "softmax_axis", "attention_scale",
@@ -164,6 +165,7 @@ PLANTED = {
         STATISTICS, "features.5", cause="biased_running_variance", options=ONE_ACCEPTED
     ),
     ("cnn", "per_shard_statistics"): Planted(FORWARD, "features.5", cause="per_shard_statistics"),
+    ("cnn", "debiased_statistics"): Planted(FORWARD, "features.5", cause="debiased_statistics"),
     ("cnn", "statistics_never_used"): Planted(FORWARD, "features.5", cause="statistics_never_used"),
     ("cnn", "statistics_always_used"): Planted(FORWARD, "features.5", cause="statistics_always_used"),
     ("resnet", "same_padding"): Planted(FORWARD, "layer2.conv1", cause="same_padding"),
@@ -215,6 +217,7 @@ PLANTED = {
     ("several", "loss_reduction"): Planted(FORWARD, "the loss", "", cause="loss_reduction"),
     ("equinox_cnn", "activation"): Planted(FORWARD, "pool", "norm", cause="other_activation"),
     ("equinox_cnn", "flatten_order"): Planted(FORWARD, "head", "pool", cause="flatten_order"),
+    ("equinox_cnn", "averaged_statistics"): Planted(FORWARD, "norm", cause="averaged_statistics"),
     ("equinox_cnn", "pool_padding"): Planted(FORWARD, "pool", cause="pool_padding"),
     ("partly_float32", "norm_epsilon"): Planted(FORWARD, "norm", cause="norm_epsilon"),
     **{

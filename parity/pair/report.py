@@ -15,12 +15,22 @@ from parity.pair.material import Material, sensitive
 from parity.pair.records import CompareReport, Finding, PairCause
 from parity.pair.tree import module_rows, stretch_rows
 from parity.verdict.compare import SAFETY
-from parity.verdict.verdict import Verdict
+from parity.verdict.verdict import UNEXPLAINED, Verdict
+
+# What a candidate says as it raises what the reference does not, by the name of the cause; and what to do.
+CRASHES = {
+    "index out of range": (
+        "out_of_range_index",
+        "keep indices within the table: PyTorch refuses others, and JAX clamps them or gives what is no number",
+    ),
+}
 
 
 def crashed(words: str, versions: Mapping[str, str]) -> CompareReport:
     """Return the report on a candidate that could not be played."""
-    finding = Finding(kind=FindingKind.CRASH, agrees="the candidate raised", cause=PairCause(evidence=words))
+    name, remedy = next((cause for said, cause in CRASHES.items() if said in words), (UNEXPLAINED, ""))
+    cause = PairCause(name=name, evidence=words, remedy=remedy)
+    finding = Finding(kind=FindingKind.CRASH, agrees="the candidate raised", cause=cause)
     return CompareReport(verdict=Verdict.DISAGREE, findings=(finding,), environment=_environment(versions))
 
 

@@ -168,7 +168,8 @@ def told(finding: Finding) -> list[tuple[str, str]]:
     """What is said of a finding: where, which value, how far, what agrees, why, what to change."""
     cause = finding.cause
     if finding.kind is FindingKind.CRASH:
-        return [("the candidate", one_line(cause.evidence))]
+        named = [("cause", cause.name), ("to change", cause.remedy)] if cause.name != UNEXPLAINED else []
+        return [("the candidate", one_line(cause.evidence)), *named]
     ours, theirs = finding.between, finding.candidate_between
     found = []
     if ours is not None and theirs is not None and ours != theirs:

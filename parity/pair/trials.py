@@ -140,6 +140,9 @@ def _exchanges(best: Settled, near: Sequence[ModulePair]) -> Iterator[Trial]:
         if (exchanged := best.weights.exchanged(ones, others)) is not None:
             changes = tuple(exchange(one, other) for one, other in zip(ones, others, strict=True))
             yield Trial(exchanged, best.dropped, changes)
+    for module in near:
+        if (turned := best.weights.turned(module)) is not None:
+            yield Trial(turned, best.dropped)
 
 
 def _halves(held: Sequence[ModulePair]) -> Iterator[tuple[Sequence[ModulePair], Sequence[ModulePair]]]:

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from itertools import permutations
 from math import prod
 from typing import Any, Protocol
 
@@ -165,6 +166,24 @@ class WeightMap:
             return replace(own, candidate=partner.candidate, tensors=made)
 
         return replace(self, modules=tuple(map(now, self.modules)))
+
+    def turned(self, module: ModulePair) -> "WeightMap | None":
+        """Return the map with what a recurrent layer makes of its input and of its state exchanged; None if it cannot.
+
+        Their tensors have the same forms where both are of one size, and a function may call them anything.
+        """
+        held = [piece.path for pair in module.tensors for piece in (*pair.reference, *pair.candidate)]
+        if not any("_hh" in path for path in held):
+            return None
+        forms: dict[Any, list[TensorPair]] = defaultdict(list)
+        for pair in module.tensors:
+            forms[pair.shape, len(pair.candidate)].append(pair)
+        partners = {id(one): other for pairs in forms.values() if len(pairs) == 2 for one, other in permutations(pairs)}
+        if not partners:
+            return None
+        now = tuple(replace(pair, candidate=partners.get(id(pair), pair).candidate) for pair in module.tensors)
+        turned = replace(module, tensors=now)
+        return replace(self, modules=tuple(turned if each is module else each for each in self.modules))
 
 
 def weight_maps(reference: Anatomy, candidate: Anatomy) -> tuple[WeightMap, ...]:

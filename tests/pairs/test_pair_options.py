@@ -351,6 +351,7 @@ def test_narrow_numbers_are_told_and_lifted() -> None:
     assert report.verdict is Verdict.INCOMPLETE
     sides = {(each["side"], Path(each["source"].partition(":")[0]).name) for each in report.islands}
     assert sides == {(side, "partly_float32.py") for side in ("reference", "candidate")}
+    assert report.as_json()["findings"] == []
     assert at(lift_float32=True).verdict is Verdict.AGREE
     (finding,) = at("norm_epsilon", lift_float32=True).findings
     assert (finding.reference, finding.kind) == ("norm", FindingKind.FORWARD)

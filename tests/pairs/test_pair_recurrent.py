@@ -6,6 +6,7 @@ import equinox as eqx
 import flax.linen as fnn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ from torch import nn
 import bnjax
 import bntorch
 import parity
-from bnjax.specimens.losses import cross_entropy
+from bnjax.specimens.losses import cross_entropy, square
 from parity.pair.findings import FindingKind
 from parity.verdict.verdict import Verdict
 
@@ -134,3 +135,36 @@ def test_the_bias_that_a_cell_of_nnx_lacks_is_the_one_finding(is_reversed: bool)
     report = compare((lambda: TorchLayer(nn.GRU), lambda: Nnx(nnx.GRUCell)), is_reversed)
     assert [(each.kind, each.cause.name) for each in report.findings] == [(FindingKind.WEIGHTS, "missing_bias")]
     assert "layer.bias_hh_l0" in report.findings[0].value
+
+
+@pytest.mark.parametrize("names", [("kernel_in", "kernel", "bias_in", "bias"), ("b", "a", "d", "c")])
+def test_what_is_made_of_input_and_of_state_is_told_apart_under_any_names(names: tuple[str, ...]) -> None:
+    wi, wh, bi, bh = names
+    shapes = {wi: (WIDTH, 3 * WIDTH), wh: (WIDTH, 3 * WIDTH), bi: (3 * WIDTH,), bh: (3 * WIDTH,)}
+    rng = np.random.default_rng(0)
+
+    def network(p: Any, x: jax.Array) -> jax.Array:
+        def step(h: jax.Array, x: jax.Array) -> Any:
+            of_input, of_state = jnp.split(x @ p[wi] + p[bi], 3, -1), jnp.split(h @ p[wh] + p[bh], 3, -1)
+            r, z = (jax.nn.sigmoid(a + b) for a, b in zip(of_input[:2], of_state[:2], strict=True))
+            h = (1 - z) * jnp.tanh(of_input[2] + r * of_state[2]) + z * h
+            return h, h
+
+        return jax.lax.scan(step, jnp.zeros((len(x), WIDTH)), x.swapaxes(0, 1))[1].swapaxes(0, 1)
+
+    class TorchNet(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = nn.GRU(WIDTH, WIDTH, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.gru(x)[0]
+
+    parameters = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    report = parity.compare(
+        bntorch.port(TorchNet(), loss=F.mse_loss),
+        bnjax.port(network, parameters, loss=square),
+        inputs={"x": parity.normal(3, 7, WIDTH), "target": parity.normal(3, 7, WIDTH)},
+        questions=("forced",),
+    )
+    assert report.verdict is Verdict.AGREE, report.findings

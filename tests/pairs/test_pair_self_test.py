@@ -1,12 +1,15 @@
 """`bnparity compare --self-test`: what it runs, when it fails, and what it refuses."""
 
 import json
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from parity.backend.convention import FLOAT32_ISLAND
 from parity.cli import main
+from parity.pair.explain import acceptable
 from parity.pair.planted import PLANTED, SPECIMENS
 from parity.pair.self_test import Case, Outcome, PairSelfTest, cases_of, compare_specimen, judged
 from parity.verdict.verdict import UNEXPLAINED
@@ -82,6 +85,14 @@ def test_every_kind_has_its_honest_pairs_and_all_of_its_faults() -> None:
     for kind, specimen in SPECIMENS.items():
         honest = [case for case in cases if case.kind == kind and not case.fault]
         assert len(honest) == 3 + specimen.is_mutual
+
+
+def test_every_cause_is_planted_in_two_kinds_of_model() -> None:
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for (kind, _), planted in PLANTED.items():
+        kinds[planted.cause].add(kind)
+    # What float32 makes is no fault; it has its tests with the precisions.
+    assert {name for name in acceptable() if len(kinds[name]) < 2} == {FLOAT32_ISLAND}
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import bnparity
 import pytest
 
+import bnparity
 from parity.cli import main, parse
 from parity.commands.data import Data
 from parity.commands.sweep import PRESETS, Sweep
