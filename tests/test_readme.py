@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from parity.pair.explain import acceptable
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -139,3 +141,20 @@ def test_every_command_on_long_sweeps_runs(tmp_path: Path) -> None:
     rows = (tmp_path / "runs" / "long" / "trials.csv").read_text().splitlines()
     assert len(rows) == len(set(rows)) == 1 + 2 * 3 * 2 * 2  # the header; seeds, depths, batch norm, learning rates
     assert (tmp_path / "runs" / "dask" / "trials.parquet").exists()
+
+
+def test_what_a_comparison_costs_is_what_was_measured() -> None:
+    pairs = json.loads((ROOT / "benchmarks" / "compare_cost.json").read_text())["pairs"]
+    for name, row in pairs.items():
+        figures = f"{row['comparisons']:,} | {row['seconds']:.0f} | {row['draw_over_plain']:.1f} | {row['kept_over_trace']:.1f}"
+        assert f"| {name} | {figures} |" in README
+    resident = [row["resident_over_trace"] for row in pairs.values()]
+    assert f"{min(resident):.1f} to {max(resident):.1f} traces" in README
+    # Within the noise of what an allocator takes.
+    assert all(
+        row["resident_over_trace_with_4_times_the_draws"] < 1.1 * row["resident_over_trace"] for row in pairs.values()
+    )
+
+
+def test_every_known_cause_is_counted() -> None:
+    assert f"{len(acceptable())} causes are known" in " ".join(README.split())
