@@ -9,7 +9,15 @@ from torch import Tensor
 from bntorch.conventions.calls import Called, Way, convention
 
 NORMS = ("layer_norm", "group_norm", "rms_norm", "batch_norm", "instance_norm")
+LARGEST_EPSILON = 0.1
 RUNNING = ("running_mean", "running_var")
+
+
+def _small(epsilon: float) -> float:
+    """Return an epsilon; what is as large as a variance is none, though a variance that is too large looks like it."""
+    if abs(epsilon) > LARGEST_EPSILON:
+        raise ValueError(f"{epsilon:g} is no epsilon")
+    return epsilon
 
 
 @convention("norm_epsilon", *NORMS)
@@ -17,7 +25,7 @@ def _epsilon(call: Called) -> Iterator[Way]:
     default = torch.finfo(torch.float64).eps if call.name == "rms_norm" else 1e-5
     own = float(call.get("eps", default))
     yield Way(
-        "eps", f"it is {own:g}", "epsilon is {value:g}", lambda value: call.again(eps=value), own,
+        "eps", f"it is {own:g}", "epsilon is {value:g}", lambda value: call.again(eps=_small(value)), own,
         jax=f"set epsilon={own:g}", torch=f"set eps={own:g}", torch_other="set eps={value:g}",
     )  # fmt: skip
 
@@ -26,7 +34,7 @@ def _epsilon(call: Called) -> Iterator[Way]:
 def _epsilon_by_hand(call: Called) -> Iterator[Way]:
     yield Way(
         "under the root", "not", "{value:g} more is added before the square root",
-        lambda value: call.again(input=call["input"] + value), 0.0,
+        lambda value: call.again(input=call["input"] + _small(value)), 0.0,
         jax="add the same before the square root", torch="add the same before the square root",
         torch_other="add {value:g} before the square root",
     )  # fmt: skip

@@ -22,6 +22,7 @@ from parity.verdict.trace import Array, Key, Kind
 EXACT, FITTED, ROUNDING = range(3)
 # How far off a fitted value may be for the round number beside it to be meant.
 TIDY = 1e-6
+LARGEST_EPSILON = 0.1
 
 
 @dataclass(frozen=True)
@@ -326,7 +327,7 @@ def _epsilon(centered: Array, normalized: Array, variance: Array, axes: tuple[in
     least = np.argsort(spread)[: max(1, found.size // 4)]
     epsilon = float(np.median(found[least]))
     noise = 100 * float(np.median(spread[least])) * 1e-14
-    if not np.isfinite(epsilon) or epsilon < -noise:
+    if not -noise <= epsilon <= LARGEST_EPSILON:  # what is as large as a variance is no epsilon
         return None
     return tidy(epsilon) if epsilon > noise else 0.0
 
