@@ -90,8 +90,7 @@ class Cases:
         off = {s.site.key(s.batch, s.mode) for s in located.seen if KINDS[s.site.kind] is located.kind}
         seen = {each.site.key(each.batch, each.mode) for each in located.seen}
         replayed = dict(self.replays.causes(cases, off, seen))
-        found = dict(_explaining(located, cases, off, is_general=False)) | replayed
-        found = found or dict(_explaining(located, cases, off, is_general=True))
+        found = dict(_explaining(located, cases, off)) | replayed
         least = min((predicted.weakness for predicted in found.values()), default=EXACT)
         found = {name: predicted for name, predicted in found.items() if predicted.weakness == least}
         if len(found) == 1:
@@ -103,13 +102,10 @@ class Cases:
         return PairCause(name=UNEXPLAINED)
 
 
-def _explaining(
-    located: Located, cases: Sequence[Case], off: set[Key], is_general: bool
-) -> Iterator[tuple[str, Predicted]]:
+def _explaining(located: Located, cases: Sequence[Case], off: set[Key]) -> Iterator[tuple[str, Predicted]]:
     """The what-ifs that reproduce everything that is off, by name."""
     for what_if in WHAT_IFS:
-        is_asked = what_if.kind is located.kind and what_if.is_general is is_general
-        if is_asked and (predicted := _explains(what_if, cases, off)) is not None:
+        if what_if.kind is located.kind and (predicted := _explains(what_if, cases, off)) is not None:
             yield what_if.name, predicted
 
 

@@ -16,7 +16,7 @@ from parity.pair.findings import Seen
 from parity.pair.fit import fitted
 from parity.pair.forced import Answer, Asked, witness
 from parity.pair.guard import CrashError, Guarded
-from parity.pair.what_if import EXACT, FITTED, ROUNDING, Case, Predicted
+from parity.pair.what_if import EXACT, FITTED, GENERAL, ROUNDING, Case, Predicted
 from parity.verdict.compare import SAFETY, Distance, apart, in_units
 from parity.verdict.trace import Array, Key, Kind, Mode
 
@@ -194,7 +194,8 @@ class Replays:
     def _words(self, option: Option, change: Change) -> Predicted:
         """The evidence and what to write, without tensors."""
         told = words(option, change, self._candidate.framework)
-        weakness = ROUNDING if option.is_rounding else EXACT if change.value is None else FITTED
+        weakness = EXACT if change.value is None else GENERAL if change.name == "extra_scale" else FITTED
+        weakness = ROUNDING if option.is_rounding else weakness
         return Predicted(*told, weakness=weakness)
 
 

@@ -19,7 +19,7 @@ from parity.pair.sites import Site
 from parity.verdict.compare import SAFETY
 from parity.verdict.trace import Array, Key, Kind
 
-EXACT, FITTED, ROUNDING = range(3)
+EXACT, FITTED, GENERAL, ROUNDING = range(4)
 # How far off a fitted value may be for the round number beside it to be meant.
 TIDY = 1e-6
 LARGEST_EPSILON = 0.1
@@ -94,8 +94,9 @@ class Predicted:
         evidence: the values of the convention, in words.
         tensors: by key.
         remedy: what to write in the candidate.
-        weakness: EXACT; FITTED, as a number is solved for, which may explain what it is not made for; ROUNDING, as it
-            tells the size of an error alone. What is weaker is not named beside what is not.
+        weakness: EXACT; FITTED, as a number is solved for, which may explain what it is not made for; GENERAL, as it is
+            of any values; ROUNDING, as it tells the size of an error alone. What is weaker is not named beside what is
+            not.
     """
 
     evidence: str
@@ -112,13 +113,11 @@ class WhatIf:
         name: of the cause.
         kind: of the findings that it may explain.
         predict: yields what the reference would show, for each value of the convention that is tried.
-        is_general: whether it is of any values, so that a cause that says more comes first.
     """
 
     name: str
     kind: FindingKind
     predict: Callable[[Case], Iterator[Predicted]]
-    is_general: bool = False
 
 
 def tidy(value: float) -> float:
@@ -379,7 +378,7 @@ def extra_scale(case: Case) -> Iterator[Predicted]:
                 f"it is {factor:g} times what the reference has",
                 {key: factor * own},
                 f"multiply by {tidy(1 / factor):g}, or leave the factor out",
-                weakness=FITTED,
+                weakness=GENERAL,
             )
 
 
@@ -388,5 +387,5 @@ WHAT_IFS = (
     WhatIf("biased_running_variance", FindingKind.STATISTICS, biased_running_variance),
     WhatIf("norm_epsilon", FindingKind.FORWARD, norm_epsilon),
     WhatIf("gelu_form", FindingKind.FORWARD, gelu_form),
-    WhatIf("extra_scale", FindingKind.FORWARD, extra_scale, is_general=True),
+    WhatIf("extra_scale", FindingKind.FORWARD, extra_scale),
 )
