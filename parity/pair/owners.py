@@ -140,7 +140,9 @@ def split(path: str, modules: Mapping[str, str]) -> tuple[str, str]:
             leaf = ".".join(parts[end:])
             break
     else:
-        return ".".join(parts[:-1]), parts[-1]
+        # A norm that is the whole model holds its averages under one name.
+        size = 2 if len(parts) > 1 and parts[-2].endswith("_state_index") else 1
+        return ".".join(parts[:-size]), ".".join(parts[-size:])
     layer, is_made, kernel = module.partition(".parametrizations.")
     if is_made:
         return layer, f"{kernel}.{leaf}"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import flax.linen as fnn
 import jax
 import jax.numpy as jnp
@@ -282,3 +283,16 @@ def test_gradients_of_complex_parameters_are_told_as_not_compared() -> None:
     report = parity.compare(*ports, inputs=INPUTS, questions=("forced",))
     assert report.verdict is Verdict.INCOMPLETE, report.findings
     assert "the gradients of w, which are complex" in report.not_compared
+
+
+def test_a_norm_that_is_the_whole_model_keeps_its_averages() -> None:
+    norm, state = eqx.nn.make_with_state(eqx.nn.BatchNorm)(5, axis_name="batch", momentum=0.9, mode="batch")
+    report = parity.compare(
+        bntorch.port(nn.BatchNorm1d(5)),
+        bnjax.port(norm, state),
+        inputs={"input": parity.normal(8, 5)},
+        accept=["biased_running_variance"],
+    )
+    assert report.verdict is Verdict.AGREE, report.findings
+    assert [dict(each)["seen"] for each in report.accepted] == [[""]]
+    assert not any("does not hold" in line for line in report.not_compared)
