@@ -19,7 +19,7 @@ from parity.verdict.verdict import UNEXPLAINED, Verdict
 
 # What a candidate says as it raises what the reference does not, by the name of the cause; and what to do.
 CRASHES = {
-    "index out of range": (
+    "index out of range in self": (  # not that of a list of Python
         "out_of_range_index",
         "keep indices within the table: PyTorch refuses others, and JAX clamps them or gives what is no number",
     ),

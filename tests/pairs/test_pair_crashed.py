@@ -38,6 +38,19 @@ def test_an_index_beyond_a_table_is_named(ids: list[int]) -> None:
     assert "keep indices within the table" in " ".join(format_report(report).split())
 
 
+class Listed(fnn.Module):
+    @fnn.compact
+    def __call__(self, ids: jax.Array) -> jax.Array:
+        return fnn.Embed(5, 4, name=["table"][len(ids)])(ids)
+
+
+def test_an_index_beyond_a_list_of_python_is_another_cause() -> None:
+    report = parity.compare(bntorch.port(TorchTable()), bnjax.port(Listed()), inputs={"ids": np.array([0, 2])})
+    (finding,) = report.findings
+    assert "list index out of range" in finding.cause.evidence
+    assert (finding.kind, finding.cause.name) == (FindingKind.CRASH, "unexplained")
+
+
 def test_a_reference_that_refuses_an_index_is_bad_input() -> None:
     with pytest.raises(parity.InputError, match=r"the reference cannot be run: .*index out of range"):
         parity.compare(bntorch.port(TorchTable()), bnjax.port(Table()), inputs={"ids": np.array([0, 7])})
