@@ -23,8 +23,7 @@ from parity.verdict.verdict import UNEXPLAINED
 SIDES = ("reference", "candidate")
 LeftOver = dict[str, dict[str, list[Piece]]]
 MOST_LISTED = 6
-# A norm takes other statistics, which then move otherwise, too.
-OF_STATISTICS = ("statistics_never_used", "statistics_always_used", "per_shard_statistics", "fast_variance")
+OF_MODE = ("statistics_never_used", "statistics_always_used")  # a norm is in the other mode
 FLOAT32 = 2.0 ** (MANTISSA_BITS["float64"] - MANTISSA_BITS["float32"])  # its ulp over that of float64
 
 
@@ -71,9 +70,13 @@ def _follows(graph: Map, located: Located, lacking: Collection[str]) -> bool:
 
 
 def _is_of_an_island(finding: Finding, times: float | None, has_islands: bool) -> bool:
-    """Whether a difference is gone in float64, or as small as those of float32, where something is in float32."""
+    """Whether a difference is as small as those of float32, and is gone in float64, or nothing else is known of it.
+
+    What is larger, as bfloat16 makes it, is told as what it is: a difference, and its cause.
+    """
     is_small = times is not None and times <= FLOAT32 * SAFETY
-    return finding.cause.name == FLOAT32_ISLAND or (finding.cause.name == UNEXPLAINED and has_islands and is_small)
+    is_known = finding.cause.name == FLOAT32_ISLAND
+    return is_small and (is_known or (has_islands and finding.cause.name == UNEXPLAINED))
 
 
 def _left_over(material: Material) -> LeftOver:
@@ -204,11 +207,17 @@ def _of_passes(material: Material, lacking: Collection[str]) -> Iterator[tuple[L
 
 
 def _once(found: Sequence[tuple[Located, Finding]]) -> Iterator[tuple[Located, Finding]]:
-    """Leave out that a norm's statistics move otherwise, or not, where it takes others for the same reason."""
-    forward = [each for _, each in found if each.kind is FindingKind.FORWARD]
-    others = {each.reference for each in forward if each.cause.name in OF_STATISTICS}
+    """Leave out that a norm's statistics move otherwise, or not, where it takes others for the same reason.
+
+    Another reason is told as well: an error of rounding in the norm does not hide a wrong momentum.
+    """
+    causes: dict[str, set[str]] = defaultdict(set)
+    for _, each in found:
+        if each.kind is FindingKind.FORWARD and each.cause.name != UNEXPLAINED:
+            causes[each.reference].add(each.cause.name)
     for located, each in found:
-        if each.kind is not FindingKind.STATISTICS or each.reference not in others:
+        forward = causes[each.reference]
+        if each.kind is not FindingKind.STATISTICS or not (each.cause.name in forward or forward.intersection(OF_MODE)):
             yield located, each
 
 
