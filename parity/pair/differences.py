@@ -24,6 +24,7 @@ SIDES = ("reference", "candidate")
 LeftOver = dict[str, dict[str, list[Piece]]]
 MOST_LISTED = 6
 OF_MODE = ("statistics_never_used", "statistics_always_used")  # a norm is in the other mode
+OF_VARIANCE = ("per_shard_statistics", "fast_variance")  # its variance is another one, and its mean is not
 FLOAT32 = 2.0 ** (MANTISSA_BITS["float64"] - MANTISSA_BITS["float32"])  # its ulp over that of float64
 
 
@@ -209,15 +210,15 @@ def _of_passes(material: Material, lacking: Collection[str]) -> Iterator[tuple[L
 def _once(found: Sequence[tuple[Located, Finding]]) -> Iterator[tuple[Located, Finding]]:
     """Leave out that a norm's statistics move otherwise, or not, where it takes others for the same reason.
 
-    Another reason is told as well: an error of rounding in the norm does not hide a wrong momentum.
+    Another reason is told as well: an error of rounding in the norm's variance does not hide a wrong momentum.
     """
     causes: dict[str, set[str]] = defaultdict(set)
     for _, each in found:
         if each.kind is FindingKind.FORWARD and each.cause.name != UNEXPLAINED:
             causes[each.reference].add(each.cause.name)
     for located, each in found:
-        forward = causes[each.reference]
-        if each.kind is not FindingKind.STATISTICS or not (each.cause.name in forward or forward.intersection(OF_MODE)):
+        same = {each.cause.name, *OF_MODE, *(() if role_of(each.value)[1] == "mean" else OF_VARIANCE)}
+        if each.kind is not FindingKind.STATISTICS or not causes[each.reference] & same:
             yield located, each
 
 
