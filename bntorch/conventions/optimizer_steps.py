@@ -19,6 +19,8 @@ Update = Callable[[Mapping[str, Any], State, Tensor], Tensor]
 def by_hand(optimizer: Optimizer, update: Update) -> Step:
     """Return steps `p - update(group, state, g)` of every parameter, with the weight decay of its group.
 
+    What is done before and after a step, as clipping, is done as in the optimizer's own.
+
     Args:
         optimizer: whose groups of parameters these are.
         update: of a parameter, from its group, its state, which is empty at first, and its gradient.
@@ -26,12 +28,16 @@ def by_hand(optimizer: Optimizer, update: Update) -> Step:
     states: dict[Tensor, State] = defaultdict(dict)
 
     def step(parameters: Sequence[Tensor]) -> None:
+        for hook in list(optimizer._optimizer_step_pre_hooks.values()):
+            hook(optimizer, (optimizer,), {})
         with torch.no_grad():
             for group in optimizer.param_groups:
                 decay, is_apart = group["weight_decay"], group.get("decoupled_weight_decay", False)
                 for p in (p for p in group["params"] if p.grad is not None):
                     g = p.grad if is_apart else p.grad + decay * p
                     p.mul_(1 - group["lr"] * decay if is_apart else 1.0).sub_(update(group, states[p], g))
+        for hook in list(optimizer._optimizer_step_post_hooks.values()):
+            hook(optimizer, (optimizer,), {})
 
     return step
 

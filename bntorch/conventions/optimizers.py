@@ -1,7 +1,8 @@
 """Conventions of optimizers that libraries have otherwise, and an optimizer that steps with one of them changed."""
 
+import inspect
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,12 +58,18 @@ class Stepper:
         """Read what a user's function gives: an optimizer, or that and its schedule.
 
         Raises:
-            InputError: it is neither.
+            InputError: it is neither, or its steps need more than gradients.
         """
         both: Any = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         optimizer, schedule = both
         if not hasattr(optimizer, "step") or not (schedule is None or hasattr(schedule, "step")):
             raise InputError(f"optimizer gave {made!r:.80}; it must give an optimizer, or (optimizer, schedule)")
+        for each in (optimizer, schedule):
+            if each is not None and (needed := _needed(each.step)):
+                raise InputError(
+                    f"optimizer gave {type(each).__name__}, whose step needs {needed}; steps are compared that need "
+                    "gradients alone: give another, or leave the optimizer out"
+                )
         return cls(optimizer, schedule)
 
     def step(self, parameters: Sequence[Tensor]) -> None:
@@ -86,6 +93,17 @@ class Stepper:
         return both
 
 
+def _needed(step: Callable[..., Any]) -> str:
+    """The names of what a step must be given, as LBFGS a closure and ReduceLROnPlateau the loss."""
+    try:
+        parameters = inspect.signature(step).parameters.values()
+    except (TypeError, ValueError):  # it tells none
+        return ""
+    given = [each for each in parameters if each.name != "self"]  # which a schedule's wrapper shows
+    given = [each for each in given if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    return ", ".join(each.name for each in given if each.default is each.empty)
+
+
 def ways(stepper: Stepper) -> Iterator[tuple[str, Way]]:
     """Yield the names of what may be otherwise in an optimizer, and how; a way may return what takes its steps."""
     optimizer = stepper.optimizer
@@ -94,8 +112,9 @@ def ways(stepper: Stepper) -> Iterator[tuple[str, Way]]:
     group = optimizer.param_groups[0]
     for key, (name, optax) in NUMBERS.items():
         if isinstance(group.get(key), int | float) and not isinstance(group[key], bool):
-            for own in dict.fromkeys(float(each[key]) for each in optimizer.param_groups):
-                yield name, _number(stepper, key, own, optax)
+            first = "initial_lr" if key == "lr" and stepper.schedule is not None and "initial_lr" in group else key
+            for own in dict.fromkeys(float(each[first]) for each in optimizer.param_groups if first in each):
+                yield name, _number(optimizer, key, own, optax, first)
     for number, own in enumerate(group.get("betas", ())):
         yield "adam_betas", _beta(optimizer, number, float(own))
     if "alpha" in group:
@@ -133,15 +152,28 @@ def _set(optimizer: Optimizer, key: str, value: Any) -> None:
         group[key] = value
 
 
-def _number(stepper: Stepper, key: str, own: float, optax: str) -> Way:
-    """A number of those groups of parameters that have it; of the rate what a schedule begins with as well."""
+def _number(optimizer: Optimizer, key: str, own: float, optax: str, first: str) -> Way:
+    """A number of those groups of parameters that have it; a factor of those of a schedule, which begins with `first`.
 
-    def run(value: float) -> None:
-        for group in stepper.optimizer.param_groups:
-            group[key] = value if group[key] == own else group[key]
-        if key == "lr" and stepper.schedule is not None and own:
-            factor = value / own
-            stepper.schedule.base_lrs = [factor * each for each in stepper.schedule.base_lrs]
+    A schedule may set the rate as it likes, so that only in a step another can stand there.
+    """
+
+    def run(value: float) -> Step | None:
+        own_groups = [group for group in optimizer.param_groups if group.get(first) == own]
+        if first == key:
+            for group in own_groups:
+                group[key] = value
+            return None
+
+        def step(parameters: Sequence[Tensor]) -> None:
+            rates = [group[key] for group in own_groups]
+            for group in own_groups:
+                group[key] = group[key] * (value / own)
+            optimizer.step()
+            for group, rate in zip(own_groups, rates, strict=True):
+                group[key] = rate
+
+        return step if own else None
 
     return Way(
         key, f"it is {own:g}", f"{key} is {{value:g}}", run, own,
@@ -213,7 +245,9 @@ class _NoEpsilon(TorchFunctionMode):
     """Leaves the epsilon out by which PyTorch makes the norm larger that it clips by."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        is_epsilon = getattr(func, "__name__", "") in ("add", "__add__") and args[1:] == (CLIP_EPSILON,)
+        is_sum = getattr(func, "__name__", "") in ("add", "__add__") and len(args) == 2
+        # The norm is one number; Adadelta adds the same to each of many.
+        is_epsilon = is_sum and isinstance(args[1], float) and args[1] == CLIP_EPSILON and args[0].ndim == 0
         return args[0] if is_epsilon else func(*args, **(kwargs or {}))
 
 
@@ -235,14 +269,23 @@ def _mask(optimizer: Optimizer) -> Way:
     of_one = [p for group in optimizer.param_groups for p in group["params"] if p.ndim < 2]
     is_masked = any(not group["weight_decay"] for group in optimizer.param_groups)
 
-    def run() -> None:
-        if is_masked:
-            _set(optimizer, "weight_decay", decay)
-            return
-        for group in list(optimizer.param_groups):
-            without = [p for p in group["params"] if any(p is each for each in of_one)]
-            group["params"] = [p for p in group["params"] if not any(p is each for each in of_one)]
-            optimizer.param_groups.append({**group, "params": without, "weight_decay": 0.0})
+    def parts(groups: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for group in groups:
+            for is_of_one in (False, True):
+                kept = [p for p in group["params"] if is_of_one is any(p is each for each in of_one)]
+                yield {**group, "params": kept} | ({"weight_decay": 0.0} if is_of_one else {})
+
+    def step(parameters: Sequence[Tensor]) -> None:
+        own = optimizer.param_groups  # a schedule has a rate for each of these
+        optimizer.param_groups = [*parts(own)]
+        optimizer.step()
+        optimizer.param_groups = own
+
+    def run() -> Step | None:
+        if not is_masked:
+            return step
+        _set(optimizer, "weight_decay", decay)
+        return None
 
     words = {False: "every parameter decays", True: "some parameters do not decay"}
     other = {False: "what has one axis, as biases and norms, does not decay", True: "every parameter decays"}

@@ -102,9 +102,10 @@ def compare_optimizers(
     cause = made.cause(options, candidate.framework)
     islands = (tuple(reference.optimizer_islands()), tuple(candidate.optimizer_islands()))
     if cause.name == UNEXPLAINED and any(islands):
-        made = made.lifted(*map(bool, islands))
-        # What is computed in float32 explains nothing else.
-        cause = made.of_islands(islands, candidate.framework) or made.cause(options, candidate.framework)
+        with suppress(CrashError):  # what cannot be computed in float64
+            made = made.lifted(*map(bool, islands))
+            # What is computed in float32 explains nothing else.
+            cause = made.of_islands(islands, candidate.framework) or made.cause(options, candidate.framework)
     return Stepped(distances, tuple(beyond), cause, islands)
 
 
@@ -160,9 +161,12 @@ class _Optimizers:
                 found[option.change.name] = PairCause(name=option.change.name, evidence=evidence, remedy=remedy)
         # What has no number to be fitted says more than what has one.
         exact = {change.name for change in fitting if change.value is None}
+        rate = found.get("learning_rate") if exact == {"schedule_offset"} else None
         found = {name: cause for name, cause in found.items() if not exact or name in exact}
         if len(found) == 1:
-            return next(iter(found.values()))
+            (cause,) = found.values()
+            # An exponential schedule that is a step ahead is one of another rate, and nothing tells which is meant.
+            return replace(cause, evidence=f"{cause.evidence}; or learning_rate: {rate.evidence}") if rate else cause
         each = " or ".join(f"{name} ({cause.evidence})" for name, cause in found.items())
         return PairCause(evidence=f"{each}: each reproduces it" if found else "")
 
