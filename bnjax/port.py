@@ -11,7 +11,7 @@ import numpy as np
 
 from bnjax.device import matmul_precision
 from bnjax.functional import CallModel, Functional, quickly_compiled
-from bnjax.islands import islands
+from bnjax.islands import is_narrow, islands
 from bnjax.kinds import functional
 from bnjax.lifted import lifted_function
 from bnjax.perturbed import perturbed
@@ -198,7 +198,11 @@ class ModelPort:
         if self._is_lifted:
             return ()
         flat = {name: jnp.asarray(array) for name, array in self._seen().parameters.items()}
-        return islands(jax.make_jaxpr(self._step)(flat, self._first_state(flat), flat).jaxpr)
+        state = self._first_state(flat)
+        traced = jax.make_jaxpr(self._step)(flat, state, flat)
+        kept = (("a constant", traced.consts), ("its state", jax.tree.leaves(state)))
+        stored = {Island("", name, str(each.dtype)): None for name, of in kept for each in of if is_narrow(each)}
+        return (*islands(traced.jaxpr), *stored)
 
     def optimizer_options(self) -> Sequence[Option]:
         """See `Port`. An optax transformation does not tell its numbers."""

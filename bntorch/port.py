@@ -165,8 +165,15 @@ class ModelPort:
         return replace(shown, cotangents=_arrays(seen.every_cotangent()), gradients=gradients)
 
     def optimizer_islands(self) -> Sequence[Island]:
-        """See `Port`. PyTorch's optimizers compute in the dtype of the parameters."""
-        return ()
+        """See `Port`. PyTorch's optimizers compute in the dtype of the parameters; a rate may be a tensor."""
+        stepper = self._stepper([nn.Parameter(p.clone()) for p in self._parameters.values()])
+        groups = getattr(stepper.optimizer, "param_groups", ())
+        numbers = ((key, each) for group in groups for key, each in group.items() if isinstance(each, Tensor))
+        narrow = (
+            (key, each.dtype) for key, each in numbers if each.is_floating_point() and each.dtype != torch.float64
+        )
+        found = {Island("", key, str(dtype).removeprefix("torch.")): None for key, dtype in narrow}
+        return tuple(found)
 
     def optimizer_options(self) -> Sequence[Option]:
         """See `Port`."""
@@ -184,7 +191,8 @@ class ModelPort:
         if rounding is not None:
             gradients = [rounding.move(each, step) for step, each in enumerate(gradients)]
             perturb = Perturb(rounding.bits, rounding.seed)
-        take_step = optimizers.changed(self._stepper(list(parameters.values())), change)
+        made = self._stepper(list(parameters.values()))
+        take_step = optimizers.changed(made, None if is_lifted_by(change) else change)
         found = []
         for step in gradients:
             for name, p in parameters.items():

@@ -103,6 +103,24 @@ def test_a_rate_that_a_step_ahead_shows_as_well_is_told() -> None:
     assert "or learning_rate: lr is 0.05; in the reference it is 0.1" in finding.cause.evidence
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (lambda p: optim.SGD(p, 0.1), optax.sgd(jnp.float32(0.1))),
+        (lambda p: optim.SGD(p, torch.tensor(0.1)), optax.sgd(0.1)),
+    ],
+)
+def test_a_rate_that_is_stored_in_float32_is_no_fault(ours: Any, theirs: Any, is_reversed: bool) -> None:
+    report = compared(ours, theirs, is_reversed)
+    assert (report.verdict, report.findings) == (Verdict.INCOMPLETE, ())
+    assert [each["dtype"] for each in report.islands] == ["float32"]
+
+
+def test_a_larger_fault_beside_a_rate_that_is_stored_in_float32_is_one() -> None:
+    assert compared(lambda p: optim.SGD(p, torch.tensor(0.1)), optax.sgd(0.1001)).verdict is Verdict.DISAGREE
+
+
 def steps_of(made: optim.Optimizer, parameter: nn.Parameter, name: str) -> np.ndarray[Any, Any]:
     """A parameter after a step with the first of an optimizer's options of a name; "" for none."""
     stepper = Stepper.of(made)
