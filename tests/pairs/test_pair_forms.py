@@ -40,10 +40,18 @@ def scheduled(made: Callable[[Any], lr_scheduler.LRScheduler], **given: Any) -> 
     return optimizer
 
 
+def wide(count: Any) -> jax.Array:
+    return jnp.asarray(count, jnp.float64)
+
+
 def clipped(parameters: Iterable[Any]) -> optim.Optimizer:
     held = list(parameters)
     made = optim.SGD(held, 0.1, weight_decay=0.1)
-    made.register_step_pre_hook(lambda *_: nn.utils.clip_grad_norm_(held, 50.0) and None)
+
+    def clip(*_: Any) -> None:
+        nn.utils.clip_grad_norm_(held, 50.0)
+
+    made.register_step_pre_hook(clip)
     return made
 
 
@@ -80,15 +88,15 @@ def test_a_clip_beside_a_weight_decay_is_named() -> None:
 )
 def test_a_rate_is_named_under_any_schedule(schedule: Any, theirs: Any, cause: str) -> None:
     ours = scheduled(schedule, weight_decay=0.1)
-    wide = optax.adamw(lambda count: theirs(count.astype(jnp.float64)), weight_decay=0.1)
-    (finding,) = compared(ours, wide).findings
+    steps = optax.adamw(lambda count: theirs(wide(count)), weight_decay=0.1)
+    (finding,) = compared(ours, steps).findings
     assert (finding.cause.name, finding.cause.evidence) == (cause, "lr is 0.2; in the reference it is 0.1")
 
 
 def test_what_decays_is_named_under_a_schedule() -> None:
     ours = scheduled(lambda made: lr_scheduler.LambdaLR(made, lambda n: 1 / (n + 1)), weight_decay=0.1)
     theirs = optax.adamw(
-        lambda count: 0.1 / (count.astype(jnp.float64) + 1),
+        lambda count: 0.1 / (wide(count) + 1),
         weight_decay=0.1,
         mask=lambda parameters: jax.tree.map(lambda each: each.ndim > 1, parameters),
     )
@@ -98,7 +106,7 @@ def test_what_decays_is_named_under_a_schedule() -> None:
 
 def test_a_rate_that_a_step_ahead_shows_as_well_is_told() -> None:
     ours = scheduled(lambda made: lr_scheduler.ExponentialLR(made, 0.5), weight_decay=0.0)
-    (finding,) = compared(ours, optax.adam(lambda count: 0.05 * 0.5 ** count.astype(jnp.float64))).findings
+    (finding,) = compared(ours, optax.adam(lambda count: 0.05 * 0.5 ** wide(count))).findings
     assert finding.cause.name == "schedule_offset"
     assert "or learning_rate: lr is 0.05; in the reference it is 0.1" in finding.cause.evidence
 
