@@ -42,8 +42,12 @@ def _epsilon_by_hand(call: Called) -> Iterator[Way]:
 
 @convention("fast_variance", *NORMS[:2], *NORMS[3:])
 def _fast_variance(call: Called) -> Iterator[Way]:
-    """E[x^2] - E[x]^2 loses as many digits as the square of the mean is larger than the variance."""
-    if call.name != "batch_norm" or call["training"]:
+    """E[x^2] - E[x]^2 loses as many digits as the square of the mean is larger than the variance.
+
+    An instance norm that keeps averages is left alone: it takes these in evaluation.
+    """
+    is_kept = call["running_mean"] is not None
+    if call["training"] if call.name == "batch_norm" else not is_kept:
         yield Way(
             "fast", "it is the mean of the squares of what is centered",
             "the variance is the mean of the squares less the square of the mean, which rounds by as much",

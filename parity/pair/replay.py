@@ -152,7 +152,10 @@ class Replays:
         is_backward = not all(key.kind in FORWARD for key in keys)
         found, forced = [answer.sites[key] for key in keys], answer.pairing.own(answer.own)
         asked = Asked(answer.batch, answer.state, answer.own)
-        floors = witness(self._reference, asked, found, forced, is_backward=is_backward, change=change).floors
+        try:
+            floors = witness(self._reference, asked, found, forced, is_backward=is_backward, change=change).floors
+        except (CrashError, InputError):  # it cannot be run so
+            return False
         far = [
             float(in_units(np.asarray(apart(site.theirs(answer.shown), site.ours(answer.own))), floors[key]))
             for key, site in zip(keys, found, strict=True)

@@ -70,3 +70,34 @@ def test_how_a_variance_rounds_does_not_hide_a_wrong_momentum() -> None:
     found = [(each.kind, each.cause.name) for each in compared(Net(momentum=0.8)).findings]
     assert (FindingKind.FORWARD, "fast_variance") in found
     assert FindingKind.STATISTICS in [kind for kind, _ in found]
+
+
+class Instances(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = fnn.Dense(4, name="first")(x.swapaxes(1, 2))
+        scale = self.param("norm_weight", fnn.initializers.ones, (4,))
+        shift = self.param("norm_bias", fnn.initializers.zeros, (4,))
+        x = (x - x.mean(1, keepdims=True)) / jnp.sqrt(x.var(1, keepdims=True) + 1e-5) * scale + shift
+        return fnn.Dense(3, name="last")(x.mean(1))
+
+
+class TorchInstances(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv1d(5, 4, 1), nn.Linear(4, 3)
+        self.norm = nn.InstanceNorm1d(4, affine=True, track_running_stats=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.norm(self.first(x)).mean(-1))
+
+
+def test_an_instance_norm_that_keeps_averages_is_no_fast_variance() -> None:
+    report = parity.compare(
+        bntorch.port(TorchInstances(), loss=F.cross_entropy),
+        bnjax.port(Instances(), loss=cross_entropy),
+        inputs={"x": parity.normal(6, 5, 7), "labels": parity.integers(6, below=3)},
+        questions=("forced",),
+    )
+    assert report.verdict is Verdict.DISAGREE  # in evaluation one takes averages, the other does not
+    assert "fast_variance" not in [each.cause.name for each in report.findings]
