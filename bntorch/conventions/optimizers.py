@@ -115,10 +115,11 @@ def ways(stepper: Stepper) -> Iterator[tuple[str, Way]]:
             first = "initial_lr" if key == "lr" and stepper.schedule is not None and "initial_lr" in group else key
             for own in dict.fromkeys(float(each[first]) for each in optimizer.param_groups if first in each):
                 yield name, _number(optimizer, key, own, optax, first)
-    for number, own in enumerate(group.get("betas", ())):
-        yield "adam_betas", _beta(optimizer, number, float(own))
-    if "alpha" in group:
-        yield "rmsprop_decay", _alpha(optimizer)
+    for number in range(len(group.get("betas", ()))):
+        for own in dict.fromkeys(float(each["betas"][number]) for each in optimizer.param_groups):
+            yield "adam_betas", _beta(optimizer, number, own)
+    for own in dict.fromkeys(float(each["alpha"]) for each in optimizer.param_groups if "alpha" in each):
+        yield "rmsprop_decay", _alpha(optimizer, own)
     for key, (name, optax) in FLAGS.items():
         if isinstance(group.get(key), bool):
             yield name, _flag(optimizer, key, optax)
@@ -182,12 +183,14 @@ def _number(optimizer: Optimizer, key: str, own: float, optax: str, first: str) 
 
 
 def _beta(optimizer: Optimizer, number: int, own: float) -> Way:
-    """The decay of an average, which is near 1: what is fitted is how far from it."""
+    """The decay of an average, which is near 1, in the groups that have it: what is fitted is how far from it."""
 
     def run(rest: float) -> None:
-        betas = list(optimizer.param_groups[0]["betas"])
-        betas[number] = 1 - min(max(rest, 0.0), 1.0)
-        _set(optimizer, "betas", tuple(betas))
+        for group in optimizer.param_groups:
+            betas = list(group["betas"])
+            if betas[number] == own:
+                betas[number] = 1 - min(max(rest, 0.0), 1.0)
+                group["betas"] = tuple(betas)
 
     words = f"beta {number + 1}"
     return Way(
@@ -196,11 +199,13 @@ def _beta(optimizer: Optimizer, number: int, own: float) -> Way:
     )  # fmt: skip
 
 
-def _alpha(optimizer: Optimizer) -> Way:
-    own = float(optimizer.param_groups[0]["alpha"])
+def _alpha(optimizer: Optimizer, own: float) -> Way:
+    def run(rest: float) -> None:
+        for group in optimizer.param_groups:
+            group["alpha"] = 1 - min(max(rest, 0.0), 1.0) if group["alpha"] == own else group["alpha"]
+
     return Way(
-        "alpha", f"it is {own:g}", "alpha is {rest:g}",
-        lambda rest: _set(optimizer, "alpha", 1 - min(max(rest, 0.0), 1.0)), 1 - own,
+        "alpha", f"it is {own:g}", "alpha is {rest:g}", run, 1 - own,
         jax=f"set decay={own:g}", torch=f"set alpha={own:g}", torch_other="set alpha={rest:g}",
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Forms of optimizers and schedules: what they need, what surrounds a step, and what is stored in float32."""
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,6 +20,7 @@ import bntorch
 import parity
 from bnjax.specimens.losses import cross_entropy
 from bntorch.conventions.optimizers import Stepper, changed, options
+from parity.pair.findings import FindingKind
 from parity.verdict.verdict import Verdict
 
 INPUTS = {"x": parity.normal(4, 6), "labels": parity.integers(4, below=3)}
@@ -127,6 +129,47 @@ def test_a_rate_that_is_stored_in_float32_is_no_fault(ours: Any, theirs: Any, is
 
 def test_a_larger_fault_beside_a_rate_that_is_stored_in_float32_is_one() -> None:
     assert compared(lambda p: optim.SGD(p, torch.tensor(0.1)), optax.sgd(0.1001)).verdict is Verdict.DISAGREE
+
+
+def in_groups(kind: Any, *given: dict[str, Any]) -> Any:
+    return lambda parameters: kind([{"params": [p], **each} for p, each in zip(parameters, given, strict=True)], 0.01)
+
+
+def apart(matrix: Any, vector: Any) -> Any:
+    return optax.multi_transform(
+        {"matrix": matrix, "vector": vector},
+        lambda parameters: jax.tree.map(lambda each: "matrix" if each.ndim > 1 else "vector", parameters),
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "evidence"),
+    [
+        (
+            in_groups(optim.Adam, {"betas": (0.9, 0.99)}, {"betas": (0.8, 0.9)}),
+            apart(optax.adam(0.01, b2=0.99), optax.adam(0.01, b1=0.7, b2=0.9)),
+            "beta 1 is 0.7; in the reference it is 0.8",
+        ),
+        (
+            in_groups(optim.RMSprop, {"alpha": 0.9}, {"alpha": 0.8}),
+            apart(optax.rmsprop(0.01, decay=0.9, eps_in_sqrt=False), optax.rmsprop(0.01, decay=0.7, eps_in_sqrt=False)),
+            "alpha is 0.7; in the reference it is 0.8",
+        ),
+    ],
+)
+def test_a_decay_is_that_of_its_group(ours: Any, theirs: Any, evidence: str) -> None:
+    (finding,) = compared(ours, theirs).findings
+    assert finding.cause.evidence == evidence
+
+
+def test_an_optimizer_that_cannot_be_computed_in_float64_does_not_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> None:
+        raise TypeError
+
+    monkeypatch.setattr(sys.modules["bnjax.port"], "lifted_function", refused)
+    theirs = optax.sgd(lambda count: 0.2 / (count.astype(jnp.float32) + 3))
+    (finding,) = compared(lambda p: optim.SGD(p, 0.1), theirs).findings
+    assert finding.kind is FindingKind.UPDATE
 
 
 def steps_of(made: optim.Optimizer, parameter: nn.Parameter, name: str) -> np.ndarray[Any, Any]:
