@@ -167,7 +167,7 @@ def test_an_optimizer_that_cannot_be_computed_in_float64_does_not_crash(monkeypa
         raise TypeError
 
     monkeypatch.setattr(sys.modules["bnjax.port"], "lifted_function", refused)
-    theirs = optax.sgd(lambda count: 0.2 / (count.astype(jnp.float32) + 3))
+    theirs = optax.sgd(lambda count: 0.2 / (jnp.asarray(count, jnp.float32) + 3))
     (finding,) = compared(lambda p: optim.SGD(p, 0.1), theirs).findings
     assert finding.kind is FindingKind.UPDATE
 
