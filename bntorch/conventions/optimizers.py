@@ -118,8 +118,9 @@ def ways(stepper: Stepper) -> Iterator[tuple[str, Way]]:
     for number in range(len(group.get("betas", ()))):
         for own in dict.fromkeys(float(each["betas"][number]) for each in optimizer.param_groups):
             yield "adam_betas", _beta(optimizer, number, own)
-    for own in dict.fromkeys(float(each["alpha"]) for each in optimizer.param_groups if "alpha" in each):
-        yield "rmsprop_decay", _alpha(optimizer, own)
+    if isinstance(optimizer, torch.optim.RMSprop):
+        for own in dict.fromkeys(float(each["alpha"]) for each in optimizer.param_groups):
+            yield "rmsprop_decay", _alpha(optimizer, own)
     for key, (name, optax) in FLAGS.items():
         if isinstance(group.get(key), bool):
             yield name, _flag(optimizer, key, optax)
