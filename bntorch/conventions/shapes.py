@@ -129,7 +129,7 @@ def _heads(call: Called) -> Iterator[Way]:
         run, verb = (split, "split") if own is large else (joined, "joined")
         for key in ("split and joined", verb):
             yield Way(
-                f"{key} {order}", f"{tuple(places)}", f"the factors of the last axis are {key} in the order {order}", run,
+                f"{key} {order}", f"{tuple(places)}", f"the last axis is {key} in the order {order}", run,
                 jax="reshape to the reference's order of axes", torch="reshape to the reference's order of axes",
                 torch_other=f"reshape to the order {order}, and back",
             )  # fmt: skip
