@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from parity.backend.port import Boundary
 from parity.pair.coverage import reached_modules
-from parity.pair.differences import ends_of
 from parity.pair.findings import Seen, Segment
 from parity.pair.material import Material
+from parity.pair.places import ends_of
 from parity.pair.records import Finding, Mark, ModuleRow, StretchRow
 from parity.verdict.compare import Distance
 from parity.verdict.trace import Kind
