@@ -16,7 +16,7 @@ def ends_of(segment: Segment) -> dict[str, Any]:
 
 
 def nearest_calls(segment: Segment) -> tuple[str, str]:
-    """Return the module whose call is next to a stretch, on both sides: the last within the module whose output it makes."""
+    """Return the modules whose calls are next to a stretch: the last within the module whose output it makes."""
     ends = ends_of(segment)
     if not ends:
         return segment.reference, segment.candidate

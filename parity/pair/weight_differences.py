@@ -34,7 +34,7 @@ def left_over(material: Material) -> LeftOver:
 
 
 def of_weights(material: Material, left: LeftOver) -> Iterator[Finding]:
-    """Yield a finding of each tensor without a partner, and of what the weight map has otherwise than names and conventions say."""
+    """Yield a finding of each tensor without a partner, and of what is mapped otherwise than its name says."""
     graph = material.graph
     pairs = [(pair.reference.module, pair.candidate.module) for pair in material.settled.weights.modules]
     for number, side in enumerate(SIDES):
