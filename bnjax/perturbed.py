@@ -42,8 +42,9 @@ class _Perturb(Visitor):
         if equation.primitive.name in EXACT | ENTERED or not any(_is_float64(v.aval) for v in equation.outvars):
             return None
         results, ulps = apply(equation, values), ulps_of_sum(equation)
+        least = _size_of_sum(values[0], results[0]) if equation.primitive.name == "reduce_sum" else 0.0
         own = [given + _hash(place, number) for number in range(len(results))]
-        return [move(each, s, self._bits, ulps) for each, s in zip(results, own, strict=True)], None
+        return [move(each, s, self._bits, ulps, least) for each, s in zip(results, own, strict=True)], None
 
     def steps(self, place: Place, length: int, given: jax.Array) -> jax.Array:
         return given + jnp.arange(length, dtype=jnp.uint64) * _ODD[2] + _hash(place)
@@ -65,7 +66,7 @@ def perturbed(function: Callable[..., Any], bits: int) -> Callable[..., Any]:
     return call
 
 
-def move(value: jax.Array, seed: jax.Array, bits: int, ulps: float = 1.0) -> jax.Array:
+def move(value: jax.Array, seed: jax.Array, bits: int, ulps: float = 1.0, least: float | jax.Array = 0.0) -> jax.Array:
     """Move every element by one ulp (or by some), up or down at random; 0, infinities and masks stay.
 
     The signs are a hash of the seed, the place in the array and the value: random numbers for each operation would take
@@ -78,8 +79,19 @@ def move(value: jax.Array, seed: jax.Array, bits: int, ulps: float = 1.0) -> jax
     place = jax.lax.iota(jnp.uint64, value.size).reshape(value.shape) * _ODD[0]
     mixed = (pattern ^ seed ^ place) * _ODD[1]
     sign = ((mixed ^ (mixed >> np.uint64(32))) * _ODD[2]) & _SIGN
-    step = jnp.where(jnp.abs(value) < LARGEST, power, 0.0) * (ulps * 2.0**-bits)
+    step = jnp.where(jnp.abs(value) < LARGEST, jnp.maximum(power, least), 0.0) * (ulps * 2.0**-bits)
     return value + jax.lax.bitcast_convert_type(jax.lax.bitcast_convert_type(step, jnp.uint64) | sign, jnp.float64)
+
+
+def _size_of_sum(terms: Any, value: Any) -> float | jax.Array:
+    """How large a sum of terms is whose signs are random, `sqrt(count) rms(terms)`; 0 of what adds up nothing.
+
+    Terms that cancel, as those of a bias before batch norm do, are rounded on the way as such a sum is.
+    """
+    if not _is_float64(terms) or terms.size < 2 * value.size:
+        return 0.0
+    size = jnp.sqrt(jnp.sum(jnp.square(terms)) / value.size)
+    return jnp.where(size < LARGEST, size, 0.0)
 
 
 def ulps_of_sum(equation: Any) -> float:

@@ -38,6 +38,11 @@ EXACT = frozenset({
 # with a scalar is moved nevertheless, since by one each number that is given is moved once: see `as_result`.
 EXACT_IN_WHOLE = frozenset({"add", "add_", "cumsum", "mul", "rsub", "sub", "sub_", "sum"})
 LARGEST_WHOLE = 2.0**53
+# These add up what is given first, and which of their results are the sums.
+SUMS = {
+    "sum": (0,), "mean": (0,), "convolution_backward": (2,), "native_batch_norm_backward": (1, 2),
+    "native_layer_norm_backward": (1, 2), "native_group_norm_backward": (1, 2),
+}  # fmt: skip
 # These change the running statistics that they are given, fourth and fifth, and their schema does not say so.
 UPDATING = frozenset({"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"})
 
@@ -103,13 +108,27 @@ class Perturb(_Mode):
             for value in args[3:5]:
                 if isinstance(value, Tensor):
                     value.copy_(self.move(value, ulps))
+        if name in SUMS:
+            results = result if isinstance(result, tuple) else (result,)
+            moved = tuple(
+                each if each is None else self.move(each, ulps, size_of_sum(name, number, args[0], each))
+                for number, each in enumerate(results)
+            )
+            return moved if isinstance(result, tuple) else moved[0]
         return tree_map_only(Tensor, lambda value: self.move(value, ulps), result)
 
-    def move(self, value: Tensor, ulps: float = 1.0) -> Tensor:
-        """Move every element by one ulp (or by some), up or down at random; 0, infinities and masks stay."""
+    def move(self, value: Tensor, ulps: float = 1.0, least: float = 0.0) -> Tensor:
+        """Move every element by one ulp (or by some), up or down at random; 0, infinities and masks stay.
+
+        Args:
+            value: the elements.
+            ulps: how many.
+            least: the size of what these are ulps of, where an element is smaller.
+        """
         if value.dtype is not torch.float64 or value.is_sparse or not value.numel():
             return value
-        moved = torch.addcmul(value, value, self._signs.like(value), value=ulps * 2.0**-self._bits)
+        size = value.abs().clamp(min=least) if least else value
+        moved = torch.addcmul(value, size, self._signs.like(value), value=ulps * 2.0**-self._bits)
         smallest, largest = (float(each) for each in torch.aminmax(value))
         is_usual = smallest > -LARGEST and largest < LARGEST  # no mask, no infinity, no NaN
         return moved if is_usual else moved.where(value.abs() < LARGEST, value)
@@ -240,6 +259,25 @@ def ulps_of_sum(name: str, args: Sequence[Any], result: Any) -> float:
             sizes = [each.numel() for each in tree_leaves(result) if isinstance(each, Tensor) and each.numel()]
             count = max((each.numel() for each in tensors), default=1) // min(sizes, default=1)
     return max(1.0, (count / 12) ** 0.5)
+
+
+def size_of_sum(name: str, number: int, terms: Tensor, value: Tensor) -> float:
+    """Return how large a sum of terms is whose signs are random, `sqrt(count) rms(terms)`; 0 of what adds up nothing.
+
+    Terms that cancel, as those of a bias before batch norm do, are rounded on the way as such a sum is.
+
+    Args:
+        name: of the operation.
+        number: of its result.
+        terms: what it adds up.
+        value: the result.
+    """
+    count = terms.numel() // max(1, value.numel())
+    if number not in SUMS[name] or count < 2 or terms.dtype is not torch.float64:
+        return 0.0
+    size = float(torch.linalg.vector_norm(terms)) / value.numel() ** 0.5
+    size = size / count if name == "mean" else size
+    return size if size < LARGEST else 0.0
 
 
 def _written(schema: Any, args: Any, kwargs: Any) -> list[Tensor]:

@@ -84,7 +84,7 @@ class _Sharded(nnx.BatchNorm):
 def _raised(is_faulty: bool, rngs: nnx.Rngs) -> nnx.Sequential:
     """A norm of what is far from 0."""
     norm = nnx.BatchNorm(4, momentum=0.9, epsilon=1e-5, use_fast_variance=is_faulty, rngs=rngs)
-    return nnx.Sequential(lambda x: x + 1000, norm)
+    return nnx.Sequential(lambda x: x + 100, norm)
 
 
 class _Flipped(nnx.Conv):

@@ -521,3 +521,20 @@ def test_running_statistics_are_moved_in_training_alone() -> None:
         with Perturb(30, seed=0):
             torch.nn.functional.batch_norm(x, mean, var, training=training)
         assert torch.equal(mean, exact[0]) is not training
+
+
+def test_a_sum_that_cancels_is_rounded_as_its_terms_are() -> None:
+    """Of 400 terms of size 1 by `sqrt(400) sqrt(400 / 12)` ulps of 1, though 0 is left of them."""
+    terms = np.tile([1.5, -1.5, 0.5, -0.5], 100) / 1.118033988749895
+    expected = 400 / 12**0.5 * 2.0**-53
+    ours = torch.from_numpy(terms)
+    with Perturb(53, seed=0):
+        moved = float(ours.sum())
+    assert abs(moved) == pytest.approx(expected, rel=0.1)
+    theirs = jnp_in_float64(lambda x: perturbed(jnp.sum, 53)(jnp.uint64(1), x), terms)
+    assert abs(theirs) == pytest.approx(expected, rel=1)  # a power of two
+
+
+def jnp_in_float64(function: Any, array: np.ndarray) -> float:
+    with jax.enable_x64(True):
+        return float(function(jnp.asarray(array)))

@@ -17,6 +17,7 @@ import bnjax
 import bntorch
 import parity
 from bnjax.specimens.losses import cross_entropy
+from parity.verdict.compare import SAFETY
 from parity.verdict.verdict import Verdict
 
 INPUTS = {"x": parity.normal(4, 6), "labels": parity.integers(4, below=4)}
@@ -296,3 +297,42 @@ def test_a_norm_that_is_the_whole_model_keeps_its_averages() -> None:
     assert report.verdict is Verdict.AGREE, report.findings
     assert [dict(each)["seen"] for each in report.accepted] == [[""]]
     assert not any("does not hold" in line for line in report.not_compared)
+
+
+class TorchBiased(nn.Module):
+    """A convolution with a bias before batch norm: the bias has no gradient but what rounding leaves of a sum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(F.softplus(self.norm(self.conv(x))).mean((2, 3)))
+
+
+class FlaxBiased(fnn.Module):
+    @fnn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        x = fnn.Conv(4, (3, 3), padding=1, name="conv")(x)
+        x = fnn.BatchNorm(use_running_average=not train, momentum=0.9, name="norm")(x)
+        return fnn.Dense(3, name="head")(jax.nn.softplus(x).mean((1, 2)))
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_gradient_that_cancels_is_known_as_far_as_its_terms_are(seed: int, is_reversed: bool) -> None:
+    torch.manual_seed(seed)
+    ports: list[Any] = [
+        bntorch.port(TorchBiased(), loss=F.cross_entropy),
+        bnjax.port(FlaxBiased(), loss=cross_entropy),
+    ]
+    form = (8, 8, 8, 3) if is_reversed else (8, 3, 8, 8)
+    report = parity.compare(
+        *(ports[::-1] if is_reversed else ports),
+        inputs={"x": parity.normal(*form), "labels": parity.integers(8, below=3)},
+        accept=["biased_running_variance"],
+        questions=("forced",),
+        seed=seed,
+    )
+    assert report.verdict is Verdict.AGREE, report.findings
+    assert report.worst < 0.5 * SAFETY
