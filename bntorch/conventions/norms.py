@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from bntorch.conventions.calls import Called, Way, convention
+from parity.backend.convention import LARGEST_EPSILON
 
 NORMS = ("layer_norm", "group_norm", "rms_norm", "batch_norm", "instance_norm")
-LARGEST_EPSILON = 0.1
 RUNNING = ("running_mean", "running_var")
 
 

@@ -97,6 +97,7 @@ class Change(NamedTuple):
 
 
 FLOAT32_ISLAND = "float32_island"
+LARGEST_EPSILON = 0.1  # that is taken for one of a norm; a variance that is too large by as much looks like it
 LIFTED = Change(FLOAT32_ISLAND, "lifted")
 
 

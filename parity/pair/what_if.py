@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from parity.backend.convention import LARGEST_EPSILON
 from parity.backend.port import Boundary, End
 from parity.pair.findings import LOSS, FindingKind, Map, Segment
 from parity.pair.forced import Answer
@@ -22,7 +23,6 @@ from parity.verdict.trace import Array, Key, Kind
 EXACT, FITTED, GENERAL, ROUNDING = range(4)
 # How far off a fitted value may be for the round number beside it to be meant.
 TIDY = 1e-6
-LARGEST_EPSILON = 0.1
 
 
 @dataclass(frozen=True)
