@@ -530,9 +530,9 @@ def test_a_sum_that_cancels_is_rounded_as_its_terms_are() -> None:
     ours = torch.from_numpy(terms)
     with Perturb(53, seed=0):
         moved = float(ours.sum())
-    assert abs(moved) == pytest.approx(expected, rel=0.1)
+    assert 0.9 * expected < abs(moved) < 1.1 * expected
     theirs = jnp_in_float64(lambda x: perturbed(jnp.sum, 53)(jnp.uint64(1), x), terms)
-    assert abs(theirs) == pytest.approx(expected, rel=1)  # a power of two
+    assert 0.5 * expected < abs(theirs) < 2 * expected  # of an element that is larger, the power of two below it
 
 
 def jnp_in_float64(function: Any, array: np.ndarray) -> float:
