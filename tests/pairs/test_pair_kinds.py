@@ -9,6 +9,8 @@ from parity.verdict.verdict import Verdict
 # A loss and an optimizer are tried with one model here, and with two by `bnparity compare --self-test`.
 AGAIN = {*(("cnn", fault) for fault in OF_STEPS), *(("encoder", fault) for fault in OF_LOSSES)}
 MUTUAL = [kind for kind, specimen in SPECIMENS.items() if specimen.is_mutual]
+# What rounds more is its own measure as the reference: whether it is seen there depends on the processor.
+EITHER_WAY = [case for case in PLANTED if case[0] in ("functions", "optimizers") and PLANTED[case].is_mutual]
 
 
 @pytest.mark.parametrize("kind", SPECIMENS)
@@ -36,7 +38,7 @@ def test_a_planted_fault_is_found_at_its_own_place_and_nothing_else_is(kind: str
     assert planted.is_cause_of(report.findings), report.findings
 
 
-@pytest.mark.parametrize(("kind", "fault"), [case for case in PLANTED if case[0] in ("functions", "optimizers")])
+@pytest.mark.parametrize(("kind", "fault"), EITHER_WAY)
 def test_a_cause_is_named_whichever_side_is_the_reference(kind: str, fault: str) -> None:
     planted = PLANTED[kind, fault]
     report = compare_specimen(Case(kind=kind, fault=fault, is_reversed=True))
