@@ -55,11 +55,20 @@ DROPOUTS = frozenset(
 )
 
 
-class NoDropout(TorchFunctionMode):
-    """Within this context a dropout that is called as a function drops nothing, nor does one within attention."""
+SET_REQUIRES_GRAD = torch.Tensor.requires_grad.__set__
+
+
+class Calls(TorchFunctionMode):
+    """Makes a model's calls as they are compared.
+
+    A dropout that is called as a function drops nothing, nor does one within attention. And what a model asks for the
+    gradient of may have one already, since its inputs have: PyTorch would refuse that of what is computed of them.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if func == SET_REQUIRES_GRAD and args[0].requires_grad and args[1]:
+            return None
         if func in DROPOUTS:
             return args[0] if args else kwargs["input"]
         if func is torch.nn.functional.scaled_dot_product_attention:

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from bntorch.conventions import Changed, Options, optimizers
 from bntorch.device import matmul_precision
-from bntorch.dispatch import OVERFLOW, Lift, Narrow, NoDropout, Perturb, as_result
+from bntorch.dispatch import OVERFLOW, Calls, Lift, Narrow, Perturb, as_result
 from bntorch.hooks import Capture, like
 from parity.backend.batch import Batch, called, loss_of, map_arrays, unused
 from parity.backend.convention import Change, Option, is_lifted_by, of_islands
@@ -223,7 +223,7 @@ class ModelPort:
         """Run a batch, forward and backward, on tensors of a caller's own."""
         device = next((tensor.device for tensor in chain(parameters.values(), statistics.values())), None)
         batch = map_arrays(partial(_input, device=device), inputs)
-        settings = torch.random.fork_rng(), torch.enable_grad(), matmul_precision("highest"), NoDropout()
+        settings = torch.random.fork_rng(), torch.enable_grad(), matmul_precision("highest"), Calls()
         self._runs += 1
         with ExitStack() as stack:
             for each in (*settings, conventions, _as_it_was(self._model), seen.of(self._model), perturb, lift):

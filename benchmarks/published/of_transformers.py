@@ -74,9 +74,6 @@ def sides(model: str, config: Mapping[str, Any], outputs: Sequence[str], is_shim
     theirs, ours = getattr(transformers, f"Flax{model}"), getattr(transformers, model)
     settings = without_dropout(ours.config_class(attn_implementation="eager", **config))
     reference = with_larger_weights(ours(settings))
-    for module in reference.modules():  # Wav2Vec2 asks for the gradient of its input, where that is not asked for yet
-        if hasattr(module, "_requires_grad"):
-            module._requires_grad = False
     flax = theirs(copy.deepcopy(settings), _do_init=False, dtype=jnp.float64)
     return (
         bntorch.port(reference, loss=squared, call=partial(call_torch, outputs)),

@@ -15,7 +15,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
-from parity.backend.convention import Change, Option
+from parity.backend.convention import EXACT, FITTED, Change, Option
 
 _POOL = ("input", "kernel_size", "stride", "padding")
 _CONVOLUTION = ("input", "weight", "bias", "stride", "padding")
@@ -139,7 +139,7 @@ class Way:
         jax: what to write in JAX to have it as the model does.
         torch: what to write in PyTorch for that.
         torch_other: what to write in PyTorch to have it otherwise.
-        is_rounding: whether it differs in how it rounds alone.
+        weakness: of it as an explanation, where it is more than that it is fitted.
     """
 
     key: str
@@ -150,7 +150,7 @@ class Way:
     jax: str = ""
     torch: str = ""
     torch_other: str = ""
-    is_rounding: bool = False
+    weakness: int = EXACT
 
     @property
     def whole_key(self) -> str:
@@ -161,7 +161,8 @@ class Way:
         """Return it as other processes have it."""
         writes = {"jax": self.jax, "torch": self.torch, "other": self.torch_other}
         change = Change(name, self.whole_key, self.start)
-        return Option(change=change, own=self.own, other=self.other, writes=writes, is_rounding=self.is_rounding)
+        weakness = max(self.weakness, EXACT if self.start is None else FITTED)
+        return Option(change=change, own=self.own, other=self.other, writes=writes, weakness=weakness)
 
 
 Ways = Callable[[Called], Iterator[Way]]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bntorch.conventions.calls import Called, Way, convention
-from parity.backend.convention import LARGEST_EPSILON
+from parity.backend.convention import LARGEST_EPSILON, ROUNDING
 
 NORMS = ("layer_norm", "group_norm", "rms_norm", "batch_norm", "instance_norm")
 RUNNING = ("running_mean", "running_var")
@@ -52,7 +52,7 @@ def _fast_variance(call: Called) -> Iterator[Way]:
             "fast", "it is the mean of the squares of what is centered",
             "the variance is the mean of the squares less the square of the mean, which rounds by as much",
             lambda: _normalized(call), jax="set use_fast_variance=False", torch="center before the squares are taken",
-            torch_other="take the mean of the squares less the square of the mean", is_rounding=True,
+            torch_other="take the mean of the squares less the square of the mean", weakness=ROUNDING,
         )  # fmt: skip
 
 

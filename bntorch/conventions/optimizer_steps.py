@@ -44,12 +44,13 @@ def by_hand(optimizer: Optimizer, update: Update) -> Step:
 
 def ways(optimizer: Optimizer, has_schedule: bool) -> Iterator[tuple[str, Way]]:
     """Yield the names of what an optimizer may do otherwise in its steps, and how."""
-    group = optimizer.param_groups[0]
-    is_plain = not any(group.get(each) for each in ("amsgrad", "maximize", "centered", "lr_decay"))
+    groups = optimizer.param_groups
+    is_plain = not any(group.get(each) for group in groups for each in ("amsgrad", "maximize", "centered", "lr_decay"))
+    has_momentum = any(group.get("momentum") for group in groups)
     kind = next((each for each in _OTHERS if type(optimizer) is each), None)
-    if kind is None or not is_plain or (kind is torch.optim.RMSprop and group["momentum"]):
+    if kind is None or not is_plain or (kind is torch.optim.RMSprop and has_momentum):
         return
-    if kind is torch.optim.SGD and not (has_schedule and group["momentum"]):
+    if kind is torch.optim.SGD and not (has_schedule and has_momentum):
         return  # where the rate is always the same
     for name, update, texts in _OTHERS[kind]:
         yield name, Way(**texts, run=partial(by_hand, optimizer, update))

@@ -37,6 +37,7 @@ FLAGS = {
     "decoupled_weight_decay": ("weight_decay", "decoupled weight decay, as adamw"),
     "centered": ("rmsprop_decay", "centered"),
 }
+OF_SCHEDULES = ("lr", "momentum", "betas")  # which a schedule may set, as OneCycleLR does
 FIRST_NORM = 10.0  # from which one that clips is solved for
 CLIP_EPSILON = 1e-6  # of `torch.nn.utils.clip_grad_norm_`
 
@@ -75,8 +76,25 @@ class Stepper:
     def step(self, parameters: Sequence[Tensor]) -> None:
         """Take one step with the gradients that are there."""
         self.optimizer.step()
-        if self.schedule is not None:
-            self.schedule.step()
+        self.step_schedule()
+
+    def step_schedule(self) -> None:
+        """Step the schedule, if there is one.
+
+        Raises:
+            InputError: it has no more steps, as OneCycleLR after its last.
+        """
+        if self.schedule is None:
+            return
+        try:
+            with warnings.catch_warnings():  # it asks whether the optimizer has stepped
+                warnings.simplefilter("ignore")
+                self.schedule.step()
+        except ValueError as error:
+            raise InputError(
+                f"optimizer gave a {type(self.schedule).__name__} that cannot take as many steps as are compared "
+                f"({error}); give one of more steps"
+            ) from error
 
     def taking(self, step: Step | None) -> Step:
         """Return these steps, or others for the optimizer's, with the schedule's."""
@@ -85,10 +103,7 @@ class Stepper:
 
         def both(parameters: Sequence[Tensor]) -> None:
             step(parameters)
-            if self.schedule is not None:
-                with warnings.catch_warnings():  # it asks whether the optimizer has stepped
-                    warnings.simplefilter("ignore")
-                    self.schedule.step()
+            self.step_schedule()
 
         return both
 
@@ -111,7 +126,7 @@ def ways(stepper: Stepper) -> Iterator[tuple[str, Way]]:
         return
     group = optimizer.param_groups[0]
     for key, (name, optax) in NUMBERS.items():
-        if isinstance(group.get(key), int | float) and not isinstance(group[key], bool):
+        if _is_number(group.get(key)):
             first = "initial_lr" if key == "lr" and stepper.schedule is not None and "initial_lr" in group else key
             for own in dict.fromkeys(float(each[first]) for each in optimizer.param_groups if first in each):
                 yield name, _number(optimizer, key, own, optax, first)
@@ -122,8 +137,8 @@ def ways(stepper: Stepper) -> Iterator[tuple[str, Way]]:
         for own in dict.fromkeys(float(each["alpha"]) for each in optimizer.param_groups):
             yield "rmsprop_decay", _alpha(optimizer, own)
     for key, (name, optax) in FLAGS.items():
-        if isinstance(group.get(key), bool):
-            yield name, _flag(optimizer, key, optax)
+        for has in dict.fromkeys(each[key] for each in optimizer.param_groups if isinstance(each.get(key), bool)):
+            yield name, _flag(optimizer, key, has, optax)
     if any(each.get("weight_decay") for each in optimizer.param_groups):
         yield "weight_decay_mask", _mask(optimizer)
     yield "missing_clip", _clip(optimizer)
@@ -131,7 +146,7 @@ def ways(stepper: Stepper) -> Iterator[tuple[str, Way]]:
         yield "missing_clip", _without_hooks(optimizer)
         yield "clip_epsilon", _clip_epsilon(optimizer)
     if stepper.schedule is not None:
-        yield from (("schedule_offset", each) for each in _offsets(stepper, stepper.schedule))
+        yield from (("schedule_offset", each) for each in _offsets(stepper))
     yield "average_of_weights", _average(optimizer)
     yield from optimizer_steps.ways(optimizer, stepper.schedule is not None)
 
@@ -149,9 +164,16 @@ def changed(stepper: Stepper, change: Change | None) -> Step:
     return stepper.taking(way.run() if way.start is None else way.run(change.value))
 
 
-def _set(optimizer: Optimizer, key: str, value: Any) -> None:
+def _is_number(value: Any) -> bool:
+    """Whether it is one, perhaps in a tensor."""
+    return isinstance(value, int | float | Tensor) and not isinstance(value, bool)
+
+
+def _set(optimizer: Optimizer, key: str, own: Any, other: Any) -> None:
+    """Set a hyperparameter of the groups of parameters that have it so."""
     for group in optimizer.param_groups:
-        group[key] = value
+        if group.get(key) == own:
+            group[key] = other
 
 
 def _number(optimizer: Optimizer, key: str, own: float, optax: str, first: str) -> Way:
@@ -161,11 +183,10 @@ def _number(optimizer: Optimizer, key: str, own: float, optax: str, first: str) 
     """
 
     def run(value: float) -> Step | None:
-        own_groups = [group for group in optimizer.param_groups if group.get(first) == own]
         if first == key:
-            for group in own_groups:
-                group[key] = value
+            _set(optimizer, key, own, value)
             return None
+        own_groups = [group for group in optimizer.param_groups if group.get(first) == own]
 
         def step(parameters: Sequence[Tensor]) -> None:
             rates = [group[key] for group in own_groups]
@@ -201,20 +222,16 @@ def _beta(optimizer: Optimizer, number: int, own: float) -> Way:
 
 
 def _alpha(optimizer: Optimizer, own: float) -> Way:
-    def run(rest: float) -> None:
-        for group in optimizer.param_groups:
-            group["alpha"] = 1 - min(max(rest, 0.0), 1.0) if group["alpha"] == own else group["alpha"]
-
     return Way(
-        "alpha", f"it is {own:g}", "alpha is {rest:g}", run, 1 - own,
+        "alpha", f"it is {own:g}", "alpha is {rest:g}",
+        lambda rest: _set(optimizer, "alpha", own, 1 - min(max(rest, 0.0), 1.0)), 1 - own,
         jax=f"set decay={own:g}", torch=f"set alpha={own:g}", torch_other="set alpha={rest:g}",
     )  # fmt: skip
 
 
-def _flag(optimizer: Optimizer, key: str, optax: str) -> Way:
-    own = bool(optimizer.param_groups[0][key])
+def _flag(optimizer: Optimizer, key: str, own: bool, optax: str) -> Way:
     return Way(
-        key, f"it is {own}", f"{key} is {not own}", lambda: _set(optimizer, key, not own),
+        key, f"it is {own}", f"{key} is {not own}", lambda: _set(optimizer, key, own, not own),
         jax=f"{'use' if own else 'do not use'} {optax}", torch=f"set {key}={own}", torch_other=f"set {key}={not own}",
     )  # fmt: skip
 
@@ -240,11 +257,33 @@ def _clip(optimizer: Optimizer) -> Way:
 
 
 def _without_hooks(optimizer: Optimizer) -> Way:
+    """Hooks that clip, left out: after them no gradient is larger, or points elsewhere. Other hooks do what they do."""
+
+    def run() -> Step:
+        hooks = dict(optimizer._optimizer_step_pre_hooks)
+        optimizer._optimizer_step_pre_hooks.clear()
+
+        def step(parameters: Sequence[Tensor]) -> None:
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            before = [each.clone() for each in gradients]
+            for hook in hooks.values():
+                hook(optimizer, (optimizer,), {})
+            if all(map(_is_clipped, gradients, before)):
+                for each, own in zip(gradients, before, strict=True):
+                    each.copy_(own)
+            optimizer.step()
+
+        return step
+
     return Way(
-        "hooks", "it is there", "what is done before a step, as clipping, is left out",
-        optimizer._optimizer_step_pre_hooks.clear, jax="clip the gradients, as with clip_by_global_norm",
+        "hooks", "they are clipped before a step", "gradients are not clipped", run,
+        jax="clip the gradients, as with clip_by_global_norm",
         torch="clip the gradients before a step", torch_other="leave the hook before a step out",
     )  # fmt: skip
+
+
+def _is_clipped(gradient: Tensor, before: Tensor) -> bool:
+    return bool((gradient.abs() <= before.abs()).all() and (gradient * before >= 0).all())
 
 
 class _NoEpsilon(TorchFunctionMode):
@@ -290,7 +329,8 @@ def _mask(optimizer: Optimizer) -> Way:
     def run() -> Step | None:
         if not is_masked:
             return step
-        _set(optimizer, "weight_decay", decay)
+        for group in optimizer.param_groups:
+            group["weight_decay"] = decay
         return None
 
     words = {False: "every parameter decays", True: "some parameters do not decay"}
@@ -302,31 +342,26 @@ def _mask(optimizer: Optimizer) -> Way:
     )  # fmt: skip
 
 
-def _offsets(stepper: Stepper, schedule: LRScheduler) -> Iterator[Way]:
-    def ahead() -> None:
-        with warnings.catch_warnings():  # it asks whether the optimizer has stepped
-            warnings.simplefilter("ignore")
-            schedule.step()
-
+def _offsets(stepper: Stepper) -> Iterator[Way]:
     def behind() -> Step:
-        steps = []
+        groups, before = stepper.optimizer.param_groups, []
 
         def step(parameters: Sequence[Tensor]) -> None:
-            rates = [group["lr"] for group in stepper.optimizer.param_groups]
-            for group, rate in zip(stepper.optimizer.param_groups, steps[-1] if steps else rates, strict=True):
-                group["lr"] = rate
+            now = [{key: group[key] for key in OF_SCHEDULES if key in group} for group in groups]
+            for group, numbers in zip(groups, before or now, strict=True):
+                group.update(numbers)
             stepper.optimizer.step()
-            for group, rate in zip(stepper.optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate
-            steps.append(rates)
+            for group, numbers in zip(groups, now, strict=True):
+                group.update(numbers)
+            before[:] = now
 
         return step
 
-    for key, words, run in (("ahead", "is a step ahead", ahead), ("behind", "is a step behind", behind)):
+    for key, run in (("ahead", stepper.step_schedule), ("behind", behind)):
         yield Way(
-            key, "it is stepped after the optimizer", f"the schedule {words}", run,
+            key, "it is stepped after the optimizer", f"the schedule is a step {key}", run,
             jax="begin the schedule at the same count", torch="step the schedule after the optimizer",
-            torch_other=f"see that the schedule {words}",
+            torch_other=f"see that the schedule is a step {key}",
         )  # fmt: skip
 
 

@@ -44,7 +44,9 @@ def _gates(
         return weight if weight is None or name not in of else torch.cat(change(list(weight.chunk(count))))
 
     if "weights" in call.arguments:
-        names = cycle(TENSORS if call["3"] else TENSORS[:2])
+        of_each = len(call["weights"]) // (call["4"] * (2 if call["7"] else 1))  # of a layer in a direction
+        own = TENSORS if call["3"] else TENSORS[:2]
+        names = cycle((*own, *("w_hr",) * (of_each - len(own))))  # which projects the state, if there is one
         return call.again(weights=[changed(name, each) for name, each in zip(names, call["weights"], strict=False)])
     return call.again(**{name: changed(name, call[name]) for name in TENSORS})
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bntorch.conventions.calls import Called, Way, convention
+from parity.backend.convention import GENERAL
 
 
 @convention("flatten_order", "flatten")
@@ -36,7 +37,7 @@ def _scale(call: Called) -> Iterator[Way]:
     yield Way(
         "factor", "it is not", "the embedding is multiplied by {value:.6g}", lambda value: value * call.again(), 1.0,
         jax="leave the factor out, or have it twice", torch="leave the factor out, or have it twice",
-        torch_other="multiply the embedding by {value:.6g}",
+        torch_other="multiply the embedding by {value:.6g}", weakness=GENERAL,
     )  # fmt: skip
 
 

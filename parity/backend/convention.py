@@ -4,6 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+# How strong a cause is as an explanation: what is weaker is not named beside what is not. A fitted number may explain
+# what it is not made for, a factor of any values almost anything, and what differs in rounding alone tells no more than
+# the size of an error.
+EXACT, FITTED, GENERAL, ROUNDING = range(4)
 # Conventions that libraries have otherwise: the names of the causes, and what differs.
 CONVENTIONS = {
     "norm_epsilon": "the epsilon within the square root of a norm",
@@ -39,7 +43,7 @@ CONVENTIONS = {
     "tied_weights": "whether a tensor that is used twice gets the gradient of both uses",
     "sequence_direction": "from which end a sequence is read",
     "qkv_order": "the order in which packed projections are taken apart",
-    "head_axes": "in which order the heads of attention are split off and joined",
+    "head_axes": "in which order the last axis is split, as into heads, and joined",
     "flatten_order": "whether channels come first or last in what is flattened",
     "position_offset": "where positions begin",
     "extra_scale": "a factor of an embedding",
@@ -110,7 +114,7 @@ class Option:
         own: how the model does it, in words.
         other: how it would; `{value}` is the number, `{rest}` what it lacks to 1.
         is_reference: whether it is the reference's.
-        is_rounding: whether it differs in how it rounds alone, so that it reproduces nothing but the size of an error.
+        weakness: EXACT, FITTED, GENERAL or ROUNDING.
         writes: what to write to have it as the model does in "jax" and in "torch", and in the model's own framework to
             have it the "other" way.
     """
@@ -120,7 +124,7 @@ class Option:
     other: str
     writes: Mapping[str, str]
     is_reference: bool = True
-    is_rounding: bool = False
+    weakness: int = EXACT
 
 
 def of_islands(islands: Sequence[Any]) -> tuple[Option, ...]:

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import chain
 
-from parity.backend.convention import CONVENTIONS
+from parity.backend.convention import CONVENTIONS, EXACT
 from parity.errors import InputError
 from parity.pair.findings import KINDS, OF_THE_LOSS, Located, Map, Segment
 from parity.pair.forced import Answer
 from parity.pair.records import PairCause
 from parity.pair.replay import Replays
 from parity.pair.weight_map import role_of
-from parity.pair.what_if import EXACT, WHAT_IFS, Case, Predicted, WhatIf
+from parity.pair.what_if import WHAT_IFS, Case, Predicted, WhatIf
 from parity.verdict.compare import apart
 from parity.verdict.trace import Array, Key
 from parity.verdict.verdict import UNEXPLAINED

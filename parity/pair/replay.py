@@ -10,13 +10,13 @@ from contextlib import suppress
 
 import numpy as np
 
-from parity.backend.convention import CONVENTIONS, Change, Option, of_both
+from parity.backend.convention import CONVENTIONS, ROUNDING, Change, Option, of_both
 from parity.errors import InputError
 from parity.pair.findings import Seen
 from parity.pair.fit import fitted
 from parity.pair.forced import Answer, Asked, witness
 from parity.pair.guard import CrashError, Guarded
-from parity.pair.what_if import EXACT, FITTED, GENERAL, ROUNDING, Case, Predicted
+from parity.pair.what_if import Case, Predicted
 from parity.verdict.compare import SAFETY, Distance, apart, in_units
 from parity.verdict.trace import Array, Key, Kind, Mode
 
@@ -111,10 +111,9 @@ class Replays:
         here = [(answer, keys) for answer, keys in here if keys]
         if not here or any(answer.batch.step for answer, _ in here):
             return None
-        if option.is_rounding and not option.is_reference:
-            return None
-        if option.is_rounding:
-            return option.change if all(self._is_as_far(*each, option.change) for each in here) else None
+        if option.weakness == ROUNDING:
+            is_shown = option.is_reference and all(self._is_as_far(*each, option.change) for each in here)
+            return option.change if is_shown else None
         if option.change.value is None:
             return option.change if all(self._fits(*each, option, option.change) for each in here) else None
         numbers = sum(answer.witness.trace.tensors[key].size for answer, keys in here[:1] for key in keys)
@@ -196,10 +195,7 @@ class Replays:
 
     def _words(self, option: Option, change: Change) -> Predicted:
         """The evidence and what to write, without tensors."""
-        told = words(option, change, self._candidate.framework)
-        weakness = EXACT if change.value is None else GENERAL if change.name == "extra_scale" else FITTED
-        weakness = ROUNDING if option.is_rounding else weakness
-        return Predicted(*told, weakness=weakness)
+        return Predicted(*words(option, change, self._candidate.framework), weakness=option.weakness)
 
 
 def words(option: Option, change: Change, framework: str) -> tuple[str, dict[Key, Array], str]:

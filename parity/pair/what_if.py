@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.backend.convention import LARGEST_EPSILON
+from parity.backend.convention import EXACT, FITTED, GENERAL, LARGEST_EPSILON
 from parity.backend.port import Boundary, End
 from parity.pair.findings import LOSS, FindingKind, Map, Segment
 from parity.pair.forced import Answer
@@ -20,7 +20,6 @@ from parity.pair.sites import Site
 from parity.verdict.compare import SAFETY
 from parity.verdict.trace import Array, Key, Kind
 
-EXACT, FITTED, GENERAL, ROUNDING = range(4)
 # How far off a fitted value may be for the round number beside it to be meant.
 TIDY = 1e-6
 
@@ -94,9 +93,7 @@ class Predicted:
         evidence: the values of the convention, in words.
         tensors: by key.
         remedy: what to write in the candidate.
-        weakness: EXACT; FITTED, as a number is solved for, which may explain what it is not made for; GENERAL, as it is
-            of any values; ROUNDING, as it tells the size of an error alone. What is weaker is not named beside what is
-            not.
+        weakness: EXACT, FITTED, GENERAL or ROUNDING of `parity.backend.convention`.
     """
 
     evidence: str

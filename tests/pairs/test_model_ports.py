@@ -512,6 +512,20 @@ def test_a_sum_is_moved_as_sums_are(count: int) -> None:
     assert jax_ulps_of_sum(equation) == expected
 
 
+def test_a_model_may_ask_for_the_gradient_of_what_has_one() -> None:
+    """As Wav2Vec2 does, whose input has none elsewhere."""
+
+    class Asking(TorchNet):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = 1 * x
+            x.requires_grad = True
+            return super().forward(x)
+
+    asking, plain = (bntorch.port(each(), loss=torch.nn.functional.cross_entropy) for each in (Asking, TorchNet))
+    asking.load(plain.state())
+    assert asking.play(INPUTS, Mode.TRAIN).loss == plain.play(INPUTS, Mode.TRAIN).loss
+
+
 def test_running_statistics_are_moved_in_training_alone() -> None:
     x = torch.ones(8, 2, dtype=torch.float64).cumsum(0)
     for training in (True, False):

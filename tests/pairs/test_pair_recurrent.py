@@ -168,3 +168,37 @@ def test_what_is_made_of_input_and_of_state_is_told_apart_under_any_names(names:
         questions=("forced",),
     )
     assert report.verdict is Verdict.AGREE, report.findings
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_gates_are_told_apart_beside_a_projection_of_the_state(is_reversed: bool) -> None:
+    class Projected(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.head = nn.LSTM(WIDTH, STATE, proj_size=3, batch_first=True), nn.Linear(3, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.lstm(x)[0][:, -1])
+
+    def network(p: Any, x: jax.Array) -> jax.Array:
+        own = p["lstm"]
+
+        def step(carry: Any, x: jax.Array) -> Any:
+            h, c = carry
+            gates = x @ own["weight_ih_l0"].T + h @ own["weight_hh_l0"].T + own["bias_ih_l0"] + own["bias_hh_l0"]
+            f, i, g, o = jnp.split(gates, 4, -1)  # PyTorch has i first
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            return ((jax.nn.sigmoid(o) * jnp.tanh(c)) @ own["weight_hr_l0"].T, c), None
+
+        start = jnp.zeros((len(x), 3)), jnp.zeros((len(x), STATE))
+        (h, _), _ = jax.lax.scan(step, start, x.swapaxes(0, 1))
+        return h @ p["head"]["weight"].T + p["head"]["bias"]
+
+    model = Projected()
+    held = {name: {} for name in ("lstm", "head")}
+    for name, tensor in model.named_parameters():
+        module, _, leaf = name.partition(".")
+        held[module][leaf] = tensor.detach().numpy()
+    ports: list[Any] = [bntorch.port(model, loss=F.cross_entropy), bnjax.port(network, held, loss=cross_entropy)]
+    report = parity.compare(*ports[:: -1 if is_reversed else 1], inputs=INPUTS, questions=("forced",))
+    assert [each.cause.name for each in report.findings] == ["gate_order"]

@@ -3,9 +3,11 @@
 from typing import Any
 
 import flax.linen as fnn
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import torch
 import torch.nn.functional as F
 from torch import nn, optim
 
@@ -76,3 +78,68 @@ def test_a_schedule_is_stepped_after_each_step() -> None:
 def test_what_is_no_optimizer_is_one_line(made: Any) -> None:
     with pytest.raises(parity.InputError, match=r"must give an optimizer, or \(optimizer, schedule\)"):
         compared(lambda p: made, optax.sgd(0.1))
+
+
+def one_cycle(parameters: Any, steps: int = 20) -> tuple[optim.Optimizer, Any]:
+    """A schedule of the rate and of the momentum."""
+    made = optim.SGD(parameters, 0.1, momentum=0.9)
+    return made, optim.lr_scheduler.OneCycleLR(made, 0.1, total_steps=steps)
+
+
+def test_a_schedule_of_too_few_steps_is_one_line() -> None:
+    with pytest.raises(parity.InputError, match=r"a OneCycleLR that cannot take as many steps .*; give one of more"):
+        compared(lambda p: one_cycle(p, 3), optax.sgd(0.1))
+
+
+@pytest.mark.parametrize(("late", "cause"), [(0, None), (1, "schedule_offset")])
+def test_a_schedule_of_rate_and_momentum_may_be_a_step_behind(late: int, cause: str | None) -> None:
+    made, schedule = one_cycle([nn.Parameter(torch.zeros(1))])
+    numbers: dict[str, list[float]] = {"lr": [], "momentum": []}
+    for _ in range(20):
+        for key, seen in numbers.items():
+            seen.append(made.param_groups[0][key])
+        made.step()
+        schedule.step()
+
+    def at(key: str) -> Any:
+        return lambda count: jnp.asarray(numbers[key])[jnp.maximum(count - late, 0)]
+
+    theirs = optax.inject_hyperparams(optax.sgd, hyperparam_dtype=float)(at("lr"), at("momentum"))
+    report = compared(one_cycle, theirs, lift_float32=True)
+    assert [each.cause.name for each in report.findings] == [cause] * late
+
+
+def test_a_rate_that_is_a_tensor_is_named() -> None:
+    rate = torch.tensor(0.1, dtype=torch.float64)
+    (finding,) = compared(lambda p: optim.SGD(p, rate), optax.sgd(0.2)).findings
+    assert finding.cause.name == "learning_rate"
+    assert finding.cause.evidence.startswith("lr is 0.2;")
+
+
+def test_a_convention_of_some_parameters_is_named() -> None:
+    def some(parameters: Any) -> optim.Optimizer:
+        weight, bias = parameters
+        return optim.SGD([{"params": [bias]}, {"params": [weight], "nesterov": True}], 0.1, momentum=0.9)
+
+    (finding,) = compared(some, optax.sgd(0.1, momentum=0.9)).findings
+    assert finding.cause.name == "nesterov_form"
+
+
+def clipped(parameters: Any) -> None:
+    torch.nn.utils.clip_grad_value_(parameters, 0.5)
+
+
+def centered(parameters: Any) -> None:
+    for each in parameters:
+        each.grad -= each.grad.mean()
+
+
+@pytest.mark.parametrize(("change", "cause"), [(clipped, "missing_clip"), (centered, "unexplained")])
+def test_what_clips_before_a_step_is_a_clip_and_nothing_else_is(change: Any, cause: str) -> None:
+    def hooked(parameters: Any) -> optim.Optimizer:
+        parameters = list(parameters)
+        made = optim.SGD(parameters, 0.1)
+        made.register_step_pre_hook(lambda *_: change(parameters))
+        return made
+
+    assert {each.cause.name for each in compared(hooked, optax.sgd(0.1)).findings} == {cause}
