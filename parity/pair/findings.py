@@ -5,7 +5,7 @@ modules. A segment whose value is off is a forward finding, and what is off back
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -13,7 +13,7 @@ from itertools import chain
 
 from parity.backend.port import Anatomy, Boundary, Call, End, ModuleCall
 from parity.pair.forced import Answer
-from parity.pair.pairing import Pairing
+from parity.pair.pairing import BoundaryPair, Pairing
 from parity.pair.sites import Site
 from parity.verdict.compare import Distance
 from parity.verdict.trace import Kind, Mode
@@ -161,25 +161,18 @@ class Map:
         return [self.segment_before(b) for b in self.pairing.boundaries if b in seen]
 
     def segments_after(self, boundary: Boundary) -> list[Segment]:
-        """The segments that the gradient of a value comes from."""
-        return [self.segment_before(each) for each in self._gradient_from(self._all_users.get(boundary, ()))]
+        """The segments that the gradient of a value comes from, in the reference or in the candidate."""
+        found = self._gradient_from(self._all_users.get(boundary, ()))
+        if boundary in self.pairing.boundaries:
+            own = {pair.candidate: pair for pair in self.pairing.boundaries.values()}
+            start = self._candidate_users.get(self.pairing.boundaries[boundary].candidate, ())
+            theirs = _reached(self._candidate_users, start, own)
+            found += sorted((own[each].reference for each in theirs), key=self._places.__getitem__)
+        return [self.segment_before(each) for each in dict.fromkeys(found)]
 
     def _gradient_from(self, boundaries: Iterable[Boundary]) -> list[Boundary]:
         """The paired ones of some boundaries and those behind them, up to where cotangents are replaced."""
-        waiting = list(boundaries)
-        found, seen = set(), set(waiting)
-        while waiting:
-            boundary = waiting.pop()
-            pair = self.pairing.boundaries.get(boundary)
-            if pair is not None:
-                found.add(boundary)
-                if pair.has_cotangent:
-                    continue
-            for user in self._all_users.get(boundary, ()):
-                if user not in seen:
-                    seen.add(user)
-                    waiting.append(user)
-        return sorted(found, key=self._places.__getitem__)
+        return sorted(_reached(self._all_users, boundaries, self.pairing.boundaries), key=self._places.__getitem__)
 
     def through(self, segment: Segment) -> list[str]:
         """The modules that a stretch leads through, which are not paired: the reference's, then the candidate's."""
@@ -195,11 +188,11 @@ class Map:
 
     @cached_property
     def _all_users(self) -> dict[Boundary, list[Boundary]]:
-        found: dict[Boundary, list[Boundary]] = defaultdict(list)
-        for boundary, sources in self.reference.sources.items():
-            for source in sources:
-                found[source].append(boundary)
-        return found
+        return _users(self.reference)
+
+    @cached_property
+    def _candidate_users(self) -> dict[Boundary, list[Boundary]]:
+        return _users(self.candidate)
 
     def segment_before(self, boundary: Boundary) -> Segment:
         """The segment whose result is the value at a boundary."""
@@ -247,6 +240,34 @@ class Map:
         if not users:
             return Segment(LOSS, LOSS, (self.paths(boundary),))
         return self.segment_before(users[0])
+
+
+def _users(anatomy: Anatomy) -> dict[Boundary, list[Boundary]]:
+    """The boundaries whose values are computed from each."""
+    found: dict[Boundary, list[Boundary]] = defaultdict(list)
+    for boundary, sources in anatomy.sources.items():
+        for source in sources:
+            found[source].append(boundary)
+    return found
+
+
+def _reached(
+    users: Mapping[Boundary, Iterable[Boundary]], start: Iterable[Boundary], paired: Mapping[Boundary, BoundaryPair]
+) -> set[Boundary]:
+    """The paired ones of some boundaries and those behind them, up to where cotangents are replaced."""
+    waiting = list(start)
+    found, seen = set(), set(waiting)
+    while waiting:
+        boundary = waiting.pop()
+        if (pair := paired.get(boundary)) is not None:
+            found.add(boundary)
+            if pair.has_cotangent:
+                continue
+        for user in users.get(boundary, ()):
+            if user not in seen:
+                seen.add(user)
+                waiting.append(user)
+    return found
 
 
 def _modules_between(anatomy: Anatomy, ends: Iterable[Boundary], paired: Collection[Boundary]) -> list[str]:
