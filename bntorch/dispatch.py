@@ -55,7 +55,7 @@ DROPOUTS = frozenset(
 )
 
 
-SET_REQUIRES_GRAD = torch.Tensor.requires_grad.__set__
+SET_REQUIRES_GRAD = torch.Tensor.requires_grad.__set__  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Calls(TorchFunctionMode):

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from parity.pair.explain import Accepted, Cases
-from parity.pair.findings import Located, Map
+from parity.pair.findings import Located, Map, Segment
 from parity.pair.forced import Answer
 from parity.pair.optimizer import Stepped
 from parity.pair.precision import NarrowAnswer
@@ -33,6 +33,7 @@ class Material:
         versions: of the libraries.
         lacking: outputs of the reference that the candidate lacks, in words, and the mode.
         unlike: what could not be compared.
+        nan: the segments whose values the reference itself has as NaN.
         counted: how many positions count, and of how many; None if all do.
         optimizers: whether each side has an optimizer.
         is_optimizer_asked: whether they were to be compared.
@@ -53,6 +54,7 @@ class Material:
     versions: Mapping[str, str] = field(default_factory=dict)
     lacking: Mapping[str, str] = field(default_factory=dict)
     unlike: Sequence[str] = ()
+    nan: Collection[Segment] = ()
     counted: tuple[int, int] | None = None
     optimizers: tuple[bool, bool] = (False, False)
     is_optimizer_asked: bool = True

@@ -8,6 +8,7 @@ import numpy as np
 from parity.backend.port import Anatomy, Call, End
 from parity.pair.begin import Begun
 from parity.pair.explain import Accepted, Cases, with_accepted
+from parity.pair.findings import OF_THE_LOSS, Segment
 from parity.pair.forced import Answer, Asked, Batch, ask, judge
 from parity.pair.inputs import batches
 from parity.pair.pairing import Pairing
@@ -35,6 +36,7 @@ class Passes:
         replaced: what the reference shows with what is accepted, by batch and mode.
         lacking: outputs that the candidate has not, and the mode.
         unlike: what could not be compared.
+        nan: the segments whose values the reference itself has as NaN.
     """
 
     setup: Setup
@@ -46,6 +48,7 @@ class Passes:
     replaced: dict[tuple[int, Mode], dict[Key, Array]] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
     unlike: list[str] = field(default_factory=list)
+    nan: set[Segment] = field(default_factory=set)
     _updated: tuple[dict[str, Array], dict[str, Array]] | None = None  # the statistics after the first batch
 
     def judged(self, played: Sequence[Batch], progress: Progress) -> tuple[list[Answer], list[Answer]]:
@@ -94,9 +97,32 @@ class Passes:
                 self.unlike.append(f"{words}, where it has another structure than in training")
             elif b not in pairing.boundaries:
                 self.lacking[f"output{b.leaf} of shape {value.shape}"] = str(asked.batch.mode)
-        self.unlike += _no_numbers(asked)
+        self.unlike += self._no_numbers(asked)
         if not known and not self.setup.reference.has_loss:
             self.unlike.append("anything: the model gives no arrays, and there is no loss")
+
+    def _no_numbers(self, asked: Asked) -> Iterator[str]:
+        """The first value of the reference that is NaN, else what of it is not finite: nothing there is compared."""
+        own, mode, where = asked.own, asked.batch.mode, asked.batch.where
+        floats = ((b, value) for b, value in own.values.items() if value.dtype.kind == "f")
+        nan = [b for b, value in floats if np.isnan(value).any(where=counts(value, where))]
+        paired = self.cases.graph.pairing.boundaries
+        self.nan.update(self.cases.graph.segment_before(b) for b in nan if b in paired)
+        if own.loss is not None and not np.isfinite(own.loss):
+            self.nan.add(OF_THE_LOSS)
+        if nan:
+            yield f"{words_at(nan[0])} in {mode}, where the reference itself gives NaN"
+            return
+        if own.loss is not None and not np.isfinite(own.loss):
+            yield f"the loss in {mode}, which the reference itself has as {own.loss}"
+        complex_ones = [path for path, array in own.gradients.items() if array.dtype.kind == "c"]
+        if complex_ones:
+            yield f"the gradients of {', '.join(complex_ones)}, which are complex"
+        for kind, tensors in (("gradient", own.gradients), ("statistic", own.statistics)):
+            for path, array in tensors.items():
+                if not np.isfinite(array).all():
+                    yield f"the {kind} of {path} in {mode}, which the reference itself does not have as finite numbers"
+                    break
 
     def carried(self, first: Batch, own: Mapping[str, Array]) -> list[Answer]:
         """Return the statistics after further batches, each side from its own; the parameters stay.
@@ -140,25 +166,6 @@ class Passes:
         theirs = setup.candidate.anatomy(batch.theirs, Mode.TRAIN)
         models: tuple[Anatomy, Anatomy] = (ours, theirs)
         return pair(setup.candidate, models, asked, settled.weights, settled.dropped)
-
-
-def _no_numbers(asked: Asked) -> Iterator[str]:
-    """The first value of the reference that is NaN, else what of it is not finite: nothing there is compared."""
-    own, mode, where = asked.own, asked.batch.mode, asked.batch.where
-    for b, value in own.values.items():
-        if value.dtype.kind == "f" and np.isnan(value).any(where=counts(value, where)):
-            yield f"{words_at(b)} in {mode}, where the reference itself gives NaN"
-            return
-    if own.loss is not None and not np.isfinite(own.loss):
-        yield f"the loss in {mode}, which the reference itself has as {own.loss}"
-    complex_ones = [path for path, array in own.gradients.items() if array.dtype.kind == "c"]
-    if complex_ones:
-        yield f"the gradients of {', '.join(complex_ones)}, which are complex"
-    for kind, tensors in (("gradient", own.gradients), ("statistic", own.statistics)):
-        for path, array in tensors.items():
-            if not np.isfinite(array).all():
-                yield f"the {kind} of {path} in {mode}, which the reference itself does not have as finite numbers"
-                break
 
 
 def _updated(found: Answer, replaced: Mapping[Key, Array]) -> tuple[dict[str, Array], dict[str, Array]] | None:

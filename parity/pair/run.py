@@ -189,6 +189,7 @@ class _Comparison:
             versions=self._versions(),
             lacking=passes.lacking,
             unlike=passes.unlike,
+            nan=passes.nan,
             counted=None if (where := played[0].where) is None else (int(where.sum()), where.size),
             optimizers=(reference.has_optimizer, candidate.has_optimizer),
             is_optimizer_asked="optimizer" in self._questions,

@@ -23,15 +23,19 @@ def module_rows(material: Material, findings: Sequence[Finding]) -> Iterator[Mod
         module = segment.reference
         if segment.is_module and (module in off or not distance.is_beyond):
             worst[module] = max(worst.get(module, 0.0), distance.times_noise)
-    reached = reached_modules(graph)
+    reached, nan = (
+        reached_modules(graph),
+        {each.reference for each in material.nan if each.is_module or not each.reference},
+    )
     for path in dict.fromkeys(each.call.module for each in graph.reference.calls):
         mark = Mark.AGREES if path in partners else Mark.WITHIN if path in reached else Mark.NOT_COMPARED
+        mark = Mark.NOT_COMPARED if path in nan else mark
         yield ModuleRow(
             path=path,
             type=types.get(path, ""),
             candidate=partners.get(path),
             mark=Mark.DIFFERS if path in off else mark,
-            times_noise=worst.get(path),
+            times_noise=None if path in nan else worst.get(path),
         )
 
 
@@ -47,8 +51,10 @@ def stretch_rows(material: Material, findings: Sequence[Finding]) -> Iterator[St
             own = worst.setdefault(place, None)
             if place in off or not distance.is_beyond:
                 worst[place] = max(own or 0.0, distance.times_noise)
+    nan = {(ends["between"], ends["candidate_between"]) for each in material.nan if (ends := ends_of(each))}
     for place, times in worst.items():
-        mark = Mark.DIFFERS if place in off else Mark.AGREES
+        mark = Mark.DIFFERS if place in off else Mark.NOT_COMPARED if place in nan else Mark.AGREES
+        times = None if mark is Mark.NOT_COMPARED else times
         yield StretchRow(between=place[0], candidate_between=place[1], mark=mark, times_noise=times)
 
 

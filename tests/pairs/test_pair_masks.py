@@ -15,6 +15,7 @@ import bntorch
 import parity
 from parity.pair.findings import FindingKind
 from parity.pair.part import masks
+from parity.pair.records import Mark
 from parity.verdict.verdict import Verdict
 
 INPUTS = {"x": parity.normal(5, 6)}
@@ -110,6 +111,11 @@ def test_where_the_reference_itself_gives_no_number_nothing_is_claimed() -> None
     assert report.verdict is Verdict.INCOMPLETE, report.findings
     places = [line for line in report.not_compared if "NaN" in line]
     assert [line.partition(" in ")[0] for line in places] == ["second input[0][0]"] * 2  # the first, in both modes
+    assert {each.path: each.mark for each in report.modules} == {
+        "": Mark.NOT_COMPARED, "first": Mark.AGREES, "second": Mark.NOT_COMPARED
+    }  # fmt: skip
+    agreeing = {each.between for each in report.stretches if each.mark is Mark.AGREES}
+    assert agreeing == {("", "first")}
 
 
 def test_a_mask_in_an_input_is_not_moved() -> None:

@@ -104,7 +104,7 @@ def test_a_schedule_of_rate_and_momentum_may_be_a_step_behind(late: int, cause: 
     def at(key: str) -> Any:
         return lambda count: jnp.asarray(numbers[key])[jnp.maximum(count - late, 0)]
 
-    theirs = optax.inject_hyperparams(optax.sgd, hyperparam_dtype=float)(at("lr"), at("momentum"))
+    theirs = optax.inject_hyperparams(optax.sgd, hyperparam_dtype=jnp.dtype("float64"))(at("lr"), at("momentum"))
     report = compared(one_cycle, theirs, lift_float32=True)
     assert [each.cause.name for each in report.findings] == [cause] * late
 
