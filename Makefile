@@ -73,11 +73,11 @@ honest-seeds: install
 unseen-faults: install
 	$(ONE_THREAD) $(BIN)/python benchmarks/unseen_faults.py --out benchmarks/unseen_faults.json
 
-# Honest pairs of every kind of model at 20 seeds, and the faults planted in them: most of an hour on two cores. What is
+# Honest pairs of every kind of model at 25 seeds, and the faults planted in them: an hour on two cores. What is
 # compiled for one seed serves the others too.
 pair-faults: install
 	cache=$$(mktemp -d) && JAX_COMPILATION_CACHE_DIR=$$cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1 \
-		$(BIN)/bnparity compare --self-test --seeds 20 --json benchmarks/pair_faults.json; \
+		$(BIN)/bnparity compare --self-test --seeds 25 --json benchmarks/pair_faults.json; \
 		status=$$?; rm -r $$cache; exit $$status
 
 # Published ports beside their PyTorch models, and what differs: about an hour on two cores, and nothing is downloaded
