@@ -20,6 +20,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from functools import cache, partial
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -44,6 +45,7 @@ from parity.progress import SilentProgress
 from parity.verdict.noise import DRAWS
 
 REPEATS = 5
+LARGER_BY = 2**27  # bytes, by which the traces of two sizes of batch differ at least: allocators keep some themselves
 
 
 # The models
@@ -308,7 +310,9 @@ def kept(name: str, times: int, draws: int) -> dict[str, float]:
 
 def memory(name: str) -> dict[str, Any]:
     """How many traces a comparison keeps, and with four times the draws; each size in a process of its own."""
-    once, thrice, more = (in_own_process(kept, name, *each) for each in ((1, DRAWS), (3, DRAWS), (3, 4 * DRAWS)))
+    once = in_own_process(kept, name, 1, DRAWS)
+    times = 1 + max(2, ceil(LARGER_BY / once["trace"]))
+    larger, more = (in_own_process(kept, name, times, draws) for draws in (DRAWS, 4 * DRAWS))
 
     def slope(of: str, larger: dict[str, float]) -> float:
         return (larger[of] - once[of]) / (larger["trace"] - once["trace"])
@@ -316,8 +320,8 @@ def memory(name: str) -> dict[str, Any]:
     return {
         "trace_bytes": once["trace"],
         "draws": DRAWS,
-        "kept_over_trace": slope("kept", thrice),
-        "resident_over_trace": slope("resident", thrice),
+        "kept_over_trace": slope("kept", larger),
+        "resident_over_trace": slope("resident", larger),
         "resident_over_trace_with_4_times_the_draws": slope("resident", more),
     }
 

@@ -13,8 +13,8 @@ from parity.backend import load_backend
 from parity.bench import BenchConfig, worker
 from parity.bench.config import Case
 from parity.bench.floor import Floor, layouts, products
+from parity.bench.judge import judge
 from parity.bench.statistics import median_interval
-from parity.bench.trust import judge
 from parity.bench.worker import Key, Sample
 from parity.errors import InputError
 from parity.reference import NumpyBackend
