@@ -106,7 +106,8 @@ class JaxBackend(Backend):
     def modes(self) -> Modes:
         """Return the modes of training to time, and what a benchmark needs beside them."""
         product, copy = partial(modes.product, self.device, self.precision), partial(modes.copy, self.device)
-        return Modes(modes.MODES, modes.PRODUCTS, product, copy, modes.profile, modes.environment(self.device))
+        named, environment = modes.offered(self.device), modes.environment(self.device)
+        return Modes(named, modes.PRODUCTS, product, copy, modes.profile, environment)
 
     def tools(self) -> Tools:
         """Return layers alone, and derivatives of a loss."""

@@ -88,6 +88,11 @@ MODES: dict[str, Mode] = {
 }
 
 
+def offered(device: str) -> dict[str, Mode]:
+    """Return the modes that a device has: all of them."""
+    return MODES
+
+
 def product(device: str, precision: Precision, left: Shape, right: Shape) -> Callable[[], None]:
     """Return a function that makes `PRODUCTS` products of float32 matrices on one device or CPU core, and waits."""
 

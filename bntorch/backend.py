@@ -108,7 +108,8 @@ class TorchBackend(Backend):
         product, copy = partial(modes.product, self.device, self.precision), partial(modes.copy, self.device)
         # TorchDynamo compiles a function for a limited number of networks, and runs it eagerly for later ones.
         forget = torch.compiler.reset
-        return Modes(modes.MODES, modes.PRODUCTS, product, copy, modes.profile, modes.environment(self.device), forget)
+        named, environment = modes.offered(self.device), modes.environment(self.device)
+        return Modes(named, modes.PRODUCTS, product, copy, modes.profile, environment, forget)
 
     def tools(self) -> Tools:
         """Return layers alone, and derivatives of a loss."""

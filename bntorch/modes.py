@@ -1,8 +1,12 @@
 """The timed modes of training, in PyTorch."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +71,15 @@ class LoopPopulation:
         return self._learner.weights()
 
 
+class OneThreadLoop(LoopPopulation):
+    """The same, with one thread for each operation: those of a small network mostly wait for each other."""
+
+    def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
+        """Train the member, and wait for the result."""
+        with one_thread_each(self._labels.device):
+            return super().run_pass(indices)
+
+
 def loop(backend: Any) -> Any:
     """Return the backend that trains in a loop of single updates."""
     return replace(backend, population_type=LoopPopulation)
@@ -77,17 +90,30 @@ def population(backend: Any) -> Any:
     return backend
 
 
+def _one_thread_loop(backend: Any) -> Any:
+    return replace(backend, population_type=OneThreadLoop)
+
+
 def _compiled_loop(backend: Any, compiler_mode: str = "default") -> Any:
     return loop(compiled(backend, compiler_mode))
 
 
 MODES: dict[str, Mode] = {
     "eager_loop": Mode(of=loop, loop=True),
+    "eager_loop_one_thread": Mode(of=_one_thread_loop),
     "compiled_step": Mode(of=_compiled_loop, compiles=True),
     "compiled_step_reduce_overhead": Mode(of=partial(_compiled_loop, compiler_mode="reduce-overhead"), compiles=True),
     "population_eager": Mode(of=population, many=True, side_by_side=True),
     "population_compiled": Mode(of=compiled_population, many=True, side_by_side=True, compiles=True),
 }
+
+
+def offered(device: str) -> dict[str, Mode]:
+    """Return the modes that a device has: threads are a CPU's, and CUDA graphs, which save launches, a GPU's."""
+    is_cpu = find_device(device).type == "cpu"
+    left_out = "compiled_step_reduce_overhead" if is_cpu else "eager_loop_one_thread"
+    is_single = torch.get_num_threads() == 1
+    return {n: mode for n, mode in MODES.items() if n != left_out and not (is_single and n == "eager_loop_one_thread")}
 
 
 def product(device: str, precision: Precision, left: Shape, right: Shape) -> Callable[[], None]:
@@ -125,11 +151,25 @@ def profile(population: Population, indices: NDArray[np.integer]) -> list[tuple[
     activities = [torch.profiler.ProfilerActivity.CPU]
     if torch.cuda.is_available():
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=activities) as profiler:
+    with _silent(), torch.profiler.profile(activities=activities) as profiler:
         population.run_pass(indices)
     events = profiler.key_averages()
     found = {event.key: (event.self_device_time_total or event.self_cpu_time_total) / 1e6 for event in events}
     return sorted(found.items(), key=lambda item: -item[1])
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep back what is written to standard error past Python, as the profiler tells of itself."""
+    sys.stderr.flush()
+    own = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(own, 2)
+        os.close(own)
 
 
 def environment(device: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ class SideSpec:
         device: "cpu", "gpu", "tpu", or "" for the framework's own choice.
         precision: of float32 matrix products.
         time_limit: seconds that one answer may take; None for no limit.
-        threads: for libraries that obey OpenMP's settings; the environment's own values come first. The default is
+        threads: for libraries that obey OpenMP's settings; the environment's own value comes first. The default is
             one: networks this small gain nothing from more, and two sides at once would compete for the cores.
         settings: further environment variables of its process, as (name, value).
         whole_machine: whether its process is set up to use every core (`own_process` of the backend).

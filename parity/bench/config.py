@@ -37,7 +37,7 @@ class Case:
     batch_size: int = 32
     batch_norm: bool = True
     populations: tuple[int, ...] = (8, 16)
-    compiled: bool = False
+    compiled: bool = True
     loops: bool = True
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ class BenchConfig:
     block_seconds: float = 0.1
     num_samples: int = 6000
     time_limit: float = 600.0
-    profile_depth: int = 8
+    profile_depth: int = 0
 
     def __post_init__(self) -> None:
         use_python_values(self)
@@ -116,10 +116,10 @@ def _scaling(base: Case, widths: tuple[int, ...], batches: tuple[int, ...], popu
 
 _DEEP = Case(depth=8)
 QUICK = (
-    Case(depth=1, compiled=True),
-    Case(depth=8, compiled=True),
+    Case(depth=1),
+    Case(depth=8),
     Case(depth=25),
-    Case(depth=8, batch_norm=False, populations=(8,)),
+    Case(depth=8, batch_norm=False, populations=(8,), compiled=False),
     *_scaling(_DEEP, widths=(256,), batches=(128,), populations=(2, 32)),
 )
 FULL = (

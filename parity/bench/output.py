@@ -18,6 +18,8 @@ def report_dict(report: BenchReport) -> dict[str, Any]:
         "command": report.command,
         "seconds": report.seconds,
         "complete": report.complete,
+        "trusted": report.trusted,
+        "doubts": list(report.doubts),
         "config": asdict(report.config),
         "rows": [row_dict(row) for row in report.rows],
         "profiles": {name: [asdict(found) for found in profile] for name, profile in report.profiles.items()},

@@ -25,7 +25,10 @@ class Row:
         ratio_to_floor: `median_us / floor_us`.
         ratio_to_lab_loop: the lab's loop over this one; above 1 is faster.
         paid_after: model-steps after which the time to compile has been won back against the framework's plain loop.
-        samples_us: every sample, in the order in which they were taken.
+        samples_us: every sample, in the order in which they were taken; the halves are of two turns.
+        threads: how many cores it kept busy, on average.
+        others: how many cores others kept busy meanwhile; of the turn in which that was more.
+        is_apart: whether its two turns differ, so that neither is to be trusted.
         note: why there is no time, or what else is to be known.
     """
 
@@ -44,6 +47,9 @@ class Row:
     ratio_to_lab_loop: float | None = None
     paid_after: float | None = None
     samples_us: tuple[float, ...] = ()
+    threads: float | None = None
+    others: float | None = None
+    is_apart: bool = False
     note: str = ""
 
 
@@ -72,6 +78,7 @@ class BenchReport:
         command: what made it.
         seconds: that it took.
         complete: whether it came to its end.
+        doubts: why its figures are not to be trusted, each in words; none if they are.
     """
 
     config: BenchConfig
@@ -81,6 +88,12 @@ class BenchReport:
     seconds: float
     profiles: Mapping[str, tuple[Operation, ...]] = field(default_factory=dict)
     complete: bool = True
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the machine was its own while it measured."""
+        return not self.doubts
 
     @property
     def cases_done(self) -> int:

@@ -20,8 +20,10 @@ from parity.bench import worker
 from parity.bench.config import BenchConfig, Case
 from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, Shape, Timer, copy_rate
 from parity.bench.judge import choose_batch, judge
+from parity.bench.meter import Use
 from parity.bench.records import BenchReport, Operation, Row
 from parity.bench.statistics import median_interval
+from parity.bench.trust import Watch, are_apart
 from parity.bench.worker import Key
 from parity.errors import InputError
 from parity.machine import usable_cores
@@ -46,6 +48,7 @@ class _Timed:
     population: int = 0
     first_s: float = 0.0
     samples: list[float] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
     note: str = ""
 
 
@@ -75,7 +78,7 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
         for row in report.rows:
             print(row.framework, row.mode, row.population, row.median_us)
     """
-    start, rows, profiles = time.perf_counter(), [], {}
+    start, rows, profiles, watch = time.perf_counter(), [], {}, Watch()
 
     def report(complete: bool) -> BenchReport:
         return BenchReport(
@@ -86,6 +89,7 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
             command=command or f"parity.bench({config})",
             seconds=time.perf_counter() - start,
             complete=complete,
+            doubts=watch.doubts(rows),
         )
 
     with (
@@ -104,7 +108,7 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
             for number, case in enumerate(config.cases):
                 telling.update(number / (len(config.cases) + 1), str(case))
                 timed = list(_plan(config, modes, case))
-                _measure(config, sides, case, timed)
+                _measure(config, sides, timed, watch)
                 rows += _rows(config, timed, floor.microseconds(case))
             telling.update(len(config.cases) / (len(config.cases) + 1), "profiles")
             profiles |= {name: found for name, side in sides.items() if (found := _profile(config, side, modes[name]))}
@@ -148,7 +152,7 @@ def _plan(config: BenchConfig, modes: Mapping[str, Mapping[str, Mode]], case: Ca
                 yield _Timed(framework, mode, Key(case, name, members))
 
 
-def _measure(config: BenchConfig, sides: Mapping[str, Side], case: Case, timed: Sequence[_Timed]) -> None:
+def _measure(config: BenchConfig, sides: Mapping[str, Side], timed: Sequence[_Timed], watch: Watch) -> None:
     """Make every mode ready, judge its steps, time it in turns, and judge it again."""
     failed: dict[tuple[str, str], str] = {}  # a mode that is wrong for one population is not trusted with another
     for one in timed:
@@ -158,9 +162,11 @@ def _measure(config: BenchConfig, sides: Mapping[str, Side], case: Case, timed: 
             failed[one.framework, one.key.mode] = one.note
     for turn in (config.frameworks, config.frameworks[::-1]):
         for framework in turn:
+            watch.look()
             for one in timed:
                 if one.framework == framework:
                     _attempt(one, partial(_time, config, sides[framework]))
+    watch.look()
     for one in timed:
         _attempt(one, partial(_judge, config, sides[one.framework], 0))
     for framework, side in sides.items():
@@ -216,8 +222,9 @@ def _judge(config: BenchConfig, side: Side, member: int, one: _Timed) -> None:
 
 
 def _time(config: BenchConfig, side: Side, one: _Timed) -> None:
-    seconds = side.call(worker.time_blocks, one.key, config.num_samples, config.blocks, config.block_seconds)
-    one.samples += [1e6 * value / one.population for value in seconds]
+    turn = side.call(worker.take_turn, one.key, config.num_samples, config.blocks, config.block_seconds)
+    one.samples += [1e6 * value / one.population for value in turn.seconds]
+    one.uses.append(turn.use)
 
 
 def _forget(side: Side, keys: Sequence[Key]) -> None:
@@ -261,6 +268,9 @@ def _rows(config: BenchConfig, timed: Sequence[_Timed], floor_us: float) -> Iter
             ratio_to_lab_loop=None if lab is None else lab / median,
             paid_after=1e6 * compile_s / gain if gain > 0 else None,
             samples_us=tuple(one.samples),
+            threads=float(np.mean([use.own for use in one.uses])),
+            others=max(use.others for use in one.uses),
+            is_apart=are_apart(one.samples),
         )
 
 

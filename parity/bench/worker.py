@@ -1,5 +1,6 @@
 """What a framework's process does for a benchmark. Each function is handed the backend of the process."""
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from parity.backend import Backend, Mode, Population
 from parity.bench.config import Case
 from parity.bench.floor import Shape, best_seconds, numpy_seconds
+from parity.bench.meter import Meter, Use
 from parity.errors import InputError
+from parity.process import THREAD_SETTINGS
 from parity.spec import DType
 from parity.weights import Array, Weights, draw_weights
 
@@ -61,6 +64,19 @@ class Sample:
     learning_rate: float
     loss: float
     after: Weights
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A mode's turn.
+
+    Args:
+        seconds: per update, of each block.
+        use: of the processors.
+    """
+
+    seconds: list[float]
+    use: Use
 
 
 @dataclass
@@ -123,8 +139,8 @@ def prepare(backend: Any, key: Key, num_samples: int) -> Prepared:
         return Prepared(note=str(error))
 
 
-def time_blocks(backend: Any, key: Key, num_samples: int, blocks: int, block_seconds: float) -> list[float]:
-    """Seconds per update of `blocks` blocks, each at least `block_seconds` long; every block is waited for."""
+def take_turn(backend: Any, key: Key, num_samples: int, blocks: int, block_seconds: float) -> Turn:
+    """Time `blocks` blocks of updates, each at least `block_seconds` long; every block is waited for."""
     running, size = _running[key], key.case.batch_size
     indices = running.indices(num_samples, TRIAL_UPDATES, size)
     start = time.perf_counter()
@@ -132,12 +148,12 @@ def time_blocks(backend: Any, key: Key, num_samples: int, blocks: int, block_sec
     enough = block_seconds / (time.perf_counter() - start) * TRIAL_UPDATES
     updates = round(min(max(enough, FEWEST_UPDATES), MOST_UPDATES))
     indices = running.indices(num_samples, updates, size)
-    found = []
+    meter, found = Meter(), []
     for _ in range(blocks):
         start = time.perf_counter()
         running.population.run_pass(indices)
         found.append((time.perf_counter() - start) / updates)
-    return found
+    return Turn(found, meter.read())
 
 
 def state(backend: Any, key: Key, member: int) -> Weights:
@@ -171,9 +187,9 @@ def release(backend: Any, keys: Sequence[Key]) -> None:
 
 
 def environment(backend: Any) -> dict[str, str]:
-    """Versions, and what else the backend says of where it runs."""
-    offered = backend.modes()
-    return dict(backend.versions()) | ({} if offered is None else dict(offered.environment))
+    """Versions, the settings of threads in force, and what else the backend says of where it runs."""
+    offered, settings = backend.modes(), {name: os.environ.get(name, "") for name in THREAD_SETTINGS}
+    return dict(backend.versions()) | settings | ({} if offered is None else dict(offered.environment))
 
 
 def product_seconds(backend: Any, left: Shape, right: Shape) -> float:

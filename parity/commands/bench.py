@@ -18,6 +18,7 @@ from parity.errors import InputError
 from parity.progress import console_progress
 from parity.signals import handle_signals
 
+PROFILED_DEPTH = 8  # in the presets
 Numbers = Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: the preset's)")]
 
 
@@ -43,8 +44,10 @@ class Bench:
     """Members of a lane (8 and 16 unless said otherwise); needs --depths."""
     batch_norm: Literal["on", "off", "both"] = "on"
     """Whether the hidden layers have batch norm; with --depths."""
-    compiled: bool = False
-    """Time the modes too that wait for a compiler; with --depths."""
+    compiled: bool = True
+    """Time the modes too that wait for a compiler, as torch.compile; without, with --depths."""
+    profile: bool = False
+    """Say too where the time of a population goes, by operation."""
     blocks: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 4, full: 5)")] = None
     """Timed blocks of a mode in each of its two turns."""
     device: Device = ""
@@ -57,7 +60,7 @@ class Bench:
     """Write the table and its figures as a page."""
 
     def run(self, command: str) -> int:
-        """Print the table; 130 if it was cut off."""
+        """Print the answers and the tables; 1 if the figures are not to be trusted, 130 if it was cut off."""
         from parity.bench.output import write_json
         from parity.bench.run import BenchInterrupted, bench
         from parity.bench.screen import print_report
@@ -79,7 +82,7 @@ class Bench:
         show(lambda console: print_report(report, console))
         if not report.complete:
             print_error(f"interrupted; {report.cases_done} of {len(config.cases)} cases are done")
-        return status
+        return status or int(not report.trusted)
 
     def config(self) -> BenchConfig:
         """What is measured.
@@ -93,6 +96,7 @@ class Bench:
             cases=self._cases() or cases,
             device=self.device,
             precision=self.precision,
+            profile_depth=(self.depths or (PROFILED_DEPTH,))[0] if self.profile else 0,
             blocks=blocks if self.blocks is None else self.blocks,
         )
 

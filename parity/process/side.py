@@ -34,6 +34,11 @@ class Side(Protocol):
         ...
 
 
+def _thread_settings(threads: int) -> dict[str, str]:
+    """None where the user has set one: libraries that have no setting of their own go by OpenMP's."""
+    return {} if any(name in os.environ for name in THREAD_SETTINGS) else dict.fromkeys(THREAD_SETTINGS, str(threads))
+
+
 class ProcessSide:
     """A side in a process of its own. Ending it also ends the processes that it has started.
 
@@ -44,7 +49,7 @@ class ProcessSide:
         name: for people.
         load: returns the subject; it is sent to the child and called there.
         time_limit: seconds that one answer may take; None for no limit.
-        threads: for libraries that read `THREAD_SETTINGS`; the environment's own values come first.
+        threads: for libraries that read `THREAD_SETTINGS`; where the environment has a value for any, it alone counts.
         settings: further environment variables of the child, as (name, value).
     """
 
@@ -63,7 +68,7 @@ class ProcessSide:
         self._process = subprocess.Popen(
             [sys.executable, "-c", START, str(theirs.fileno()), *sys.path, ""],
             pass_fds=[theirs.fileno()],
-            env={**dict.fromkeys(THREAD_SETTINGS, str(threads)), **os.environ, **dict(settings)},
+            env={**_thread_settings(threads), **os.environ, **dict(settings)},
             stdin=subprocess.DEVNULL,
             stdout=2,
             process_group=0,  # Ctrl-C reaches only this process, which then ends the child

@@ -7,17 +7,19 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
+from parity.bench.answers import answers, groups
 from parity.bench.config import Case
 from parity.bench.records import BenchReport, Row
-from parity.bench.screen import HEADER, by_case, cells
+from parity.bench.screen import HEADER, TERMS, by_case, cells, notes
 from parity.files import replace_file
 from parity.report.canvas import open_sheet
 from parity.report.heading import Heading
 from parity.report.markup import DPI, Picture, configuration, render, take_picture
 from parity.report.style import REFERENCE_COLOR, log_ticks, page_style, plain, short
 
-_COLORS = ("#0072B2", "#56B4E9", "#009E73", "#000000", "#D55E00", "#E69F00", "#CC79A7", "#7F3C66", "#6B6B6B")
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # a framework each
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 AXES: dict[str, tuple[str, Callable[[Row], float]]] = {
     "depth": ("hidden layers", lambda row: row.case.depth),
@@ -39,8 +41,8 @@ def write_bench_report(report: BenchReport, path: Path, dpi: int = DPI) -> None:
 
 def render_bench_page(report: BenchReport, pictures: list[Picture]) -> str:
     """The HTML of a report, with its figures inside it."""
-    tables = [
-        (name, HEADER, [cells(row) for row in rows], [f"{r.framework} {r.mode}: {r.note}" for r in rows if r.note])
+    sections = [
+        (name, [(group, [cells(row) for row in own]) for group, own in groups(rows)], [*notes(rows)])
         for name, rows in by_case(report)
     ]
     shares = {
@@ -50,7 +52,10 @@ def render_bench_page(report: BenchReport, pictures: list[Picture]) -> str:
     return render(
         "bench.html.j2",
         report=report,
-        tables=tables,
+        answers=answers(report),
+        sections=sections,
+        header=HEADER,
+        terms=TERMS,
         shares=shares,
         figures=pictures,
         configuration=[entry for entry in configuration(report.config) if entry[0] != "cases"],
@@ -88,7 +93,7 @@ def _picture(report: BenchReport, axis: str, rows: list[Row], dpi: int) -> Pictu
             figure,
             alt=f"Microseconds per model-step against {label}, a line for each mode.",
             caption=f"What a model-step costs as the number of {label} grows; lower is faster. Bars are 95% intervals "
-            "of the median. The grey line is the floor.",
+            "of the median. A framework has one colour, and a mode one mark. The grey line is the floor.",
             dpi=dpi,
         )
 
@@ -99,7 +104,12 @@ def _draw(report: BenchReport, axis: str, rows: list[Row]) -> Figure:
     for row in rows:
         models = "" if axis == "population" or row.population == 1 else f", {row.population} models"
         series.setdefault(f"{row.framework} {row.mode.replace('_', ' ')}{models}", []).append(row)
-    looks = {name: (_COLORS[i % len(_COLORS)], _MARKERS[i % len(_MARKERS)]) for i, name in enumerate(series)}
+    frameworks = list(dict.fromkeys(row.framework for row in rows))
+    looks = {}
+    for framework in frameworks:
+        own = [name for name, each in series.items() if each[0].framework == framework]
+        color = _COLORS[frameworks.index(framework) % len(_COLORS)]
+        looks |= {name: (color, _MARKERS[number % len(_MARKERS)]) for number, name in enumerate(own)}
     handles = [Line2D([], [], color=c, marker=m, label=plain(short(name))) for name, (c, m) in looks.items()]
     handles.append(Line2D([], [], color=REFERENCE_COLOR, linestyle="dashed", label="floor"))
     fixed = "" if axis == "population" else "; models as in the legend"
@@ -121,7 +131,8 @@ def _draw(report: BenchReport, axis: str, rows: list[Row]) -> Figure:
     axes.plot(*zip(*floors, strict=True), color=REFERENCE_COLOR, linestyle="dashed")
     values = [value(row) for row in rows]
     costs = [cost for row in rows for cost in (row.median_us, row.floor_us) if cost]
-    log_ticks(axes.xaxis, min(values), max(values))
+    axes.set_xticks(sorted(set(values)), [f"{each:g}" for each in sorted(set(values))])
+    axes.xaxis.set_minor_locator(NullLocator())
     log_ticks(axes.yaxis, min(costs), max(costs))
     axes.set_xlabel(label)
     axes.set_ylabel("microseconds per model-step")

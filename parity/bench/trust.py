@@ -1,0 +1,101 @@
+"""Whether the machine was the benchmark's own while it measured: only then are its figures to be trusted.
+
+Four things tell. What others took of the cores while a mode was timed. A *yardstick*, a fixed piece of work on all
+cores at once, between one turn and the next: how much of the cores it got, and whether it always took the same time,
+which a neighbour on the same chip or a lower clock changes too. And whether a mode takes the same time in its turns.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+
+import numpy as np
+
+from parity.bench.meter import Meter, Use
+from parity.bench.records import Row
+from parity.machine import usable_cores
+
+MOST_OF_OTHERS = 0.05  # of the machine: a tenth of a core of two
+LEAST_SHARE = 0.9  # of the cores, for the yardstick
+MOST_SLOWER = 1.1  # from one yardstick, or turn, to another
+MOST_APART = 0.1  # of all rows, whose turns may differ: in a few of many they do by chance
+YARDSTICK_SECONDS = 0.05
+BLOCK = bytes(2**20)
+
+
+class Yardstick:
+    """A piece of work for all cores, as long at its first time as `YARDSTICK_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._cores, self._blocks = usable_cores(), 1
+        while (seconds := self.measure().seconds) < YARDSTICK_SECONDS / 2:
+            self._blocks *= 2
+        self._blocks = max(1, round(self._blocks * YARDSTICK_SECONDS / seconds))
+
+    def measure(self) -> Use:
+        """Do the work once."""
+        with ThreadPoolExecutor(self._cores) as pool:
+            list(pool.map(_hash, [1] * self._cores))  # starts the threads
+            meter = Meter()
+            list(pool.map(_hash, [self._blocks] * self._cores))
+            return meter.read()
+
+
+def _hash(blocks: int) -> None:
+    """Work of one thread, which holds no lock of Python's."""
+    for _ in range(blocks):
+        hashlib.sha256(BLOCK)
+
+
+class Watch:
+    """Notes during a benchmark whether the machine is its own."""
+
+    def __init__(self, measure: Callable[[], Use] | None = None) -> None:
+        self._measure = measure or Yardstick().measure
+        self.yardsticks: list[Use] = []
+
+    def look(self) -> None:
+        """Measure the yardstick."""
+        self.yardsticks.append(self._measure())
+
+    def doubts(self, rows: Sequence[Row]) -> tuple[str, ...]:
+        """Return why the figures are not to be trusted, each in words; none if they are."""
+        return tuple(chain(self._of_others(rows), self._of_yardsticks(), _of_turns(rows)))
+
+    def _of_others(self, rows: Sequence[Row]) -> Iterator[str]:
+        most = max(rows, key=lambda row: row.others or 0.0, default=None)
+        allowed = MOST_OF_OTHERS * (os.cpu_count() or 1)
+        if most is not None and most.others is not None and most.others > allowed:
+            name = f"{most.framework}'s {most.mode.replace('_', ' ')} at {most.case}"
+            yield f"others took {most.others:.2g} of the cores while {name} was timed ({allowed:.2g} is allowed)"
+
+    def _of_yardsticks(self) -> Iterator[str]:
+        if not self.yardsticks:
+            return
+        share = min(use.own for use in self.yardsticks) / usable_cores()
+        if share < LEAST_SHARE:
+            yield f"work for all cores got {share:.0%} of them ({LEAST_SHARE:.0%} is the least)"
+        times = [1e3 * use.seconds for use in self.yardsticks]
+        if max(times) > MOST_SLOWER * float(np.median(times)):
+            yield (
+                f"one and the same work took from {min(times):.0f} to {max(times):.0f} ms, {np.median(times):.0f} for "
+                f"the most part ({MOST_SLOWER:g} times that is allowed)"
+            )
+
+
+def _of_turns(rows: Sequence[Row]) -> Iterator[str]:
+    timed = [row for row in rows if row.median_us is not None]
+    apart = [row for row in timed if are_apart(row.samples_us)]
+    if len(apart) > MOST_APART * len(timed):
+        yield f"in {len(apart)} of {len(timed)} rows the two turns differ ({MOST_APART:.0%} of them may)"
+
+
+def are_apart(samples: Sequence[float]) -> bool:
+    """Return whether the two turns of a mode, the halves of its samples, differ: no sample of one is within the other,
+    and their medians are more than `MOST_SLOWER` apart.
+    """
+    half = len(samples) // 2
+    low, high = sorted((samples[:half], samples[half:]), key=lambda turn: float(np.median(turn)))
+    return max(low) < min(high) and float(np.median(high)) > MOST_SLOWER * float(np.median(low))
