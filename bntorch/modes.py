@@ -71,7 +71,7 @@ class LoopPopulation:
         return self._learner.weights()
 
 
-class OneThreadLoop(LoopPopulation):
+class _OneThreadLoop(LoopPopulation):
     """The same, with one thread for each operation: those of a small network mostly wait for each other."""
 
     def run_pass(self, indices: NDArray[np.integer]) -> PassRecord:
@@ -91,7 +91,7 @@ def population(backend: Any) -> Any:
 
 
 def _one_thread_loop(backend: Any) -> Any:
-    return replace(backend, population_type=OneThreadLoop)
+    return replace(backend, population_type=_OneThreadLoop)
 
 
 def _compiled_loop(backend: Any, compiler_mode: str = "default") -> Any:

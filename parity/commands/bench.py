@@ -105,7 +105,7 @@ class Bench:
         if not self.depths:
             for name in ("widths", "batch_sizes", "populations", "batch_norm", "compiled"):
                 if getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                    option = f"--{name.replace('_', '-')}"
+                    option = f"--{'no-' * (name == 'compiled')}{name.replace('_', '-')}"
                     raise InputError(f"{option} needs --depths, which takes the place of the preset's cases")
             return ()
         more: dict[str, Any] = {"populations": self.populations} if self.populations else {}

@@ -19,7 +19,7 @@ TINY = ("bench", "--framework", "jax", "--depths", "1", "--widths", "4", "--batc
     ("arguments", "named"),
     [
         (("--widths", "3"), ("--widths needs --depths",)),
-        (("--compiled",), ("--compiled needs --depths",)),
+        (("--no-compiled",), ("--no-compiled needs --depths",)),
         (("--batch-norm", "off"), ("--batch-norm needs --depths",)),
         (("--framework", "numpy", "--depths", "1"), ("numpy has no mode to be timed", "--framework")),
         (("--depths", "0"), ("depth must be an integer of at least 1", "got 0")),
