@@ -19,7 +19,7 @@ FORBIDDEN = {
 }
 # The floors of `parity`, from the ground up: each room (a folder or a file), and the rooms that it may import besides
 # itself. There is no circle, neither between files nor between rooms.
-GROUND = ("errors", "files", "junit", "machine", "process", "progress", "signals", "source")
+GROUND = ("clock", "errors", "files", "junit", "machine", "process", "progress", "signals", "source")
 SHARED = ("backend", "convert", "data", "faults", "inputs", "schedule", "spec", "weights")  # with the siblings
 EXPERIMENT = (*SHARED, "reference", "divergence", "sides")
 BELOW = (*GROUND, "verdict", *EXPERIMENT)

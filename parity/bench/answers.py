@@ -63,12 +63,6 @@ def groups(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
             yield question, sorted(own, key=lambda row: (row.median_us is None, row.median_us or 0.0))
 
 
-def way(row: Row) -> str:
-    """Return the framework and the mode of a row in words."""
-    models = f" of {row.population}" if row.population > 1 else ""
-    return f"{row.framework}'s {row.mode.replace('_', ' ')}{models}"
-
-
 def _bests(rows: Sequence[Row]) -> Iterator[_Best]:
     for case in dict.fromkeys(row.case for row in rows):
         best: dict[str, Row] = {}
@@ -80,7 +74,7 @@ def _bests(rows: Sequence[Row]) -> Iterator[_Best]:
 def _alone(best: _Best) -> str:
     (row,) = best.rows
     lab = f", {row.ratio_to_lab_loop:.2g} times as fast as the lab's loop" if row.ratio_to_lab_loop else ""
-    return f"{way(row)}{lab} ({best.case})"
+    return f"{row.way}{lab} ({best.case})"
 
 
 def _compared(bests: Sequence[_Best]) -> str:
@@ -105,5 +99,5 @@ def _compared(bests: Sequence[_Best]) -> str:
 def _sentence(best: _Best) -> str:
     first, second = best.rows[:2]
     if not best.is_clear:
-        return f"no difference that is sure between {way(first)} and {way(second)}"
-    return f"{way(first)}, {best.ratio:.2g} times as fast as {way(second)}"
+        return f"no difference that is sure between {first.way} and {second.way}"
+    return f"{first.way}, {best.ratio:.2g} times as fast as {second.way}"

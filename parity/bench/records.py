@@ -52,6 +52,17 @@ class Row:
     is_apart: bool = False
     note: str = ""
 
+    @property
+    def way(self) -> str:
+        """The framework and the mode, in words."""
+        models = f" of {self.population}" if self.population > 1 else ""
+        return f"{self.framework}'s {self.mode.replace('_', ' ')}{models}"
+
+    @property
+    def words(self) -> str:
+        """The same, and the case."""
+        return f"{self.way} at {self.case}"
+
 
 @dataclass(frozen=True)
 class Operation:

@@ -20,11 +20,9 @@ from parity.bench import worker
 from parity.bench.config import BenchConfig, Case
 from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, Shape, Timer, copy_rate
 from parity.bench.judge import choose_batch, judge
-from parity.bench.meter import Use
 from parity.bench.records import BenchReport, Operation, Row
-from parity.bench.statistics import median_interval
-from parity.bench.trust import Watch, are_apart
 from parity.bench.worker import Key
+from parity.clock import Use, Watch, are_apart, median_interval
 from parity.errors import InputError
 from parity.machine import usable_cores
 from parity.process import Side, SideError

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from parity.backend import Backend, Mode, Population
 from parity.bench.config import Case
 from parity.bench.floor import Shape, best_seconds, numpy_seconds
-from parity.bench.meter import Meter, Use
+from parity.clock import Meter, Use
 from parity.errors import InputError
 from parity.process import THREAD_SETTINGS
 from parity.spec import DType

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from parity.bench.trust import Watch
 from parity.cli import main
+from parity.clock import Watch
 from parity.progress import SilentProgress
 
 TINY = ("bench", "--framework", "jax", "--depths", "1", "--widths", "4", "--batch-sizes", "8", "--blocks", "2")

@@ -14,8 +14,8 @@ from parity.bench import BenchConfig, worker
 from parity.bench.config import Case
 from parity.bench.floor import Floor, layouts, products
 from parity.bench.judge import judge
-from parity.bench.statistics import median_interval
 from parity.bench.worker import Key, Sample
+from parity.clock import median_interval
 from parity.errors import InputError
 from parity.reference import NumpyBackend
 from parity.weights import draw_weights

@@ -14,11 +14,9 @@ import pytest
 from parity.bench import BenchConfig, BenchReport
 from parity.bench.answers import answers, groups
 from parity.bench.config import Case
-from parity.bench.meter import Meter, Use
 from parity.bench.records import Row
 from parity.bench.screen import cells, notes
-from parity.bench.statistics import median_interval
-from parity.bench.trust import Watch, Yardstick, are_apart
+from parity.clock import Meter, Use, Watch, Yardstick, are_apart, median_interval
 from parity.machine import usable_cores
 
 SHALLOW, DEEP = Case(depth=1), Case(depth=8)

@@ -10,11 +10,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from typing import Protocol
 
 import numpy as np
 
-from parity.bench.meter import Meter, Use
-from parity.bench.records import Row
+from parity.clock.meter import Meter, Use
 from parity.machine import usable_cores
 
 MOST_OF_OTHERS = 0.05  # of the machine: a tenth of a core of two
@@ -23,6 +23,25 @@ MOST_SLOWER = 1.1  # from one yardstick, or turn, to another
 MOST_APART = 0.1  # of all rows, whose turns may differ: in a few of many they do by chance
 YARDSTICK_SECONDS = 0.05
 BLOCK = bytes(2**20)
+
+
+class Timed(Protocol):
+    """Something that was timed; None where it was not."""
+
+    @property
+    def words(self) -> str:
+        """What it is."""
+        ...
+
+    @property
+    def samples_us(self) -> Sequence[float]:
+        """Its times; the halves are of two turns."""
+        ...
+
+    @property
+    def others(self) -> float | None:
+        """How many cores others kept busy meanwhile."""
+        ...
 
 
 class Yardstick:
@@ -60,16 +79,15 @@ class Watch:
         """Measure the yardstick."""
         self.yardsticks.append(self._measure())
 
-    def doubts(self, rows: Sequence[Row]) -> tuple[str, ...]:
+    def doubts(self, rows: Sequence[Timed]) -> tuple[str, ...]:
         """Return why the figures are not to be trusted, each in words; none if they are."""
         return tuple(chain(self._of_others(rows), self._of_yardsticks(), _of_turns(rows)))
 
-    def _of_others(self, rows: Sequence[Row]) -> Iterator[str]:
+    def _of_others(self, rows: Sequence[Timed]) -> Iterator[str]:
         most = max(rows, key=lambda row: row.others or 0.0, default=None)
         allowed = MOST_OF_OTHERS * (os.cpu_count() or 1)
         if most is not None and most.others is not None and most.others > allowed:
-            name = f"{most.framework}'s {most.mode.replace('_', ' ')} at {most.case}"
-            yield f"others took {most.others:.2g} of the cores while {name} was timed ({allowed:.2g} is allowed)"
+            yield f"others took {most.others:.2g} of the cores while {most.words} was timed ({allowed:.2g} is allowed)"
 
     def _of_yardsticks(self) -> Iterator[str]:
         if not self.yardsticks:
@@ -85,8 +103,8 @@ class Watch:
             )
 
 
-def _of_turns(rows: Sequence[Row]) -> Iterator[str]:
-    timed = [row for row in rows if row.median_us is not None]
+def _of_turns(rows: Sequence[Timed]) -> Iterator[str]:
+    timed = [row for row in rows if row.samples_us]
     apart = [row for row in timed if are_apart(row.samples_us)]
     if len(apart) > MOST_APART * len(timed):
         yield f"in {len(apart)} of {len(timed)} rows the two turns differ ({MOST_APART:.0%} of them may)"
