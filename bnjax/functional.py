@@ -1,7 +1,7 @@
 """What a model of any JAX library is as a function of its parameters and statistics; and a plain function as one."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,6 +57,13 @@ class Functional(Protocol):
     ) -> Ran:
         """Run a batch."""
         ...
+
+
+def flattened(model: Functional, names: Iterable[str], tree: Any) -> Tree:
+    """Return the leaves of the library's parameters by their names."""
+    numbers = {name: number for number, name in enumerate(names)}
+    found = dict(zip(jax.tree.leaves(model.nested(dict(numbers))), jax.tree.leaves(tree), strict=True))
+    return {name: found[number] for name, number in numbers.items()}
 
 
 def quickly_compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,16 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from bnjax.device import matmul_precision
-from bnjax.functional import CallModel, Functional, quickly_compiled
+from bnjax.functional import CallModel, Functional, flattened, quickly_compiled
 from bnjax.islands import is_narrow, islands
 from bnjax.kinds import functional
 from bnjax.lifted import lifted_function
 from bnjax.perturbed import perturbed
+from bnjax.port_work import WAYS, ModelWork
 from bnjax.program import Program, on_device
 from parity.backend.batch import map_arrays
 from parity.backend.convention import Change, Option, is_lifted_by, of_islands
-from parity.backend.port import Anatomy, Forced, Island, Mode, Played, Rounding, Tensor, check_state
+from parity.backend.port import Anatomy, Forced, Island, Mode, Played, Rounding, Task, Tensor, Work, check_state
 from parity.errors import InputError
+from parity.spec import Precision
 from parity.weights import Array
 
 FLOAT64 = "float64"
@@ -233,23 +235,28 @@ class ModelPort:
             found.append({name: np.array(array) for name, array in flat.items()})
         return found
 
+    ways = WAYS
+
+    def work(self, inputs: Mapping[str, Any], task: Task, way: str, dtype: str, precision: Precision) -> Work:
+        """See `Workable`."""
+        with jax.enable_x64(True):
+            self._of(inputs)
+            model = self._seen()
+        return ModelWork(model, self.loss, self.optimizer, inputs, task, dtype, precision)
+
+    def forget(self) -> None:
+        """See `Workable`. A program goes with the work that it is for."""
+
     def _first_state(self, flat: Mapping[str, Any]) -> Any:
         return self.optimizer.init(self._seen().nested(dict(flat)))
 
     def _step(self, flat: Any, state: Any, gradient: Any) -> tuple[Any, Any]:
         """Take one step of the optimizer."""
-        model, names = self._seen(), list(flat)
+        model = self._seen()
         parameters = model.nested(flat)
         updates, state = self.optimizer.update(model.nested(gradient), state, parameters)
         updated = jax.tree.map(lambda p, u: p + u, parameters, updates)
-        return dict(zip(names, _in_order(model, names, updated), strict=True)), state
-
-
-def _in_order(model: Functional, names: Sequence[str], tree: Any) -> list[Any]:
-    """The leaves of the library's parameters in the order of their names."""
-    places = model.nested({name: number for number, name in enumerate(names)})
-    found = dict(zip(jax.tree.leaves(places), jax.tree.leaves(tree), strict=True))
-    return [found[number] for number in range(len(names))]
+        return flattened(model, flat, updated), state
 
 
 def _narrowed(leaf: Any, dtype: str) -> Any:

@@ -16,11 +16,13 @@ from bntorch.conventions import Changed, Options, optimizers
 from bntorch.device import matmul_precision
 from bntorch.dispatch import OVERFLOW, Calls, Lift, Narrow, Perturb, as_result
 from bntorch.hooks import Capture, like
+from bntorch.port_work import WAYS, ModuleWork, batch_of, own_copy
 from parity.backend.batch import Batch, called, loss_of, map_arrays, unused
 from parity.backend.convention import Change, Option, is_lifted_by, of_islands
-from parity.backend.port import Anatomy, Forced, Island, Mode, Played, Rounding, check_state
+from parity.backend.port import Anatomy, Forced, Island, Mode, Played, Rounding, Task, Work, check_state
 from parity.backend.port import Tensor as Form
 from parity.errors import InputError
+from parity.spec import Precision
 from parity.weights import Array
 
 DROPOUTS = nn.modules.dropout._DropoutNd
@@ -202,7 +204,25 @@ class ModelPort:
             found.append(_arrays(parameters))
         return found
 
-    def _stepper(self, parameters: list[nn.Parameter]) -> optimizers.Stepper:
+    ways = WAYS
+
+    def work(self, inputs: Mapping[str, Any], task: Task, way: str, dtype: str, precision: Precision) -> Work:
+        """See `Workable`."""
+        model = own_copy(self._model, {**self._parameters, **self._statistics}, dtype)
+        _set_mode(model, Mode.TRAIN if task is Task.STEP else Mode.EVALUATION)
+        device = next((p.device for p in model.parameters()), None)
+        make_step = self._step_of if self.optimizer is not None else None
+        batch = batch_of(inputs, dtype, device)
+        return ModuleWork(model, self._call, self.loss, make_step, batch, task, way, precision)
+
+    def forget(self) -> None:
+        """See `Workable`. TorchDynamo compiles a function for a few models, and runs it eagerly for later ones."""
+        torch.compiler.reset()
+
+    def _step_of(self, parameters: Sequence[Tensor]) -> Callable[[], None]:
+        return partial(self._stepper(list(parameters)).step, parameters)
+
+    def _stepper(self, parameters: list[Any]) -> optimizers.Stepper:
         return optimizers.Stepper.of(self.optimizer(parameters))
 
     def _lift(self, also: bool = False) -> Any:

@@ -16,6 +16,7 @@ from parity.pair.inputs import integers, normal, uniform
 from parity.pair.records import CompareReport, Finding
 from parity.pair.run import compare
 from parity.pair.transform import transposed
+from parity.pair_bench import PairBenchConfig, PairBenchReport, bench_pair
 from parity.spec import BlockOrder, Initialization, ModelSpec, RunningVariance, TrainSpec
 from parity.sweep import (
     LearningRates,
@@ -49,6 +50,8 @@ __all__ = [
     "LearningRates",
     "ModelSpec",
     "Outcome",
+    "PairBenchConfig",
+    "PairBenchReport",
     "Population",
     "RunningVariance",
     "StandardizedData",
@@ -64,6 +67,7 @@ __all__ = [
     "assert_parity",
     "backend_names",
     "bench",
+    "bench_pair",
     "check",
     "compare",
     "convert_weights",

@@ -1,6 +1,6 @@
 """What any model shows when it is compared: the values at its modules' boundaries, its weights and their gradients."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -11,6 +11,7 @@ import numpy as np
 from parity.backend.batch import map_arrays
 from parity.backend.convention import Change, Option
 from parity.errors import InputError
+from parity.spec import Precision
 from parity.verdict.noise import move_one_ulp
 from parity.verdict.trace import Mode
 from parity.weights import Array
@@ -291,6 +292,61 @@ class Port(Protocol):
             change: of a convention, one of the optimizer's options; None for none.
         """
         ...
+
+
+class Task(StrEnum):
+    """What of a model is timed."""
+
+    FORWARD = "forward"  # in evaluation mode, without gradients
+    STEP = "training step"  # forward, backward and the optimizer's step
+
+
+class Work(Protocol):
+    """A task that a model is ready to do, as its users would have it done. Dropout as a module drops nothing."""
+
+    def run(self, count: int) -> None:
+        """Do it some times, and wait for the last."""
+        ...
+
+    def size(self) -> float:
+        """Return what the last one gave as one number: the loss; of outputs the root of the sum of their squares."""
+        ...
+
+
+@runtime_checkable
+class Workable(Protocol):
+    """A port whose model can be timed.
+
+    Attributes:
+        ways: in which it can be run, "eager" and "compiled" say.
+    """
+
+    ways: tuple[str, ...]
+
+    def work(self, inputs: Mapping[str, Any], task: Task, way: str, dtype: str, precision: Precision) -> Work:
+        """Make ready for a task on a batch; the model stays as it is.
+
+        Args:
+            inputs: the batch, by name.
+            task: what is done.
+            way: one of `ways`.
+            dtype: of parameters, statistics and floating-point inputs.
+            precision: of float32 matrix products.
+
+        Raises:
+            InputError: it cannot be done so.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Drop what the compiler keeps of what was timed."""
+        ...
+
+
+def size_of(arrays: Iterable[Array]) -> float:
+    """Return the root of the sum of the squares of all floating-point numbers in some arrays."""
+    floats = (np.asarray(each, np.float64) for each in arrays if np.asarray(each).dtype.kind == "f")
+    return float(np.sqrt(sum(float(np.square(each).sum()) for each in floats)))
 
 
 def check_state(state: Mapping[str, Any], forms: Mapping[str, Tensor]) -> None:

@@ -27,7 +27,7 @@ class Row:
         paid_after: model-steps after which the time to compile has been won back against the framework's plain loop.
         samples_us: every sample, in the order in which they were taken; the halves are of two turns.
         threads: how many cores it kept busy, on average.
-        others: how many cores others kept busy meanwhile; of the turn in which that was more.
+        others: how many cores others kept busy meanwhile, on average.
         is_apart: whether its two turns differ, so that neither is to be trusted.
         note: why there is no time, or what else is to be known.
     """

@@ -267,7 +267,7 @@ def _rows(config: BenchConfig, timed: Sequence[_Timed], floor_us: float) -> Iter
             paid_after=1e6 * compile_s / gain if gain > 0 else None,
             samples_us=tuple(one.samples),
             threads=float(np.mean([use.own for use in one.uses])),
-            others=max(use.others for use in one.uses),
+            others=float(np.mean([use.others for use in one.uses])),
             is_apart=are_apart(one.samples),
         )
 

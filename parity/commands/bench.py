@@ -1,6 +1,6 @@
 """The command `bnparity bench`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,10 +15,13 @@ from parity.commands.result_files import NOTHING, OutputFile, cleared, paths_of
 from parity.commands.sweep import choose_frameworks
 from parity.commands.terminal import ErrorConsole, exit_status, print_error, show
 from parity.errors import InputError
+from parity.pair_bench.records import PairBenchConfig
 from parity.progress import console_progress
 from parity.signals import handle_signals
 
 PROFILED_DEPTH = 8  # in the presets
+OF_CASES = ("widths", "batch_sizes", "populations", "batch_norm", "compiled")
+OF_NETWORKS = ("preset", "framework", "depths", "widths", "populations", "batch_norm", "compiled", "profile", "device")
 Numbers = Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: the preset's)")]
 
 
@@ -30,6 +33,14 @@ class Bench:
     mode's steps are those of the reference. Times are microseconds per model-step, one SGD update of one model.
     """
 
+    pair: Annotated[str, tyro.conf.arg(metavar="PAIR", help_behavior_hint="(default: this project's networks)")] = ""
+    """Time the two models of a pair, a file or a module as of compare, if they compute the same: forward, and a whole
+    training step, in every way of their frameworks. Of the options below --batch-sizes, --dtypes, --blocks and
+    --precision are for it."""
+    dtypes: Annotated[
+        tuple[Literal["float32", "bfloat16", "float64"], ...], tyro.conf.arg(help_behavior_hint="(default: float32)")
+    ] = ()
+    """Of a pair's parameters and inputs; needs --pair."""
     preset: Literal["quick", "full"] = "quick"
     """quick: depths 1, 8, 25, some five minutes. full: depths 1 to 50, more widths and batches, some 25."""
     framework: Framework = ""
@@ -61,6 +72,10 @@ class Bench:
 
     def run(self, command: str) -> int:
         """Print the answers and the tables; 1 if the figures are not to be trusted, 130 if it was cut off."""
+        if self.pair:
+            return self._run_pair(command)
+        if self.dtypes:
+            raise InputError("--dtypes needs --pair, whose two models are then timed in them")
         from parity.bench.output import write_json
         from parity.bench.run import BenchInterrupted, bench
         from parity.bench.screen import print_report
@@ -84,6 +99,40 @@ class Bench:
             print_error(f"interrupted; {report.cases_done} of {len(config.cases)} cases are done")
         return status or int(not report.trusted)
 
+    def _run_pair(self, command: str) -> int:
+        from parity.pair_bench.run import PairBenchInterrupted, bench_pair
+        from parity.pair_bench.screen import print_report, write_json
+
+        config, paths = self._pair_config(), paths_of(json=self.json, html=self.html)
+        kept = InputError, KeyboardInterrupt
+        with cleared(paths, kept), handle_signals(console_progress(ErrorConsole())) as progress:
+            status = 0
+            try:
+                report = bench_pair(config, progress=progress, command=command)
+            except PairBenchInterrupted as interruption:
+                report, status = interruption.report, exit_status(interruption)
+                if not report.rows:
+                    raise
+        writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_pair_html}
+        for option, path in paths.items():
+            writers[option](report, path)
+        show(lambda console: print_report(report, console))
+        if not report.complete:
+            print_error("interrupted; what was done by then is shown")
+        return status or int(not (report.agrees and report.trusted))
+
+    def _pair_config(self) -> PairBenchConfig:
+        """What is measured of a pair.
+
+        Raises:
+            InputError: an option is not for a pair, or breaks its rule.
+        """
+        for option in self._given(OF_NETWORKS):
+            raise InputError(f"{option} is for this project's networks, and not for --pair")
+        given: dict[str, Any] = {"blocks": self.blocks} if self.blocks is not None else {}
+        given |= {"dtypes": self.dtypes} if self.dtypes else {}
+        return PairBenchConfig(pair=self.pair, batch_sizes=self.batch_sizes, precision=self.precision, **given)
+
     def config(self) -> BenchConfig:
         """What is measured.
 
@@ -100,13 +149,17 @@ class Bench:
             blocks=blocks if self.blocks is None else self.blocks,
         )
 
+    def _given(self, names: tuple[str, ...]) -> Iterator[str]:
+        """Yield those of some options that are not as they are by default."""
+        for name in names:
+            if getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                yield f"--{'no-' * (name == 'compiled')}{name.replace('_', '-')}"
+
     def _cases(self) -> tuple[Case, ...]:
         """The cases that the options name; none if they name no depth."""
         if not self.depths:
-            for name in ("widths", "batch_sizes", "populations", "batch_norm", "compiled"):
-                if getattr(self, name) != type(self).__dataclass_fields__[name].default:
-                    option = f"--{'no-' * (name == 'compiled')}{name.replace('_', '-')}"
-                    raise InputError(f"{option} needs --depths, which takes the place of the preset's cases")
+            for option in self._given(OF_CASES):
+                raise InputError(f"{option} needs --depths, which takes the place of the preset's cases")
             return ()
         more: dict[str, Any] = {"populations": self.populations} if self.populations else {}
         return tuple(
@@ -119,6 +172,12 @@ class Bench:
 
 
 PRESETS = {"quick": Bench(), "full": Bench(preset="full")}
+
+
+def _write_pair_html(report: Any, path: Path) -> None:
+    from parity.report import write_pair_bench_report
+
+    write_pair_bench_report(report, path)
 
 
 def _write_html(report: Any, path: Path) -> None:

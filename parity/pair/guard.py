@@ -33,9 +33,10 @@ class Guarded:
 
     def __init__(self, side: str, port: Port | Side) -> None:
         self.side, self._port = side, port
-        self.framework, self.versions, self.has_loss, self.has_optimizer = self._call(_about)
+        self.framework, self.versions, self.has_loss, self.has_optimizer = self.call(_about)
 
-    def _call(self, task: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, task: Callable[..., Any], *arguments: Any) -> Any:
+        """Do a task with the port, in its process, and return the answer."""
         if isinstance(self._port, Port):
             return self._told(lambda: task(self._port, *arguments))
         side = self._port
@@ -56,27 +57,27 @@ class Guarded:
 
     def prepare(self, inputs: Mapping[str, Any]) -> None:
         """See `Port`."""
-        self._call(_method, "prepare", inputs)
+        self.call(_method, "prepare", inputs)
 
     def lift(self) -> None:
         """See `Port`."""
-        self._call(_method, "lift")
+        self.call(_method, "lift")
 
     def anatomy(self, inputs: Mapping[str, Any], mode: Mode) -> Anatomy:
         """See `Port`."""
-        return self._call(_method, "anatomy", inputs, mode)  # type: ignore[no-any-return]
+        return self.call(_method, "anatomy", inputs, mode)  # type: ignore[no-any-return]
 
     def options(self, inputs: Mapping[str, Any], mode: Mode) -> Sequence[Option]:
         """See `Port`."""
-        return self._call(_method, "options", inputs, mode)  # type: ignore[no-any-return]
+        return self.call(_method, "options", inputs, mode)  # type: ignore[no-any-return]
 
     def state(self) -> Mapping[str, Array]:
         """See `Port`."""
-        return self._call(_method, "state")  # type: ignore[no-any-return]
+        return self.call(_method, "state")  # type: ignore[no-any-return]
 
     def load(self, state: Mapping[str, Array]) -> None:
         """See `Port`."""
-        self._call(_method, "load", state)
+        self.call(_method, "load", state)
 
     def play(
         self,
@@ -90,15 +91,15 @@ class Guarded:
     ) -> Played:
         """See `Port`."""
         given = inputs, mode, forced, rounding, dtype, is_backward, change
-        return self._call(_method, "play", *given)  # type: ignore[no-any-return]
+        return self.call(_method, "play", *given)  # type: ignore[no-any-return]
 
     def optimizer_islands(self) -> Sequence[Island]:
         """See `Port`."""
-        return self._call(_method, "optimizer_islands")  # type: ignore[no-any-return]
+        return self.call(_method, "optimizer_islands")  # type: ignore[no-any-return]
 
     def optimizer_options(self) -> Sequence[Option]:
         """See `Port`."""
-        return self._call(_method, "optimizer_options")  # type: ignore[no-any-return]
+        return self.call(_method, "optimizer_options")  # type: ignore[no-any-return]
 
     def optimize(
         self,
@@ -107,7 +108,7 @@ class Guarded:
         change: Change | None = None,
     ) -> list[dict[str, Array]]:
         """See `Port`."""
-        return self._call(_method, "optimize", gradients, rounding, change)  # type: ignore[no-any-return]
+        return self.call(_method, "optimize", gradients, rounding, change)  # type: ignore[no-any-return]
 
 
 def _about(port: Port) -> tuple[str, dict[str, str], bool, bool]:

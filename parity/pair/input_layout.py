@@ -1,6 +1,7 @@
 """How the candidate takes the inputs, which are in the reference's layout."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
@@ -12,8 +13,20 @@ from parity.errors import InputError
 from parity.pair.weight_map import weight_maps
 from parity.verdict.trace import Mode
 
-Order = Callable[[Mapping[str, Any]], dict[str, Any]]
 Axes = tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order in which the candidate takes the axes of each input; None for the reference's."""
+
+    axes: Mapping[str, Axes]
+
+    def __call__(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a batch as the candidate takes it."""
+        return {
+            name: map_arrays(lambda leaf, n=name: _moved(leaf, self.axes[n]), each) for name, each in inputs.items()
+        }
 
 
 def orders(
@@ -76,20 +89,13 @@ def _orders(inputs: Mapping[str, Any], layouts: Mapping[str, Sequence[int]]) -> 
         count = _most_axes(inputs[name])
         return (None, (0, *range(2, count), 1), (0, count - 1, *range(1, count - 1))) if count >= 3 else (None,)
 
-    return [_order(dict(zip(inputs, axes, strict=True))) for axes in product(*map(choices, inputs))]
+    return [Order(dict(zip(inputs, axes, strict=True))) for axes in product(*map(choices, inputs))]
 
 
 def _most_axes(tree: Any) -> int:
     found: list[int] = [0]
     map_arrays(lambda leaf: found.append(np.ndim(leaf)), tree)
     return max(found)
-
-
-def _order(orders: Mapping[str, Axes]) -> Order:
-    def apply(inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: map_arrays(lambda leaf, n=name: _moved(leaf, orders[n]), each) for name, each in inputs.items()}
-
-    return apply
 
 
 def _moved(leaf: Any, axes: Axes) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from parity.pair.explain import Accepted, Cases
 from parity.pair.findings import Located, Map, Segment
 from parity.pair.forced import Answer
+from parity.pair.input_layout import Order
 from parity.pair.optimizer import Stepped
 from parity.pair.precision import NarrowAnswer
 from parity.pair.trials import Settled
@@ -37,6 +38,7 @@ class Material:
         counted: how many positions count, and of how many; None if all do.
         optimizers: whether each side has an optimizer.
         is_optimizer_asked: whether they were to be compared.
+        order: in which the candidate takes the inputs' axes.
     """
 
     graph: Map
@@ -58,6 +60,7 @@ class Material:
     counted: tuple[int, int] | None = None
     optimizers: tuple[bool, bool] = (False, False)
     is_optimizer_asked: bool = True
+    order: Order | None = None
 
 
 def sensitive(distances: Sequence[Distance]) -> list[Distance]:

@@ -233,6 +233,7 @@ class CompareReport:
         coverage: what was compared: of modules, parameters, statistics, values.
         not_compared: what was not, and why.
         weights: what each tensor of the reference is, by its path.
+        layouts: the order in which the candidate takes the axes of an input, by name, where it is not the reference's.
         comparisons: how many values were held against each other.
         sensitivity: the largest limit over the size of its value: the smallest relative error that is seen everywhere.
         worst: the largest distance within its limit, in noise floors.
@@ -253,6 +254,7 @@ class CompareReport:
     coverage: Mapping[str, Covered] = field(default_factory=dict)
     not_compared: tuple[str, ...] = ()
     weights: Mapping[str, Mapped] = field(default_factory=dict)
+    layouts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     islands: tuple[Mapping[str, Any], ...] = ()
     comparisons: int = 0
     sensitivity: float = 0.0
@@ -286,6 +288,7 @@ class CompareReport:
                 path: {"candidate": each.candidate, "transform": each.transform, "proof": each.proof}
                 for path, each in self.weights.items()
             },
+            "layouts": {name: list(axes) for name, axes in self.layouts.items()},
             "islands": [dict(each) for each in self.islands],
             "sensitivity": _finite(self.sensitivity),
             "worst_times_noise": _finite(self.worst),

@@ -58,6 +58,7 @@ def report(material: Material) -> CompareReport:
         islands=_islands(material),
         not_compared=(*missed, *not_compared(material, goes_on(material, aside))),
         weights=weights_of(material.settled),
+        layouts={} if material.order is None else {n: axes for n, axes in material.order.axes.items() if axes},
         comparisons=len(distances),
         sensitivity=max((SAFETY * each.floor / each.size for each in sensitive(distances)), default=0.0),
         worst=max((each.times_noise for each in within), default=0.0),

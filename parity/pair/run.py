@@ -193,6 +193,7 @@ class _Comparison:
             counted=None if (where := played[0].where) is None else (int(where.sum()), where.size),
             optimizers=(reference.has_optimizer, candidate.has_optimizer),
             is_optimizer_asked="optimizer" in self._questions,
+            order=begun.order,
         )
 
     def _versions(self) -> dict[str, str]:

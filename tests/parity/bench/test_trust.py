@@ -17,6 +17,7 @@ from parity.bench.config import Case
 from parity.bench.records import Row
 from parity.bench.screen import cells, notes
 from parity.clock import Meter, Use, Watch, Yardstick, are_apart, median_interval
+from parity.clock.watch import LOOKS
 from parity.machine import usable_cores
 
 SHALLOW, DEEP = Case(depth=1), Case(depth=8)
@@ -36,7 +37,7 @@ def near(microseconds: float) -> list[float]:
 
 
 def watched(uses: list[Use]) -> Watch:
-    waiting = iter(uses)
+    waiting = iter([use for use in uses for _ in range(LOOKS)])
     watch = Watch(lambda: next(waiting))
     for _ in uses:
         watch.look()
@@ -67,10 +68,19 @@ def test_a_yardstick_that_others_hold_up_is_a_doubt(uses: list[Use], words: str)
     assert words in doubt
 
 
+def test_what_passes_in_an_instant_is_no_doubt() -> None:
+    waiting = iter([use(share=0.6), use(), use(0.07, 0.8)])
+    watch = Watch(lambda: next(waiting))
+    watch.look()
+    assert watch.doubts([row_of(near(10))]) == ()
+
+
 def test_what_others_use_while_a_mode_is_timed_is_a_doubt() -> None:
-    rows = [row_of(near(10)), row_of(near(10), DEEP, mode="scan", others=float(os.cpu_count() or 1))]
+    cores = os.cpu_count() or 1
+    rows = [row_of(near(10))] * 7 + [row_of(near(10), DEEP, mode="scan", others=float(cores))]
     (doubt,) = watched([use()]).doubts(rows)
     assert "while jax's scan at depth 8" in doubt
+    assert watched([use()]).doubts([*rows[:-1], row_of(near(10), others=0.2 * cores)]) == ()  # in one row of eight
 
 
 def test_turns_that_differ_are_marked_and_in_many_rows_a_doubt() -> None:

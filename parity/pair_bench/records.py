@@ -1,0 +1,129 @@
+"""What is measured of a pair, and what is found out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from parity.errors import InputError
+from parity.spec import Precision, check_count, check_real, check_values, use_python_values
+
+DTYPES = ("float32", "bfloat16", "float64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairBenchConfig:
+    """All that is asked of a pair's two models.
+
+    Args:
+        pair: its file or module.
+        batch_sizes: samples in a batch; none for what the pair's inputs have.
+        dtypes: of parameters and floating-point inputs.
+        precision: of float32 matrix products.
+        blocks: timed blocks of a way each time that its side has its turn; there are two turns.
+        block_seconds: about how long a block takes.
+
+    Raises:
+        InputError: a field breaks its rule.
+    """
+
+    pair: str
+    batch_sizes: tuple[int, ...] = ()
+    dtypes: tuple[str, ...] = ("float32",)
+    precision: Precision = "highest"
+    blocks: int = 4
+    block_seconds: float = 0.1
+
+    def __post_init__(self) -> None:
+        use_python_values(self)
+        for size in self.batch_sizes:
+            check_count("batch_sizes", size, 1, "a batch needs a sample")
+        object.__setattr__(self, "dtypes", check_values("dtypes", self.dtypes))
+        for dtype in self.dtypes:
+            if dtype not in DTYPES:
+                raise InputError(f"dtypes must be of {', '.join(DTYPES)}, got {dtype!r}")
+        check_count("blocks", self.blocks, 2, "an interval needs two samples", 10_000)
+        check_real("block_seconds", self.block_seconds, above=0, why="a block takes time")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairRow:
+    """One way to run one side. Times are microseconds for a batch. None: not measured.
+
+    Args:
+        side: "reference" or "candidate".
+        framework: the side's.
+        way: "eager", "compiled" or "jitted".
+        task: "forward", in evaluation mode without gradients, or "training step": forward, backward, the optimizer.
+        dtype: of parameters and floating-point inputs.
+        batch_size: samples.
+        compile_s: seconds until it was done for the first time, less what it takes afterwards.
+        median_us: of the samples.
+        low_us: lower end of the median's 95% bootstrap interval.
+        high_us: its upper end.
+        peak_bytes: most memory that a run needs beside the model, its inputs and the optimizer's state.
+        paid_after: batches after which the time to compile has been won back against what runs without a compiler.
+        samples_us: every sample, in the order in which they were taken; the halves are of two turns.
+        threads: how many cores it kept busy, on average.
+        others: how many cores others kept busy meanwhile, on average.
+        is_apart: whether its two turns differ.
+        note: why there is no time.
+    """
+
+    side: str
+    framework: str
+    way: str
+    task: str
+    dtype: str
+    batch_size: int
+    compile_s: float | None = None
+    median_us: float | None = None
+    low_us: float | None = None
+    high_us: float | None = None
+    peak_bytes: int | None = None
+    paid_after: float | None = None
+    samples_us: tuple[float, ...] = ()
+    threads: float | None = None
+    others: float | None = None
+    is_apart: bool = False
+    note: str = ""
+
+    @property
+    def words(self) -> str:
+        """What it is."""
+        return f"the {self.task} of the {self.side} ({self.framework}, {self.way}, {self.batch_size}, {self.dtype})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairBenchReport:
+    """All that was found out.
+
+    Args:
+        config: what was asked for.
+        title: what the pair is called.
+        verdict: of the forced pass: only where it is "agree" anything is timed.
+        rows: by dtype, batch size, task and side.
+        environment: versions, machine and threads.
+        command: that made it.
+        seconds: that it took.
+        complete: whether it came to its end.
+        doubts: why its figures are not to be trusted, each in words; none if they are.
+    """
+
+    config: PairBenchConfig
+    title: str
+    verdict: str
+    rows: tuple[PairRow, ...]
+    environment: Mapping[str, str]
+    command: str
+    seconds: float
+    complete: bool = True
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the two compute the same, so that they were timed."""
+        return self.verdict == "agree"
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the machine was its own while it measured."""
+        return not self.doubts

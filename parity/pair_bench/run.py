@@ -1,0 +1,227 @@
+"""The two models of a pair, timed in turns, if they compute the same."""
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from parity.backend.batch import map_arrays
+from parity.backend.port import Task
+from parity.clock import Use, Watch, are_apart, median_interval
+from parity.errors import InputError
+from parity.machine import usable_cores
+from parity.pair.guard import CrashError, Guarded
+from parity.pair.inputs import batches
+from parity.pair.pair_file import SIDES, Pair, open_ports, read_pair
+from parity.pair.records import CompareReport
+from parity.pair.run import compare
+from parity.pair_bench import worker
+from parity.pair_bench.records import PairBenchConfig, PairBenchReport, PairRow
+from parity.pair_bench.worker import Key
+from parity.process import THREAD_SETTINGS
+from parity.progress import Progress, SilentProgress
+
+EAGER = "eager"  # the way that needs no compiler
+
+
+@dataclass
+class _Timed:
+    """A way, while it is measured."""
+
+    side: str
+    port: Guarded
+    key: Key
+    first_s: float = 0.0
+    samples: list[float] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    peaks: list[int] = field(default_factory=list)
+    note: str = ""
+
+
+class PairBenchInterrupted(KeyboardInterrupt):
+    """Ctrl-C. `report` holds the batch sizes that were done."""
+
+    def __init__(self, report: PairBenchReport, *signal_number: int) -> None:
+        super().__init__(*signal_number)
+        self.report = report
+
+
+def bench_pair(
+    config: PairBenchConfig, *, progress: Progress | None = None, command: str | None = None
+) -> PairBenchReport:
+    """Time both models of a pair in every way of their frameworks, if the forced pass of `compare` agrees.
+
+    Args:
+        config: what to measure.
+        progress: shows how far it is.
+        command: what made it, for the report; None for this call.
+
+    Raises:
+        InputError: bad input, a side that cannot start, or one that raises.
+        PairBenchInterrupted: Ctrl-C.
+
+    Example::
+
+        report = parity.bench_pair(PairBenchConfig(pair="pairs/cnn.py", batch_sizes=(8, 64)))
+        for row in report.rows:
+            print(row.side, row.way, row.task, row.batch_size, row.median_us)
+    """
+    started, told = time.perf_counter(), command or f"parity.bench_pair({config})"
+    pair, rows, watch = read_pair(config.pair), [], Watch()
+    seen: CompareReport | None = None
+
+    def report(complete: bool) -> PairBenchReport:
+        environment = {} if seen is None else {k: str(v) for k, v in seen.environment.items()}
+        threads = {name: os.environ.get(name, "") for name in (*THREAD_SETTINGS, "XLA_FLAGS")}
+        return PairBenchReport(
+            config=config, title=pair.title, verdict="" if seen is None else str(seen.verdict), rows=tuple(rows),
+            environment=environment | threads, command=told, seconds=time.perf_counter() - started, complete=complete,
+            doubts=watch.doubts(rows),
+        )  # fmt: skip
+
+    with progress or SilentProgress() as telling:
+        telling.update(0.0, "whether the two compute the same")
+        try:
+            seen = compare(config.pair, questions=("forced",))
+            if not seen.agrees:
+                return report(complete=True)
+            with open_ports(config.pair, threads=usable_cores()) as ports:
+                for row in _measured(config, ports, pair, seen.layouts, watch, telling):
+                    rows.append(row)
+        except CrashError as error:
+            raise InputError(f"{error}; nothing can be timed without it") from error
+        except KeyboardInterrupt as interruption:
+            raise PairBenchInterrupted(report(complete=False), *interruption.args) from None
+    return report(complete=True)
+
+
+def _measured(
+    config: PairBenchConfig,
+    ports: tuple[Guarded, Guarded],
+    pair: Pair,
+    layouts: Mapping[str, Sequence[int]],
+    watch: Watch,
+    progress: Progress,
+) -> Iterator[PairRow]:
+    own = batches(pair.inputs, 0)[0]
+    sizes = config.batch_sizes or (_samples(own),)
+    ways = [port.call(worker.ways) for port in ports]
+    tasks = [Task.FORWARD, *([Task.STEP] if all(port.has_loss for port in ports) else [])]
+    groups = [(dtype, size) for dtype in config.dtypes for size in sizes]
+    for number, (dtype, size) in enumerate(groups):
+        progress.update(0.2 + 0.8 * number / len(groups), f"batches of {size} in {dtype}")
+        ours = _resized(own, size)
+        given: dict[str, Any] = dict(zip(SIDES, (ours, _as_laid_out(ours, layouts)), strict=True))
+        timed = [
+            _Timed(side, port, Key(task, way, dtype, size))
+            for task in tasks
+            for side, port, offered in zip(SIDES, ports, ways, strict=True)
+            for way in offered
+        ]
+        is_first = size == sizes[0]
+        for one in timed:
+            _attempt(one, partial(_prepare, config, given[one.side], is_first))
+        for turn in (SIDES, SIDES[::-1]):
+            for side in turn:
+                watch.look()
+                for one in (each for each in timed if each.side == side):
+                    _attempt(one, partial(_time, config))
+        watch.look()
+        for port in ports:
+            port.call(worker.release)
+        yield from _rows(timed)
+    progress.update(1.0, "done")
+
+
+def _attempt(one: _Timed, work: Any) -> None:
+    """Do something with a way, unless it has failed; note what its framework raises."""
+    if one.note:
+        return
+    try:
+        work(one)
+    except (CrashError, InputError) as error:
+        one.note = str(error)
+
+
+def _prepare(config: PairBenchConfig, inputs: Mapping[str, Any], is_judged: bool, one: _Timed) -> None:
+    one.first_s = one.port.call(worker.prepare, one.key, inputs, config.precision)
+    if is_judged:  # with other sizes of batch it is the same program
+        problem = one.port.call(worker.judge, one.key, inputs, config.precision)
+        one.note = f"not what the model gives in float64: {problem}" if problem else ""
+
+
+def _time(config: PairBenchConfig, one: _Timed) -> None:
+    turn = one.port.call(worker.take_turn, one.key, config.blocks, config.block_seconds)
+    one.samples += [1e6 * value for value in turn.seconds]
+    one.uses.append(turn.use)
+    one.peaks += [] if turn.peak_bytes is None else [turn.peak_bytes]
+
+
+def _rows(timed: Sequence[_Timed]) -> Iterator[PairRow]:
+    for one in timed:
+        row = PairRow(
+            side=one.side, framework=one.port.framework, way=one.key.way, task=str(one.key.task), dtype=one.key.dtype,
+            batch_size=one.key.batch_size, note=one.note,
+        )  # fmt: skip
+        if one.note:
+            yield row
+            continue
+        median, low, high = median_interval(one.samples)
+        plain = [median_interval(each.samples)[0] for each in timed if _is_plain(each, one)]
+        gain, compile_s = min(plain, default=median) - median, max(0.0, one.first_s - median / 1e6)
+        yield replace(
+            row,
+            compile_s=compile_s,
+            median_us=median,
+            low_us=low,
+            high_us=high,
+            peak_bytes=max(one.peaks, default=None),
+            paid_after=1e6 * compile_s / gain if gain > 0 else None,
+            samples_us=tuple(one.samples),
+            threads=float(np.mean([use.own for use in one.uses])),
+            others=float(np.mean([use.others for use in one.uses])),
+            is_apart=are_apart(one.samples),
+        )
+
+
+def _is_plain(each: _Timed, one: _Timed) -> bool:
+    """Whether a way does the task of a compiled one without a compiler."""
+    return each.key.way == EAGER and one.key.way != EAGER and each.key.task is one.key.task and not each.note
+
+
+def _samples(batch: Mapping[str, Any]) -> int:
+    """The size of a batch: that of the first axis of its first array."""
+    sizes: list[int] = []
+    map_arrays(lambda leaf: sizes.append(np.shape(leaf)[0]) if np.ndim(leaf) else None, batch)
+    if not sizes:
+        raise InputError("the pair's inputs have no axis for the samples of a batch; give arrays")
+    return sizes[0]
+
+
+def _resized(batch: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """A batch of another size: its samples again and again; what has no axis of samples stays."""
+    own = _samples(batch)
+    if size == own:
+        return dict(batch)
+
+    def resized(leaf: Any) -> Any:
+        has_samples = np.ndim(leaf) and np.shape(leaf)[0] == own
+        return np.take(leaf, np.arange(size) % own, axis=0) if has_samples else leaf
+
+    return map_arrays(resized, batch)  # type: ignore[no-any-return]
+
+
+def _as_laid_out(batch: Mapping[str, Any], layouts: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """A batch as the candidate takes it."""
+
+    def moved(leaf: Any, axes: Sequence[int]) -> Any:
+        return np.ascontiguousarray(np.transpose(leaf, axes)) if np.ndim(leaf) == len(axes) else leaf
+
+    return {
+        name: map_arrays(partial(moved, axes=layouts[name]), each) if name in layouts else each
+        for name, each in batch.items()
+    }
