@@ -12,10 +12,10 @@ import numpy as np
 from bnjax.device import matmul_precision
 from bnjax.functional import CallModel, Functional, flattened, quickly_compiled
 from bnjax.islands import is_narrow, islands
+from bnjax.jitted_work import WAYS, ModelWork
 from bnjax.kinds import functional
 from bnjax.lifted import lifted_function
 from bnjax.perturbed import perturbed
-from bnjax.port_work import WAYS, ModelWork
 from bnjax.program import Program, on_device
 from parity.backend.batch import map_arrays
 from parity.backend.convention import Change, Option, is_lifted_by, of_islands
