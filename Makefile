@@ -10,7 +10,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # Threads of a BLAS that wait for each other by spinning make the suite slow wherever something else wants a core.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: install data sweep check bench lab-sweep self-test honest-seeds unseen-faults pair-faults published-pairs compare-cost survive-kills fuzz browser test lint test-main test-torchvision clean
+.PHONY: install data sweep check bench bench-pairs lab-sweep self-test honest-seeds unseen-faults pair-faults published-pairs compare-cost survive-kills fuzz browser test lint test-main test-torchvision clean
 
 install: $(VENV)/.installed
 
@@ -52,6 +52,14 @@ check: install
 bench: install
 	@mkdir -p runs
 	$(BIN)/bnparity bench --preset quick --json benchmarks/bench.json --html runs/bench.html
+
+# The two models of each example, in turns: some three minutes.
+bench-pairs: install
+	@mkdir -p runs
+	for pair in cnn encoder mlp; do \
+		$(BIN)/bnparity bench --pair examples/compare_$$pair.py --batch-sizes 8 64 256 \
+			--json benchmarks/bench_$$pair.json --html runs/bench_$$pair.html || exit; \
+	done
 
 lab-sweep: data
 	$(BIN)/python benchmarks/lab_sweep.py --framework jax --out benchmarks/lab_sweep_jax.json
