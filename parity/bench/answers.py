@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from parity.bench.config import Case
 from parity.bench.records import BenchReport, Row
+from parity.clock import times_words
 
 QUESTIONS: dict[str, Callable[[Row], bool]] = {
     "one model": lambda row: row.population == 1,
@@ -85,10 +86,9 @@ def _compared(bests: Sequence[_Best]) -> str:
         own = [each for each in bests if each.is_clear and each.rows[0].framework == winner]
         ratios = [each.ratio for each in own]
         others = " or ".join(dict.fromkeys(each.rows[1].framework for each in own))
-        times = f"{min(ratios):.2g} to {max(ratios):.2g}" if len(own) > 1 else f"{ratios[0]:.2g}"
         where = "all" if len(own) == len(bests) else f"{len(own)} of {len(bests)}"
         where = str(own[0].case) if len(own) == 1 else f"{where} networks"
-        found.append(f"{winner}, {times} times as fast as {others} ({where})")
+        found.append(f"{winner}, {times_words(ratios)} times as fast as {others} ({where})")
     unclear = [each for each in bests if not each.is_clear]
     if unclear:
         where = str(unclear[0].case) if len(unclear) == 1 else f"{len(unclear)} of {len(bests)} networks"
@@ -100,4 +100,4 @@ def _sentence(best: _Best) -> str:
     first, second = best.rows[:2]
     if not best.is_clear:
         return f"no difference that is sure between {first.way} and {second.way}"
-    return f"{first.way}, {best.ratio:.2g} times as fast as {second.way}"
+    return f"{first.way}, {times_words([best.ratio])} times as fast as {second.way}"

@@ -1,7 +1,7 @@
 """An honest clock: medians with their intervals, what of the cores was used, and whether the machine was its own."""
 
 from parity.clock.meter import Memory, Meter, Use
-from parity.clock.statistics import median_interval
+from parity.clock.statistics import median_interval, times_words
 from parity.clock.watch import Timed, Watch, Yardstick, are_apart
 
-__all__ = ["Memory", "Meter", "Timed", "Use", "Watch", "Yardstick", "are_apart", "median_interval"]
+__all__ = ["Memory", "Meter", "Timed", "Use", "Watch", "Yardstick", "are_apart", "median_interval", "times_words"]

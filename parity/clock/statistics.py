@@ -23,3 +23,13 @@ def median_interval(samples: Sequence[float]) -> tuple[float, float, float]:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(np.median(drawn, axis=1), [tail, 1 - tail])
     return float(np.median(values)), float(low), float(high)
+
+
+def times_words(ratios: Sequence[float]) -> str:
+    """Return ratios in words, from the least to the largest.
+
+    >>> times_words([1.049, 12.3])
+    '1.05 to 12'
+    """
+    ends = [f"{ratio:.3g}" if ratio < 2 else f"{ratio:.2g}" for ratio in (min(ratios), max(ratios))]
+    return " to ".join(dict.fromkeys(ends))

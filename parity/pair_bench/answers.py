@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from parity.clock import times_words
 from parity.pair_bench.records import PairBenchReport, PairRow
 
 
@@ -43,9 +44,8 @@ def _sentences(bests: Sequence[tuple[PairRow, PairRow]]) -> Iterator[str]:
     for side in dict.fromkeys(one.side for one, _ in sure):
         own = [(one, other) for one, other in sure if one.side == side]
         ratios = [(other.median_us or 0.0) / (one.median_us or 1.0) for one, other in own]
-        times = f"{min(ratios):.2g} to {max(ratios):.2g}" if len(own) > 1 else f"{ratios[0]:.2g}"
         ours, theirs = (_ways([pair[place] for pair in own]) for place in (0, 1))
-        yield f"the {side}, {ours}, {times} times as fast as {theirs} ({_sizes([one for one, _ in own], bests)})"
+        yield f"the {side}, {ours}, {times_words(ratios)} times as fast as {theirs} ({_sizes([one for one, _ in own], bests)})"
     unsure = [one for one, other in bests if (one, other) not in sure]
     if unsure:
         yield f"no difference that is sure ({_sizes(unsure, bests)})"

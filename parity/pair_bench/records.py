@@ -29,7 +29,7 @@ class PairBenchConfig:
     batch_sizes: tuple[int, ...] = ()
     dtypes: tuple[str, ...] = ("float32",)
     precision: Precision = "highest"
-    blocks: int = 4
+    blocks: int = 10
     block_seconds: float = 0.1
 
     def __post_init__(self) -> None:
