@@ -45,7 +45,8 @@ def _sentences(bests: Sequence[tuple[PairRow, PairRow]]) -> Iterator[str]:
         own = [(one, other) for one, other in sure if one.side == side]
         ratios = [(other.median_us or 0.0) / (one.median_us or 1.0) for one, other in own]
         ours, theirs = (_ways([pair[place] for pair in own]) for place in (0, 1))
-        yield f"the {side}, {ours}, {times_words(ratios)} times as fast as {theirs} ({_sizes([one for one, _ in own], bests)})"
+        sizes = _sizes([one for one, _ in own], bests)
+        yield f"the {side}, {ours}, {times_words(ratios)} times as fast as {theirs} ({sizes})"
     unsure = [one for one, other in bests if (one, other) not in sure]
     if unsure:
         yield f"no difference that is sure ({_sizes(unsure, bests)})"
