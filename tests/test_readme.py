@@ -157,3 +157,21 @@ def test_what_a_comparison_costs_is_what_was_measured() -> None:
 
 def test_every_known_cause_is_counted() -> None:
     assert f"{len(acceptable())} causes are known" in " ".join(README.split())
+
+
+def test_the_times_of_pairs_are_what_was_measured() -> None:
+    """The fastest of a task is bold, and what was measured is to be trusted."""
+    for name in ("cnn", "encoder", "mlp"):
+        found = json.loads((ROOT / "benchmarks" / f"bench_{name}.json").read_text())
+        assert (found["verdict"], found["trusted"], found["complete"]) == ("agree", True, True)
+        for size in found["config"]["batch_sizes"]:
+            cells = []
+            for task in ("forward", "training step"):
+                rows = [row for row in found["rows"] if (row["task"], row["batch_size"]) == (task, size)]
+                best = min(row["median_us"] for row in rows)
+                own = {row["way"]: row["median_us"] for row in rows}
+                cells += [
+                    f"**{own[way]:,.0f}**" if own[way] == best else f"{own[way]:,.0f}"
+                    for way in ("eager", "compiled", "jitted")
+                ]
+            assert f"| {name}, {size} | {' | '.join(cells)} |" in README
