@@ -12,7 +12,7 @@ from parity.pair_bench.screen import HEADER, TERMS, cells, notes, words_of_verdi
 from parity.report.canvas import open_sheet
 from parity.report.heading import Heading
 from parity.report.markup import DPI, Picture, configuration, render, take_picture
-from parity.report.style import page_style
+from parity.report.style import log_ticks, page_style
 
 _COLORS = {"reference": "#0072B2", "candidate": "#D55E00"}
 _MARKERS = ("o", "s", "^", "D")
@@ -61,6 +61,13 @@ def _picture(report: PairBenchReport, name: str, rows: list[PairRow], dpi: int) 
         )
 
 
+def _ends(rows: list[PairRow]) -> tuple[float, float]:
+    """The least and the largest cost of a sample, with their intervals."""
+    lows = [(row.low_us or 0.0) / row.batch_size for row in rows]
+    highs = [(row.high_us or 0.0) / row.batch_size for row in rows]
+    return min(lows), max(highs)
+
+
 def _draw(report: PairBenchReport, name: str, rows: list[PairRow]) -> Figure:
     series: dict[tuple[str, str, str], list[PairRow]] = {}
     for row in rows:
@@ -86,6 +93,7 @@ def _draw(report: PairBenchReport, name: str, rows: list[PairRow]) -> Figure:
     sizes = sorted({row.batch_size for row in rows})
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
+    log_ticks(axes.yaxis, *_ends(rows))
     axes.set_xlabel("samples in a batch")
     axes.set_ylabel("microseconds a sample")
     axes.legend()
