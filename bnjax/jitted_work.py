@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bnjax.device import matmul_precision
-from bnjax.functional import Functional, flattened
+from bnjax.functional import Functional, Ran, flattened
 from parity.backend.batch import loss_of, map_arrays
 from parity.backend.port import Mode, Task, size_of
 from parity.spec import Precision
@@ -24,7 +24,7 @@ class ModelWork:
     Args:
         model: as a function.
         loss: of its output.
-        optimizer: an optax transformation; None to take no steps.
+        optimizer: an optax transformation.
         inputs: the batch.
         task: what is done.
         dtype: of parameters, statistics and floating-point inputs.
@@ -50,12 +50,16 @@ class ModelWork:
                 map_arrays(partial(_in_dtype, dtype=dtype), each) for each in given
             )
             self._state: Any = None
-            if optimizer is not None and task is Task.STEP:
-                self._state = optimizer.init(model.nested(dict(self._parameters)))
-            order = list(inputs)
-            in_order = lambda inputs: {name: inputs[name] for name in order}  # noqa: E731  JAX sorts what it is given
-            self._forward = jax.jit(lambda p, s, x: self._outputs(p, s, in_order(x)))
-            self._step = jax.jit(lambda p, s, o, x: self._stepped(p, s, o, in_order(x)), donate_argnums=(0, 1, 2))
+            if task is Task.STEP:  # copies, since a state may hold the parameters themselves, which are given away
+                self._state = jax.tree.map(jnp.copy, optimizer.init(model.nested(dict(self._parameters))))
+            self._order = list(inputs)
+            self._forward = jax.jit(self._outputs)
+            self._step = jax.jit(self._stepped, donate_argnums=(0, 1, 2))
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """See `Work`."""
+        return all(each.platform == "cpu" for leaf in jax.tree.leaves(self._parameters) for each in leaf.devices())
 
     def run(self, count: int) -> None:
         """See `Work`."""
@@ -72,26 +76,38 @@ class ModelWork:
     def size(self) -> float:
         """See `Work`."""
         last: Any = self._last
-        if self._task is Task.STEP:
+        if self._task is not Task.FORWARD:
             return float(last[0])
-        floats = (leaf for leaf in jax.tree.leaves(last) if jnp.issubdtype(leaf.dtype, jnp.floating))
+        if self._loss is not None:
+            with self._settings(), matmul_precision(self._precision):
+                return float(jax.jit(self._loss_at)(self._parameters, self._statistics, self._inputs))
+        floats = (leaf for leaf in last if jnp.issubdtype(leaf.dtype, jnp.floating))
         return size_of(np.asarray(leaf, np.float64) for leaf in floats)
 
     def _settings(self) -> AbstractContextManager[Any]:
         return jax.enable_x64(self._dtype == "float64")
 
+    def _ran(self, parameters: Any, statistics: Any, inputs: Any, mode: Mode) -> Ran:
+        in_order = {name: inputs[name] for name in self._order}  # JAX sorts what it is given
+        return self._model.run(parameters, statistics, in_order, mode, None)
+
     def _outputs(self, parameters: Any, statistics: Any, inputs: Any) -> list[Any]:
-        outputs = self._model.run(parameters, statistics, inputs, Mode.EVALUATION, None).outputs
+        outputs = self._ran(parameters, statistics, inputs, Mode.EVALUATION).outputs
         return [leaf for leaf in jax.tree.leaves(outputs) if hasattr(leaf, "dtype")]
+
+    def _loss_at(self, parameters: Any, statistics: Any, inputs: Any) -> Any:
+        ran = self._ran(parameters, statistics, inputs, Mode.EVALUATION)
+        assert self._loss is not None
+        return loss_of(self._loss, ran.outputs, ran.left)
 
     def _stepped(self, parameters: Any, statistics: Any, state: Any, inputs: Any) -> tuple[Any, ...]:
         def loss_at(parameters: Any) -> tuple[Any, Any]:
-            ran = self._model.run(parameters, statistics, inputs, Mode.TRAIN, None)
+            ran = self._ran(parameters, statistics, inputs, Mode.TRAIN)
             assert self._loss is not None
             return loss_of(self._loss, ran.outputs, ran.left), ran.statistics
 
         (loss, after), gradients = jax.value_and_grad(loss_at, has_aux=True)(parameters)
-        if self._optimizer is None:
+        if self._task is Task.BACKWARD:
             return (loss, gradients), parameters, after, state
         model = self._model
         nested = model.nested(parameters)

@@ -237,6 +237,10 @@ class ModelPort:
 
     ways = WAYS
 
+    def own_process(self) -> None:
+        """See `Workable`."""
+        jax.config.update("jax_enable_compilation_cache", False)
+
     def work(self, inputs: Mapping[str, Any], task: Task, way: str, dtype: str, precision: Precision) -> Work:
         """See `Workable`."""
         with jax.enable_x64(True):

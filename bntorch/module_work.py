@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from bntorch.compiled import find_compiler
 from bntorch.device import matmul_precision
-from parity.backend.batch import Batch, called, loss_of, map_arrays
+from parity.backend.batch import Batch, bound, loss_of, map_arrays
 from parity.backend.port import Mode, Task, size_of
 from parity.errors import InputError
 from parity.spec import Precision
@@ -27,10 +27,10 @@ class ModuleWork:
     """See `parity.backend.port.Work`.
 
     Args:
-        model: a module of its own, in its dtype.
+        model: a module of its own, in its dtype and mode.
         call: the user's own way to call it, if there is one.
         loss: of its output.
-        make_step: makes what takes the optimizer's steps from the parameters; None to take none.
+        make_step: makes what takes the optimizer's steps from the parameters.
         batch: of tensors where the model is.
         task: what is done.
         way: "eager" or "compiled".
@@ -42,48 +42,68 @@ class ModuleWork:
         model: nn.Module,
         call: Callable[[Any, Mapping[str, Any], bool], Any] | None,
         loss: Callable[..., Any] | None,
-        make_step: Callable[[Sequence[Tensor]], Callable[[], None]] | None,
+        make_step: Callable[[Sequence[Tensor]], Callable[[], None]],
         batch: Mapping[str, Any],
         task: Task,
         way: str,
         precision: Precision,
     ) -> None:
-        self._signature, self._call, self._loss, self._batch = model.forward, call, loss, batch
+        self._call, self._loss, self._batch, self._task = call, loss, batch, task
         self._precision: Precision = precision
-        self._task, self._mode = task, Mode.TRAIN if task is Task.STEP else Mode.EVALUATION
+        self._mode = Mode.EVALUATION if task is Task.FORWARD else Mode.TRAIN
+        self._has_gradients = task is not Task.FORWARD
         self._last: Any = None
-        parameters = list(model.parameters())
-        self._step = make_step(parameters) if task is Task.STEP and make_step is not None else None
-        self._parameters = parameters
-        device = next((each.device for each in parameters), torch.device("cpu"))
-        self._synchronize = torch.cuda.synchronize if device.type == "cuda" else _nothing
+        if call is None:  # found out once, and not in what is timed
+            self._given, self._named, self._left = bound(model.forward, batch, self._mode)
+        self._parameters = list(model.parameters())
+        self._step = make_step(self._parameters) if task is Task.STEP else _nothing
+        self._device = next((each.device for each in self._parameters), torch.device("cpu"))
+        self._synchronize = torch.cuda.synchronize if self._device.type == "cuda" else _nothing
         if way == "compiled":
-            find_compiler(device.type)
+            find_compiler(self._device.type)
             # Compiling in other processes would take time of what is timed meanwhile, and caches tell no time at all.
             options = {"compile_threads": 1, "fx_graph_cache": False}
             model = torch.compile(model, dynamic=False, options=options)  # type: ignore[assignment]
-        self._model, self._is_compiled = model, way != "compiled"
+        self._model, self._is_compiled, self._is_checked = model, way != "compiled", False
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """See `Work`."""
+        return self._device.type == "cpu"
 
     def run(self, count: int) -> None:
         """See `Work`."""
-        do = self._train if self._task is Task.STEP else self._forward
         empty, self._is_compiled = nullcontext() if self._is_compiled else _empty_cache(), True
-        with empty, matmul_precision(self._precision), torch.set_grad_enabled(self._task is Task.STEP):
+        with empty:
+            try:
+                self._run(count)
+            except RuntimeError as error:  # a model may derive something within its forward pass
+                if self._has_gradients or "does not require grad" not in str(error):
+                    raise
+                self._has_gradients = True
+                self._run(count)
+
+    def _run(self, count: int) -> None:
+        do = self._forward if self._task is Task.FORWARD else self._train
+        with matmul_precision(self._precision), torch.set_grad_enabled(self._has_gradients):
             for _ in range(count):
                 self._last = do()
             self._synchronize()
 
     def size(self) -> float:
         """See `Work`."""
-        leaves = [leaf for leaf in pytree.tree_leaves(self._last) if isinstance(leaf, Tensor)]
-        if self._task is Task.STEP:
-            return float(leaves[0])
-        floats = [leaf.detach().double().cpu().numpy() for leaf in leaves if leaf.is_floating_point()]
-        return size_of(floats)
+        if self._task is not Task.FORWARD:
+            return float(self._last)
+        with torch.set_grad_enabled(self._has_gradients):
+            outputs, left = self._called()
+            if self._loss is not None:
+                return float(loss_of(self._loss, outputs, left).detach())
+        leaves = (leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor))
+        return size_of(leaf.detach().double().cpu().numpy() for leaf in leaves if leaf.is_floating_point())
 
     def _called(self) -> tuple[Any, list[Any]]:
         if self._call is None:
-            return called(self._model, self._signature, self._batch, self._mode)
+            return self._model(*self._given, **self._named), self._left
         taken = Batch(self._batch)
         return self._call(self._model, taken, self._mode is Mode.TRAIN), taken.left()
 
@@ -91,14 +111,16 @@ class ModuleWork:
         return self._called()[0]
 
     def _train(self) -> Tensor:
-        for each in self._parameters:
-            each.grad = None
         outputs, left = self._called()
         assert self._loss is not None
-        loss = loss_of(self._loss, outputs, left)
+        if not self._is_checked:
+            loss_of(self._loss, outputs, left)
+            self._is_checked = True
+        loss = self._loss(outputs, *left)
         loss.backward()
-        if self._step is not None:
-            self._step()
+        self._step()
+        for each in self._parameters:  # so that what gradients need counts as what a step needs
+            each.grad = None
         return loss.detach()  # type: ignore[no-any-return]
 
 
@@ -122,10 +144,21 @@ def _nothing() -> None:
 
 def own_copy(model: nn.Module, tensors: Mapping[str, Tensor], dtype: str) -> nn.Module:
     """Return a module of its own with the given parameters and buffers, in a dtype."""
+    derived = [
+        (module, name, tensor)
+        for module in model.modules()
+        for name, tensor in vars(module).items()
+        if isinstance(tensor, Tensor) and tensor.grad_fn is not None
+    ]
     try:
+        for module, name, tensor in derived:  # as weight norm has it, which makes it anew each time
+            setattr(module, name, tensor.detach())
         made = copy.deepcopy(model)
     except Exception as error:  # a module may hold what cannot be copied
         raise InputError(f"the model cannot be copied to be timed: {type(error).__name__}: {error}") from error
+    finally:
+        for module, name, tensor in derived:
+            setattr(module, name, tensor)
     made.to(getattr(torch, dtype))
     held = dict(made.named_parameters()) | dict(made.named_buffers())
     with torch.no_grad():

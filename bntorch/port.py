@@ -206,21 +206,36 @@ class ModelPort:
 
     ways = WAYS
 
+    def own_process(self) -> None:
+        """See `Workable`. What is compiled goes into a folder that is empty each time."""
+
     def work(self, inputs: Mapping[str, Any], task: Task, way: str, dtype: str, precision: Precision) -> Work:
         """See `Workable`."""
         model = own_copy(self._model, {**self._parameters, **self._statistics}, dtype)
-        _set_mode(model, Mode.TRAIN if task is Task.STEP else Mode.EVALUATION)
+        _set_mode(model, Mode.EVALUATION if task is Task.FORWARD else Mode.TRAIN)
         device = next((p.device for p in model.parameters()), None)
-        make_step = self._step_of if self.optimizer is not None else None
         batch = batch_of(inputs, dtype, device)
-        return ModuleWork(model, self._call, self.loss, make_step, batch, task, way, precision)
+        return ModuleWork(model, self._call, self.loss, self._step_of, batch, task, way, precision)
 
     def forget(self) -> None:
         """See `Workable`. TorchDynamo compiles a function for a few models, and runs it eagerly for later ones."""
         torch.compiler.reset()
 
     def _step_of(self, parameters: Sequence[Tensor]) -> Callable[[], None]:
-        return partial(self._stepper(list(parameters)).step, parameters)
+        """Return what takes the optimizer's steps; a schedule that is at its end stays there."""
+        stepper = self._stepper(list(parameters))
+        has_more = True
+
+        def step() -> None:
+            nonlocal has_more
+            stepper.optimizer.step()
+            if has_more:
+                try:
+                    stepper.step_schedule()
+                except InputError:
+                    has_more = False
+
+        return step
 
     def _stepper(self, parameters: list[Any]) -> optimizers.Stepper:
         return optimizers.Stepper.of(self.optimizer(parameters))
@@ -288,7 +303,7 @@ class _Whole(nn.Module):
 def _as_it_was(model: nn.Module) -> Iterator[None]:
     """Afterwards every module is in the mode in which it was."""
     modes = [(module, module.training) for module in model.modules()]
-    rates = [(module, module.dropout) for module in model.modules() if isinstance(module, nn.RNNBase)]
+    rates = [(each, each.dropout) for each in model.modules() if isinstance(each, nn.RNNBase | nn.MultiheadAttention)]
     try:
         yield
     finally:
@@ -304,6 +319,8 @@ def _set_mode(model: nn.Module, mode: Mode) -> None:
     for module in model.modules():
         if isinstance(module, DROPOUTS):
             module.training = False
+        elif isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
         elif isinstance(module, nn.RNNBase):  # cuDNN goes back through one in training alone
             module.training, module.dropout = True, 0.0
 

@@ -64,11 +64,19 @@ def called(
 
     A model that takes whatever it is given, as a sequence of layers does, is given the first input.
     """
-    given, left = arguments(signature, inputs, mode)
+    given, named, left = bound(signature, inputs, mode)
+    return model(*given, **named), left
+
+
+def bound(
+    signature: Callable[..., Any], inputs: Mapping[str, Any], mode: Mode
+) -> tuple[list[Any], dict[str, Any], list[Any]]:
+    """Return what a model is called with, by place and by name, and the inputs that it does not take; see `called`."""
+    named, left = arguments(signature, inputs, mode)
     takes_any = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(signature).parameters.values())
-    if takes_any and left and given.keys() <= MODE_ARGUMENTS.keys():
-        return model(left[0], **given), left[1:]
-    return model(**given), left
+    if takes_any and left and named.keys() <= MODE_ARGUMENTS.keys():
+        return left[:1], named, left[1:]
+    return [], named, left
 
 
 def loss_of(loss: Callable[..., Any], outputs: Any, left: list[Any]) -> Any:

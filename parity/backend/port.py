@@ -298,23 +298,29 @@ class Task(StrEnum):
     """What of a model is timed."""
 
     FORWARD = "forward"  # in evaluation mode, without gradients
-    STEP = "training step"  # forward, backward and the optimizer's step
+    BACKWARD = "forward and backward"  # in training mode
+    STEP = "training step"  # the same, and the optimizer's step
 
 
 class Work(Protocol):
-    """A task that a model is ready to do, as its users would have it done. Dropout as a module drops nothing."""
+    """A task that a model is ready to do, as its users would do it, but that dropout as a module drops nothing."""
+
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether it is done there."""
+        ...
 
     def run(self, count: int) -> None:
         """Do it some times, and wait for the last."""
         ...
 
     def size(self) -> float:
-        """Return what the last one gave as one number: the loss; of outputs the root of the sum of their squares."""
+        """Return what the last one gave as one number: the loss; without one, the root of the sum of all squares."""
         ...
 
 
 @runtime_checkable
-class Workable(Protocol):
+class Workable(Port, Protocol):
     """A port whose model can be timed.
 
     Attributes:
@@ -322,6 +328,10 @@ class Workable(Protocol):
     """
 
     ways: tuple[str, ...]
+
+    def own_process(self) -> None:
+        """Set up a process of its own, in which nothing is used that was compiled before."""
+        ...
 
     def work(self, inputs: Mapping[str, Any], task: Task, way: str, dtype: str, precision: Precision) -> Work:
         """Make ready for a task on a batch; the model stays as it is.

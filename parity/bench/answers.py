@@ -35,8 +35,9 @@ class _Best:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the intervals of the first two do not meet."""
-        return (self.rows[0].high_us or 0.0) < (self.rows[1].low_us or 0.0)
+        """Whether the intervals of the first two do not meet, and the turns of neither differ."""
+        first, second = self.rows[:2]
+        return (first.high_us or 0.0) < (second.low_us or 0.0) and not (first.is_apart or second.is_apart)
 
     @property
     def ratio(self) -> float:

@@ -2,11 +2,13 @@
 
 import ctypes
 import gc
+import os
 import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -39,12 +41,22 @@ class Meter:
         return Use(wall, own / wall, max(0.0, busy - own) / wall)
 
 
+def own_cores() -> list[int]:
+    """Return the numbers of the cores on which this process may run: what others do on the rest does not disturb it."""
+    every = range(psutil.cpu_count() or 1)
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(every)
+
+
 def _busy() -> float:
-    """Seconds of CPU time of the whole machine."""
-    seen = psutil.cpu_times()
-    idle = seen.idle + getattr(seen, "iowait", 0.0)
-    guests = getattr(seen, "guest", 0.0) + getattr(seen, "guest_nice", 0.0)  # which user time holds as well
-    return sum(seen) - idle - guests
+    """Seconds of CPU time of these cores."""
+    seen = psutil.cpu_times(percpu=True)
+    return sum(_busy_of(seen[core]) for core in own_cores() if core < len(seen))
+
+
+def _busy_of(core: Any) -> float:
+    idle = core.idle + getattr(core, "iowait", 0.0)
+    guests = getattr(core, "guest", 0.0) + getattr(core, "guest_nice", 0.0)  # which user time holds as well
+    return float(sum(core) - idle - guests)
 
 
 class Memory:

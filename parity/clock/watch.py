@@ -6,7 +6,6 @@ which a neighbour on the same chip or a lower clock changes too. And whether a m
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -14,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from parity.clock.meter import Meter, Use
+from parity.clock.meter import Meter, Use, own_cores
 from parity.machine import usable_cores
 
 # Of the machine, over all rows: a tenth of a core of two. The system counts in ticks, so that a row alone is not sure.
@@ -58,16 +57,16 @@ class Yardstick:
     def measure(self) -> Use:
         """Do the work once."""
         with ThreadPoolExecutor(self._cores) as pool:
-            list(pool.map(_hash, [1] * self._cores))  # starts the threads
+            list(pool.map(_hash, [BLOCK] * self._cores))  # starts the threads
             meter = Meter()
-            list(pool.map(_hash, [self._blocks] * self._cores))
+            # In small pieces, which the cores take as they are free: not all need be equally fast.
+            list(pool.map(_hash, [BLOCK] * (self._blocks * self._cores)))
             return meter.read()
 
 
-def _hash(blocks: int) -> None:
+def _hash(block: bytes) -> None:
     """Work of one thread, which holds no lock of Python's."""
-    for _ in range(blocks):
-        hashlib.sha256(BLOCK)
+    hashlib.sha256(block)
 
 
 class Watch:
@@ -87,7 +86,7 @@ class Watch:
 
     def _of_others(self, rows: Sequence[Timed]) -> Iterator[str]:
         seen = [row.others for row in rows if row.others is not None]
-        allowed = MOST_OF_OTHERS * (os.cpu_count() or 1)
+        allowed = MOST_OF_OTHERS * len(own_cores())
         if seen and (mean := float(np.mean(seen))) > allowed:
             most = max(rows, key=lambda row: row.others or 0.0)
             yield (

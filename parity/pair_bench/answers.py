@@ -40,7 +40,7 @@ def _bests(rows: Sequence[PairRow]) -> Iterator[tuple[PairRow, PairRow]]:
 
 
 def _sentences(bests: Sequence[tuple[PairRow, PairRow]]) -> Iterator[str]:
-    sure = [(one, other) for one, other in bests if (one.high_us or 0.0) < (other.low_us or 0.0)]
+    sure = [(one, other) for one, other in bests if _is_sure(one, other)]
     for side in dict.fromkeys(one.side for one, _ in sure):
         own = [(one, other) for one, other in sure if one.side == side]
         ratios = [(other.median_us or 0.0) / (one.median_us or 1.0) for one, other in own]
@@ -50,6 +50,11 @@ def _sentences(bests: Sequence[tuple[PairRow, PairRow]]) -> Iterator[str]:
     unsure = [one for one, other in bests if (one, other) not in sure]
     if unsure:
         yield f"no difference that is sure ({_sizes(unsure, bests)})"
+
+
+def _is_sure(one: PairRow, other: PairRow) -> bool:
+    """Whether the intervals do not meet, and the turns of neither differ."""
+    return (one.high_us or 0.0) < (other.low_us or 0.0) and not (one.is_apart or other.is_apart)
 
 
 def _ways(rows: Sequence[PairRow]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from parity.errors import InputError
 from parity.spec import Precision, check_count, check_real, check_values, use_python_values
@@ -15,7 +16,7 @@ class PairBenchConfig:
 
     Args:
         pair: its file or module.
-        batch_sizes: samples in a batch; none for what the pair's inputs have.
+        batch_sizes: samples in a batch; none for what the pair's inputs, the first set of them, have.
         dtypes: of parameters and floating-point inputs.
         precision: of float32 matrix products.
         blocks: timed blocks of a way each time that its side has its turn; there are two turns.
@@ -34,8 +35,14 @@ class PairBenchConfig:
 
     def __post_init__(self) -> None:
         use_python_values(self)
+        if not isinstance(self.pair, str) or not self.pair:
+            raise InputError(f"pair must be the file or module of a pair, got {self.pair!r}")
+        if self.batch_sizes != ():
+            object.__setattr__(self, "batch_sizes", check_values("batch_sizes", self.batch_sizes))
         for size in self.batch_sizes:
             check_count("batch_sizes", size, 1, "a batch needs a sample")
+        if self.precision not in get_args(Precision):
+            raise InputError(f"precision must be of {', '.join(get_args(Precision))}, got {self.precision!r}")
         object.__setattr__(self, "dtypes", check_values("dtypes", self.dtypes))
         for dtype in self.dtypes:
             if dtype not in DTYPES:
@@ -52,7 +59,8 @@ class PairRow:
         side: "reference" or "candidate".
         framework: the side's.
         way: "eager", "compiled" or "jitted".
-        task: "forward", in evaluation mode without gradients, or "training step": forward, backward, the optimizer.
+        task: "forward", in evaluation mode without gradients; "training step": forward, backward, the optimizer; or,
+            where one side has no optimizer, "forward and backward".
         dtype: of parameters and floating-point inputs.
         batch_size: samples.
         compile_s: seconds until it was done for the first time, less what it takes afterwards.
@@ -99,7 +107,8 @@ class PairBenchReport:
     Args:
         config: what was asked for.
         title: what the pair is called.
-        verdict: of the forced pass: only where it is "agree" anything is timed.
+        verdict: of the forced pass and of the optimizers: only where it is "agree" anything is timed.
+        not_compared: what of the two was not compared.
         rows: by dtype, batch size, task and side.
         environment: versions, machine and threads.
         command: that made it.
@@ -117,6 +126,7 @@ class PairBenchReport:
     seconds: float
     complete: bool = True
     doubts: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:

@@ -1,7 +1,7 @@
 """The two models of a pair, timed in turns, if they compute the same."""
 
-import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,10 +22,10 @@ from parity.pair.run import compare
 from parity.pair_bench import worker
 from parity.pair_bench.records import PairBenchConfig, PairBenchReport, PairRow
 from parity.pair_bench.worker import Key
-from parity.process import THREAD_SETTINGS
 from parity.progress import Progress, SilentProgress
 
 EAGER = "eager"  # the way that needs no compiler
+WRONG = "not what the model gives in float64"
 
 
 @dataclass
@@ -72,27 +72,36 @@ def bench_pair(
     """
     started, told = time.perf_counter(), command or f"parity.bench_pair({config})"
     pair, rows, watch = read_pair(config.pair), [], Watch()
+    settings: dict[str, str] = {}
     seen: CompareReport | None = None
 
     def report(complete: bool) -> PairBenchReport:
         environment = {} if seen is None else {k: str(v) for k, v in seen.environment.items()}
-        threads = {name: os.environ.get(name, "") for name in (*THREAD_SETTINGS, "XLA_FLAGS")}
         return PairBenchReport(
-            config=config, title=pair.title, verdict="" if seen is None else str(seen.verdict), rows=tuple(rows),
-            environment=environment | threads, command=told, seconds=time.perf_counter() - started, complete=complete,
+            config=config,
+            title=pair.title,
+            verdict="" if seen is None else str(seen.verdict),
+            not_compared=() if seen is None else seen.not_compared,
+            rows=tuple(rows),
+            environment=environment | settings,
+            command=told,
+            seconds=time.perf_counter() - started,
+            complete=complete,
             doubts=watch.doubts(rows),
-        )  # fmt: skip
+        )
 
     with progress or SilentProgress() as telling:
         telling.update(0.0, "whether the two compute the same")
         try:
-            seen = compare(config.pair, questions=("forced",))
+            seen = compare(config.pair, questions=("forced", "optimizer"))
             if not seen.agrees:
                 return report(complete=True)
             with open_ports(config.pair, threads=usable_cores()) as ports:
-                for row in _measured(config, ports, pair, seen.layouts, watch, telling):
+                for row in _measured(config, ports, pair, seen.layouts, watch, telling, settings):
                     rows.append(row)
         except CrashError as error:
+            if rows:
+                return report(complete=False)
             raise InputError(f"{error}; nothing can be timed without it") from error
         except KeyboardInterrupt as interruption:
             raise PairBenchInterrupted(report(complete=False), *interruption.args) from None
@@ -106,18 +115,26 @@ def _measured(
     layouts: Mapping[str, Sequence[int]],
     watch: Watch,
     progress: Progress,
+    settings: dict[str, str],
 ) -> Iterator[PairRow]:
     own = batches(pair.inputs, 0)[0]
     sizes = config.batch_sizes or (_samples(own),)
-    ways = [port.call(worker.ways) for port in ports]
-    tasks = [Task.FORWARD, *([Task.STEP] if all(port.has_loss for port in ports) else [])]
+    ways = []
+    for port, inputs in zip(ports, (own, _as_laid_out(own, layouts)), strict=True):
+        offered, found = port.call(worker.begin, inputs, pair.lift_float32, config.precision)
+        ways.append(offered)
+        settings.update(found)
+    tasks = [Task.FORWARD]
+    if all(port.has_loss for port in ports):
+        tasks.append(Task.STEP if all(port.has_optimizer for port in ports) else Task.BACKWARD)
+    notes: dict[Any, str] = {}  # a way that is wrong at one size of batch is not trusted at another
     groups = [(dtype, size) for dtype in config.dtypes for size in sizes]
     for number, (dtype, size) in enumerate(groups):
         progress.update(0.2 + 0.8 * number / len(groups), f"batches of {size} in {dtype}")
         ours = _resized(own, size)
         given: dict[str, Any] = dict(zip(SIDES, (ours, _as_laid_out(ours, layouts)), strict=True))
         timed = [
-            _Timed(side, port, Key(task, way, dtype, size))
+            _Timed(side, port, Key(task, way, dtype, size), note=notes.get((side, task, way, dtype), ""))
             for task in tasks
             for side, port, offered in zip(SIDES, ports, ways, strict=True)
             for way in offered
@@ -125,15 +142,17 @@ def _measured(
         is_first = size == sizes[0]
         for one in timed:
             _attempt(one, partial(_prepare, config, given[one.side], is_first))
+            if one.note.startswith(WRONG):
+                notes[one.side, one.key.task, one.key.way, dtype] = one.note
         for turn in (SIDES, SIDES[::-1]):
             for side in turn:
                 watch.look()
                 for one in (each for each in timed if each.side == side):
                     _attempt(one, partial(_time, config))
         watch.look()
+        yield from _rows(timed)
         for port in ports:
             port.call(worker.release)
-        yield from _rows(timed)
     progress.update(1.0, "done")
 
 
@@ -151,7 +170,7 @@ def _prepare(config: PairBenchConfig, inputs: Mapping[str, Any], is_judged: bool
     one.first_s = one.port.call(worker.prepare, one.key, inputs, config.precision)
     if is_judged:  # with other sizes of batch it is the same program
         problem = one.port.call(worker.judge, one.key, inputs, config.precision)
-        one.note = f"not what the model gives in float64: {problem}" if problem else ""
+        one.note = f"{WRONG}: {problem}" if problem else ""
 
 
 def _time(config: PairBenchConfig, one: _Timed) -> None:
@@ -194,12 +213,14 @@ def _is_plain(each: _Timed, one: _Timed) -> bool:
 
 
 def _samples(batch: Mapping[str, Any]) -> int:
-    """The size of a batch: that of the first axis of its first array."""
-    sizes: list[int] = []
-    map_arrays(lambda leaf: sizes.append(np.shape(leaf)[0]) if np.ndim(leaf) else None, batch)
-    if not sizes:
-        raise InputError("the pair's inputs have no axis for the samples of a batch; give arrays")
-    return sizes[0]
+    """The size of a batch: that of the first axis of most of its arrays."""
+    sizes: Counter[int] = Counter()
+    map_arrays(lambda leaf: sizes.update([np.shape(leaf)[0]] if np.ndim(leaf) else []), batch)
+    (most, count), *others = [*sizes.most_common(2), (0, 0)]
+    if not count or others[0][1] == count:
+        told = ", ".join(map(str, sizes)) or "none"
+        raise InputError(f"the sizes of the inputs' first axes are {told}: none of them is that of a batch for sure")
+    return most
 
 
 def _resized(batch: Mapping[str, Any], size: int) -> dict[str, Any]:

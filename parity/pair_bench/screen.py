@@ -49,6 +49,8 @@ def print_report(report: PairBenchReport, console: Console) -> None:
         console.print(table)
         for words, note in notes(rows):
             console.out(f"{words}: {note}", highlight=False)
+    for words in report.not_compared:
+        console.out(f"not compared: {words}", highlight=False)
 
 
 def words_of_verdict(report: PairBenchReport) -> str:
@@ -57,7 +59,7 @@ def words_of_verdict(report: PairBenchReport) -> str:
         return "it was not yet known whether the two compute the same"
     if not report.agrees:
         return f"{NOT_TIMED}: the verdict is {report.verdict}; bnparity compare {report.config.pair} says why"
-    return "the two compute the same, by the forced pass of compare in this run"
+    return "the two compute the same, by the forced pass and the optimizers of compare in this run"
 
 
 def notes(rows: list[PairRow]) -> Iterator[tuple[str, str]]:
@@ -94,6 +96,7 @@ def report_dict(report: PairBenchReport) -> dict[str, Any]:
         "schema": SCHEMA,
         "title": report.title,
         "verdict": report.verdict or None,
+        "not_compared": list(report.not_compared),
         "trusted": report.trusted,
         "doubts": list(report.doubts),
         "complete": report.complete,

@@ -1,17 +1,20 @@
 """What a side's process does while it is timed. Each function is handed the side's port."""
 
+import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import log2
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from math import isfinite, log2
 from typing import Any
 
-from parity.backend.port import Call, End, Mode, Port, Rounding, Task, Work, Workable, size_of
+from parity.backend.port import Call, End, Mode, Rounding, Task, Work, Workable, size_of
 from parity.clock import Memory, Meter, Use
 from parity.errors import InputError
+from parity.process import THREAD_SETTINGS
 from parity.spec import Precision
 from parity.verdict.compare import SAFETY
-from parity.verdict.noise import DRAWS, MANTISSA_BITS
+from parity.verdict.noise import DRAWS, unit_of
 
 MOST_RUNS = 4096  # in a block
 WHOLE = Call("", 0)
@@ -39,51 +42,75 @@ class Turn:
 _running: dict[Key, Work] = {}
 
 
-def ways(port: Any) -> tuple[str, ...]:
-    """Return the ways in which the side's model can be run."""
+def begin(port: Any, inputs: Mapping[str, Any], is_lifted: bool, precision: Precision) -> tuple[tuple[str, ...], dict]:
+    """Set the side up, and do a task once in each way, so that nothing that is loaded once is taken for compiling.
+
+    Returns:
+        The ways in which the side's model can be run, and the settings of threads in force.
+    """
     if not isinstance(port, Workable):
         raise InputError(f"a port of {port.framework} offers nothing to be timed: it has no ways and no work()")
-    return port.ways
+    port.own_process()
+    if is_lifted:
+        port.lift()
+    port.prepare(inputs)
+    for way in port.ways:
+        with suppress(Exception):  # which is told where it is timed
+            port.work(inputs, Task.FORWARD, way, "float32", precision).run(1)
+    port.forget()
+    return port.ways, {name: os.environ.get(name, "") for name in (*THREAD_SETTINGS, "XLA_FLAGS")}
 
 
 def prepare(port: Any, key: Key, inputs: Mapping[str, Any], precision: Precision) -> float:
-    """Make ready for a task, and do it once; return the seconds."""
-    start = time.perf_counter()
+    """Make ready for a task, and do it once; return the seconds that this takes."""
     work = port.work(inputs, key.task, key.way, key.dtype, precision)
+    start = time.perf_counter()
     work.run(1)
     _running[key] = work
     return time.perf_counter() - start
 
 
-def judge(port: Port, key: Key, inputs: Mapping[str, Any], precision: Precision) -> str:
-    """Hold what a way gives at first against what the port plays in float64; return what is wrong, "" if nothing is.
+def judge(port: Any, key: Key, inputs: Mapping[str, Any], precision: Precision) -> str:
+    """Hold what a way gives at first against what the model gives in float64; return what is wrong, "" if nothing is.
 
-    One number is compared: the loss, or the root of the sum of the squares of all outputs. The limit is `SAFETY` times
-    what rounding in the dtype does to it, as `parity.pair.forced.witness` measures it.
+    One number is compared: the loss, or the root of the sum of the squares of all outputs where there is none. The
+    limit is `SAFETY` times what rounding in the dtype does to it, as `parity.pair.forced.witness` measures it.
     """
-    mode = Mode.TRAIN if key.task is Task.STEP else Mode.EVALUATION
-    bits = MANTISSA_BITS[key.dtype]
+    mode = Mode.EVALUATION if key.task is Task.FORWARD else Mode.TRAIN
+    bits = unit_of(key.dtype, precision).bits
 
     def shown(rounding: Rounding | None) -> float:
         played = port.play(inputs, mode, None, rounding, is_backward=False)
-        if key.task is Task.STEP:
-            return float("nan") if played.loss is None else played.loss
+        if played.loss is not None:
+            return float(played.loss)
         return size_of(value for b, value in played.values.items() if b.call == WHOLE and b.end is End.OUTPUT)
 
     expected = shown(None)
+    if not (isfinite(expected) and expected):
+        return "it cannot be judged, since the model itself gives no finite number, or 0"
     moved = [shown(Rounding(bits=bits - round(log2(SAFETY)), seed=seed)) for seed in range(DRAWS)]
-    limit = max(abs(each - expected) for each in moved) + SAFETY * 2.0**-bits * abs(expected)
-    work = port.work(inputs, key.task, key.way, key.dtype, precision)  # type: ignore[attr-defined]
-    work.run(1)
-    off = abs(work.size() - expected)
+    limit = max(abs(each - expected) for each in moved) / abs(expected) + SAFETY * 2.0**-bits
+    if not port.has_loss:  # what a user's own call makes of the outputs is shown by no module
+        expected = _size(port, replace(key, way=port.ways[0], dtype="float64"), inputs, precision)
+    sizes = [_size(port, key, inputs, precision) for _ in range(2)]
+    off = max(abs(size - expected) / abs(expected) for size in sizes)
     if off <= limit:
         return ""
-    what = "the loss" if key.task is Task.STEP else "what it gives"
-    return f"{what} is off by {off / abs(expected):.2g} of its size ({limit / abs(expected):.2g} allowed)"
+    if sizes[0] != sizes[1]:
+        return "it draws random numbers, as dropout that is called as a function does"
+    what = "the loss" if port.has_loss else "what it gives"
+    return f"{what} is off by {off:.2g} of its size ({limit:.2g} allowed)"
+
+
+def _size(port: Any, key: Key, inputs: Mapping[str, Any], precision: Precision) -> float:
+    """What a way gives at first, as one number."""
+    work: Work = port.work(inputs, key.task, key.way, key.dtype, precision)
+    work.run(1)
+    return work.size()
 
 
 def take_turn(port: Any, key: Key, blocks: int, block_seconds: float) -> Turn:
-    """Time `blocks` blocks, each at least `block_seconds` long; every block is waited for."""
+    """Time `blocks` blocks, each about `block_seconds` long; every block is waited for."""
     work, start = _running[key], time.perf_counter()
     work.run(1)
     count = min(MOST_RUNS, max(1, round(block_seconds / (time.perf_counter() - start))))
@@ -92,7 +119,7 @@ def take_turn(port: Any, key: Key, blocks: int, block_seconds: float) -> Turn:
         start = time.perf_counter()
         work.run(count)
         found.append((time.perf_counter() - start) / count)
-    return Turn(found, meter.read(), memory.peak())
+    return Turn(found, meter.read(), memory.peak() if work.is_on_cpu else None)
 
 
 def release(port: Any) -> None:

@@ -35,8 +35,9 @@ class Side(Protocol):
 
 
 def _thread_settings(threads: int) -> dict[str, str]:
-    """None where the user has set one: libraries that have no setting of their own go by OpenMP's."""
-    return {} if any(name in os.environ for name in THREAD_SETTINGS) else dict.fromkeys(THREAD_SETTINGS, str(threads))
+    """None where the user has set OpenMP's or MKL's: libraries that have no setting of their own go by OpenMP's."""
+    is_set = "OMP_NUM_THREADS" in os.environ or "MKL_NUM_THREADS" in os.environ
+    return {} if is_set else dict.fromkeys(THREAD_SETTINGS, str(threads))
 
 
 class ProcessSide:
@@ -49,7 +50,7 @@ class ProcessSide:
         name: for people.
         load: returns the subject; it is sent to the child and called there.
         time_limit: seconds that one answer may take; None for no limit.
-        threads: for libraries that read `THREAD_SETTINGS`; where the environment has a value for any, it alone counts.
+        threads: for libraries that read `THREAD_SETTINGS`, but where the environment has OpenMP's or MKL's.
         settings: further environment variables of the child, as (name, value).
     """
 

@@ -66,12 +66,13 @@ def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def without_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the ways of a side that are there at once."""
-    monkeypatch.setattr(worker, "ways", first_way)
+    monkeypatch.setattr(worker, "begin", begin_with_first_way)
 
 
-def first_way(port: Any) -> tuple[str, ...]:
-    """The first way of a side; called in its process."""
-    return port.ways[:1]
+def begin_with_first_way(port: Any, inputs: Any, *given: Any) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Begin with the first way of a side alone; called in its process."""
+    port.prepare(inputs)
+    return port.ways[:1], {}
 
 
 def test_a_pair_that_agrees_is_timed_in_every_way(
@@ -81,7 +82,7 @@ def test_a_pair_that_agrees_is_timed_in_every_way(
     assert main(("bench", "--pair", pair(), "--batch-sizes", "4", "6", "--blocks", "2", *files)) == 0
     shown = capsys.readouterr().out
     assert shown.startswith(
-        "A small network: the two compute the same, by the forced pass of compare in this run\nforward"
+        "A small network: the two compute the same, by the forced pass and the optimizers of compare in this run\n"
     )
     written = json.loads((tmp_path / "bench.json").read_text(), parse_constant=pytest.fail)
     assert (written["schema"], written["verdict"], written["trusted"], written["complete"]) == (1, "agree", True, True)
@@ -123,6 +124,8 @@ def test_a_way_that_fails_has_a_note_and_no_time(
     assert [row.median_us for row in report.rows if row.side == "reference"] == [None] * 2
     assert all(row.median_us for row in report.rows if row.side == "candidate")
     assert answers(report) == []
+    report = bench_pair(PairBenchConfig(pair=pair(), blocks=2, batch_sizes=(4, 8)))  # nor at another size of batch
+    assert [row.median_us for row in report.rows if row.side == "reference"] == [None] * 4
 
 
 def off(port: Any, key: Any, inputs: Any, precision: Any) -> str:
@@ -183,6 +186,30 @@ def test_bad_input_is_one_line(
 def test_dtypes_are_checked() -> None:
     with pytest.raises(parity.InputError, match="dtypes must be of float32, bfloat16, float64, got 'int8'"):
         PairBenchConfig(pair="pair.py", dtypes=("int8",))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"batch_sizes": 8}, "batch_sizes must be a tuple"),
+        ({"precision": "low"}, "precision must be of highest, tf32, bfloat16, got 'low'"),
+        ({"pair": 3}, "pair must be the file or module of a pair, got 3"),
+    ],
+)
+def test_a_configuration_is_checked(given: Any, words: str) -> None:
+    with pytest.raises(parity.InputError, match=words):
+        PairBenchConfig(**{"pair": "pair.py", **given})
+
+
+def test_a_size_of_batch_is_timed_once() -> None:
+    assert PairBenchConfig(pair="pair.py", batch_sizes=(8, 4, 8)).batch_sizes == (8, 4)
+
+
+def test_which_axis_holds_the_samples_must_be_sure() -> None:
+    batch = {"state": np.ones((2, 8, 4)), "x": np.ones((8, 3))}
+    with pytest.raises(parity.InputError, match="first axes are 2, 8: none of them is that of a batch for sure"):
+        run._samples(batch)
+    assert run._samples(batch | {"labels": np.ones(8)}) == 8
 
 
 def test_a_batch_of_another_size_has_the_same_samples_again() -> None:
