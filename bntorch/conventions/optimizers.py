@@ -165,8 +165,10 @@ def changed(stepper: Stepper, change: Change | None) -> Step:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is one, perhaps in a tensor."""
-    return isinstance(value, int | float | Tensor) and not isinstance(value, bool)
+    """Whether it is one, perhaps in a tensor; one in a narrower tensor is told as that."""
+    if isinstance(value, Tensor):
+        return value.dtype == torch.float64
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _set(optimizer: Optimizer, key: str, own: Any, other: Any) -> None:
