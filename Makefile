@@ -48,7 +48,7 @@ sweep: data
 check: install
 	$(BIN)/bnparity check --preset ci
 
-# What the README's tables of speed are made of: some six minutes on two cores, and for the second twenty.
+# What the README's tables of speed are made of: some five minutes on two cores, and for the second twenty.
 bench: install
 	@mkdir -p runs
 	$(BIN)/bnparity bench --preset quick --json benchmarks/bench.json --html runs/bench.html

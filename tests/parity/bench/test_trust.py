@@ -59,13 +59,14 @@ def test_a_machine_of_its_own_leaves_no_doubt() -> None:
 @pytest.mark.parametrize(
     ("uses", "words"),
     [
-        ([use(), use(share=0.6), use()], "work for all cores got 60% of them"),
+        ([use(), use(share=0.6), use()], "work for all cores got as little as 60% of them"),
         ([use(), use(0.07), use()], "one and the same work took from 50 to 70 ms, 50 for the most part"),
     ],
 )
 def test_a_yardstick_that_others_hold_up_is_a_doubt(uses: list[Use], words: str) -> None:
     (doubt,) = watched(uses).doubts([row_of(near(10))])
     assert words in doubt
+    assert watched([*uses, *[use()] * 7]).doubts([row_of(near(10))]) == ()  # one of ten
 
 
 def test_what_passes_in_an_instant_is_no_doubt() -> None:
