@@ -101,3 +101,30 @@ def test_an_instance_norm_that_keeps_averages_is_no_fast_variance() -> None:
     )
     assert report.verdict is Verdict.DISAGREE  # in evaluation one takes averages, the other does not
     assert "fast_variance" not in [each.cause.name for each in report.findings]
+
+
+class TorchChain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c, self.d = nn.Linear(5, 6), nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.d(torch.tanh(self.c(torch.tanh(self.b(torch.tanh(self.a(x)))))))
+
+
+class Chain(fnn.Module):
+    """With a residual that the other has not."""
+
+    @fnn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = jnp.tanh(fnn.Dense(6, name="a")(x))
+        y = jnp.tanh(fnn.Dense(6, name="b")(x))
+        return fnn.Dense(3, name="d")(jnp.tanh(fnn.Dense(6, name="c")(y)) + x)
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_a_residual_that_one_side_adds_is_one_finding(is_reversed: bool) -> None:
+    """The value that it adds has another gradient too, which follows."""
+    ports: list[Any] = [bntorch.port(TorchChain(), loss=F.cross_entropy), bnjax.port(Chain(), loss=cross_entropy)]
+    report = parity.compare(*(ports[::-1] if is_reversed else ports), inputs=INPUTS, questions=("forced",))
+    assert [(each.kind, each.reference) for each in report.findings] == [(FindingKind.FORWARD, "d")]
