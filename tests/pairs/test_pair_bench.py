@@ -1,6 +1,7 @@
 """`bnparity bench --pair`: two models that compute the same are timed, and no others."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,12 @@ def test_each_side_is_compared_at_its_best_over_the_sizes_of_batch() -> None:
         "the reference, torch eager, 1.43 times as fast as jax jitted (batches of 32); "
         "no difference that is sure (batches of 64)"
     )
+
+
+def test_rows_whose_turns_differ_decide_nothing() -> None:
+    apart = replace(row_of("candidate", "jitted", 8, 10), is_apart=True)
+    ((_, text),) = answers(report_of(apart, row_of("reference", "eager", 8, 80)))
+    assert text == "no difference that is sure (batches of 8)"
 
 
 def test_rows_stand_by_what_they_answer_and_the_fastest_first() -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from parity import CheckConfig, InputError, ModelSpec, check
 from parity.cli import main
-from parity.process import SideError
+from parity.process import THREAD_SETTINGS, SideError
 from parity.process.worker import serve
 from parity.reference import NumpyBackend
 from parity.sides import SideSpec, load_target, open_side
@@ -212,6 +212,31 @@ def test_a_side_has_settings_of_its_own() -> None:
         assert theirs["environment"]["OMP_NUM_THREADS"] == os.environ.get("OMP_NUM_THREADS", "1")
         assert theirs["path"] == ["settled", *path, ""]
     assert (dict(os.environ), sys.path) == (before, path)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("3", "3", "3")),
+        ({"OMP_NUM_THREADS": "2"}, ("2", None, None)),  # which MKL and OpenBLAS go by then
+        ({"MKL_NUM_THREADS": "2"}, (None, None, "2")),
+        ({"OPENBLAS_NUM_THREADS": "2"}, ("3", "2", "3")),
+    ],
+)
+def test_the_users_settings_of_threads_hold(
+    given: dict[str, str], expected: tuple[str | None, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in THREAD_SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with open_side(SideSpec(target="numpy", threads=3)) as side:
+        assert side.call(thread_settings) == expected
+
+
+def thread_settings(backend: object) -> tuple[str | None, ...]:
+    """The settings of threads in a side's process; called there."""
+    return tuple(os.environ.get(name) for name in THREAD_SETTINGS)
 
 
 def test_a_side_imports_what_this_process_can(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,6 +157,12 @@ def test_what_the_intervals_do_not_tell_apart_is_said() -> None:
     assert answer.text.startswith("no difference that is sure between jax's jit step and torch's eager loop")
 
 
+def test_rows_whose_turns_differ_decide_nothing() -> None:
+    apart = row_of([10.0, 10.1, 9.9, 10.0, 12.0, 12.1, 11.9, 12.0])
+    (answer,) = answers(report_of(apart, row_of(near(80), **TORCH)))
+    assert answer.text.startswith("no difference that is sure")
+
+
 def test_over_several_networks_an_answer_is_a_range() -> None:
     cases = [Case(depth=depth) for depth in (1, 8, 25, 50)]
     pairs = zip(cases, (20, 40, 5, 10.1), strict=True)
