@@ -6,7 +6,7 @@ which a neighbour on the same chip or a lower clock changes too. And whether a m
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Protocol
@@ -20,7 +20,7 @@ from parity.machine import usable_cores
 MOST_OF_OTHERS = 0.05
 LEAST_SHARE = 0.9  # of the cores, for the yardstick
 MOST_SLOWER = 1.1  # from one yardstick, or turn, to another
-MOST_OFF = 0.1  # of all yardsticks, or of all rows, whose turns may differ: a few of many do by chance
+MOST_APART = 0.1  # of all rows, whose turns may differ: in a few of many they do by chance
 YARDSTICK_SECONDS = 0.05
 LOOKS = 3
 BLOCK = bytes(2**20)
@@ -98,10 +98,10 @@ class Watch:
         if not self.yardsticks:
             return
         shares = [use.own / usable_cores() for use in self.yardsticks]
-        if _are_many(share < LEAST_SHARE for share in shares):
+        if min(shares) < LEAST_SHARE:
             yield f"work for all cores got as little as {min(shares):.0%} of them ({LEAST_SHARE:.0%} is the least)"
         times = [1e3 * use.seconds for use in self.yardsticks]
-        if _are_many(each > MOST_SLOWER * float(np.median(times)) for each in times):
+        if max(times) > MOST_SLOWER * float(np.median(times)):
             yield (
                 f"one and the same work took from {min(times):.0f} to {max(times):.0f} ms, {np.median(times):.0f} for "
                 f"the most part ({MOST_SLOWER:g} times that is allowed)"
@@ -110,14 +110,8 @@ class Watch:
 
 def _of_turns(rows: Sequence[Timed]) -> Iterator[str]:
     apart = [are_apart(row.samples_us) for row in rows if row.samples_us]
-    if _are_many(apart):
-        yield f"in {sum(apart)} of {len(apart)} rows the two turns differ ({MOST_OFF:.0%} of them may)"
-
-
-def _are_many(found: Iterable[bool]) -> bool:
-    """Whether what is off is more than a few of all: the medians of two turns withstand those."""
-    every = list(found)
-    return sum(every) > MOST_OFF * len(every)
+    if sum(apart) > MOST_APART * len(apart):
+        yield f"in {sum(apart)} of {len(apart)} rows the two turns differ ({MOST_APART:.0%} of them may)"
 
 
 def are_apart(samples: Sequence[float]) -> bool:
