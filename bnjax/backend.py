@@ -12,10 +12,18 @@ from numpy.typing import NDArray
 
 from bnjax import modes
 from bnjax.curvature import network_objective, regression_objective
-from bnjax.device import accelerator, check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
+from bnjax.device import (
+    accelerator,
+    check_precision,
+    count_lanes,
+    find_device,
+    free_bytes,
+    own_process,
+    pad_lanes,
+)
 from bnjax.faults import FAULTS
 from bnjax.layers import NormLayer, convolve_arrays
-from bnjax.layout import Layout
+from bnjax.layout import Layout, devices_of
 from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
 from bnjax.population import Population
@@ -143,7 +151,7 @@ class JaxBackend(Backend):
     ) -> list[Callable[[], Any]]:
         """Trace the programs of a population and return functions that compile them. Put nothing on a device."""
         spec = self.parts.conventions(spec)
-        layout = Layout(spec, members, lanes, dtype, self.parts, self.device, self.precision)
+        layout = Layout(spec, members, lanes, dtype, self.parts, devices_of(self.device), self.precision)
         programs = layout.lowered(self.population_type.programs, samples, batch_size, evaluated)
         return [program.compile for program in programs]
 

@@ -23,17 +23,22 @@ EVALUATION_CHUNK = 2000  # samples; bounds the memory of activations
 EVALUATION_SLOTS = 64 * EVALUATION_CHUNK  # members times samples; bounds the memory of many members on one device
 
 
-def share_devices(first: Any, lanes: int) -> tuple[list[Any], int]:
-    """Return the devices for `lanes`, of the kind of `first`, and the number of equal blocks.
+def devices_of(name: str = "") -> list[Any]:
+    """Return the devices of a kind, the one that `find_device` returns first."""
+    first = find_device(name)
+    return [first, *(device for device in jax.local_devices(backend=first.platform) if device != first)]
+
+
+def share_devices(devices: Sequence[Any], lanes: int) -> tuple[Sequence[Any], int]:
+    """Return those of some devices that `lanes` are distributed over, and the number of equal blocks.
 
     On a CPU a lane is a block, the work of one core. Otherwise take the most devices that divide the lanes evenly, with
     one block each.
     """
-    kind = [first, *(device for device in jax.local_devices(backend=first.platform) if device != first)]
-    if first.platform == "cpu":
-        return kind[:lanes], lanes
-    count = next(n for n in range(min(lanes, len(kind)), 0, -1) if lanes % n == 0)
-    return kind[:count], count
+    if devices[0].platform == "cpu":
+        return devices[:lanes], lanes
+    count = next(n for n in range(min(lanes, len(devices)), 0, -1) if lanes % n == 0)
+    return devices[:count], count
 
 
 class Layout:
@@ -45,17 +50,24 @@ class Layout:
         lanes: how many equal runs of members have minibatches of their own.
         dtype: working dtype.
         parts: the formulas of the members.
-        device: as `find_device` takes it.
+        devices: of one kind, the first for what is not distributed. They may be those of a compiler alone.
         precision: of float32 matrix products.
     """
 
     def __init__(
-        self, spec: ModelSpec, members: int, lanes: int, dtype: DType, parts: Parts, device: str, precision: Precision
+        self,
+        spec: ModelSpec,
+        members: int,
+        lanes: int,
+        dtype: DType,
+        parts: Parts,
+        devices: Sequence[Any],
+        precision: Precision,
     ) -> None:
         self.spec, self.parts = spec, with_fast_norm(parts)
         self.precision: Precision = precision
-        self.dtype, self.device = weights_dtype(dtype), find_device(device)
-        self.devices, self.blocks = share_devices(self.device, lanes)
+        self.dtype, self.device = weights_dtype(dtype), devices[0]
+        self.devices, self.blocks = share_devices(devices, lanes)
         self.mesh = Mesh(np.array(self.devices), (LANES,))
         self.members, self.lanes = members // self.blocks, lanes // self.blocks  # of a block
         self.evaluated_at_once = max(1, min(EVALUATION_CHUNK, EVALUATION_SLOTS // self.members))

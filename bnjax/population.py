@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from bnjax.layout import CHUNK, Layout
+from bnjax.layout import CHUNK, Layout, devices_of
 from bnjax.parts import HONEST, Parts
 from bnjax.programs import COMPILED, LANES, Programs, Run
 from bnjax.state import TrainState
@@ -57,7 +57,7 @@ class Population:
     ) -> None:
         states = member_states(weights, learning_rates, lanes)
         self._lanes, self._parts = lanes, parts
-        layout = Layout(parts.conventions(spec), len(states), lanes, dtype, parts, device, precision)
+        layout = Layout(parts.conventions(spec), len(states), lanes, dtype, parts, devices_of(device), precision)
         self.layout, self._mesh, self._spec = layout, layout.mesh, layout.spec
         self._on_host: dict[int, Any] = {}
         with layout.settings():

@@ -56,6 +56,33 @@ class Run(NamedTuple):
     looked: jax.Array
 
 
+def update_lanes(
+    nets: TrainState, inputs: jax.Array, labels: jax.Array, learning_rates: jax.Array, masks: jax.Array | None = None
+) -> tuple[TrainState, jax.Array]:
+    """Take one update of the members of some lanes. A pure function, not jitted.
+
+    XLA computes the first layers of members that share a minibatch as one matrix product, (batch, input_dim) by
+    (input_dim, members times hidden_width), and their gradients as another.
+
+    Args:
+        nets: the states, stacked along a leading axis, in order of their lanes.
+        inputs: a minibatch for each lane, shape (lanes, batch, input_dim).
+        labels: shape (lanes, batch).
+        learning_rates: shape (members,).
+        masks: of dropout, if any, shape (lanes, num_hidden_layers, batch, hidden_width).
+
+    Returns:
+        The new states, and the losses before the update.
+    """
+    lanes, one_lane = len(inputs), jax.vmap(sgd_step, in_axes=(0, None, None, 0, None), axis_name=MEMBERS)
+    if lanes == 1:
+        nets, output = one_lane(nets, inputs[0], labels[0], learning_rates, None if masks is None else masks[0])
+        return nets, output.loss
+    apart = jax.tree.map(lambda leaf: leaf.reshape(lanes, -1, *leaf.shape[1:]), (nets, learning_rates))
+    nets, output = jax.vmap(one_lane)(apart[0], inputs, labels, apart[1], masks)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), nets), output.loss.reshape(-1)
+
+
 def run_updates(
     nets: TrainState,
     inputs: jax.Array,
@@ -66,9 +93,6 @@ def run_updates(
     masks: jax.Array | None = None,
 ) -> Run:
     """Train the members of some lanes on the first `count` of their minibatches. A pure function, not jitted.
-
-    XLA computes the first layers of members that share a minibatch as one matrix product, (batch, input_dim) by
-    (input_dim, members times hidden_width), and their gradients as another.
 
     To test whether all values are finite costs as much as reading all weights. So test only after an alarming loss,
     which mostly comes some updates before a weight overflows, and at the end.
@@ -83,19 +107,10 @@ def run_updates(
         masks: of dropout, if any, shape (lanes, updates, num_hidden_layers, batch, hidden_width).
     """
     lanes, updates, _ = batches.shape
-    one_lane = jax.vmap(sgd_step, in_axes=(0, None, None, 0, None), axis_name=MEMBERS)
-
-    def step(nets: TrainState, batch: jax.Array, kept: jax.Array | None) -> tuple[TrainState, jax.Array]:
-        if lanes == 1:
-            own = None if kept is None else kept[0]
-            nets, output = one_lane(nets, inputs[batch[0]], labels[batch[0]], learning_rates, own)
-            return nets, output.loss
-        apart = jax.tree.map(lambda leaf: leaf.reshape(lanes, -1, *leaf.shape[1:]), (nets, learning_rates))
-        nets, output = jax.vmap(one_lane)(apart[0], inputs[batch], labels[batch], apart[1], kept)
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), nets), output.loss.reshape(-1)
 
     def update(t: Any, carry: Run) -> Run:
-        nets, losses = step(carry.nets, batches[:, t], None if masks is None else masks[:, t])
+        batch, kept = batches[:, t], None if masks is None else masks[:, t]
+        nets, losses = update_lanes(carry.nets, inputs[batch], labels[batch], learning_rates, kept)
         alive = carry.first_seen == updates
         look = jnp.any(alive & ~(losses < ALARMING_LOSS))
         finite = jax.lax.cond(look, _all_finite, lambda nets: jnp.ones_like(alive), nets)

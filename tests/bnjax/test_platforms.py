@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import bnjax
-from bnjax.layout import Layout
+from bnjax.layout import Layout, devices_of
 from bnjax.learner import Learner
 from bnjax.parts import HONEST
 from bnjax.programs import COMPILED, loop_step
@@ -41,7 +41,7 @@ class Elsewhere:
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_the_programs_of_a_sweep(platform: str, name: str) -> None:
-    layout = Layout(SPECS[name], 4, 1, "float32", HONEST, "cpu", "highest")
+    layout = Layout(SPECS[name], 4, 1, "float32", HONEST, devices_of("cpu"), "highest")
     run = layout.lower_run(Elsewhere(COMPILED.run, platform), samples=64, batch_size=16)
     assert "stablehlo.while" in run  # the updates
     evaluate = layout.lower_evaluation(Elsewhere(COMPILED.evaluate, platform), samples=64)
