@@ -6,9 +6,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 from parity.progress import Progress
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or SIGTERM, during long work. `report` holds what was done by then."""
+
+    def __init__(self, report: Any, *signal_number: int) -> None:
+        super().__init__(*signal_number)
+        self.report = report
+
 
 DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}  # Python's own handlers
 

@@ -29,9 +29,12 @@ def report_dict(report: BenchReport) -> dict[str, Any]:
 def row_dict(row: Row) -> dict[str, Any]:
     """One row."""
     case = {name: getattr(row.case, name) for name in ("depth", "width", "batch_size", "batch_norm")}
-    first = {name: getattr(row, name) for name in ("framework", "mode", "device", "precision")}
-    rest = {name: value for name, value in asdict(row).items() if name not in (*first, "case")}
-    return first | case | rest
+    whole = asdict(row)
+    first = {name: whole.pop(name) for name in ("framework", "mode", "device", "precision")}
+    times = {name: whole.pop(name) for name in ("population", "compile_s", "median_us", "low_us", "high_us")}
+    ratios = {name: whole.pop(name) for name in ("floor_us", "ratio_to_floor", "ratio_to_lab_loop")}
+    del whole["case"]
+    return first | case | times | ratios | whole
 
 
 def write_json(report: BenchReport, path: Path) -> None:

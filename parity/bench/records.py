@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from parity.bench.config import BenchConfig, Case
+from parity.clock import Times
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(Times):
     """One mode in one case. Times are microseconds per model-step: one SGD update of one model. None: not measured.
 
     Args:
@@ -17,19 +18,9 @@ class Row:
         precision: of float32 matrix products.
         case: the network and its training.
         population: how many models were trained at once, on all devices together.
-        compile_s: seconds until the first updates were done, less what they take afterwards; caches were empty.
-        median_us: of the samples.
-        low_us: lower end of the median's 95% bootstrap interval.
-        high_us: its upper end.
         floor_us: what the machine needs at least; see `parity.bench.floor`.
         ratio_to_floor: `median_us / floor_us`.
         ratio_to_lab_loop: the lab's loop over this one; above 1 is faster.
-        paid_after: model-steps after which the time to compile has been won back against the framework's plain loop.
-        samples_us: every sample, in the order in which they were taken; the halves are of two turns.
-        threads: how many cores it kept busy, on average.
-        others: how many cores others kept busy meanwhile, on average.
-        is_apart: whether its two turns differ, so that neither is to be trusted.
-        note: why there is no time, or what else is to be known.
     """
 
     framework: str
@@ -38,19 +29,9 @@ class Row:
     precision: str
     case: Case
     population: int
-    compile_s: float | None = None
-    median_us: float | None = None
-    low_us: float | None = None
-    high_us: float | None = None
     floor_us: float | None = None
     ratio_to_floor: float | None = None
     ratio_to_lab_loop: float | None = None
-    paid_after: float | None = None
-    samples_us: tuple[float, ...] = ()
-    threads: float | None = None
-    others: float | None = None
-    is_apart: bool = False
-    note: str = ""
 
     @property
     def way(self) -> str:
@@ -107,6 +88,11 @@ class BenchReport:
         return not self.doubts
 
     @property
-    def cases_done(self) -> int:
-        """Of how many cases there are rows."""
-        return len({row.case for row in self.rows})
+    def is_well(self) -> bool:
+        """Whether the figures can be used."""
+        return self.trusted
+
+    @property
+    def done(self) -> str:
+        """What was done, in words."""
+        return f"{len({row.case for row in self.rows})} of {len(self.config.cases)} cases are done"

@@ -22,12 +22,13 @@ from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, Shape, 
 from parity.bench.judge import choose_batch, judge
 from parity.bench.records import BenchReport, Operation, Row
 from parity.bench.worker import Key
-from parity.clock import Use, Watch, are_apart, median_interval
+from parity.clock import Use, Watch, measured, median_interval
 from parity.errors import InputError
 from parity.machine import usable_cores
 from parity.process import Side, SideError
 from parity.progress import Progress, SilentProgress
 from parity.sides import SideSpec, open_side
+from parity.signals import Interrupted
 
 LAB_LOOP = "eager_loop"  # the lab's: a plain loop of eager updates
 SHOWN_OPERATIONS = 10
@@ -50,14 +51,6 @@ class _Timed:
     note: str = ""
 
 
-class BenchInterrupted(KeyboardInterrupt):
-    """Ctrl-C during a benchmark. `report` holds the cases that were done."""
-
-    def __init__(self, report: BenchReport, *signal_number: int) -> None:
-        super().__init__(*signal_number)
-        self.report = report
-
-
 def bench(config: BenchConfig, *, progress: Progress | None = None, command: str | None = None) -> BenchReport:
     """Time every mode of every framework in every case.
 
@@ -68,7 +61,7 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
 
     Raises:
         InputError: bad input, or a framework that cannot start.
-        BenchInterrupted: Ctrl-C.
+        Interrupted: Ctrl-C; its `report` holds the cases that were done.
 
     Example::
 
@@ -112,7 +105,7 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
             profiles |= {name: found for name, side in sides.items() if (found := _profile(config, side, modes[name]))}
             telling.update(1.0, "done")
         except KeyboardInterrupt as interruption:
-            raise BenchInterrupted(report(complete=False), *interruption.args) from None
+            raise Interrupted(report(complete=False), *interruption.args) from None
         except SideError as error:
             raise InputError(f"a process of the benchmark {error}; nothing can be compared without it") from error
     return report(complete=True)
@@ -251,24 +244,15 @@ def _rows(config: BenchConfig, timed: Sequence[_Timed], floor_us: float) -> Iter
         if one.note:
             yield row
             continue
-        median, low, high = median_interval(one.samples)
-        compile_s = max(0.0, one.first_s - median * one.population * worker.WARM_UP / 1e6)
-        loop = loops.get(one.framework)
+        median, loop = median_interval(one.samples)[0], loops.get(one.framework)
         gain = loop - median if loop is not None and not one.mode.loop else 0.0
+        compile_s = one.first_s - median * one.population * worker.WARM_UP / 1e6
         yield replace(
             row,
-            compile_s=compile_s,
-            median_us=median,
-            low_us=low,
-            high_us=high,
+            **measured(one.samples, one.uses, compile_s, gain),
             floor_us=floor_us,
             ratio_to_floor=median / floor_us,
             ratio_to_lab_loop=None if lab is None else lab / median,
-            paid_after=1e6 * compile_s / gain if gain > 0 else None,
-            samples_us=tuple(one.samples),
-            threads=float(np.mean([use.own for use in one.uses])),
-            others=float(np.mean([use.others for use in one.uses])),
-            is_apart=are_apart(one.samples),
         )
 
 

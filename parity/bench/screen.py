@@ -28,7 +28,7 @@ def print_report(report: BenchReport, console: Console) -> None:
     for doubt in report.doubts:
         console.out(f"NOT TO BE TRUSTED, the machine was not its own: {doubt}", highlight=False)
     if not report.complete:
-        console.out(f"INTERRUPTED: {report.cases_done} of {len(report.config.cases)} cases are done.")
+        console.out(f"INTERRUPTED: {report.done}.")
     for answer in answers(report):
         console.out(f"{answer.question}: {answer.text}", highlight=False)
     for case, rows in by_case(report):

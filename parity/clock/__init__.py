@@ -2,6 +2,19 @@
 
 from parity.clock.meter import Memory, Meter, Use
 from parity.clock.statistics import median_interval, times_words
+from parity.clock.times import Times, measured
 from parity.clock.watch import Timed, Watch, Yardstick, are_apart
 
-__all__ = ["Memory", "Meter", "Timed", "Use", "Watch", "Yardstick", "are_apart", "median_interval", "times_words"]
+__all__ = [
+    "Memory",
+    "Meter",
+    "Timed",
+    "Times",
+    "Use",
+    "Watch",
+    "Yardstick",
+    "are_apart",
+    "measured",
+    "median_interval",
+    "times_words",
+]

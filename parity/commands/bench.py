@@ -17,7 +17,7 @@ from parity.commands.terminal import ErrorConsole, exit_status, print_error, sho
 from parity.errors import InputError
 from parity.pair_bench.records import PairBenchConfig
 from parity.progress import console_progress
-from parity.signals import handle_signals
+from parity.signals import Interrupted, handle_signals
 
 PROFILED_DEPTH = 8  # in the presets
 OF_CASES = ("widths", "batch_sizes", "populations", "batch_norm", "compiled")
@@ -77,49 +77,37 @@ class Bench:
         if self.dtypes:
             raise InputError("--dtypes needs --pair, whose two models are then timed in them")
         from parity.bench.output import write_json
-        from parity.bench.run import BenchInterrupted, bench
+        from parity.bench.run import bench
         from parity.bench.screen import print_report
 
-        config, paths = self.config(), paths_of(json=self.json, html=self.html)
-        # Where no case is done there is nothing to write in the place of what an earlier run has left.
-        kept = InputError, KeyboardInterrupt
-        with cleared(paths, kept), handle_signals(console_progress(ErrorConsole())) as progress:
-            status = 0
-            try:
-                report = bench(config, progress=progress, command=command)
-            except BenchInterrupted as interruption:
-                report, status = interruption.report, exit_status(interruption)
-                if not report.rows:
-                    raise
-        writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_html}
-        for option, path in paths.items():
-            writers[option](report, path)
-        show(lambda console: print_report(report, console))
-        if not report.complete:
-            print_error(f"interrupted; {report.cases_done} of {len(config.cases)} cases are done")
-        return status or int(not report.trusted)
+        face = _Face(bench, print_report, write_json, "write_bench_report")
+        return self._carry_out(face, self.config(), command)
 
     def _run_pair(self, command: str) -> int:
-        from parity.pair_bench.run import PairBenchInterrupted, bench_pair
+        from parity.pair_bench.run import bench_pair
         from parity.pair_bench.screen import print_report, write_json
 
-        config, paths = self._pair_config(), paths_of(json=self.json, html=self.html)
+        face = _Face(bench_pair, print_report, write_json, "write_pair_bench_report")
+        return self._carry_out(face, self._pair_config(), command)
+
+    def _carry_out(self, face: "_Face", config: Any, command: str) -> int:
+        """Measure, write the files, print the report, and return the exit status."""
+        paths, status = paths_of(json=self.json, html=self.html), 0
+        # Where no row is done there is nothing to write in the place of what an earlier run has left.
         kept = InputError, KeyboardInterrupt
         with cleared(paths, kept), handle_signals(console_progress(ErrorConsole())) as progress:
-            status = 0
             try:
-                report = bench_pair(config, progress=progress, command=command)
-            except PairBenchInterrupted as interruption:
+                report = face.measure(config, progress=progress, command=command)
+            except Interrupted as interruption:
                 report, status = interruption.report, exit_status(interruption)
                 if not report.rows:
                     raise
-        writers: dict[str, Callable[..., None]] = {"--json": write_json, "--html": _write_pair_html}
         for option, path in paths.items():
-            writers[option](report, path)
-        show(lambda console: print_report(report, console))
+            {"--json": face.write_json, "--html": face.write_page}[option](report, path)
+        show(lambda console: face.print_report(report, console))
         if not report.complete:
-            print_error("interrupted; what was done by then is shown")
-        return status or int(not (report.agrees and report.trusted))
+            print_error(f"interrupted; {report.done}")
+        return status or int(not report.is_well)
 
     def _pair_config(self) -> PairBenchConfig:
         """What is measured of a pair.
@@ -174,13 +162,24 @@ class Bench:
 PRESETS = {"quick": Bench(), "full": Bench(preset="full")}
 
 
-def _write_pair_html(report: Any, path: Path) -> None:
-    from parity.report import write_pair_bench_report
+@dataclass(frozen=True)
+class _Face:
+    """What is measured, and how it is shown.
 
-    write_pair_bench_report(report, path)
+    Args:
+        measure: takes a configuration, `progress` and `command`, and returns a report.
+        print_report: on a console.
+        write_json: to a path.
+        page: the name of the function of `parity.report` that writes a page.
+    """
 
+    measure: Callable[..., Any]
+    print_report: Callable[..., None]
+    write_json: Callable[..., None]
+    page: str
 
-def _write_html(report: Any, path: Path) -> None:
-    from parity.report import write_bench_report  # imports Matplotlib, which other commands do not need
+    def write_page(self, report: Any, path: Path) -> None:
+        """Write the page."""
+        from parity import report as pages  # imports Matplotlib, which other commands do not need
 
-    write_bench_report(report, path)
+        getattr(pages, self.page)(report, path)

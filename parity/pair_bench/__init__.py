@@ -1,6 +1,6 @@
 """The two models of a pair, timed."""
 
 from parity.pair_bench.records import PairBenchConfig, PairBenchReport, PairRow
-from parity.pair_bench.run import PairBenchInterrupted, bench_pair
+from parity.pair_bench.run import bench_pair
 
-__all__ = ["PairBenchConfig", "PairBenchInterrupted", "PairBenchReport", "PairRow", "bench_pair"]
+__all__ = ["PairBenchConfig", "PairBenchReport", "PairRow", "bench_pair"]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
+from parity.clock import Times
 from parity.errors import InputError
 from parity.spec import Precision, check_count, check_real, check_values, use_python_values
 
@@ -52,7 +53,7 @@ class PairBenchConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairRow:
+class PairRow(Times):
     """One way to run one side. Times are microseconds for a batch. None: not measured.
 
     Args:
@@ -63,17 +64,7 @@ class PairRow:
             where one side has no optimizer, "forward and backward".
         dtype: of parameters and floating-point inputs.
         batch_size: samples.
-        compile_s: seconds until it was done for the first time, less what it takes afterwards.
-        median_us: of the samples.
-        low_us: lower end of the median's 95% bootstrap interval.
-        high_us: its upper end.
         peak_bytes: most memory that a run needs beside the model, its inputs and the optimizer's state.
-        paid_after: batches after which the time to compile has been won back against what runs without a compiler.
-        samples_us: every sample, in the order in which they were taken; the halves are of two turns.
-        threads: how many cores it kept busy, on average.
-        others: how many cores others kept busy meanwhile, on average.
-        is_apart: whether its two turns differ.
-        note: why there is no time.
     """
 
     side: str
@@ -82,17 +73,7 @@ class PairRow:
     task: str
     dtype: str
     batch_size: int
-    compile_s: float | None = None
-    median_us: float | None = None
-    low_us: float | None = None
-    high_us: float | None = None
     peak_bytes: int | None = None
-    paid_after: float | None = None
-    samples_us: tuple[float, ...] = ()
-    threads: float | None = None
-    others: float | None = None
-    is_apart: bool = False
-    note: str = ""
 
     @property
     def words(self) -> str:
@@ -132,6 +113,16 @@ class PairBenchReport:
     def agrees(self) -> bool:
         """Whether the two compute the same, so that they were timed."""
         return self.verdict == "agree"
+
+    @property
+    def is_well(self) -> bool:
+        """Whether there are figures, and they can be used."""
+        return self.agrees and self.trusted
+
+    @property
+    def done(self) -> str:
+        """What was done, in words."""
+        return "what was done by then is shown"
 
     @property
     def trusted(self) -> bool:

@@ -1,17 +1,13 @@
 """The two models of a pair, timed in turns, if they compute the same."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-from parity.backend.batch import map_arrays
 from parity.backend.port import Task
-from parity.clock import Use, Watch, are_apart, median_interval
+from parity.clock import Use, Watch, measured, median_interval
 from parity.errors import InputError
 from parity.machine import usable_cores
 from parity.pair.guard import CrashError, Guarded
@@ -21,8 +17,10 @@ from parity.pair.records import CompareReport
 from parity.pair.run import compare
 from parity.pair_bench import worker
 from parity.pair_bench.records import PairBenchConfig, PairBenchReport, PairRow
+from parity.pair_bench.sizes import as_laid_out, resized, samples_in
 from parity.pair_bench.worker import Key
 from parity.progress import Progress, SilentProgress
+from parity.signals import Interrupted
 
 EAGER = "eager"  # the way that needs no compiler
 WRONG = "not what the model gives in float64"
@@ -42,14 +40,6 @@ class _Timed:
     note: str = ""
 
 
-class PairBenchInterrupted(KeyboardInterrupt):
-    """Ctrl-C. `report` holds the batch sizes that were done."""
-
-    def __init__(self, report: PairBenchReport, *signal_number: int) -> None:
-        super().__init__(*signal_number)
-        self.report = report
-
-
 def bench_pair(
     config: PairBenchConfig, *, progress: Progress | None = None, command: str | None = None
 ) -> PairBenchReport:
@@ -62,7 +52,7 @@ def bench_pair(
 
     Raises:
         InputError: bad input, a side that cannot start, or one that raises.
-        PairBenchInterrupted: Ctrl-C.
+        Interrupted: Ctrl-C; its `report` holds the batch sizes that were done.
 
     Example::
 
@@ -104,7 +94,7 @@ def bench_pair(
                 return report(complete=False)
             raise InputError(f"{error}; nothing can be timed without it") from error
         except KeyboardInterrupt as interruption:
-            raise PairBenchInterrupted(report(complete=False), *interruption.args) from None
+            raise Interrupted(report(complete=False), *interruption.args) from None
     return report(complete=True)
 
 
@@ -118,9 +108,9 @@ def _measured(
     settings: dict[str, str],
 ) -> Iterator[PairRow]:
     own = batches(pair.inputs, 0)[0]
-    sizes = config.batch_sizes or (_samples(own),)
+    sizes = config.batch_sizes or (samples_in(own),)
     ways = []
-    for port, inputs in zip(ports, (own, _as_laid_out(own, layouts)), strict=True):
+    for port, inputs in zip(ports, (own, as_laid_out(own, layouts)), strict=True):
         offered, found = port.call(worker.begin, inputs, pair.lift_float32, config.precision)
         ways.append(offered)
         settings.update(found)
@@ -131,8 +121,8 @@ def _measured(
     groups = [(dtype, size) for dtype in config.dtypes for size in sizes]
     for number, (dtype, size) in enumerate(groups):
         progress.update(0.2 + 0.8 * number / len(groups), f"batches of {size} in {dtype}")
-        ours = _resized(own, size)
-        given: dict[str, Any] = dict(zip(SIDES, (ours, _as_laid_out(ours, layouts)), strict=True))
+        ours = resized(own, size)
+        given: dict[str, Any] = dict(zip(SIDES, (ours, as_laid_out(ours, layouts)), strict=True))
         timed = [
             _Timed(side, port, Key(task, way, dtype, size), note=notes.get((side, task, way, dtype), ""))
             for task in tasks
@@ -189,60 +179,13 @@ def _rows(timed: Sequence[_Timed]) -> Iterator[PairRow]:
         if one.note:
             yield row
             continue
-        median, low, high = median_interval(one.samples)
+        median = median_interval(one.samples)[0]
         plain = [median_interval(each.samples)[0] for each in timed if _is_plain(each, one)]
-        gain, compile_s = min(plain, default=median) - median, max(0.0, one.first_s - median / 1e6)
-        yield replace(
-            row,
-            compile_s=compile_s,
-            median_us=median,
-            low_us=low,
-            high_us=high,
-            peak_bytes=max(one.peaks, default=None),
-            paid_after=1e6 * compile_s / gain if gain > 0 else None,
-            samples_us=tuple(one.samples),
-            threads=float(np.mean([use.own for use in one.uses])),
-            others=float(np.mean([use.others for use in one.uses])),
-            is_apart=are_apart(one.samples),
-        )
+        gain = min(plain, default=median) - median
+        times = measured(one.samples, one.uses, one.first_s - median / 1e6, gain)
+        yield replace(row, **times, peak_bytes=max(one.peaks, default=None))
 
 
 def _is_plain(each: _Timed, one: _Timed) -> bool:
     """Whether a way does the task of a compiled one without a compiler."""
     return each.key.way == EAGER and one.key.way != EAGER and each.key.task is one.key.task and not each.note
-
-
-def _samples(batch: Mapping[str, Any]) -> int:
-    """The size of a batch: that of the first axis of most of its arrays."""
-    sizes: Counter[int] = Counter()
-    map_arrays(lambda leaf: sizes.update([np.shape(leaf)[0]] if np.ndim(leaf) else []), batch)
-    (most, count), *others = [*sizes.most_common(2), (0, 0)]
-    if not count or others[0][1] == count:
-        told = ", ".join(map(str, sizes)) or "none"
-        raise InputError(f"the sizes of the inputs' first axes are {told}: none of them is that of a batch for sure")
-    return most
-
-
-def _resized(batch: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """A batch of another size: its samples again and again; what has no axis of samples stays."""
-    own = _samples(batch)
-    if size == own:
-        return dict(batch)
-
-    def resized(leaf: Any) -> Any:
-        has_samples = np.ndim(leaf) and np.shape(leaf)[0] == own
-        return np.take(leaf, np.arange(size) % own, axis=0) if has_samples else leaf
-
-    return map_arrays(resized, batch)  # type: ignore[no-any-return]
-
-
-def _as_laid_out(batch: Mapping[str, Any], layouts: Mapping[str, Sequence[int]]) -> dict[str, Any]:
-    """A batch as the candidate takes it."""
-
-    def moved(leaf: Any, axes: Sequence[int]) -> Any:
-        return np.ascontiguousarray(np.transpose(leaf, axes)) if np.ndim(leaf) == len(axes) else leaf
-
-    return {
-        name: map_arrays(partial(moved, axes=layouts[name]), each) if name in layouts else each
-        for name, each in batch.items()
-    }

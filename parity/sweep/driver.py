@@ -9,6 +9,7 @@ from parity.divergence import Status
 from parity.errors import InputError
 from parity.files import make_folder, remove_leftovers
 from parity.progress import Progress, SilentProgress
+from parity.signals import Interrupted
 from parity.sweep.blocks import Block, what_decides
 from parity.sweep.executors import Execution, Executor, open_executor
 from parity.sweep.grid import Group, SweepConfig
@@ -27,12 +28,10 @@ from parity.sweep.train import Wanted
 PageWriter = Callable[[SweepReport, Path], object]
 
 
-class SweepInterrupted(KeyboardInterrupt):
+class SweepInterrupted(Interrupted):
     """Ctrl-C during a sweep, or SIGTERM. `report` holds what was done, which has been written."""
 
-    def __init__(self, report: SweepReport, *signal_number: int) -> None:
-        super().__init__(*signal_number)
-        self.report = report
+    report: SweepReport
 
 
 def sweep(

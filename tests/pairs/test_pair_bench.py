@@ -11,7 +11,7 @@ import pytest
 import parity
 from parity.cli import main
 from parity.clock import Watch, median_interval
-from parity.pair_bench import PairBenchConfig, PairBenchReport, PairRow, bench_pair, run, worker
+from parity.pair_bench import PairBenchConfig, PairBenchReport, PairRow, bench_pair, sizes, worker
 from parity.pair_bench.answers import answers, groups
 from parity.pair_bench.screen import cells, notes
 from parity.progress import SilentProgress
@@ -209,17 +209,17 @@ def test_a_size_of_batch_is_timed_once() -> None:
 def test_which_axis_holds_the_samples_must_be_sure() -> None:
     batch = {"state": np.ones((2, 8, 4)), "x": np.ones((8, 3))}
     with pytest.raises(parity.InputError, match="first axes are 2, 8: none of them is that of a batch for sure"):
-        run._samples(batch)
-    assert run._samples(batch | {"labels": np.ones(8)}) == 8
+        sizes.samples_in(batch)
+    assert sizes.samples_in(batch | {"labels": np.ones(8)}) == 8
 
 
 def test_a_batch_of_another_size_has_the_same_samples_again() -> None:
     batch = {"x": np.arange(6).reshape(3, 2), "mask": np.eye(2), "more": {"labels": np.arange(3)}}
-    larger = run._resized(batch, 7)
+    larger = sizes.resized(batch, 7)
     assert larger["x"][:, 0].tolist() == [0, 2, 4, 0, 2, 4, 0]
     assert larger["more"]["labels"].tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert np.array_equal(larger["mask"], np.eye(2))  # which has no axis of samples
-    assert run._as_laid_out(batch, {"x": (1, 0)})["x"].shape == (2, 3)
+    assert sizes.as_laid_out(batch, {"x": (1, 0)})["x"].shape == (2, 3)
 
 
 # answers
