@@ -30,6 +30,7 @@ from bnjax.population import Population
 from bnjax.variants import VARIANTS
 from bnjax.weights import from_native, to_native
 from parity.backend import Backend, Inputs, Modes, Tools
+from parity.backend.compiler import Chips, Compiler
 from parity.data import Dataset
 from parity.faults import replace_part
 from parity.spec import DType, ModelSpec, Precision, TrainSpec
@@ -116,6 +117,12 @@ class JaxBackend(Backend):
         product, copy = partial(modes.product, self.device, self.precision), partial(modes.copy, self.device)
         named, environment = modes.offered(self.device), modes.environment(self.device)
         return Modes(named, modes.PRODUCTS, product, copy, modes.profile, environment)
+
+    def compiler(self, chips: Chips) -> Compiler:
+        """Return what compiles this project's networks for a TPU."""
+        from bnjax.compiler import TpuCompiler
+
+        return TpuCompiler(chips, self.parts, self.precision)
 
     def tools(self) -> Tools:
         """Return layers alone, and derivatives of a loss."""

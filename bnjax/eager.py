@@ -33,7 +33,7 @@ def _eager(program: Callable[..., Any]) -> Any:
 
 
 class _NotCompiledLearner(Learner):
-    _train_step = staticmethod(_eager(sgd_step))
+    train_program = staticmethod(_eager(sgd_step))
     _logits, _activations = staticmethod(_eager(evaluation_logits)), staticmethod(_eager(evaluation_activations))
 
 
@@ -42,4 +42,4 @@ class _NotCompiledPopulation(Population):
 
 
 class _NotDonatedLearner(Learner):
-    _train_step = staticmethod(jax.jit(sgd_step))
+    train_program = staticmethod(jax.jit(sgd_step))

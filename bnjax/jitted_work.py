@@ -1,7 +1,7 @@
 """A user's model at work, to be timed: as compiled programs."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,7 @@ class ModelWork:
         self._model, self._loss, self._optimizer, self._task = model, loss, optimizer, task
         self._precision: Precision = precision
         self._dtype, self._last = dtype, None
-        with self._settings():
+        with self.settings():
             given = (model.parameters, model.statistics, dict(inputs))
             self._parameters, self._statistics, self._inputs = (
                 map_arrays(partial(_in_dtype, dtype=dtype), each) for each in given
@@ -61,16 +61,20 @@ class ModelWork:
         """See `Work`."""
         return all(each.platform == "cpu" for leaf in jax.tree.leaves(self._parameters) for each in leaf.devices())
 
+    def program(self) -> tuple[Any, tuple[Any, ...], Any]:
+        """Return the jitted function of the task, what it is given first, and the batch, which comes last."""
+        if self._task is Task.FORWARD:
+            return self._forward, (self._parameters, self._statistics), self._inputs
+        return self._step, (self._parameters, self._statistics, self._state), self._inputs
+
     def run(self, count: int) -> None:
         """See `Work`."""
-        with self._settings(), matmul_precision(self._precision):
+        with self.settings():
             for _ in range(count):
-                if self._task is Task.FORWARD:
-                    self._last = self._forward(self._parameters, self._statistics, self._inputs)
-                else:
-                    self._last, self._parameters, self._statistics, self._state = self._step(
-                        self._parameters, self._statistics, self._state, self._inputs
-                    )
+                function, state, inputs = self.program()
+                self._last = function(*state, inputs)
+                if self._task is not Task.FORWARD:
+                    self._last, self._parameters, self._statistics, self._state = self._last
             jax.block_until_ready((self._last, self._parameters, self._statistics))
 
     def size(self) -> float:
@@ -79,13 +83,16 @@ class ModelWork:
         if self._task is not Task.FORWARD:
             return float(last[0])
         if self._loss is not None:
-            with self._settings(), matmul_precision(self._precision):
+            with self.settings():
                 return float(jax.jit(self._loss_at)(self._parameters, self._statistics, self._inputs))
         floats = (leaf for leaf in last if jnp.issubdtype(leaf.dtype, jnp.floating))
         return size_of(np.asarray(leaf, np.float64) for leaf in floats)
 
-    def _settings(self) -> AbstractContextManager[Any]:
-        return jax.enable_x64(self._dtype == "float64")
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """Set the dtype and the precision of the task, and restore them afterwards."""
+        with jax.enable_x64(self._dtype == "float64"), matmul_precision(self._precision):
+            yield
 
     def _ran(self, parameters: Any, statistics: Any, inputs: Any, mode: Mode) -> Ran:
         in_order = {name: inputs[name] for name in self._order}  # JAX sorts what it is given

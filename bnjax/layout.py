@@ -116,6 +116,17 @@ class Layout:
                 mesh=self.mesh,
             )
 
+    def lower_update(self, program: Any, batch_size: int) -> Any:
+        """Trace `update_lanes` on one device, ready to `compile()`; put nothing on it."""
+        nets, rates = self._abstract_block()
+        inputs, labels = self._abstract_samples(self.lanes * batch_size)
+        minibatches = (
+            jax.ShapeDtypeStruct((self.lanes, batch_size, *each.shape[1:]), each.dtype, sharding=each.sharding)
+            for each in (inputs, labels)
+        )
+        with self.settings():
+            return program.lower(nets, *minibatches, rates)
+
     def lower_evaluation(self, program: Any, samples: int) -> Any:
         """Trace `evaluation_sums`, ready to `compile()`; put nothing on a device."""
         with self.settings():

@@ -36,9 +36,9 @@ class Learner(LearnerProtocol):
         precision: of float32 matrix products.
     """
 
-    _train_step = staticmethod(jax.jit(sgd_step, donate_argnames="net"))
-    _logits = staticmethod(jax.jit(evaluation_logits))
-    _activations = staticmethod(jax.jit(evaluation_activations))
+    train_program = staticmethod(jax.jit(sgd_step, donate_argnames="net"))
+    logits_program = staticmethod(jax.jit(evaluation_logits))
+    activations_program = staticmethod(jax.jit(evaluation_activations))
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Learner(LearnerProtocol):
             with np.errstate(over="ignore"):  # a rate beyond float32's range is infinite
                 rate = np.array(learning_rate, self.dtype)
             kept = None if masks is None else _copy(masks, np.bool_)
-            self.net, output = self._train_step(net, x, y, rate, kept)
+            self.net, output = self.train_program(net, x, y, rate, kept)
             self._updates += 1
             gradients = self._parts.weight_import.save(gradients_from_native(output.gradients, self._spec))
             return Step(
@@ -88,14 +88,14 @@ class Learner(LearnerProtocol):
     def evaluate(self, inputs: Array) -> Array:
         """Return the logits in evaluation mode."""
         with self.settings():
-            logits, batch_stats = self._logits(self.net, _copy(inputs, self.dtype))
+            logits, batch_stats = self.logits_program(self.net, _copy(inputs, self.dtype))
             self.net = replace(self.net, batch_stats=batch_stats)
             return np.array(logits)
 
     def activations(self, inputs: Array) -> Weights:
         """Return the output of each part of each hidden layer in evaluation mode; the state stays as it is."""
         with self.settings():
-            return self._in_order(self._activations(self.net, _copy(inputs, self.dtype)))
+            return self._in_order(self.activations_program(self.net, _copy(inputs, self.dtype)))
 
     def _in_order(self, activations: Mapping[str, jax.Array]) -> Weights:
         # A compiled program gives a dictionary back in alphabetical order.

@@ -18,8 +18,9 @@ from bnjax.lifted import lifted_function
 from bnjax.perturbed import perturbed
 from bnjax.program import Program, on_device
 from parity.backend.batch import map_arrays
+from parity.backend.compiler import ChipProgram, Chips
 from parity.backend.convention import Change, Option, is_lifted_by, of_islands
-from parity.backend.port import Anatomy, Forced, Island, Mode, Played, Rounding, Task, Tensor, Work, check_state
+from parity.backend.port import Anatomy, Forced, Island, Mode, Played, Rounding, Task, Tensor, check_state
 from parity.errors import InputError
 from parity.spec import Precision
 from parity.weights import Array
@@ -241,12 +242,20 @@ class ModelPort:
         """See `Workable`."""
         jax.config.update("jax_enable_compilation_cache", False)
 
-    def work(self, inputs: Mapping[str, Any], task: Task, way: str, dtype: str, precision: Precision) -> Work:
+    def work(self, inputs: Mapping[str, Any], task: Task, way: str, dtype: str, precision: Precision) -> ModelWork:
         """See `Workable`."""
         with jax.enable_x64(True):
             self._of(inputs)
             model = self._seen()
         return ModelWork(model, self.loss, self.optimizer, inputs, task, dtype, precision)
+
+    def compile_for(
+        self, chips: Chips, inputs: Mapping[str, Any], batch_size: int, task: Task, dtype: str, precision: Precision
+    ) -> ChipProgram:
+        """See `Compilable`."""
+        from bnjax.compiler import work_program
+
+        return work_program(self.work(inputs, task, WAYS[0], dtype, precision), chips, batch_size, task)
 
     def forget(self) -> None:
         """See `Workable`. A program goes with the work that it is for."""

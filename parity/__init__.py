@@ -12,6 +12,7 @@ from parity.check.run import check
 from parity.convert import convert_weights
 from parity.data import Dataset, StandardizedData, load_dataset, standardize
 from parity.errors import InputError
+from parity.estimate import EstimateConfig, EstimateReport, estimate
 from parity.pair.inputs import integers, normal, uniform
 from parity.pair.records import CompareReport, Finding
 from parity.pair.run import compare
@@ -42,6 +43,8 @@ __all__ = [
     "CheckReport",
     "CompareReport",
     "Dataset",
+    "EstimateConfig",
+    "EstimateReport",
     "Finding",
     "Initialization",
     "InputError",
@@ -72,6 +75,7 @@ __all__ = [
     "compare",
     "convert_weights",
     "draw_weights",
+    "estimate",
     "integers",
     "load_backend",
     "load_dataset",

@@ -23,7 +23,7 @@ GROUND = ("clock", "errors", "files", "junit", "machine", "process", "progress",
 SHARED = ("backend", "convert", "data", "faults", "inputs", "schedule", "spec", "weights")  # with the siblings
 EXPERIMENT = (*SHARED, "reference", "divergence", "sides")
 BELOW = (*GROUND, "verdict", *EXPERIMENT)
-RESULTS = ("sweep", "bench", "check", "pair", "pair_bench")
+RESULTS = ("sweep", "bench", "check", "pair", "pair_bench", "estimate")
 HOUSE = (*BELOW, *RESULTS, "report", "lab")
 ROOMS = {
     **dict.fromkeys(GROUND, GROUND),
@@ -32,6 +32,7 @@ ROOMS = {
     "sweep": (*GROUND, *EXPERIMENT),
     **dict.fromkeys(("bench", "check", "pair"), BELOW),
     "pair_bench": (*BELOW, "pair"),
+    "estimate": (*BELOW, "bench", "pair", "pair_bench"),
     "report": (*BELOW, *RESULTS),
     "lab": (*GROUND, *EXPERIMENT, "sweep", "report"),  # a part of the gallery draws its own figures
     "commands": HOUSE,

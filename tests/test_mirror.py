@@ -20,6 +20,7 @@ import bntorch
 OWN_FILES = {
     "bnjax": {
         "crossings.py": "values are seen and replaced in a trace; PyTorch's modules have hooks",
+        "compiler.py": "JAX's programs are compiled for a chip that is not here; PyTorch compiles for what is",
         "dataflow.py": "what a value is computed from is read off a trace; PyTorch has its graph",
         "islands.py": "narrow numbers are read off a trace; PyTorch notes them as it dispatches",
         "lifted.py": "narrow numbers are widened in a trace; PyTorch widens them as it dispatches",
@@ -62,6 +63,7 @@ RENAMED = {
 }
 # Functions that one sibling alone has in a shared file.
 ONLY_ONE = {
+    "port.ModelPort.compile_for": "only JAX compiles for a chip that is not here",
     "weights.native_on_host": "JAX stacks members on the host; Torch's tensors are there anyway",
     "weights.to_numpy": "Tensor.numpy() shares memory, so Torch needs a function; np.array copies a JAX array",
 }

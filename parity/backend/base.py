@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from parity.backend.compiler import Chips, Compiler
 from parity.backend.learner import Learner, as_learner
 from parity.backend.modes import Modes
 from parity.backend.population import Population
@@ -171,6 +172,14 @@ class Backend:
     def modes(self) -> Modes | None:
         """Return the modes of training to time; None for no benchmark."""
         return None
+
+    def compiler(self, chips: Chips) -> Compiler:
+        """Return what compiles this project's networks for chips that this machine need not have.
+
+        Raises:
+            InputError: there is no such compiler here.
+        """
+        raise InputError(f"{self.name} has no compiler for chips that are not here; choose another --framework")
 
     def tools(self) -> Tools:
         """Return layers alone and derivatives of a loss, for the lab."""

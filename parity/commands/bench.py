@@ -15,10 +15,13 @@ from parity.commands.result_files import NOTHING, OutputFile, cleared, paths_of
 from parity.commands.sweep import choose_frameworks
 from parity.commands.terminal import ErrorConsole, exit_status, print_error, show
 from parity.errors import InputError
+from parity.estimate.config import EstimateConfig
 from parity.pair_bench.records import PairBenchConfig
 from parity.progress import console_progress
 from parity.signals import Interrupted, handle_signals
 
+OF_CLOCK = ("compiled", "profile", "device", "blocks")
+ESTIMATED = (16,)  # members of a lane, where none are given: of one lane and of those that fill a chip
 PROFILED_DEPTH = 8  # in the presets
 OF_CASES = ("widths", "batch_sizes", "populations", "batch_norm", "compiled")
 OF_NETWORKS = ("preset", "framework", "depths", "widths", "populations", "batch_norm", "compiled", "profile", "device")
@@ -37,6 +40,9 @@ class Bench:
     """Time the two models of a pair, a file or a module as of compare, if they compute the same: forward, and a whole
     training step, in every way of their frameworks. Of the options below --batch-sizes, --dtypes, --blocks and
     --precision are for it."""
+    compile_for: Annotated[str, tyro.conf.arg(metavar="CHIP[:4]", help_behavior_hint="(default: none)")] = ""
+    """Time nothing, but ask the compiler of v4, v5e, v5p or v6e, of one chip or of four: do the programs of this
+    project's networks, or of --pair, compile, do they fit, and how long will they take? Needs the extra tpu."""
     dtypes: Annotated[
         tuple[Literal["float32", "bfloat16", "float64"], ...], tyro.conf.arg(help_behavior_hint="(default: float32)")
     ] = ()
@@ -72,6 +78,8 @@ class Bench:
 
     def run(self, command: str) -> int:
         """Print the answers and the tables; 1 if the figures are not to be trusted, 130 if it was cut off."""
+        if self.compile_for:
+            return self._run_estimate(command)
         if self.pair:
             return self._run_pair(command)
         if self.dtypes:
@@ -89,6 +97,24 @@ class Bench:
 
         face = _Face(bench_pair, print_report, write_json, "write_pair_bench_report")
         return self._carry_out(face, self._pair_config(), command)
+
+    def _run_estimate(self, command: str) -> int:
+        from parity.estimate import estimate
+        from parity.estimate.screen import print_report, write_json
+
+        for option in self._given((*OF_CLOCK, *(OF_NETWORKS if self.pair else ()))):
+            raise InputError(f"{option} is not for --compile-for{' with --pair' * bool(self.pair)}")
+        if self.dtypes and not self.pair:
+            raise InputError("--dtypes needs --pair, whose two models are then compiled in them")
+        given: dict[str, Any] = {"dtypes": self.dtypes} if self.dtypes else {}
+        if self.pair:
+            given |= {"pair": self.pair, "batch_sizes": self.batch_sizes}
+        else:
+            given["frameworks"] = choose_frameworks(self.framework)
+            own = self._cases(populations=ESTIMATED)
+            given |= {"cases": own} if own else {"cases": CASES["full"][0]} if self.preset == "full" else {}
+        config = EstimateConfig(compile_for=self.compile_for, precision=self.precision, **given)
+        return self._carry_out(_Face(estimate, print_report, write_json, "write_estimate_report"), config, command)
 
     def _carry_out(self, face: "_Face", config: Any, command: str) -> int:
         """Measure, write the files, print the report, and return the exit status."""
@@ -143,13 +169,14 @@ class Bench:
             if getattr(self, name) != type(self).__dataclass_fields__[name].default:
                 yield f"--{'no-' * (name == 'compiled')}{name.replace('_', '-')}"
 
-    def _cases(self) -> tuple[Case, ...]:
-        """The cases that the options name; none if they name no depth."""
+    def _cases(self, populations: tuple[int, ...] = ()) -> tuple[Case, ...]:
+        """The cases that the options name, if no populations are given with these; none if they name no depth."""
         if not self.depths:
             for option in self._given(OF_CASES):
                 raise InputError(f"{option} needs --depths, which takes the place of the preset's cases")
             return ()
-        more: dict[str, Any] = {"populations": self.populations} if self.populations else {}
+        populations = self.populations or populations
+        more: dict[str, Any] = {"populations": populations} if populations else {}
         return tuple(
             Case(depth=depth, width=width, batch_size=size, batch_norm=on, compiled=self.compiled, **more)
             for depth in self.depths

@@ -1,0 +1,185 @@
+"""JAX's programs compiled for a TPU by its own compiler, which runs on a machine without one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from math import ceil
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+
+from bnjax.device import GPU_LANES, matmul_precision
+from bnjax.jitted_work import ModelWork
+from bnjax.layout import Layout
+from bnjax.learner import Learner
+from bnjax.parts import Parts
+from bnjax.population import Population
+from bnjax.programs import update_lanes
+from parity.backend.compiler import CannotBeCompiled, ChipProgram, Chips, Compiled, no_machine
+from parity.backend.port import Task
+from parity.errors import InputError
+from parity.spec import DType, ModelSpec, Precision
+from parity.weights import draw_weights
+
+# The smallest slice of four chips of each kind. A v4 chip has two cores, which JAX uses as one device there.
+TOPOLOGIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "v4": ("v4:2x2x1", {"chip_config_name": "megacore"}),
+    "v5e": ("v5e:2x2", {}),
+    "v5p": ("v5p:2x2x1", {}),
+    "v6e": ("v6e:2x2", {}),
+}
+MOST_ROUNDED = 0.05  # of an estimate
+BATCH = "batch"  # the axis of samples, over several chips
+
+
+def devices_to_compile_for(chips: Chips) -> list[Any]:
+    """Return what stands for the chips. From now on JAX computes on the CPU, if it has not begun.
+
+    Raises:
+        InputError: there is no compiler for them here.
+    """
+    if chips.kind not in TOPOLOGIES:
+        raise InputError(f"JAX compiles for no {chips.kind!r} here; choose one of {', '.join(TOPOLOGIES)}")
+    if find_spec("libtpu") is None:
+        raise InputError("to compile for a TPU JAX needs its compiler, libtpu; install the extra tpu of bnparity")
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_compilation_cache", False)  # the time to compile is told
+    name, options = TOPOLOGIES[chips.kind]
+    with no_machine():
+        found = list(topologies.get_topology_desc(platform="tpu", topology_name=name, **options).devices)
+    if not 1 <= chips.count <= len(found):
+        raise InputError(f"chips must be 1 to {len(found)}, got {chips.count}")
+    return found[: chips.count]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where the arguments of a program are: all of them everywhere, or some cut along their first axis."""
+
+    devices: Sequence[Any]
+
+    def form(self, array: Any, axis: str = "") -> jax.ShapeDtypeStruct:
+        """Return the form of an array there, cut if it has the name of an axis."""
+        sharding: Sharding = SingleDeviceSharding(self.devices[0])
+        if len(self.devices) > 1:
+            mesh = Mesh(np.array(self.devices), (axis or BATCH,))
+            sharding = NamedSharding(mesh, PartitionSpec(axis) if axis else PartitionSpec())
+        return jax.ShapeDtypeStruct(np.shape(array), array.dtype, sharding=sharding)
+
+
+def compiled(lower: Callable[[], Any]) -> Compiled:
+    """Compile a program, and return what the compiler says of it.
+
+    The compiler's estimate has -1 s for each operation that it cannot estimate. The programs here take far less than a
+    second, so that the two can be told apart; but it is a float32, in which among many such nothing is left of it.
+
+    Raises:
+        CannotBeCompiled: the compiler refuses it.
+    """
+    try:
+        program = lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        words = str(error).strip().partition("\n")[0]
+        raise CannotBeCompiled(words, lacks_memory="RESOURCE_EXHAUSTED" in words) from error
+    cost, memory = program.cost_analysis(), program.memory_analysis()
+    seconds = cost.get("optimal_seconds", 0.0)
+    unknown = max(0, ceil(-seconds))
+    is_told = seconds + unknown > np.spacing(np.float32(unknown)) / MOST_ROUNDED
+    least = memory.argument_size_in_bytes + memory.output_size_in_bytes
+    return Compiled(
+        operations=cost.get("flops", 0.0),
+        moved_bytes=cost.get("bytes accessed", 0.0),
+        least_bytes=least,
+        memory_bytes=least
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes,
+        estimate_s=seconds + unknown if is_told else None,
+        not_estimated=unknown,
+    )
+
+
+class TpuCompiler:
+    """See `parity.backend.compiler.Compiler`.
+
+    Args:
+        chips: what is compiled for.
+        parts: the formulas of the networks.
+        precision: of float32 matrix products.
+
+    Raises:
+        InputError: there is no compiler for the chips here.
+    """
+
+    lanes: Sequence[int] = (1, GPU_LANES)
+
+    def __init__(self, chips: Chips, parts: Parts, precision: Precision) -> None:
+        self._devices, self._parts = devices_to_compile_for(chips), parts
+        self._precision: Precision = precision
+
+    def population(
+        self, spec: ModelSpec, members: int, lanes: int, samples: int, dtype: DType, batch_size: int
+    ) -> list[ChipProgram]:
+        """See `Compiler`. Lanes do not communicate, so that the update is that of one chip."""
+
+        def layout(devices: Sequence[Any]) -> Layout:
+            everywhere = lanes * len(devices)
+            conventions = self._parts.conventions(spec)
+            return Layout(conventions, members * everywhere, everywhere, dtype, self._parts, devices, self._precision)
+
+        alone, whole, programs = layout(self._devices[:1]), layout(self._devices), Population.programs
+        update, size = jax.jit(update_lanes, donate_argnames="nets"), whole.evaluated_at_once
+        trained, evaluated = members * lanes, lambda: whole.lower_evaluation(programs.evaluate, size)
+        return [
+            _program("update", "model-step", trained, lambda: alone.lower_update(update, batch_size)),
+            _program("pass", "model-step", 0, lambda: whole.lower_run(programs.run, samples, batch_size)),
+            _program(f"evaluation ({size})", "model", trained, evaluated),
+        ]
+
+    def learner(self, spec: ModelSpec, dtype: DType, batch_size: int) -> list[ChipProgram]:
+        """See `Compiler`."""
+        learner = Learner(spec, draw_weights(spec, 0), dtype, self._parts, "cpu", self._precision)
+        placed = Placed(self._devices[:1])
+        with learner.settings():
+            net = jax.tree.map(placed.form, learner.net)
+            rate = placed.form(np.zeros((), learner.dtype))
+        inputs = placed.form(np.zeros((batch_size, spec.input_dim), learner.dtype))
+        batch = inputs, placed.form(np.zeros(batch_size, np.int32))
+        masks = None
+        if spec.dropout_rate:
+            masks = placed.form(np.zeros((spec.num_hidden_layers, batch_size, spec.hidden_width), np.bool_))
+
+        def lower(function: Any, *arguments: Any) -> Any:
+            with jax.enable_x64(dtype == "float64"), matmul_precision(self._precision):
+                return function.lower(net, *arguments)
+
+        return [
+            _program("check: step", "model-step", 1, lambda: lower(Learner.train_program, *batch, rate, masks)),
+            _program("check: evaluation", "batch", 1, lambda: lower(Learner.logits_program, inputs)),
+            _program("check: activations", "batch", 1, lambda: lower(Learner.activations_program, inputs)),
+        ]
+
+
+def work_program(work: ModelWork, chips: Chips, batch_size: int, task: Task) -> ChipProgram:
+    """Return the program of a task of a model. See `parity.backend.compiler.Compilable`."""
+    placed = Placed(devices_to_compile_for(chips))
+    if batch_size % chips.count:
+        raise InputError(f"{chips.count} chips cannot share a batch of {batch_size} samples evenly; take another size")
+
+    def form(leaf: Any) -> Any:
+        return placed.form(leaf, BATCH if np.ndim(leaf) and np.shape(leaf)[0] == batch_size else "")
+
+    def lower() -> Any:
+        function, state, inputs = work.program()
+        with work.settings():
+            return function.lower(*jax.tree.map(placed.form, state), jax.tree.map(form, inputs))
+
+    return _program(str(task), "batch", 1, lower)
+
+
+def _program(name: str, per: str, count: int, lower: Callable[[], Any]) -> ChipProgram:
+    return ChipProgram(name=name, per=per, count=count, compile=partial(compiled, lower))

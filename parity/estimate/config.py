@@ -1,0 +1,64 @@
+"""What is asked of a chip's compiler."""
+
+from dataclasses import dataclass
+from typing import get_args
+
+from parity.backend.compiler import Chips
+from parity.bench.config import Case
+from parity.errors import InputError
+from parity.estimate.chip import parse_chips
+from parity.pair_bench.records import DTYPES
+from parity.spec import Precision, check_count, check_values, use_python_values
+
+CASES = tuple(Case(depth=depth, populations=(16,)) for depth in (1, 8, 25))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateConfig:
+    """All that is asked of a chip's compiler: about this project's networks, or about the two models of a pair.
+
+    Args:
+        compile_for: the chips, "v5e" or "v5e:4" say.
+        frameworks: names of backends; none for those that have such a compiler.
+        cases: networks; their populations are members of a lane.
+        pair: the file or module of a pair, which then takes the place of the networks.
+        batch_sizes: of the pair; none for what its inputs have.
+        dtypes: of the pair's parameters and floating-point inputs.
+        precision: of float32 matrix products.
+        num_samples: of the training set of a sweep.
+
+    Raises:
+        InputError: a field breaks its rule.
+    """
+
+    compile_for: str
+    frameworks: tuple[str, ...] = ()
+    cases: tuple[Case, ...] = CASES
+    pair: str = ""
+    batch_sizes: tuple[int, ...] = ()
+    dtypes: tuple[str, ...] = ("float32",)
+    precision: Precision = "highest"
+    num_samples: int = 6000
+
+    def __post_init__(self) -> None:
+        use_python_values(self)
+        _ = self.chips
+        if self.precision not in get_args(Precision):
+            raise InputError(f"precision must be of {', '.join(get_args(Precision))}, got {self.precision!r}")
+        if not self.pair and (not self.cases or not all(isinstance(case, Case) for case in self.cases)):
+            raise InputError(f"cases must be at least one Case, got {self.cases!r}; give a depth, for one")
+        for name in ("frameworks", "batch_sizes"):
+            if getattr(self, name) != ():
+                object.__setattr__(self, name, check_values(name, getattr(self, name)))
+        for size in self.batch_sizes:
+            check_count("batch_sizes", size, 1, "a batch needs a sample")
+        object.__setattr__(self, "dtypes", check_values("dtypes", self.dtypes))
+        for dtype in self.dtypes:
+            if dtype not in DTYPES:
+                raise InputError(f"dtypes must be of {', '.join(DTYPES)}, got {dtype!r}")
+        check_count("num_samples", self.num_samples, 1, "a minibatch needs a sample")
+
+    @property
+    def chips(self) -> Chips:
+        """What is compiled for."""
+        return parse_chips(self.compile_for)
