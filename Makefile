@@ -4,13 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCHVISION_VENV := .venv-torchvision
 TORCHVISION_BIN := $(TORCHVISION_VENV)/bin
+TPU_VENV := .venv-tpu
+TPU_BIN := $(TPU_VENV)/bin
 PUBLISHED_VENV := .venv-published
 PUBLISHED_BIN := $(PUBLISHED_VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 # Threads of a BLAS that wait for each other by spinning make the suite slow wherever something else wants a core.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: install data sweep check bench bench-pairs lab-sweep self-test honest-seeds unseen-faults pair-faults published-pairs compare-cost survive-kills fuzz browser test lint test-main test-torchvision clean
+.PHONY: install data sweep check bench bench-pairs lab-sweep self-test honest-seeds unseen-faults pair-faults published-pairs compare-cost survive-kills fuzz browser tpu test lint test-main test-torchvision test-tpu clean
 
 install: $(VENV)/.installed
 
@@ -28,6 +30,14 @@ $(TORCHVISION_VENV)/.installed: pyproject.toml constraints.txt constraints-torch
 	$(PYTHON) -m venv $(TORCHVISION_VENV)
 	$(TORCHVISION_BIN)/python $(PIP) --constraint constraints.txt --editable . pytest pytest-timeout hypothesis
 	$(TORCHVISION_BIN)/python $(PIP) --constraint constraints-torchvision.txt torch torchvision
+	@touch $@
+
+# JAX with the compiler of a TPU, which needs no TPU: 700 MB, and so an environment of its own.
+$(TPU_VENV)/.installed: pyproject.toml constraints.txt constraints-tpu.txt
+	@echo "setting up $(TPU_VENV): a minute and a GB, for the compiler of a TPU"
+	$(PYTHON) -m venv $(TPU_VENV)
+	$(TPU_BIN)/python $(PIP) --constraint constraints.txt --constraint constraints-tpu.txt \
+		--editable '.[tpu]' pytest pytest-timeout
 	@touch $@
 
 # The published ports that `make published-pairs` compares: transformers of the last version with Flax, and others.
@@ -52,6 +62,11 @@ check: install
 bench: install
 	@mkdir -p runs
 	$(BIN)/bnparity bench --preset quick --json benchmarks/bench.json --html runs/bench.html
+
+# What the compiler of a TPU says of the programs, without a TPU: some five minutes.
+tpu: $(TPU_VENV)/.installed
+	@mkdir -p runs
+	$(TPU_BIN)/bnparity bench --compile-for v5e --json benchmarks/tpu_v5e.json --html runs/tpu_v5e.html
 
 # The two models of each example, in turns: some three minutes.
 bench-pairs: install
@@ -108,8 +123,8 @@ lint: install
 
 # Set up side by side, since most of it is waiting. The main suite comes last, so that its summary closes the output.
 test:
-	@$(MAKE) --no-print-directory --jobs 3 lint browser $(TORCHVISION_VENV)/.installed
-	@$(MAKE) --no-print-directory test-torchvision
+	@$(MAKE) --no-print-directory --jobs 4 lint browser $(TORCHVISION_VENV)/.installed $(TPU_VENV)/.installed
+	@$(MAKE) --no-print-directory --jobs 2 test-torchvision test-tpu
 	@$(MAKE) --no-print-directory test-main
 
 # The tests open every page in it.
@@ -117,10 +132,14 @@ browser: data
 	@sh scripts/get_browser.sh
 
 test-main: browser
-	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 -m "not torchvision"
+	$(ONE_THREAD) $(BIN)/python -m pytest --numprocesses 2 -m "not torchvision and not tpu"
 
 test-torchvision: data $(TORCHVISION_VENV)/.installed
 	$(ONE_THREAD) $(TORCHVISION_BIN)/python -m pytest tests/parity/data tests/bntorch
 
+# The compiler works for the most part with one thread.
+test-tpu: $(TPU_VENV)/.installed
+	$(TPU_BIN)/python -m pytest tests/tpu
+
 clean:
-	rm -rf $(VENV) $(TORCHVISION_VENV) $(PUBLISHED_VENV) runs
+	rm -rf $(VENV) $(TORCHVISION_VENV) $(TPU_VENV) $(PUBLISHED_VENV) runs

@@ -9,8 +9,13 @@ from typing import Any, Protocol, runtime_checkable
 from parity.backend.port import Port, Task
 from parity.spec import DType, ModelSpec, Precision
 
-# What a TPU's library would else ask the network.
-NO_MACHINE = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "TPU_ACCELERATOR_TYPE": "v5litepod-4"}
+# What a TPU's library would else ask the network; and that several processes may load it, since none has a TPU.
+NO_MACHINE = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 
 
 @contextmanager
