@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def products(spec: ModelSpec) -> int:
     but for the inputs of the network.
     """
     sizes = [spec.input_dim, *[spec.hidden_width] * spec.num_hidden_layers, spec.output_dim]
-    each = [2 * BATCH * fan_in * fan_out for fan_in, fan_out in zip(sizes, sizes[1:], strict=False)]
+    each = [2 * BATCH * fan_in * fan_out for fan_in, fan_out in pairwise(sizes)]
     return 3 * sum(each) - each[0]
 
 

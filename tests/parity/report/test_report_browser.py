@@ -17,9 +17,10 @@ from selenium.webdriver.chrome.service import Service
 from parity.bench.config import BenchConfig, Case
 from parity.bench.records import BenchReport, Operation, Row
 from parity.divergence import Status
+from parity.estimate import EstimateConfig, EstimateReport, EstimateRow
 from parity.lab import LabConfig, LabReport, Plot, Section, Table, Text, write_lab
 from parity.lab.drawing import lab_sheet, panels
-from parity.report import write_bench_report, write_check_report, write_report
+from parity.report import write_bench_report, write_check_report, write_estimate_report, write_report
 from parity.report.compare_page import write_compare_report
 from parity.sweep.records import Trial
 
@@ -70,6 +71,17 @@ def bench_page(folder: Path) -> Path:
     return path
 
 
+def estimate_page(folder: Path) -> Path:
+    row = EstimateRow(framework=ATTACK, group=ATTACK, program=ATTACK, dtype="float32", models=8, per="model-step",
+                      estimate_us=2.0, bound_us=1.0, bound_by=ATTACK, note=ATTACK)  # fmt: skip
+    rows = row, replace(row, models=16, note="", memory_bytes=10**9, fits=False, compile_s=1.0, operations=1e9)
+    report = EstimateReport(config=EstimateConfig(compile_for="v5e"), title=ATTACK, rows=rows, left_out=(ATTACK,),
+                            environment={ATTACK: ATTACK}, command=ATTACK, seconds=1.0, complete=False)  # fmt: skip
+    path = folder / "estimate.html"
+    write_estimate_report(report, path, dpi=25)
+    return path
+
+
 def lab_page(folder: Path) -> Path:
     sheet = lab_sheet("A figure", ATTACK, ATTACK, 2.0)
     panels(sheet, 1)
@@ -105,7 +117,7 @@ def browser() -> Iterator[Chrome]:
         chrome.quit()
 
 
-@pytest.mark.parametrize("page", [sweep_page, check_page, bench_page, lab_page, compare_page])
+@pytest.mark.parametrize("page", [sweep_page, check_page, bench_page, estimate_page, lab_page, compare_page])
 def test_a_page_is_safe_and_fits(page: Callable[[Path], Path], browser: Chrome, tmp_path: Path) -> None:
     path = page(tmp_path)
     for width in (1280, 390):  # a desk, a hand

@@ -1,0 +1,257 @@
+"""Estimates without a TPU's compiler: what is made of what it says."""
+
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bnjax.compiler import compiled
+from parity.backend.compiler import CannotBeCompiled, ChipProgram, Compiled
+from parity.bench import Case
+from parity.cli import main
+from parity.errors import InputError
+from parity.estimate import EstimateConfig, EstimateReport, EstimateRow, worker
+from parity.estimate.chip import CHIPS, GIB, bound_of, parse_chips
+from parity.estimate.run import estimate
+from parity.estimate.screen import print_report, write_json
+from parity.report import write_estimate_report
+from parity.spec import ModelSpec
+
+SAID = Compiled(
+    operations=6.0e9, moved_bytes=4.0e6, least_bytes=2_000_000, memory_bytes=3_000_000, estimate_s=5e-5, not_estimated=0
+)
+
+
+def made(**changes: Any) -> EstimateReport:
+    row = EstimateRow(
+        framework="jax", group="depth 1", program="update", dtype="float32", models=16, per="model-step", compile_s=1.0,
+        memory_bytes=3_000_000, fits=True, operations=6e9, moved_bytes=4e6, estimate_us=50.0, not_estimated=0,
+        bound_us=183.0, bound_by="products",
+    )  # fmt: skip
+    rows = row, replace(row, models=256, estimate_us=40.0, bound_us=30.0, not_estimated=2)
+    given: dict[str, Any] = {"rows": rows, "title": "networks", "environment": {}, "command": "c", "seconds": 1.0}
+    return EstimateReport(config=EstimateConfig(compile_for="v5e"), **(given | changes))
+
+
+def shown(report: EstimateReport, width: int = 80) -> str:
+    console = Console(width=width, record=True)
+    print_report(report, console)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("words", ["", "v5", "v5e:", "v5e:2", "v5e:0", "v5e:four", "v5e:4:1", "V5E", "v5e:-4"])
+def test_chips_that_are_none(words: str) -> None:
+    with pytest.raises(InputError, match="give one of v4, v5e, v5p, v6e, and for four of them :4, as v5e:4"):
+        EstimateConfig(compile_for=words)
+
+
+@pytest.mark.parametrize("words", [*CHIPS, *(f"{kind}:{count}" for kind in CHIPS for count in (1, 4))])
+def test_chips_by_their_name(words: str) -> None:
+    chips = parse_chips(words)
+    assert words in (chips.kind, f"{chips.kind}:{chips.count}")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision", "passes"),
+    [("float32", "highest", 6), ("float32", "tf32", 3), ("float32", "bfloat16", 1), ("bfloat16", "highest", 1)],
+)
+def test_a_product_takes_as_many_passes_as_its_precision(dtype: str, precision: Any, passes: int) -> None:
+    bound = bound_of(CHIPS["v5e"], SAID, dtype, precision)
+    assert bound.by == "products"
+    assert bound.seconds == pytest.approx(passes * 6.0e9 / 197e12)
+
+
+def test_what_moves_more_than_it_computes_is_bound_by_the_memory() -> None:
+    bound = bound_of(CHIPS["v6e"], replace(SAID, operations=1e3), "float32", "highest")
+    assert bound.by == "memory"
+    assert bound.seconds == pytest.approx(2_000_000 / 1640e9)
+
+
+def a_program(seconds: float) -> Any:
+    memory = SimpleNamespace(
+        argument_size_in_bytes=100, output_size_in_bytes=50, alias_size_in_bytes=40, temp_size_in_bytes=7,
+        generated_code_size_in_bytes=3,
+    )  # fmt: skip
+    cost = {"flops": 5.0, "bytes accessed": 6.0, "optimal_seconds": seconds}
+    return SimpleNamespace(compile=lambda: SimpleNamespace(cost_analysis=lambda: cost, memory_analysis=lambda: memory))
+
+
+@pytest.mark.parametrize(
+    ("told", "estimate_s", "left_out"), [(3e-5, 3e-5, 0), (3e-5 - 1, 3e-5, 1), (0.004 - 77, 0.004, 77)]
+)
+def test_operations_without_an_estimate_are_counted(told: float, estimate_s: float, left_out: int) -> None:
+    said = compiled(lambda: a_program(float(np.float32(told))))
+    assert said.not_estimated == left_out
+    assert said.estimate_s == pytest.approx(estimate_s, rel=0.05)
+    assert (said.least_bytes, said.memory_bytes) == (150, 150 - 40 + 7 + 3)
+
+
+def test_an_estimate_that_is_lost_among_them_is_none() -> None:
+    """The compiler gives one float32: beside -89 nothing smaller than 8 microseconds can be seen in it."""
+    said = compiled(lambda: a_program(float(np.float32(3e-5 - 89))))
+    assert said.estimate_s is None
+    assert said.not_estimated == 89
+
+
+@pytest.mark.parametrize(("words", "lacks"), [("RESOURCE_EXHAUSTED: too large\nmore", True), ("INTERNAL: no", False)])
+def test_a_program_that_is_refused(words: str, lacks: bool) -> None:
+    def refuse() -> Any:
+        raise jax.errors.JaxRuntimeError(words)
+
+    with pytest.raises(CannotBeCompiled) as caught:
+        compiled(refuse)
+    assert caught.value.words == words.partition("\n")[0]
+    assert caught.value.lacks_memory is lacks
+
+
+class FakeCompiler:
+    """Compiles what it is given in no time."""
+
+    lanes = (1, 2)
+
+    def __init__(self, said: Compiled | CannotBeCompiled) -> None:
+        self._said = said
+
+    def compile(self) -> Compiled:
+        if isinstance(self._said, CannotBeCompiled):
+            raise self._said
+        return self._said
+
+    def population(self, spec: ModelSpec, members: int, lanes: int, *_: Any) -> list[ChipProgram]:
+        kinds = ("update", members * lanes), ("pass", 0)
+        return [ChipProgram(name=name, per="model-step", count=n, compile=self.compile) for name, n in kinds]
+
+    def learner(self, *_: Any) -> list[ChipProgram]:
+        return [ChipProgram(name="check: step", per="model-step", count=1, compile=self.compile)]
+
+
+def estimated(said: Compiled | CannotBeCompiled, monkeypatch: pytest.MonkeyPatch) -> EstimateReport:
+    """Estimates of a compiler that says one and the same of all programs, in this process."""
+    from contextlib import contextmanager
+
+    from parity.estimate import run
+
+    backend = SimpleNamespace(compiler=lambda chips: FakeCompiler(said), versions=lambda: {"fake": "1"})
+
+    @contextmanager
+    def side(spec: Any) -> Any:
+        yield SimpleNamespace(call=lambda task, *arguments: task(backend, *arguments))
+
+    monkeypatch.setattr(run, "open_side", side)
+    case = Case(depth=1, populations=(8,))
+    return estimate(EstimateConfig(compile_for="v5e", frameworks=("fake",), cases=(case,)))
+
+
+def test_figures_are_for_a_model_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = estimated(SAID, monkeypatch)
+    one, many = (row for row in report.rows if row.program == "update")
+    assert (one.models, many.models) == (8, 16)
+    for row in (one, many):
+        assert row.operations == pytest.approx(6.0e9 / row.models)
+        assert row.estimate_us == pytest.approx(50.0 / row.models)
+        assert row.bound_us == pytest.approx(6 * 6.0e9 / 197e12 * 1e6 / row.models)
+    assert [row.dtype for row in report.rows if row.program == "check: step"] == list(worker.CHECKED)
+    assert report.is_well
+
+
+def test_a_pass_has_no_figures_but_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    for row in (row for row in estimated(SAID, monkeypatch).rows if row.program == "pass"):
+        assert (row.estimate_us, row.bound_us, row.operations) == (None, None, None)
+        assert row.memory_bytes == 3_000_000
+
+
+@pytest.mark.parametrize(
+    "said",
+    [replace(SAID, memory_bytes=17 * GIB), CannotBeCompiled("RESOURCE_EXHAUSTED: no room", True)],
+    ids=["larger than the chip", "refused"],
+)
+def test_what_does_not_fit_is_no_success(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = estimated(said, monkeypatch)
+    assert not report.is_well
+    assert {row.fits for row in report.rows} == {False}
+    assert "of 6 programs 0 cannot be compiled, and 6 do not fit" in shown(report, 200)
+
+
+def test_what_cannot_be_compiled_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = estimated(CannotBeCompiled("INTERNAL: a <b>"), monkeypatch)
+    assert not report.is_well
+    text = shown(report, 200)
+    assert "of 6 programs 6 cannot be compiled, and 0 do not fit" in text
+    assert "INTERNAL: a <b>" in text
+
+
+def test_the_answer_is_never_below_the_roofline() -> None:
+    """The compiler counts a float32 product as one pass of six, so that its estimate can lie below."""
+    text = shown(made())
+    assert text.startswith("ESTIMATES of a compiler; nothing was run.")
+    assert "a model-step at depth 1: 40 µs or more (256 models at once)" in text
+    (first, _) = made().rows
+    assert "a model-step at depth 1: 183 µs or more (16 models at once)" in shown(made(rows=(first,)))
+    assert max(map(len, text.splitlines()[3:])) <= 80
+    assert "40*" in text
+    assert "* without operations that the compiler has no estimate of" in text
+
+
+def test_the_page_and_the_file_say_that_they_are_estimates(tmp_path: Path) -> None:
+    attack = "<script>alert(1)</script>"
+    report = made(title=attack, left_out=(attack,))
+    write_estimate_report(report, tmp_path / "e.html", dpi=30)
+    page = (tmp_path / "e.html").read_text()
+    assert "Nothing was run: these are a compiler's estimates" in page
+    assert "<script" not in page
+    assert page.count("<img") == 1
+    write_json(report, tmp_path / "e.json")
+    read = json.loads((tmp_path / "e.json").read_text(), parse_constant=pytest.fail)
+    assert read["schema"] == 1
+    assert read["estimates"] is True
+    assert read["all_fit"] is True
+    assert read["chips"]["kind"] == "v5e"
+    assert [row["models"] for row in read["rows"]] == [16, 256]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--compile-for", "v7"), ("no chips 'v7'", "v5e:4")),
+        (("--compile-for", "v5e", "--blocks", "3"), ("--blocks is not for --compile-for",)),
+        (("--compile-for", "v5e", "--profile"), ("--profile is not for --compile-for",)),
+        (("--compile-for", "v5e", "--no-compiled"), ("--no-compiled is not for --compile-for",)),
+        (("--compile-for", "v5e", "--device", "cpu"), ("--device is not for --compile-for",)),
+        (("--compile-for", "v5e", "--dtypes", "bfloat16"), ("--dtypes needs --pair",)),
+        (("--compile-for", "v5e", "--populations", "8"), ("--populations needs --depths",)),
+        (
+            ("--compile-for", "v5e", "--pair", "p.py", "--depths", "1"),
+            ("--depths is not for --compile-for with --pair",),
+        ),
+        (("--compile-for", "v5e", "--pair", "p.py"), ("there is no file 'p.py'",)),
+        (("--compile-for", "v5e", "--framework", "numpy"), ("numpy has no compiler for chips that are not here",)),
+        pytest.param(
+            ("--compile-for", "v5e", "--framework", "jax"),
+            ("libtpu", "install the extra tpu"),
+            marks=pytest.mark.skipif(find_spec("libtpu") is not None, reason="the compiler is here"),
+        ),
+    ],
+)
+def test_bad_input_is_one_line_that_names_it(
+    arguments: tuple[str, ...],
+    named: tuple[str, ...],
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(("bench", *arguments, "--json", "e.json")) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = [line for line in err.splitlines() if line.startswith("bnparity: ")]
+    assert len(lines) == 1
+    assert [words for words in named if words not in lines[0]] == []
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
