@@ -1,21 +1,22 @@
 """What a sweep would do: its grid, what of it is done, and about how long the rest takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from parity.sweep.blocks import Block, train_block
+from parity.data import updates_per_pass
+from parity.machine import usable_cores
 from parity.sweep.executors import Execution
 from parity.sweep.grid import SweepConfig
-from parity.sweep.meter import block_cost
+from parity.sweep.lanes import lanes_at_work
 from parity.sweep.plan import Plan, plan
 from parity.sweep.prepare import STORE, Prepared, prepare
+from parity.sweep.speed import measure_speeds
 from parity.sweep.store import Store
-
-PROBE_SAMPLES = 2048  # of which a moment's training is a pass
 
 
 @dataclass(frozen=True)
@@ -60,25 +61,34 @@ def forecast_sweep(
         left = plan(config, store)
         speeds = {name: store.seconds_for(name) for name in config.frameworks}
     costs = {name: left.cost(name) for name in config.frameworks}
+    is_pooled = execution is None or execution.executor == "in-process"
     known = {name: speed for name, speed in speeds.items() if speed is not None}
     seconds = {
-        name: cost * (known[name] if name in known else _moment(prepared, name)) for name, cost in costs.items() if cost
+        name: cost * known[name] if name in known else _by_a_moment(prepared, name, left, is_pooled)
+        for name, cost in costs.items()
+        if cost
     }
     return Forecast(config, left, seconds, frozenset(known))
 
 
-def _moment(prepared: Prepared, framework: str) -> float:
-    """Seconds for a unit of work: of the shallowest network with a few samples, twice, since the first is compiled."""
-    config, data = prepared.config, prepared.data
-    count = min(PROBE_SAMPLES, len(data.train_labels))
-    share = config.fraction * count / len(data.train_labels)
-    data = replace(data, train_inputs=data.train_inputs[:count], train_labels=data.train_labels[:count])
-    config = replace(config, num_passes=1, fraction=share, num_seeds=1)
-    group = min((g for g in config.groups() if g.framework == framework), key=lambda g: g.depth)
-    wanted = {group: config.learning_rates.values()[: config.population_size]}
-    block = Block(config, wanted, "", {})
-    times = [train_block(prepared.backends[framework], block, data).seconds for _ in range(2)]
-    return times[-1] / block_cost(config, wanted)
+def _by_a_moment(prepared: Prepared, framework: str, left: Plan, is_pooled: bool) -> float:
+    """Seconds of what is left for a framework, by what a moment's training takes here.
+
+    Lanes beyond those that are at work at a time wait for these. Compiling goes on beside the training, on one core.
+    """
+    config, data, backend = prepared.config, prepared.data, prepared.backends[framework]
+    speeds = measure_speeds(backend, config, framework, data)
+    updates = config.num_passes * updates_per_pass(len(data.train_labels), config.batch_size)
+    samples, total = len(data.train_labels) + len(data.test_labels), 0.0
+    for family in (family for family in config.families() if family[0].framework == framework):
+        own = [planned.lanes for planned in left.groups if planned.group in family and planned.lanes]
+        speed = speeds[family[0].batch_norm].at(family[0].depth)
+        together = [[sum(lanes) for lanes in zip_longest(*own, fillvalue=0)]] if is_pooled else own
+        for lanes in (lanes for blocks in together for lanes in blocks):
+            waves = -(-lanes // lanes_at_work(backend, config, len(family)))
+            total += speed.block + waves * (updates * speed.update + samples * speed.sample)
+        total += speed.compiling / usable_cores() if own else 0.0
+    return total
 
 
 def print_forecast(forecast: Forecast, console: Console) -> None:

@@ -1,11 +1,16 @@
 """What of a sweep is done, and what is left, without running it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from parity.sweep.grid import Group, SweepConfig
+from parity.divergence import BRACKET_RATIO
+from parity.divergence.bisection import bisection_tree
+from parity.sweep.grid import LANES_OF_A_BISECTION, Group, SweepConfig
 from parity.sweep.meter import block_cost
 from parity.sweep.schedule import make_unit, missing
 from parity.sweep.store import Store
+
+LARGEST_LIVING = 2.0  # a learning rate; networks with batch norm diverge between 1 and 3.16
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class GroupPlan:
         done: trials that are kept, of those that it needs.
         to_run: trials that it needs next; a bisection may need more after them.
         finished: whether nothing is left.
-        cost: of what is to run, in the unit of `block_cost`.
+        cost: of what is to run and of a bisection after it, in the unit of `block_cost`.
+        lanes: of each block that is left, for as long as it is trained.
     """
 
     group: Group
@@ -25,6 +31,7 @@ class GroupPlan:
     to_run: int
     finished: bool
     cost: float
+    lanes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,25 @@ def _plan(config: SweepConfig, group: Group, store: Store) -> GroupPlan:
     in_grid = sum(rate in known for rate in grid)
     left = [rate for rate in wanted[group] if rate not in known]
     in_bisection = 0 if set(wanted[group]) & set(grid) else len(known) - in_grid
-    # A grid may be followed by one bisection, of two lanes.
-    bisection = block_cost(config, {group: grid[: 2 * config.population_size]}) if set(left) & set(grid) else 0.0
-    return GroupPlan(group, in_grid + in_bisection, len(left), False, block_cost(config, wanted) + bisection)
+    blocks = [wanted[group]]
+    if set(left) & set(grid):
+        blocks += _bisection(config)
+    cost = sum(block_cost(config, {group: rates}) for rates in blocks)
+    lanes = tuple(_lanes(config, rates) for rates in blocks)
+    return GroupPlan(group, in_grid + in_bisection, len(left), False, cost, lanes)
+
+
+def _bisection(config: SweepConfig) -> list[Sequence[float]]:
+    """The blocks of a bisection, wherever its bracket is: as if it were at the low end of the grid."""
+    low, high, *_ = config.learning_rates.values()
+    blocks: list[Sequence[float]] = []
+    while high / low >= BRACKET_RATIO:
+        blocks.append(bisection_tree(low, high, LANES_OF_A_BISECTION * config.population_size))
+        high = min((rate for rate in blocks[-1] if rate > low), default=low)
+    return blocks
+
+
+def _lanes(config: SweepConfig, rates: Sequence[float]) -> int:
+    """The lanes that rates fill once those that diverge have been left out, which they mostly do at once."""
+    living = sum(rate <= LARGEST_LIVING for rate in rates)
+    return max(1, -(-living // config.population_size))
