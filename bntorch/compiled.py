@@ -45,7 +45,9 @@ def compiled_population(backend: Any) -> Any:
 
 
 class CompiledMembers(StackedMembers):
-    """Members whose forward and backward passes are compiled."""
+    """Members whose forward and backward passes are compiled; a compiled program changes no weights as it goes."""
+
+    updates_in_backward = False
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

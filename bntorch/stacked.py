@@ -24,6 +24,35 @@ REPLAYED = 64  # the most updates that are repeated to find where a weight cease
 ALARMING_LOSS = 1e4  # nats; far above the loss of any network that still trains
 
 
+class TrainedProduct(torch.autograd.Function):
+    """`bias + kernel @ x` for stacked kernels. The backward pass makes the kernel's SGD update as well, at a rate of 1.
+
+    It is a product with the kernel as its third operand, `kernel - dy @ x.T`: so the gradient is never written, and the
+    kernel is read and written once.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the product, shape (stacked, fan_out, batch), of `x` of shape (stacked, fan_in, batch).
+
+        Args:
+            ctx: autograd's.
+            x: as above.
+            kernel: shape (stacked, fan_out, fan_in).
+            bias: shape (stacked, fan_out, 1); it must require a gradient, by which the backward pass is reached.
+        """
+        ctx.save_for_backward(x, kernel)
+        return torch.baddbmm(bias, kernel, x)
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the gradients of `x` and `bias`; the kernel is updated, after its last use."""
+        x, kernel = ctx.saved_tensors
+        dx = torch.bmm(kernel.mT, dy) if ctx.needs_input_grad[0] else None
+        kernel.baddbmm_(dy, x.mT, alpha=-1)
+        return dx, None, dy.sum(dim=-1, keepdim=True)
+
+
 class StackedMembers:
     """Members of one lane or more, as one network that is many times as wide.
 
@@ -38,6 +67,8 @@ class StackedMembers:
         lanes: how many equal runs of members have minibatches of their own.
     """
 
+    updates_in_backward = True  # of the kernels
+
     def __init__(self, spec: ModelSpec, state: dict[str, Tensor], learning_rates: Tensor, lanes: int = 1) -> None:
         self.state, self.learning_rates, self.lanes = state, learning_rates, lanes
         self._spec = spec
@@ -45,11 +76,7 @@ class StackedMembers:
         self._capture: Capture | None = cuda_graph if on_gpu else None
         self._batch_norm: Callable[..., Tensor] = batch_norm_by_rows if on_gpu else functional.batch_norm
         self._captured: dict[Any, CapturedUpdates] = {}
-        # What is trained, with the learning rates of each row: kernels, and the many that are as small as a bias.
-        self._kernels: list[Tensor] = []
-        self._kernel_rates: list[Tensor] = []
-        self._vectors: list[Tensor] = []
-        self._vector_rates: list[Tensor] = []
+        self._trained: list[Tensor] = []  # after the backward pass
         members = len(learning_rates)
         layers = [
             [
@@ -67,13 +94,8 @@ class StackedMembers:
         tensor = self.state[key]
         in_norm = key.startswith("norms.")
         leaf = tensor.view(-1) if in_norm else tensor.view(stacked, -1, tensor.shape[2] if tensor.dim() == 3 else 1)
-        if "running" not in key:
-            leaves, rates = (
-                (self._kernels, self._kernel_rates) if tensor.dim() == 3 else (self._vectors, self._vector_rates)
-            )
-            each = self.learning_rates.repeat_interleave(tensor.shape[1])
-            leaves.append(leaf.requires_grad_())
-            rates.append(each if in_norm else each.view(stacked, -1, 1))
+        if "running" not in key and not (tensor.dim() == 3 and self.updates_in_backward):
+            self._trained.append(leaf.requires_grad_())
         return leaf
 
     def run(
@@ -153,15 +175,11 @@ class StackedMembers:
         """One SGD update of every member, as `MappedMembers.update` makes it."""
         with torch.enable_grad():
             losses = self.losses(inputs, labels, masks)
-            # Members share no weight, so the gradient of the sum holds each member's own.
-            gradients = torch.autograd.grad(losses.sum(), [*self._kernels, *self._vectors])
-        of_kernels, of_vectors = gradients[: len(self._kernels)], gradients[len(self._kernels) :]
+            # Members share no weight, so the gradient of the sum holds each member's own. And a gradient is linear in
+            # the loss: that of the loss times the rate is the update.
+            updates = torch.autograd.grad(losses @ self.learning_rates, self._trained)
         with torch.no_grad():
-            for kernel, gradient, rates in zip(self._kernels, of_kernels, self._kernel_rates, strict=True):
-                kernel.addcmul_(gradient, rates, value=-1)
-            torch._foreach_addcmul_(  # pyright: ignore[reportPrivateImportUsage]
-                self._vectors, of_vectors, self._vector_rates, value=-1
-            )
+            torch._foreach_sub_(self._trained, updates)  # pyright: ignore[reportPrivateImportUsage]
         return losses.detach()
 
     def losses(self, inputs: Tensor, labels: Tensor, masks: Tensor | None = None) -> Tensor:
@@ -178,7 +196,7 @@ class StackedMembers:
         x = inputs.transpose(1, 2)
         for i, layer in enumerate(self._hidden):
             entering = x
-            x = torch.baddbmm(layer.bias, layer.kernel, x)
+            x = self._product(layer, x, train)
             if spec.block_order == BlockOrder.ACTIVATION_FIRST:
                 x = torch.relu_(x)
             if spec.use_batch_norm:
@@ -195,7 +213,12 @@ class StackedMembers:
                 x = HONEST.dropout(x, own, spec.dropout_rate)
             if spec.residual and i > 0:
                 x = entering + x
-        return torch.baddbmm(self._head.bias, self._head.kernel, x).transpose(1, 2)
+        return self._product(self._head, x, train).transpose(1, 2)
+
+    def _product(self, layer: "_Layer", x: Tensor, train: bool) -> Tensor:
+        if train and self.updates_in_backward:
+            return TrainedProduct.apply(x, layer.kernel, layer.bias)  # type: ignore[no-any-return]
+        return torch.baddbmm(layer.bias, layer.kernel, x)
 
 
 def batch_norm_by_rows(
