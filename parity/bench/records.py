@@ -19,6 +19,7 @@ class Row(Times):
         case: the network and its training.
         population: how many models were trained at once, on all devices together.
         floor_us: what the machine needs at least; see `parity.bench.floor`.
+        own_floor_us: the same with no other products than the framework's own; None if its process has ended.
         ratio_to_floor: `median_us / floor_us`.
         ratio_to_lab_loop: the lab's loop over this one; above 1 is faster.
     """
@@ -30,6 +31,7 @@ class Row(Times):
     case: Case
     population: int
     floor_us: float | None = None
+    own_floor_us: float | None = None
     ratio_to_floor: float | None = None
     ratio_to_lab_loop: float | None = None
 

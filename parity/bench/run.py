@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,12 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
             for name, offered in modes.items():
                 if not offered:
                     raise InputError(f"{name} has no mode to be timed; choose another --framework")
-            floor = _floor(config, sides, witness)
+            floors = _floors(sides, witness)
             for number, case in enumerate(config.cases):
                 telling.update(number / (len(config.cases) + 1), str(case))
                 timed = list(_plan(config, modes, case))
                 _measure(config, sides, timed, watch)
-                rows += _rows(config, timed, floor.microseconds(case))
+                rows += _rows(config, timed, {name: floor.microseconds(case) for name, floor in floors.items()})
             telling.update(len(config.cases) / (len(config.cases) + 1), "profiles")
             profiles |= {name: found for name, side in sides.items() if (found := _profile(config, side, modes[name]))}
             telling.update(1.0, "done")
@@ -225,7 +225,7 @@ def _forget(side: Side, keys: Sequence[Key]) -> None:
         return  # it has ended, and has nothing left to forget
 
 
-def _rows(config: BenchConfig, timed: Sequence[_Timed], floor_us: float) -> Iterator[Row]:
+def _rows(config: BenchConfig, timed: Sequence[_Timed], floors: Mapping[str, float]) -> Iterator[Row]:
     def median_of(one: _Timed | None) -> float | None:
         return None if one is None or one.note or not one.samples else median_interval(one.samples)[0]
 
@@ -250,20 +250,25 @@ def _rows(config: BenchConfig, timed: Sequence[_Timed], floor_us: float) -> Iter
         yield replace(
             row,
             **measured(one.samples, one.uses, compile_s, gain),
-            floor_us=floor_us,
-            ratio_to_floor=median / floor_us,
+            floor_us=floors[""],
+            own_floor_us=own if math.isfinite(own := floors[one.framework]) else None,
+            ratio_to_floor=median / floors[""],
             ratio_to_lab_loop=None if lab is None else lab / median,
         )
 
 
-def _floor(config: BenchConfig, sides: Mapping[str, Side], witness: Side) -> Floor:
-    timers: list[Timer] = [partial(_product_seconds, side) for side in sides.values()]
-    if not any(side.call(worker.accelerator) for side in sides.values()):
-        timers = [*timers, partial(witness.call, worker.product_seconds)]
-        return Floor(timers, copy_rate(), usable_cores())
-    copies = [side.call(worker.copy_seconds, COPIED_ON_DEVICE) for side in sides.values()]
-    rate = 2 * COPIED_ON_DEVICE / min(seconds for seconds in copies if seconds is not None)
-    return Floor(timers, rate, 1, STACKED_TO_FILL)
+def _floors(sides: Mapping[str, Side], witness: Side) -> dict[str, Floor]:
+    """The floor of the machine, as "", and of each framework's own products alone."""
+    own: dict[str, Timer] = {name: cache(partial(_product_seconds, side)) for name, side in sides.items()}
+    best = [*own.values()]
+    if any(side.call(worker.accelerator) for side in sides.values()):
+        copies = [side.call(worker.copy_seconds, COPIED_ON_DEVICE) for side in sides.values()]
+        rate = 2 * COPIED_ON_DEVICE / min(seconds for seconds in copies if seconds is not None)
+        of = partial(Floor, copy_rate=rate, devices=1, models=STACKED_TO_FILL)
+    else:
+        best.append(partial(witness.call, worker.product_seconds))
+        of = partial(Floor, copy_rate=copy_rate(), devices=usable_cores())
+    return {"": of(best)} | {name: of([timer]) for name, timer in own.items()}
 
 
 def _product_seconds(side: Side, left: Shape, right: Shape) -> float:

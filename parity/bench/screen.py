@@ -32,9 +32,8 @@ def print_report(report: BenchReport, console: Console) -> None:
     for answer in answers(report):
         console.out(f"{answer.question}: {answer.text}", highlight=False)
     for case, rows in by_case(report):
-        floor = next((row.floor_us for row in rows if row.floor_us is not None), None)
         console.out("")
-        console.out(f"{case}" + (f"; floor {floor:.3g} µs" if floor else ""), highlight=False)
+        console.out(f"{case}{floor_words(rows)}", highlight=False)
         table = Table(*SHORT_HEADER, box=None, padding=(0, 1, 0, 0))
         for column in table.columns[1:]:
             column.justify, column.no_wrap = "right", True
@@ -52,6 +51,16 @@ def print_report(report: BenchReport, console: Console) -> None:
     console.out("")
     console.out("µs: per model-step, one SGD update of one model. ×floor: what matrix products or memory alone take.")
     console.out("×lab: how many times as fast as PyTorch's loop of eager updates. threads: cores that it kept busy.")
+
+
+def floor_words(rows: list[Row]) -> str:
+    """Return the floor of a case, and what it would be if there were no products but a framework's own."""
+    own = {row.framework: row.own_floor_us for row in rows if row.own_floor_us is not None}
+    floor = next((row.floor_us for row in rows if row.floor_us is not None), None)
+    if floor is None:
+        return ""
+    alone = ", ".join(f"{name} {_time(each)}" for name, each in own.items())
+    return f"; floor {floor:.3g} µs" + (f" (with its own products alone: {alone})" if alone else "")
 
 
 def by_case(report: BenchReport) -> Iterator[tuple[str, list[Row]]]:

@@ -12,7 +12,7 @@ from matplotlib.ticker import NullLocator
 from parity.bench.answers import answers, groups
 from parity.bench.config import Case
 from parity.bench.records import BenchReport, Row
-from parity.bench.screen import HEADER, TERMS, by_case, cells, notes
+from parity.bench.screen import HEADER, TERMS, by_case, cells, floor_words, notes
 from parity.files import replace_file
 from parity.report.canvas import open_sheet
 from parity.report.heading import Heading
@@ -42,7 +42,11 @@ def write_bench_report(report: BenchReport, path: Path, dpi: int = DPI) -> None:
 def render_bench_page(report: BenchReport, pictures: list[Picture]) -> str:
     """The HTML of a report, with its figures inside it."""
     sections = [
-        (name, [(group, [cells(row) for row in own]) for group, own in groups(rows)], [*notes(rows)])
+        (
+            f"{name}{floor_words(rows)}",
+            [(group, [cells(row) for row in own]) for group, own in groups(rows)],
+            [*notes(rows)],
+        )
         for name, rows in by_case(report)
     ]
     shares = {
