@@ -6,7 +6,7 @@ depth, with and without batch norm, some updates are timed before the sweep and 
 update is multiplied by the updates of the trials in `trials.csv`. Those are the grid and the bisection's path; what the
 sweep trained beside the path, it did for itself and is not counted. Diverged trials are counted twice over: to the end,
 as that loop would run them, and only to their divergence. Evaluations, which the sweep makes too, are not counted for
-the loop.
+the loop. Before the sweep a dry run foretells how long it will take, in a process and with a cache of its own.
 
     python benchmarks/lab_sweep.py --framework jax --out benchmarks/lab_sweep_jax.json
 """
@@ -33,6 +33,18 @@ from parity.data import load_dataset, standardize, updates_per_pass
 from parity.machine import usable_cores
 from parity.spec import ModelSpec
 
+FORETELL = """
+import sys
+from parity.backend import load_backend
+from parity.commands.sweep import PRESETS
+from parity.sweep import SweepConfig
+from parity.sweep.forecast import forecast_sweep
+preset, framework, dataset, device, data_dir, out = sys.argv[1:]
+load_backend(framework).own_process()
+words = {"framework": (framework,), "dataset": dataset, "device": device}
+config = SweepConfig.from_words(vars(PRESETS[preset]) | words)
+print(forecast_sweep(config, out=out, data_dir=data_dir or None).seconds[framework])
+"""
 CHUNK = 20  # updates in a sample
 SAMPLES = 6  # of each turn
 BATCH_SIZE = 32
@@ -81,6 +93,11 @@ def main() -> None:
         command += ["--framework", options.framework, "--dataset", options.dataset, "--out", f"{folder}/out"]
         command += ["--device", options.device, *(["--data-dir", options.data_dir] if options.data_dir else [])]
         caches = {"JAX_COMPILATION_CACHE_DIR": f"{folder}/jax", "TORCHINDUCTOR_CACHE_DIR": f"{folder}/torch"}
+        asked = options.preset, options.framework, options.dataset, options.device, options.data_dir, f"{folder}/out"
+        apart = {name: f"{place}-foretold" for name, place in caches.items()}
+        told = subprocess.run(
+            [sys.executable, "-c", FORETELL, *asked], check=True, env={**os.environ, **apart}, stdout=subprocess.PIPE
+        )
         start = time.perf_counter()
         subprocess.run(command, check=True, env={**os.environ, **caches}, stdout=subprocess.DEVNULL)
         sweep_s = time.perf_counter() - start
@@ -109,6 +126,7 @@ def main() -> None:
         "trials": len(trials),
         "diverged": sum(row["status"] == "diverged" for row in trials),
         "sweep_s": sweep_s,
+        "foretold_s": float(told.stdout),
         "sweep_again_s": again_s,
         "loop_to_the_end_s": loop_s(True),
         "loop_to_divergence_s": loop_s(False),
@@ -120,7 +138,9 @@ def main() -> None:
         },
     }
     options.out.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    print(f"{len(trials)} trials, {result['diverged']} diverged; the sweep took {sweep_s:.0f} s")
+    print(
+        f"{len(trials)} trials, {result['diverged']} diverged; the sweep took {sweep_s:.0f} s, foretold {result['foretold_s']:.0f} s"
+    )
     for words, key in (("to the end", "times_faster"), ("to their divergence", "times_faster_to_divergence")):
         print(f"diverged trials counted {words}: {result[key]:.1f} times faster than the lab's loop")
 
