@@ -139,7 +139,8 @@ def main() -> None:
     }
     options.out.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
     print(
-        f"{len(trials)} trials, {result['diverged']} diverged; the sweep took {sweep_s:.0f} s, foretold {result['foretold_s']:.0f} s"
+        f"{len(trials)} trials, {result['diverged']} diverged; the sweep took {sweep_s:.0f} s, "
+        f"foretold {result['foretold_s']:.0f} s"
     )
     for words, key in (("to the end", "times_faster"), ("to their divergence", "times_faster_to_divergence")):
         print(f"diverged trials counted {words}: {result[key]:.1f} times faster than the lab's loop")
