@@ -84,9 +84,9 @@ class JaxBackend(Backend):
         """Return the free memory of the device; None for the host's memory."""
         return free_bytes(self.device)
 
-    def own_process(self) -> None:
+    def own_process(self, cache: str = "") -> None:
         """Set up a process that belongs to the program, before the framework starts in it."""
-        own_process()
+        own_process(cache)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of the packages that decide the numbers."""

@@ -1,6 +1,6 @@
 """JAX's programs compiled for a TPU by its own compiler, which runs on a machine without one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -33,6 +33,7 @@ TOPOLOGIES: dict[str, tuple[str, dict[str, Any]]] = {
     "v6e": ("v6e:2x2", {}),
 }
 MOST_ROUNDED = 0.05  # of an estimate
+MOST_OPERATIONS, MOST_BYTES = 1e13, 1e11  # of what takes, on any of these chips, far less than a second
 BATCH = "batch"  # the axis of samples, over several chips
 
 
@@ -58,47 +59,50 @@ def devices_to_compile_for(chips: Chips) -> list[Any]:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where the arguments of a program are: all of them everywhere, or some cut along their first axis."""
+    """Where the arguments of a program are: all of them everywhere, or some cut along an axis."""
 
     devices: Sequence[Any]
 
-    def form(self, array: Any, axis: str = "") -> jax.ShapeDtypeStruct:
-        """Return the form of an array there, cut if it has the name of an axis."""
+    def form(self, array: Any, axis: int | None = None) -> jax.ShapeDtypeStruct:
+        """Return the form of an array there: whole, or cut along an axis."""
         sharding: Sharding = SingleDeviceSharding(self.devices[0])
         if len(self.devices) > 1:
-            mesh = Mesh(np.array(self.devices), (axis or BATCH,))
-            sharding = NamedSharding(mesh, PartitionSpec(axis) if axis else PartitionSpec())
+            cut = PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, BATCH)
+            sharding = NamedSharding(Mesh(np.array(self.devices), (BATCH,)), cut)
         return jax.ShapeDtypeStruct(np.shape(array), array.dtype, sharding=sharding)
 
 
 def compiled(lower: Callable[[], Any]) -> Compiled:
     """Compile a program, and return what the compiler says of it.
 
-    The compiler's estimate has -1 s for each operation that it cannot estimate. The programs here take far less than a
-    second, so that the two can be told apart; but it is a float32, in which among many such nothing is left of it.
+    The compiler's estimate has -1 s for each operation that it cannot estimate. What takes far less than a second can
+    be told apart from these; but it is a float32, in which among many of them nothing is left of it.
 
     Raises:
         CannotBeCompiled: the compiler refuses it.
     """
     try:
         program = lower().compile()
-    except jax.errors.JaxRuntimeError as error:
-        words = str(error).strip().partition("\n")[0]
+    except Exception as error:  # an operation that the chip lacks, say, of a user's model
+        words = str(error).strip().partition("\n")[0] or type(error).__name__
         raise CannotBeCompiled(words, lacks_memory="RESOURCE_EXHAUSTED" in words) from error
     cost, memory = program.cost_analysis(), program.memory_analysis()
     seconds = cost.get("optimal_seconds", 0.0)
     unknown = max(0, ceil(-seconds))
-    is_told = seconds + unknown > np.spacing(np.float32(unknown)) / MOST_ROUNDED
+    operations, moved = cost.get("flops", 0.0), cost.get("bytes accessed", 0.0)
+    is_rounded = seconds + unknown <= np.spacing(np.float32(unknown)) / MOST_ROUNDED
+    is_long = operations > MOST_OPERATIONS or moved > MOST_BYTES
     least = memory.argument_size_in_bytes + memory.output_size_in_bytes
     return Compiled(
-        operations=cost.get("flops", 0.0),
-        moved_bytes=cost.get("bytes accessed", 0.0),
+        operations=operations,
+        moved_bytes=moved,
         least_bytes=least,
         memory_bytes=least
         - memory.alias_size_in_bytes
         + memory.temp_size_in_bytes
         + memory.generated_code_size_in_bytes,
-        estimate_s=seconds + unknown if is_told else None,
+        estimate_s=None if is_rounded or is_long else seconds + unknown,
+        has_loop=" while(" in program.as_text(),
         not_estimated=unknown,
     )
 
@@ -135,9 +139,9 @@ class TpuCompiler:
         update, size = jax.jit(update_lanes, donate_argnames="nets"), whole.evaluated_at_once
         trained, evaluated = members * lanes, lambda: whole.lower_evaluation(programs.evaluate, size)
         return [
-            _program("update", "model-step", trained, lambda: alone.lower_update(update, batch_size)),
-            _program("pass", "model-step", 0, lambda: whole.lower_run(programs.run, samples, batch_size)),
-            _program(f"evaluation ({size})", "model", trained, evaluated),
+            _program("update", trained, "model-step", trained, lambda: alone.lower_update(update, batch_size)),
+            _program("pass", trained, "model-step", 0, lambda: whole.lower_run(programs.run, samples, batch_size)),
+            _program(f"evaluation ({size})", trained, "model", trained, evaluated),
         ]
 
     def learner(self, spec: ModelSpec, dtype: DType, batch_size: int) -> list[ChipProgram]:
@@ -157,29 +161,27 @@ class TpuCompiler:
             with jax.enable_x64(dtype == "float64"), matmul_precision(self._precision):
                 return function.lower(net, *arguments)
 
+        wide = ", float64" if dtype == "float64" else ""
+        trained = *batch, rate, masks
         return [
-            _program("check: step", "model-step", 1, lambda: lower(Learner.train_program, *batch, rate, masks)),
-            _program("check: evaluation", "batch", 1, lambda: lower(Learner.logits_program, inputs)),
-            _program("check: activations", "batch", 1, lambda: lower(Learner.activations_program, inputs)),
+            _program(f"check: step{wide}", 1, "model-step", 1, lambda: lower(Learner.train_program, *trained)),
+            _program(f"check: evaluation{wide}", 1, "batch", 1, lambda: lower(Learner.logits_program, inputs)),
+            _program(f"check: activations{wide}", 1, "batch", 1, lambda: lower(Learner.activations_program, inputs)),
         ]
 
 
-def work_program(work: ModelWork, chips: Chips, batch_size: int, task: Task) -> ChipProgram:
+def work_program(work: ModelWork, chips: Chips, axes: Mapping[str, int], task: Task) -> ChipProgram:
     """Return the program of a task of a model. See `parity.backend.compiler.Compilable`."""
     placed = Placed(devices_to_compile_for(chips))
-    if batch_size % chips.count:
-        raise InputError(f"{chips.count} chips cannot share a batch of {batch_size} samples evenly; take another size")
-
-    def form(leaf: Any) -> Any:
-        return placed.form(leaf, BATCH if np.ndim(leaf) and np.shape(leaf)[0] == batch_size else "")
 
     def lower() -> Any:
         function, state, inputs = work.program()
+        given = {name: jax.tree.map(partial(placed.form, axis=axes.get(name)), each) for name, each in inputs.items()}
         with work.settings():
-            return function.lower(*jax.tree.map(placed.form, state), jax.tree.map(form, inputs))
+            return function.lower(*jax.tree.map(placed.form, state), given)
 
-    return _program(str(task), "batch", 1, lower)
+    return _program(str(task), 1, "batch", 1, lower)
 
 
-def _program(name: str, per: str, count: int, lower: Callable[[], Any]) -> ChipProgram:
-    return ChipProgram(name=name, per=per, count=count, compile=partial(compiled, lower))
+def _program(name: str, models: int, per: str, count: int, lower: Callable[[], Any]) -> ChipProgram:
+    return ChipProgram(name=name, models=models, per=per, count=count, compile=partial(compiled, lower))

@@ -2,6 +2,7 @@
 
 import os
 from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import Any, get_args
 
 import jax
@@ -73,17 +74,19 @@ def free_bytes(name: str = "") -> int | None:
     return None if not told or "bytes_limit" not in told else told["bytes_limit"] - told["bytes_in_use"]
 
 
-def own_process() -> None:
+def own_process(cache: str = "") -> None:
     """Set up JAX before it starts: one device for each core, and a cache of compiled programs.
 
-    Keep what the user has set by JAX's own variables.
+    Args:
+        cache: a folder for it; "" for the user's, which JAX's own variables may name.
     """
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with suppress(RuntimeError):  # raised if JAX has started
             jax.config.update("jax_num_cpu_devices", usable_cores())
-    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
+    if cache or jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         with suppress(OSError):
-            jax.config.update("jax_compilation_cache_dir", str(user_cache_path("bnparity", ensure_exists=True) / "jax"))
+            folder = Path(cache) if cache else user_cache_path("bnparity", ensure_exists=True)
+            jax.config.update("jax_compilation_cache_dir", str(folder / "jax"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILATION)
 
 

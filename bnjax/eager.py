@@ -34,7 +34,8 @@ def _eager(program: Callable[..., Any]) -> Any:
 
 class _NotCompiledLearner(Learner):
     train_program = staticmethod(_eager(sgd_step))
-    _logits, _activations = staticmethod(_eager(evaluation_logits)), staticmethod(_eager(evaluation_activations))
+    logits_program = staticmethod(_eager(evaluation_logits))
+    activations_program = staticmethod(_eager(evaluation_activations))
 
 
 class _NotCompiledPopulation(Population):

@@ -124,8 +124,11 @@ class Layout:
             jax.ShapeDtypeStruct((self.lanes, batch_size, *each.shape[1:]), each.dtype, sharding=each.sharding)
             for each in (inputs, labels)
         )
+        spec = self.spec
+        masks = self.lanes, spec.num_hidden_layers, batch_size, spec.hidden_width
+        kept = jax.ShapeDtypeStruct(masks, np.bool_, sharding=inputs.sharding) if spec.dropout_rate else None
         with self.settings():
-            return program.lower(nets, *minibatches, rates)
+            return program.lower(nets, *minibatches, rates, kept)
 
     def lower_evaluation(self, program: Any, samples: int) -> Any:
         """Trace `evaluation_sums`, ready to `compile()`; put nothing on a device."""

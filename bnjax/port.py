@@ -250,12 +250,18 @@ class ModelPort:
         return ModelWork(model, self.loss, self.optimizer, inputs, task, dtype, precision)
 
     def compile_for(
-        self, chips: Chips, inputs: Mapping[str, Any], batch_size: int, task: Task, dtype: str, precision: Precision
+        self,
+        chips: Chips,
+        inputs: Mapping[str, Any],
+        axes: Mapping[str, int],
+        task: Task,
+        dtype: str,
+        precision: Precision,
     ) -> ChipProgram:
         """See `Compilable`."""
         from bnjax.compiler import work_program
 
-        return work_program(self.work(inputs, task, WAYS[0], dtype, precision), chips, batch_size, task)
+        return work_program(self.work(inputs, task, WAYS[0], dtype, precision), chips, axes, task)
 
     def forget(self) -> None:
         """See `Workable`. A program goes with the work that it is for."""

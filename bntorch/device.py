@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -61,12 +62,15 @@ def free_bytes(name: str = "") -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def own_process() -> None:
+def own_process(cache: str = "") -> None:
     """Set up PyTorch before it starts: a cache of compiled programs.
 
-    Keep what the user has set by PyTorch's own variable.
+    Args:
+        cache: a folder for it; "" for the user's, which PyTorch's own variable may name.
     """
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(user_cache_path("bnparity") / "torch"))
+    if cache or "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        folder = Path(cache) if cache else user_cache_path("bnparity")
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "torch")
 
 
 def check_precision(precision: Precision) -> None:

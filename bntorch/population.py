@@ -91,7 +91,8 @@ class Population:
 
     def _side_by_side(self, threads: int, work: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
         """Do `work` on all members, in threads; the results do not depend on the number of threads."""
-        with matmul_precision(self._precision), one_thread_each(self._device):
+        own_dtype = torch.autocast(self._device.type, enabled=False)  # whatever the caller's is
+        with own_dtype, matmul_precision(self._precision), one_thread_each(self._device):
             if len(self._members) == 1:
                 return [work(self._members[0], *(next(iter(values)) for values in arguments))]
             with ThreadPoolExecutor(min(threads, len(self._members))) as pool:

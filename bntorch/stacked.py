@@ -41,13 +41,14 @@ class TrainedProduct(torch.autograd.Function):
             kernel: shape (stacked, fan_out, fan_in).
             bias: shape (stacked, fan_out, 1); it must require a gradient, by which the backward pass is reached.
         """
-        ctx.save_for_backward(x, kernel)
+        ctx.save_for_backward(x)
+        ctx.kernel = kernel  # itself: what is saved may come back as a copy
         return torch.baddbmm(bias, kernel, x)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the gradients of `x` and `bias`; the kernel is updated, after its last use."""
-        x, kernel = ctx.saved_tensors
+        (x,), kernel = ctx.saved_tensors, ctx.kernel
         dx = torch.bmm(kernel.mT, dy) if ctx.needs_input_grad[0] else None
         kernel.baddbmm_(dy, x.mT, alpha=-1)
         return dx, None, dy.sum(dim=-1, keepdim=True)
@@ -67,12 +68,13 @@ class StackedMembers:
         lanes: how many equal runs of members have minibatches of their own.
     """
 
-    updates_in_backward = True  # of the kernels
+    updates_in_backward = True  # of the kernels, on a CPU
 
     def __init__(self, spec: ModelSpec, state: dict[str, Tensor], learning_rates: Tensor, lanes: int = 1) -> None:
         self.state, self.learning_rates, self.lanes = state, learning_rates, lanes
         self._spec = spec
         on_gpu = learning_rates.is_cuda
+        self.updates_in_backward = self.updates_in_backward and not on_gpu
         self._capture: Capture | None = cuda_graph if on_gpu else None
         self._batch_norm: Callable[..., Tensor] = batch_norm_by_rows if on_gpu else functional.batch_norm
         self._captured: dict[Any, CapturedUpdates] = {}
@@ -183,7 +185,7 @@ class StackedMembers:
         return losses.detach()
 
     def losses(self, inputs: Tensor, labels: Tensor, masks: Tensor | None = None) -> Tensor:
-        """The training loss of every member, shape (members,)."""
+        """The training loss of every member, shape (members,). Its backward pass may update kernels: see `update`."""
         logits = self.logits(inputs, True, masks).transpose(1, 2)
         each = labels.repeat_interleave(len(logits) // self.lanes, dim=0)
         return functional.cross_entropy(logits, each, reduction="none").mean(dim=1)

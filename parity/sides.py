@@ -30,6 +30,7 @@ class SideSpec:
             one: networks this small gain nothing from more, and two sides at once would compete for the cores.
         settings: further environment variables of its process, as (name, value).
         whole_machine: whether its process is set up to use every core (`own_process` of the backend).
+        cache: a folder for what such a process compiles; "" for the user's own.
     """
 
     target: Any
@@ -40,6 +41,7 @@ class SideSpec:
     threads: int = 1
     settings: tuple[tuple[str, str], ...] = ()
     whole_machine: bool = False
+    cache: str = ""
 
     @property
     def name(self) -> str:
@@ -68,7 +70,8 @@ def _load(spec: SideSpec) -> Any:
     wanted = {name: value for name, value in options.items() if value != SideSpec.__dataclass_fields__[name].default}
     if spec.target in backend_names():
         if spec.whole_machine:
-            load_backend(spec.target).own_process()
+            set_up = load_backend(spec.target).own_process
+            set_up(spec.cache) if spec.cache else set_up()
         return load_backend(spec.target, **wanted)
     module, colon, attribute = spec.target.partition(":")
     if not (module and colon and attribute):

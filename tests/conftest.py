@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -11,6 +12,22 @@ from parity.data import fashion_mnist
 
 # OpenMP threads that wait by spinning make Torch ten times slower where another process wants a core.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+
+# Most tests compile what another has compiled, in another process perhaps: JAX keeps it for all of them.
+COMPILED = {
+    "JAX_COMPILATION_CACHE_DIR": "",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.02",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make a folder for it before there are other processes, which find it in their environment."""
+    if not hasattr(config, "workerinput") and COMPILED.keys().isdisjoint(os.environ):
+        folder = TemporaryDirectory(prefix="bnparity-tests-", ignore_cleanup_errors=True)
+        os.environ.update(COMPILED | {"JAX_COMPILATION_CACHE_DIR": folder.name})
+        config.add_cleanup(folder.cleanup)
 
 
 @pytest.fixture(params=backend_names())

@@ -152,8 +152,12 @@ class Backend:
         """Return the free memory of the device; None for the host's memory."""
         return None
 
-    def own_process(self) -> None:
-        """Set up a process that belongs to the program, before the framework starts in it."""
+    def own_process(self, cache: str = "") -> None:
+        """Set up a process that belongs to the program, before the framework starts in it.
+
+        Args:
+            cache: a folder for what is compiled; "" for the user's own.
+        """
 
     # What `compare --self-test` compares.
 

@@ -48,9 +48,11 @@ class Compiled:
     """What the compiler of a chip says of a program, of its part on one of the chips. Nothing here is measured.
 
     Args:
-        operations: floating-point operations; a product counts once, in however many passes it is made.
+        operations: floating-point operations; a product of float32 counts once, in however many passes it is made.
+            Those of float64 are what the chip emulates it by.
         moved_bytes: that its operations read and write, of which some never leave the chip.
         least_bytes: of its arguments and results, as the chip lays them out.
+        has_loop: whether it has a loop, whose operations the compiler counts once, however often it is run.
         memory_bytes: that it needs: arguments, results, what it keeps meanwhile, and its own code.
         estimate_s: seconds, without the operations that the compiler cannot estimate; None if these are too many.
         not_estimated: how many these are.
@@ -62,6 +64,7 @@ class Compiled:
     memory_bytes: int
     estimate_s: float | None
     not_estimated: int
+    has_loop: bool = False
 
 
 class CannotBeCompiled(Exception):  # noqa: N818
@@ -83,12 +86,14 @@ class ChipProgram:
 
     Args:
         name: of it.
+        models: that it has on each chip.
         per: what one of its runs is counted in, "model-step" or "batch".
         count: how many of these a run makes on each chip; 0 if that is known only when it runs.
         compile: compiles it; it raises `CannotBeCompiled`.
     """
 
     name: str
+    models: int
     per: str
     count: int
     compile: Callable[[], Compiled]
@@ -128,14 +133,20 @@ class Compilable(Port, Protocol):
     """A port whose model can be compiled for a chip."""
 
     def compile_for(
-        self, chips: Chips, inputs: Mapping[str, Any], batch_size: int, task: Task, dtype: str, precision: Precision
+        self,
+        chips: Chips,
+        inputs: Mapping[str, Any],
+        axes: Mapping[str, int],
+        task: Task,
+        dtype: str,
+        precision: Precision,
     ) -> ChipProgram:
         """Return the program of a task. Several chips share the samples, and each has all parameters.
 
         Args:
             chips: what is compiled for.
             inputs: the batch, by name.
-            batch_size: samples in it, the length of the first axis of what has them.
+            axes: of its samples, in each input that has samples.
             task: what is done.
             dtype: of parameters, statistics and floating-point inputs.
             precision: of float32 matrix products.

@@ -34,7 +34,6 @@ LAB_LOOP = "eager_loop"  # the lab's: a plain loop of eager updates
 SHOWN_OPERATIONS = 10
 WITNESS = "numpy"
 FAILED = "failed the parity check"
-CACHE_HOME = "XDG_CACHE_HOME"  # under which a framework's own process keeps what it has compiled
 
 
 @dataclass
@@ -124,8 +123,8 @@ def _open(config: BenchConfig) -> Iterator[dict[str, Side]]:
                 precision=config.precision,
                 time_limit=config.time_limit,
                 threads=usable_cores(),
-                settings=((CACHE_HOME, folder),),
                 whole_machine=True,
+                cache=folder,
             )
             sides[name] = stack.enter_context(open_side(spec))
         yield sides

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -102,15 +103,18 @@ class Sweep:
             executor=self.executor, workers=self.workers, scheduler=self.scheduler, time_limit=self.time_limit
         )
         config = SweepConfig.from_words(vars(self) | {"framework": choose_frameworks(self.framework)})
-        if execution.executor == "in-process":
-            for name in config.frameworks:
-                load_backend(name).own_process()
         places: Any = {"out": self.out, "data_dir": self.data_dir or None}
         how: Any = {"execution": execution, "extend": self.extend, "parquet": self.parquet}
         if self.dry_run:
-            forecast = forecast_sweep(config, **places, **how)
+            with TemporaryDirectory(prefix="bnparity-") as cache:  # or the next dry run would find all compiled
+                for name in config.frameworks:
+                    load_backend(name).own_process(cache)
+                forecast = forecast_sweep(config, **places, **how)
             show(lambda console: print_forecast(forecast, console))
             return None
+        if execution.executor == "in-process":
+            for name in config.frameworks:
+                load_backend(name).own_process()
         return sweep(
             config,
             **places,

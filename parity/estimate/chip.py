@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 from parity.backend.compiler import Chips, Compiled
 from parity.errors import InputError
-from parity.spec import Precision
 
 GIB = 2**30
-# How often a chip multiplies bfloat16 numbers for one product of float32 numbers, which it cannot multiply itself.
-PASSES = {"highest": 6, "tf32": 3, "bfloat16": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +49,7 @@ def parse_chips(words: str) -> Chips:
     Raises:
         InputError: they name none.
     """
-    kind, colon, count = words.partition(":")
+    kind, colon, count = words.partition(":") if isinstance(words, str) else ("", "", "")
     if kind not in CHIPS or (colon and count not in map(str, COUNTS)):
         raise InputError(
             f"there are no chips {words!r}; give one of {', '.join(CHIPS)}, and for four of them :4, as v5e:4"
@@ -61,19 +58,19 @@ def parse_chips(words: str) -> Chips:
 
 
 @dataclass(frozen=True)
-class Bound:
-    """The least time of a program, in seconds, and what sets it: "products" or "memory"."""
+class Roofline:
+    """Seconds, and what sets them: "operations" or "memory"."""
 
     seconds: float
     by: str
 
 
-def bound_of(chip: Chip, compiled: Compiled, dtype: str, precision: Precision) -> Bound:
-    """Return the roofline bound of a program: what it takes at the least, with the operations of its compiler at the
-    chip's peak rate, or to read its arguments and write its results once, whichever is longer.
+def roofline_of(chip: Chip, compiled: Compiled) -> Roofline:
+    """Return the roofline of a program: its operations at the chip's peak rate, each in one pass, or every argument
+    read and every result written once through the chip's memory, whichever takes longer.
 
-    Products of float64 count as one pass, since how many a chip takes for them is the compiler's own affair.
+    A float32 product at the highest precision takes six passes. What stays on the chip from one run to the next, and
+    what of a table is not looked up, need not be read; so a program can be faster than the second.
     """
-    passes = PASSES[precision] if dtype == "float32" else 1
-    products, memory = compiled.operations * passes / chip.peak, compiled.least_bytes / chip.bandwidth
-    return Bound(products, "products") if products > memory else Bound(memory, "memory")
+    computing, moving = compiled.operations / chip.peak, compiled.least_bytes / chip.bandwidth
+    return Roofline(computing, "operations") if computing > moving else Roofline(moving, "memory")

@@ -45,13 +45,24 @@ class EstimateConfig:
         _ = self.chips
         if self.precision not in get_args(Precision):
             raise InputError(f"precision must be of {', '.join(get_args(Precision))}, got {self.precision!r}")
-        if not self.pair and (not self.cases or not all(isinstance(case, Case) for case in self.cases)):
+        if not isinstance(self.pair, str):
+            raise InputError(f"pair must be the file or module of a pair, got {self.pair!r}")
+        if self.pair and self.frameworks:
+            raise InputError("frameworks are those of this project's networks, and not of a pair; leave them out")
+        if self.batch_sizes and not self.pair:
+            raise InputError("batch_sizes are those of a pair; give the networks' own in their cases")
+        are_cases = isinstance(self.cases, tuple) and all(isinstance(case, Case) for case in self.cases)
+        if not self.pair and not (are_cases and self.cases):
             raise InputError(f"cases must be at least one Case, got {self.cases!r}; give a depth, for one")
         for name in ("frameworks", "batch_sizes"):
             if getattr(self, name) != ():
                 object.__setattr__(self, name, check_values(name, getattr(self, name)))
         for size in self.batch_sizes:
             check_count("batch_sizes", size, 1, "a batch needs a sample")
+            if size % self.chips.count:
+                raise InputError(
+                    f"{self.chips.count} chips cannot share a batch of {size} samples evenly; take another"
+                )
         object.__setattr__(self, "dtypes", check_values("dtypes", self.dtypes))
         for dtype in self.dtypes:
             if dtype not in DTYPES:
@@ -62,3 +73,8 @@ class EstimateConfig:
     def chips(self) -> Chips:
         """What is compiled for."""
         return parse_chips(self.compile_for)
+
+
+def cannot_share(chips: int, size: int) -> str:
+    """Return in a line why so many chips cannot share a batch of a size."""
+    return f"{chips} chips cannot share a batch of {size} samples evenly; take another size"

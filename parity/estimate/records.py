@@ -9,7 +9,8 @@ from parity.estimate.config import EstimateConfig
 
 @dataclass(frozen=True, kw_only=True)
 class EstimateRow:
-    """A program. Where the length of its loop is known only when it runs, there are no times.
+    """A program, of which all figures are for one of the chips. If it has a loop, whose operations the compiler counts
+    once, there are none but those of memory.
 
     Args:
         framework: that compiles it.
@@ -21,13 +22,13 @@ class EstimateRow:
         compile_s: seconds to compile it here.
         memory_bytes: that it needs on each chip.
         fits: whether a chip has so much; None if it was not compiled for another reason.
-        operations: floating-point operations; a product counts once, in however many passes it is made.
+        operations: floating-point operations, as `Compiled` has them.
         moved_bytes: that its operations read and write, of which some never leave the chip.
         estimate_us: the compiler's own estimate, in microseconds.
         not_estimated: operations of one run that it has no estimate of, which are left out of it.
-        bound_us: the roofline's: no run of it can take less, unless its state stays on the chip from one to the next.
-        bound_by: "products" or "memory".
-        note: why it was not compiled.
+        roofline_us: see `parity.estimate.chip.roofline_of`.
+        roofline_by: "operations" or "memory".
+        note: why it was not compiled, or has no times.
     """
 
     framework: str
@@ -43,8 +44,8 @@ class EstimateRow:
     moved_bytes: float | None = None
     estimate_us: float | None = None
     not_estimated: int | None = None
-    bound_us: float | None = None
-    bound_by: str = ""
+    roofline_us: float | None = None
+    roofline_by: str = ""
     note: str = ""
 
 
@@ -57,6 +58,7 @@ class EstimateReport:
         title: what the programs are of.
         rows: by group and program.
         left_out: what was asked for and not compiled, each in words.
+        differs: why nothing was compiled of a pair whose two models do not compute the same; "" if they do.
         environment: versions.
         command: that made it.
         seconds: that it took.
@@ -70,6 +72,7 @@ class EstimateReport:
     command: str
     seconds: float
     left_out: tuple[str, ...] = ()
+    differs: str = ""
     complete: bool = True
 
     @property

@@ -9,21 +9,26 @@ from parity.backend.compiler import CannotBeCompiled, no_machine
 from parity.backend.port import Task
 from parity.errors import InputError
 from parity.estimate import worker
-from parity.estimate.chip import CHIPS, bound_of
-from parity.estimate.config import EstimateConfig
+from parity.estimate.chip import CHIPS, roofline_of
+from parity.estimate.config import EstimateConfig, cannot_share
 from parity.estimate.records import EstimateReport, EstimateRow
-from parity.estimate.worker import Traced
+from parity.estimate.worker import Wanted
 from parity.pair.guard import CrashError, Guarded
 from parity.pair.inputs import batches
 from parity.pair.pair_file import SIDES, open_ports, read_pair
 from parity.pair.run import compare
-from parity.pair_bench.sizes import as_laid_out, resized, samples_in
+from parity.pair_bench.sizes import as_laid_out, resized, sample_axes, samples_in
 from parity.process import SideError
 from parity.progress import Progress, SilentProgress
 from parity.sides import SideSpec, open_side
 from parity.signals import Interrupted
 
 Call = Callable[..., Any]
+LOOP = "it has a loop, whose operations the compiler counts once"
+
+
+class _DifferError(Exception):
+    """The two models of a pair do not compute the same."""
 
 
 def estimate(config: EstimateConfig, *, progress: Progress | None = None, command: str | None = None) -> EstimateReport:
@@ -46,7 +51,7 @@ def estimate(config: EstimateConfig, *, progress: Progress | None = None, comman
     """
     started, rows, left_out = time.perf_counter(), [], []
     environment: dict[str, str] = {}
-    title = "this project's networks"
+    title, differs = "this project's networks", ""
 
     def report(complete: bool) -> EstimateReport:
         return EstimateReport(
@@ -54,6 +59,7 @@ def estimate(config: EstimateConfig, *, progress: Progress | None = None, comman
             title=title,
             rows=tuple(rows),
             left_out=tuple(left_out),
+            differs=differs,
             environment=environment,
             command=command or f"parity.estimate({config})",
             seconds=time.perf_counter() - started,
@@ -69,7 +75,13 @@ def estimate(config: EstimateConfig, *, progress: Progress | None = None, comman
                 work = _of_networks(config, telling, left_out, environment)
             for row in work:
                 rows.append(row)
+        except _DifferError as error:
+            differs = str(error)
+            return report(complete=True)
         except (CrashError, SideError) as error:
+            if rows:
+                left_out.append(f"what was to come: {error}")
+                return report(complete=False)
             raise InputError(f"{error}; without it nothing can be compiled") from error
         except KeyboardInterrupt as interruption:
             raise Interrupted(report(complete=False), *interruption.args) from None
@@ -88,10 +100,10 @@ def _of_networks(
                 left_out.append(found)
                 continue
             environment |= side.call(worker.versions)
-            for number, traced in enumerate(found):
-                told = f"{name}: {traced.program.name} at {traced.group}"
+            for number, wanted in enumerate(found):
+                told = f"{name}: {wanted.program.name} at {wanted.group}"
                 progress.update(number / len(found), told)
-                yield _row(config, name, traced, number, side.call)
+                yield _row(config, name, wanted, number, side.call)
     progress.update(1.0, "done")
 
 
@@ -104,10 +116,11 @@ def _of_pair(
     seen = compare(config.pair, questions=("forced",))
     environment |= {name: str(value) for name, value in seen.environment.items()}
     if not seen.agrees:
-        left_out.append(f"the verdict on the two is {seen.verdict}; bnparity compare {config.pair} says why")
-        return
+        raise _DifferError(f"the verdict on the two is {seen.verdict}; bnparity compare {config.pair} says why")
     own = batches(pair.inputs, 0)[0]
     sizes = config.batch_sizes or (samples_in(own),)
+    if unfit := [size for size in sizes if size % config.chips.count]:
+        raise InputError(cannot_share(config.chips.count, unfit[0]))
     with open_ports(config.pair) as ports:
         for place, (side, port) in enumerate(zip(SIDES, ports, strict=True)):
             layouts = seen.layouts if side == SIDES[1] else {}
@@ -118,9 +131,10 @@ def _of_pair(
             for number, (dtype, size, task) in enumerate(asked):
                 told = f"the {side}: {task}, batches of {size} in {dtype}"
                 progress.update((place + number / len(asked)) / len(SIDES), told)
-                inputs = as_laid_out(resized(own, size), layouts)
-                traced = port.call(worker.trace, config.chips, inputs, size, task, dtype, config.precision)
-                yield _row(config, port.framework, traced, 0, port.call, side)
+                inputs, axes = resized(own, size), sample_axes(own, layouts)
+                asked_of = config.chips, as_laid_out(inputs, layouts), axes, task, dtype, config.precision
+                wanted = port.call(worker.of_port, size, *asked_of)
+                yield _row(config, port.framework, wanted, 0, port.call, side)
     progress.update(1.0, "done")
 
 
@@ -131,31 +145,31 @@ def _tasks(port: Guarded) -> tuple[Task, ...]:
 
 
 def _row(
-    config: EstimateConfig, framework: str, traced: Traced, number: int, call: Call, side: str = ""
+    config: EstimateConfig, framework: str, wanted: Wanted, number: int, call: Call, side: str = ""
 ) -> EstimateRow:
     seconds, said = call(worker.compile_program, number)
-    program, chip = traced.program, CHIPS[config.chips.kind]
+    program, chip = wanted.program, CHIPS[config.chips.kind]
     row: dict[str, Any] = {
         "framework": framework,
-        "group": traced.group,
+        "group": wanted.group,
         "program": f"{side}: {program.name}" if side else program.name,
-        "dtype": traced.dtype,
-        "models": program.count,
+        "dtype": wanted.dtype,
+        "models": program.models,
         "per": program.per,
         "compile_s": seconds,
     }
     if isinstance(said, CannotBeCompiled):
         return EstimateRow(**row, fits=False if said.lacks_memory else None, note=said.words)
     row |= {"memory_bytes": said.memory_bytes, "fits": said.memory_bytes <= chip.memory}
-    if not program.count:
-        return EstimateRow(**row)
-    bound = bound_of(chip, said, traced.dtype, config.precision)
+    if said.has_loop or not program.count:
+        return EstimateRow(**row, note=LOOP)
+    roofline = roofline_of(chip, said)
     return EstimateRow(
         **row,
         operations=said.operations / program.count,
         moved_bytes=said.moved_bytes / program.count,
         estimate_us=None if said.estimate_s is None else 1e6 * said.estimate_s / program.count,
         not_estimated=said.not_estimated,
-        bound_us=1e6 * bound.seconds / program.count,
-        bound_by=bound.by,
+        roofline_us=1e6 * roofline.seconds / program.count,
+        roofline_by=roofline.by,
     )

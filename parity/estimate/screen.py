@@ -13,52 +13,61 @@ from parity.files import write_object
 
 SCHEMA = 1
 TERMS = {
-    "models": "that one run of the program has on each chip; for a pass, whose length is known only when it runs, "
-    "see one update",
-    "per": "what the figures to the right are for",
+    "models": "that the program has on each chip",
+    "per": "what the figures to the right are for, on one chip",
     "estimate": "microseconds, by the compiler; it counts a float32 product as one pass, of which precision highest "
     "takes six; too many: too much is left out for one",
     "left out": "operations of one run that the compiler has no estimate of, so that they count nothing in it",
-    "bound": "microseconds that it takes at the least: the operations at the chip's peak rate, in the passes of the "
-    "precision, or what it is given and gives through the chip's memory once (the roofline)",
-    "operations": "floating-point, a product counted once",
+    "roofline": "microseconds: the operations at the chip's peak rate, each in one pass, or every argument read and "
+    "every result written once through the chip's memory; what stays on the chip from run to run takes less",
+    "operations": "floating-point; of float64, those that emulate it",
     "moved": "bytes that the operations read and write, of which some never leave the chip",
     "memory": "bytes that the program needs on each chip",
-    "compiled in": "seconds, on this machine",
+    "compiled in": "seconds, on this machine, to trace and to compile",
 }
 HEADER = ("program", *TERMS)
-SHORT_HEADER = ("program", "models", "µs", "bound", "flop", "memory", "compile")
+SHORT_HEADER = ("program", "models", "per", "µs", "roofline", "memory", "compile")
+STEP = "model-step"
 
 
 def said(report: EstimateReport) -> str:
     """Return in a sentence whether all can be compiled, and fits."""
     chips, memory = report.config.chips, report.chip.memory / 2**30
     where = f"TPU {chips.kind}, {chips.count} chip{'s' * (chips.count > 1)} of {memory:.0f} GiB"
-    refused = [row for row in report.rows if row.note and row.fits is None]
+    if report.differs:
+        return f"{where}: nothing was compiled, since {report.differs}"
+    refused = [row for row in report.rows if row.fits is None]
     large = [row for row in report.rows if row.fits is False]
+    done = "" if report.complete else " that were done"
     if refused or large:
-        return f"{where}: of {len(report.rows)} programs {len(refused)} cannot be compiled, and {len(large)} do not fit"
+        counts = f"{len(refused)} cannot be compiled, and {len(large)} do not fit"
+        return f"{where}: of {len(report.rows)} programs{done} {counts}"
     most = max((row.memory_bytes or 0 for row in report.rows), default=0)
-    return f"{where}: all {len(report.rows)} programs are compiled, and fit (the largest needs {_bytes(most)})"
+    return f"{where}: all {len(report.rows)} programs{done} are compiled, and fit (the largest needs {_bytes(most)})"
 
 
 def answers(report: EstimateReport) -> Iterator[tuple[str, str]]:
-    """Yield for each network the least that a model-step takes, and for a pair what each of its programs does."""
+    """Yield for each network what a model-step takes on a chip, and for a pair what each of its programs does.
+
+    Of populations only those are compared of which the compiler has left nothing out, if there are any.
+    """
+    chip = f"on each of {report.config.chips.count} chips" if report.config.chips.count > 1 else "on a chip"
     for group, rows in groups(report):
         timed = [row for row in rows if row.estimate_us is not None]
         if report.config.pair:
-            yield from ((f"{row.program}, {group}", f"{_number(_at_least(row))} µs or more") for row in timed)
+            yield from ((f"{row.program}, {group}", f"{_words(row)} {chip}") for row in timed)
             continue
-        steps = [row for row in timed if row.per == "model-step"]
+        steps = [row for row in timed if row.per == STEP]
+        whole = [row for row in steps if not row.not_estimated]
         if steps:
-            best = min(steps, key=_at_least)
+            best = min(whole or steps, key=lambda row: row.estimate_us or 0.0)
             many = "a model alone" if best.models == 1 else f"{best.models} models at once"
-            yield f"a model-step at {group}", f"{_number(_at_least(best))} µs or more ({many})"
+            yield f"a model-step at {group}", f"{_words(best)} {chip} ({many})"
 
 
-def _at_least(row: EstimateRow) -> float:
-    """The larger of the estimate, which counts no passes, and of the bound, which counts no overhead."""
-    return max(row.estimate_us or 0.0, row.bound_us or 0.0)
+def _words(row: EstimateRow) -> str:
+    out = f", but for {row.not_estimated} operations that it has no estimate of," if row.not_estimated else ""
+    return f"about {_number(row.estimate_us or 0.0)} µs by the compiler{out}"
 
 
 def groups(report: EstimateReport) -> Iterator[tuple[str, list[EstimateRow]]]:
@@ -80,14 +89,18 @@ def print_report(report: EstimateReport, console: Console) -> None:
         table = Table(*SHORT_HEADER, box=None, padding=(0, 1, 0, 0))
         table.columns[0].no_wrap = True
         for column in table.columns[1:]:
-            column.justify, column.no_wrap = "right", True
+            column.justify, column.no_wrap = "left" if column.header == "per" else "right", True
         for row in rows:
-            program, models, _, estimate, left_out, bound, operations, _, memory, compiled = cells(row)
+            program, models, per, estimate, left_out, roofline, _, _, memory, compiled = cells(row)
             estimate += "*" if left_out else ""
-            table.add_row(program, models, estimate, bound.partition(" ")[0], operations, memory, compiled)
+            table.add_row(program, models, per, estimate, roofline.partition(" ")[0], memory, compiled)
         console.print(table)
         for words, note in notes(rows):
             console.out(f"{words}: {note}", highlight=False)
+    if report.rows:
+        console.out("")
+        console.out("µs: by the compiler, on one chip; it counts a float32 product as one pass, and highest takes six.")
+        console.out("roofline: what the chip's peak rate, in one pass, or one trip through its memory takes.")
     if any(row.not_estimated for row in report.rows):
         console.out("* without operations that the compiler has no estimate of", highlight=False)
     for words in report.left_out:
@@ -97,28 +110,27 @@ def print_report(report: EstimateReport, console: Console) -> None:
 def notes(rows: list[EstimateRow]) -> Iterator[tuple[str, str]]:
     """Yield what is to be known of rows."""
     for row in rows:
-        words = f"{row.program} ({row.models or 'any number'}, {row.dtype})"
+        words = f"{row.program} ({row.models}, {row.dtype})"
         if row.note:
             yield words, row.note
-        if row.fits is False and not row.note:
+        if row.fits is False and row.memory_bytes is not None:
             yield words, "it needs more memory than a chip has"
 
 
 def cells(row: EstimateRow) -> tuple[str, ...]:
     """A row in words."""
-    program = row.program if row.dtype in ("float32", row.group.rpartition(" ")[2]) else f"{row.program}, {row.dtype}"
-    if row.note:
-        return program, str(row.models or ""), row.per, "none", *[""] * (len(HEADER) - 4)
+    if row.memory_bytes is None:
+        return row.program, str(row.models), row.per, "none", *[""] * (len(HEADER) - 4)
     return (
-        program,
-        str(row.models or ""),
-        row.per if row.models else "",
+        row.program,
+        str(row.models),
+        row.per if row.operations is not None else "",
         _estimate(row),
         str(row.not_estimated or ""),
-        "" if row.bound_us is None else f"{_number(row.bound_us)} ({row.bound_by})",
+        "" if row.roofline_us is None else f"{_number(row.roofline_us)} ({row.roofline_by})",
         "" if row.operations is None else f"{row.operations:.3g}",
         "" if row.moved_bytes is None else _bytes(row.moved_bytes),
-        ("" if row.memory_bytes is None else _bytes(row.memory_bytes)) + ("!" if row.fits is False else ""),
+        _bytes(row.memory_bytes) + ("!" if row.fits is False else ""),
         "" if row.compile_s is None else f"{row.compile_s:.1f} s",
     )
 
@@ -149,6 +161,7 @@ def report_dict(report: EstimateReport) -> dict[str, Any]:
         "chips": asdict(report.config.chips) | asdict(report.chip),
         "complete": report.complete,
         "all_fit": report.is_well,
+        "differs": report.differs or None,
         "left_out": list(report.left_out),
         "answers": [{"question": question, "answer": text} for question, text in answers(report)],
         "rows": [asdict(row) for row in report.rows],

@@ -16,7 +16,7 @@ CHECKED: tuple[DType, ...] = ("float32", "float64")  # what `check` asks a frame
 
 
 @dataclass(frozen=True)
-class Traced:
+class Wanted:
     """A program, as the caller may know it: without what compiles it, which stays in this process.
 
     Args:
@@ -33,8 +33,8 @@ class Traced:
 _programs: list[ChipProgram] = []
 
 
-def begin(backend: Backend, chips: Chips, cases: Sequence[Case], samples: int) -> list[Traced] | str:
-    """Trace the programs of networks; return them, or why there is no compiler."""
+def begin(backend: Backend, chips: Chips, cases: Sequence[Case], samples: int) -> list[Wanted] | str:
+    """Return the programs of networks, or why there is no compiler."""
     try:
         compiler = backend.compiler(chips)
     except InputError as error:
@@ -45,9 +45,9 @@ def begin(backend: Backend, chips: Chips, cases: Sequence[Case], samples: int) -
         for members in case.populations:
             for lanes in compiler.lanes:
                 own = compiler.population(case.spec, members, lanes, samples, "float32", size)
-                found += [Traced(group, "float32", program) for program in own]
+                found += [Wanted(group, "float32", program) for program in own]
         for dtype in CHECKED:
-            found += [Traced(group, dtype, program) for program in compiler.learner(case.spec, dtype, size)]
+            found += [Wanted(group, dtype, program) for program in compiler.learner(case.spec, dtype, size)]
     return _kept(found)
 
 
@@ -61,22 +61,29 @@ def begin_port(port: Any, inputs: Mapping[str, Any], is_lifted: bool) -> bool:
     return True
 
 
-def trace(
-    port: Any, chips: Chips, inputs: Mapping[str, Any], size: int, task: Task, dtype: str, precision: Precision
-) -> Traced:
-    """Trace a task of a port's model."""
-    program = port.compile_for(chips, inputs, size, task, dtype, precision)
-    (traced,) = _kept([Traced(f"batches of {size} in {dtype}", dtype, program)])
-    return traced
+def of_port(
+    port: Any,
+    size: int,
+    chips: Chips,
+    inputs: Mapping[str, Any],
+    axes: Mapping[str, int],
+    task: Task,
+    dtype: str,
+    precision: Precision,
+) -> Wanted:
+    """Return the program of a task of a port's model on a batch of a size."""
+    program = port.compile_for(chips, inputs, axes, task, dtype, precision)
+    (wanted,) = _kept([Wanted(f"batches of {size} in {dtype}", dtype, program)])
+    return wanted
 
 
-def _kept(found: Sequence[Traced]) -> list[Traced]:
-    _programs[:] = [traced.program for traced in found]
-    return [replace(traced, program=replace(traced.program, compile=None)) for traced in found]
+def _kept(found: Sequence[Wanted]) -> list[Wanted]:
+    _programs[:] = [wanted.program for wanted in found]
+    return [replace(wanted, program=replace(wanted.program, compile=None)) for wanted in found]
 
 
 def compile_program(subject: Any, number: int) -> tuple[float, Compiled | CannotBeCompiled]:
-    """Compile one of the programs; return the seconds that it took, and what the compiler says."""
+    """Trace and compile one of the programs; return the seconds that it took, and what the compiler says."""
     start = time.perf_counter()
     try:
         said: Compiled | CannotBeCompiled = _programs[number].compile()

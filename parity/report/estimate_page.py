@@ -55,7 +55,7 @@ def _picture(report: EstimateReport, scaling: dict[str, list[EstimateRow]], dpi:
             _draw(report, scaling),
             alt="Microseconds of a model-step against the models trained at once, two lines for each network.",
             caption="What a model-step is estimated to take as more models are trained at once; lower is faster. "
-            "Solid: the compiler's estimate. Dotted: the roofline bound, below which it cannot be.",
+            "Solid: the compiler's estimate. Dotted: the roofline.",
             dpi=dpi,
         )
 
@@ -72,7 +72,7 @@ def _draw(report: EstimateReport, scaling: dict[str, list[EstimateRow]]) -> Figu
         style = {"color": _COLORS[number % len(_COLORS)], "marker": _MARKERS[number % len(_MARKERS)], "markersize": 5}
         for label, dash, values in (
             (name, "solid", [row.estimate_us or 0.0 for row in rows]),
-            (None, "dotted", [row.bound_us or 0.0 for row in rows]),
+            (None, "dotted", [row.roofline_us or 0.0 for row in rows]),
         ):
             axes.plot(models, values, linestyle=dash, label=label, **style)
             shown += values

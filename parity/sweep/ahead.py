@@ -17,6 +17,11 @@ Lowering = Callable[[], Sequence[Callable[[], Any]]]
 MOST_AT_ONCE = 8  # programs; each takes memory to compile
 
 
+def compilers_at_once() -> int:
+    """How many programs are compiled at a time: on all cores but one."""
+    return max(1, min(usable_cores() - 1, MOST_AT_ONCE))
+
+
 @contextmanager
 def compiling_ahead(lowerings: Mapping[Any, Lowering]) -> Iterator[Callable[[Hashable], None]]:
     """Compile what will be run, in its order, on all cores but one.
@@ -31,7 +36,7 @@ def compiling_ahead(lowerings: Mapping[Any, Lowering]) -> Iterator[Callable[[Has
         A function that waits until the program of a key is compiled. It returns at once for an unknown key.
         A failure here is ignored: it occurs again where the program is needed, and is reported there.
     """
-    tracer, compilers = ThreadPoolExecutor(1), ThreadPoolExecutor(max(1, min(usable_cores() - 1, MOST_AT_ONCE)))
+    tracer, compilers = ThreadPoolExecutor(1), ThreadPoolExecutor(compilers_at_once())
 
     def trace(lowering: Lowering) -> list[Future[Any]]:
         return [compilers.submit(program) for program in lowering()]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from parity.data import updates_per_pass
-from parity.machine import usable_cores
+from parity.sweep.ahead import compilers_at_once
 from parity.sweep.executors import Execution
 from parity.sweep.grid import SweepConfig
 from parity.sweep.lanes import lanes_at_work
@@ -74,7 +74,8 @@ def forecast_sweep(
 def _by_a_moment(prepared: Prepared, framework: str, left: Plan, is_pooled: bool) -> float:
     """Seconds of what is left for a framework, by what a moment's training takes here.
 
-    Lanes beyond those that are at work at a time wait for these. Compiling goes on beside the training, on one core.
+    Lanes beyond those that are at work at a time wait for these. Compiling goes on beside the training, and each slows
+    down the other.
     """
     config, data, backend = prepared.config, prepared.data, prepared.backends[framework]
     speeds = measure_speeds(backend, config, framework, data)
@@ -87,7 +88,7 @@ def _by_a_moment(prepared: Prepared, framework: str, left: Plan, is_pooled: bool
         for lanes in (lanes for blocks in together for lanes in blocks):
             waves = -(-lanes // lanes_at_work(backend, config, len(family)))
             total += speed.block + waves * (updates * speed.update + samples * speed.sample)
-        total += speed.compiling / usable_cores() if own else 0.0
+        total += speed.compiling / (1 + compilers_at_once()) if own else 0.0
     return total
 
 

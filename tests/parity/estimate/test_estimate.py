@@ -18,7 +18,7 @@ from parity.bench import Case
 from parity.cli import main
 from parity.errors import InputError
 from parity.estimate import EstimateConfig, EstimateReport, EstimateRow, worker
-from parity.estimate.chip import CHIPS, GIB, bound_of, parse_chips
+from parity.estimate.chip import CHIPS, GIB, parse_chips, roofline_of
 from parity.estimate.run import estimate
 from parity.estimate.screen import print_report, write_json
 from parity.report import write_estimate_report
@@ -33,11 +33,11 @@ def made(**changes: Any) -> EstimateReport:
     row = EstimateRow(
         framework="jax", group="depth 1", program="update", dtype="float32", models=16, per="model-step", compile_s=1.0,
         memory_bytes=3_000_000, fits=True, operations=6e9, moved_bytes=4e6, estimate_us=50.0, not_estimated=0,
-        bound_us=183.0, bound_by="products",
+        roofline_us=183.0, roofline_by="operations",
     )  # fmt: skip
-    rows = row, replace(row, models=256, estimate_us=40.0, bound_us=30.0, not_estimated=2)
+    rows = row, replace(row, models=256, estimate_us=40.0, roofline_us=30.0, not_estimated=2)
     given: dict[str, Any] = {"rows": rows, "title": "networks", "environment": {}, "command": "c", "seconds": 1.0}
-    return EstimateReport(config=EstimateConfig(compile_for="v5e"), **(given | changes))
+    return EstimateReport(**({"config": EstimateConfig(compile_for="v5e")} | given | changes))
 
 
 def shown(report: EstimateReport, width: int = 80) -> str:
@@ -52,35 +52,45 @@ def test_chips_that_are_none(words: str) -> None:
         EstimateConfig(compile_for=words)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"compile_for": None}, {"compile_for": 5}, {"cases": Case()}, {"cases": ()}, {"pair": 3}, {"batch_sizes": (8,)},
+        {"pair": "p.py", "frameworks": ("jax",)}, {"pair": "p.py", "compile_for": "v5e:4", "batch_sizes": (8, 6)},
+        {"precision": "tf31"}, {"pair": "p.py", "dtypes": ("int8",)}, {"num_samples": 0},
+    ],
+)  # fmt: skip
+def test_what_cannot_be_asked(values: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        EstimateConfig(**dict({"compile_for": "v5e"}, **values))
+
+
 @pytest.mark.parametrize("words", [*CHIPS, *(f"{kind}:{count}" for kind in CHIPS for count in (1, 4))])
 def test_chips_by_their_name(words: str) -> None:
     chips = parse_chips(words)
     assert words in (chips.kind, f"{chips.kind}:{chips.count}")
 
 
-@pytest.mark.parametrize(
-    ("dtype", "precision", "passes"),
-    [("float32", "highest", 6), ("float32", "tf32", 3), ("float32", "bfloat16", 1), ("bfloat16", "highest", 1)],
-)
-def test_a_product_takes_as_many_passes_as_its_precision(dtype: str, precision: Any, passes: int) -> None:
-    bound = bound_of(CHIPS["v5e"], SAID, dtype, precision)
-    assert bound.by == "products"
-    assert bound.seconds == pytest.approx(passes * 6.0e9 / 197e12)
+def test_the_roofline_counts_every_operation_once() -> None:
+    roofline = roofline_of(CHIPS["v5e"], SAID)
+    assert roofline.by == "operations"
+    assert roofline.seconds == pytest.approx(6.0e9 / 197e12)
 
 
 def test_what_moves_more_than_it_computes_is_bound_by_the_memory() -> None:
-    bound = bound_of(CHIPS["v6e"], replace(SAID, operations=1e3), "float32", "highest")
-    assert bound.by == "memory"
-    assert bound.seconds == pytest.approx(2_000_000 / 1640e9)
+    roofline = roofline_of(CHIPS["v6e"], replace(SAID, operations=1e3))
+    assert roofline.by == "memory"
+    assert roofline.seconds == pytest.approx(2_000_000 / 1640e9)
 
 
-def a_program(seconds: float) -> Any:
+def a_program(seconds: float, text: str = "", flops: float = 5.0) -> Any:
     memory = SimpleNamespace(
         argument_size_in_bytes=100, output_size_in_bytes=50, alias_size_in_bytes=40, temp_size_in_bytes=7,
         generated_code_size_in_bytes=3,
     )  # fmt: skip
-    cost = {"flops": 5.0, "bytes accessed": 6.0, "optimal_seconds": seconds}
-    return SimpleNamespace(compile=lambda: SimpleNamespace(cost_analysis=lambda: cost, memory_analysis=lambda: memory))
+    cost = {"flops": flops, "bytes accessed": 6.0, "optimal_seconds": seconds}
+    program = SimpleNamespace(cost_analysis=lambda: cost, memory_analysis=lambda: memory, as_text=lambda: text)
+    return SimpleNamespace(compile=lambda: program)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +108,24 @@ def test_an_estimate_that_is_lost_among_them_is_none() -> None:
     said = compiled(lambda: a_program(float(np.float32(3e-5 - 89))))
     assert said.estimate_s is None
     assert said.not_estimated == 89
+
+
+def test_what_may_take_a_second_has_no_estimate() -> None:
+    """Of 1.5 seconds less one for an operation without an estimate half a second would be left."""
+    assert compiled(lambda: a_program(0.5, flops=3e14)).estimate_s is None
+
+
+@pytest.mark.parametrize("text", ["%w = while(%a), condition=%c", "no such thing"])
+def test_a_loop_is_seen(text: str) -> None:
+    assert compiled(lambda: a_program(1e-5, text)).has_loop is ("while(" in text)
+
+
+def test_an_operation_that_the_chip_lacks_is_no_crash() -> None:
+    def lower() -> Any:
+        raise NotImplementedError("no rule for 'eig'")
+
+    with pytest.raises(CannotBeCompiled, match="no rule for 'eig'"):
+        compiled(lower)
 
 
 @pytest.mark.parametrize(("words", "lacks"), [("RESOURCE_EXHAUSTED: too large\nmore", True), ("INTERNAL: no", False)])
@@ -125,11 +153,15 @@ class FakeCompiler:
         return self._said
 
     def population(self, spec: ModelSpec, members: int, lanes: int, *_: Any) -> list[ChipProgram]:
-        kinds = ("update", members * lanes), ("pass", 0)
-        return [ChipProgram(name=name, per="model-step", count=n, compile=self.compile) for name, n in kinds]
+        models = members * lanes
+        kinds = ("update", models), ("pass", 0)
+        return [
+            ChipProgram(name=name, models=models, per="model-step", count=count, compile=self.compile)
+            for name, count in kinds
+        ]
 
     def learner(self, *_: Any) -> list[ChipProgram]:
-        return [ChipProgram(name="check: step", per="model-step", count=1, compile=self.compile)]
+        return [ChipProgram(name="check: step", models=1, per="model-step", count=1, compile=self.compile)]
 
 
 def estimated(said: Compiled | CannotBeCompiled, monkeypatch: pytest.MonkeyPatch) -> EstimateReport:
@@ -156,14 +188,17 @@ def test_figures_are_for_a_model_step(monkeypatch: pytest.MonkeyPatch) -> None:
     for row in (one, many):
         assert row.operations == pytest.approx(6.0e9 / row.models)
         assert row.estimate_us == pytest.approx(50.0 / row.models)
-        assert row.bound_us == pytest.approx(6 * 6.0e9 / 197e12 * 1e6 / row.models)
+        assert row.roofline_us == pytest.approx(6.0e9 / 197e12 * 1e6 / row.models)
     assert [row.dtype for row in report.rows if row.program == "check: step"] == list(worker.CHECKED)
     assert report.is_well
 
 
 def test_a_pass_has_no_figures_but_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    for row in (row for row in estimated(SAID, monkeypatch).rows if row.program == "pass"):
-        assert (row.estimate_us, row.bound_us, row.operations) == (None, None, None)
+    report = estimated(SAID, monkeypatch)
+    assert report.is_well
+    for row in (row for row in report.rows if row.program == "pass"):
+        assert (row.estimate_us, row.roofline_us, row.operations) == (None, None, None)
+        assert row.models in (8, 16)
         assert row.memory_bytes == 3_000_000
 
 
@@ -187,16 +222,50 @@ def test_what_cannot_be_compiled_is_no_success(monkeypatch: pytest.MonkeyPatch) 
     assert "INTERNAL: a <b>" in text
 
 
-def test_the_answer_is_never_below_the_roofline() -> None:
-    """The compiler counts a float32 product as one pass of six, so that its estimate can lie below."""
-    text = shown(made())
+def test_a_program_with_a_loop_has_no_figures_but_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = estimated(replace(SAID, has_loop=True), monkeypatch)
+    assert report.is_well
+    for row in report.rows:
+        assert (row.estimate_us, row.roofline_us, row.operations, row.memory_bytes) == (None, None, None, 3_000_000)
+        assert "loop" in row.note
+
+
+def test_the_answers_are_estimates_of_a_chip() -> None:
+    """And of populations of which nothing is left out, if there are any."""
+    text = shown(made(), 200)
     assert text.startswith("ESTIMATES of a compiler; nothing was run.")
-    assert "a model-step at depth 1: 40 µs or more (256 models at once)" in text
-    (first, _) = made().rows
-    assert "a model-step at depth 1: 183 µs or more (16 models at once)" in shown(made(rows=(first,)))
-    assert max(map(len, text.splitlines()[3:])) <= 80
+    assert "a model-step at depth 1: about 50 µs by the compiler on a chip (16 models at once)" in text
+    (_, many) = made().rows
+    assert "about 40 µs by the compiler, but for 2 operations that it has no estimate of" in shown(
+        made(rows=(many,)), 200
+    )
+    four = made(config=EstimateConfig(compile_for="v5e:4"))
+    assert "about 50 µs by the compiler on each of 4 chips (16 models at once)" in shown(four, 200)
+    assert max(map(len, shown(made()).splitlines()[4:-6])) <= 80
     assert "40*" in text
     assert "* without operations that the compiler has no estimate of" in text
+
+
+def test_what_was_not_ended_says_so() -> None:
+    text = shown(made(complete=False), 200)
+    assert "INTERRUPTED: 2 programs are done." in text
+    assert "all 2 programs that were done are compiled" in text
+
+
+def test_models_that_differ_are_not_compiled(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The exit status is that of a no, as of `bench --pair`, and the report is written."""
+    pair = tmp_path / "pair.py"
+    pair.write_text(
+        "import parity\ninputs = {'x': parity.normal(4, 3)}\n"
+        "def port(bias):\n    import torch, bntorch\n    model = torch.nn.Linear(3, 2)\n"
+        "    torch.nn.init.constant_(model.weight, 0.5)\n    torch.nn.init.constant_(model.bias, bias)\n"
+        "    return bntorch.port(torch.nn.Sequential(model, torch.nn.Tanh() if bias else torch.nn.ReLU()))\n"
+        "def reference():\n    return port(0.0)\n"
+        "def candidate():\n    return port(1.0)\n"
+    )
+    assert main(("bench", "--compile-for", "v5e", "--pair", str(pair), "--json", str(tmp_path / "e.json"))) == 1
+    assert "nothing was compiled, since the verdict on the two is disagree" in capfd.readouterr().out
+    assert json.loads((tmp_path / "e.json").read_text())["differs"].startswith("the verdict on the two is disagree")
 
 
 def test_the_page_and_the_file_say_that_they_are_estimates(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def bench_page(folder: Path) -> Path:
 
 def estimate_page(folder: Path) -> Path:
     row = EstimateRow(framework=ATTACK, group=ATTACK, program=ATTACK, dtype="float32", models=8, per="model-step",
-                      estimate_us=2.0, bound_us=1.0, bound_by=ATTACK, note=ATTACK)  # fmt: skip
+                      estimate_us=2.0, roofline_us=1.0, roofline_by=ATTACK, note=ATTACK)  # fmt: skip
     rows = row, replace(row, models=16, note="", memory_bytes=10**9, fits=False, compile_s=1.0, operations=1e9)
     report = EstimateReport(config=EstimateConfig(compile_for="v5e"), title=ATTACK, rows=rows, left_out=(ATTACK,),
                             environment={ATTACK: ATTACK}, command=ATTACK, seconds=1.0, complete=False)  # fmt: skip

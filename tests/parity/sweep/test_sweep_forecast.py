@@ -11,8 +11,8 @@ from fake_backend import FakeBackend
 from parity.backend import Backend
 from parity.data import StandardizedData
 from parity.divergence import LearningRates
-from parity.machine import usable_cores
 from parity.sweep import Execution, SweepConfig, speed
+from parity.sweep.ahead import compilers_at_once
 from parity.sweep.forecast import forecast_sweep
 from parity.sweep.grid import Group
 from parity.sweep.plan import LARGEST_LIVING
@@ -91,7 +91,7 @@ def test_the_forecast_is_the_blocks_that_are_left(
     wave = 3 * 16 * UPDATE + (500 + 2000) * SAMPLE
     seeds = 2 if executor == "in-process" else 1  # that are trained as one block
     once = sum(BLOCK + seeds * lanes * wave for lanes in (3, 2, 2))
-    expected = sum((1 + depth) * (once * (2 // seeds) + COMPILING / usable_cores()) for depth in (1, 3))
+    expected = sum((1 + depth) * (once * (2 // seeds) + COMPILING / (1 + compilers_at_once())) for depth in (1, 3))
     assert told.seconds["fake"] == pytest.approx(expected)
     assert told.measured == frozenset()
     assert not (tmp_path / "out").exists()
