@@ -1,9 +1,12 @@
 """The contract of `parity.backend`, kept by every backend."""
 
 import copy
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -525,3 +528,21 @@ def test_masks_that_were_given_are_not_read_again(backend: Any, batches) -> None
             masks[...] = False
         shown.append(learner.weights())
     assert same(*shown)
+
+
+PLACES = {
+    "jax": ("JAX_COMPILATION_CACHE_DIR", "import jax; print(jax.config.jax_compilation_cache_dir)"),
+    "torch": ("TORCHINDUCTOR_CACHE_DIR", "import os; print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_is_compiled_is_kept_where_the_user_says_and_for_a_benchmark_in_its_own_folder(name: str) -> None:
+    variable, shown = PLACES[name]
+    for call, expected in (("own_process()", "theirs"), ("own_process('ours')", str(Path("ours", name)))):
+        script = f"from parity.backend import load_backend; load_backend({name!r}).{call}; {shown}"
+        environment = {**os.environ, variable: "theirs"}
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == expected

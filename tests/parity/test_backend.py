@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from parity.backend import Backend, BackendAdapter, as_backend, load_backend
+from parity.backend.compiler import Chips
 from parity.errors import InputError
 from parity.reference import NumpyBackend
 from parity.reference.backend import NumpyLearner
@@ -61,6 +62,7 @@ def test_a_port_with_a_learner_alone_has_every_default(bare: Backend) -> None:
     [
         lambda backend: backend.with_fault("wrong_epsilon"),
         lambda backend: backend.tools(),
+        lambda backend: backend.compiler(Chips(kind="v5e")),
         lambda backend: backend.population(SPEC, {}, [0.1], np.ones((2, 3)), np.zeros(2, int), "float64"),
         lambda backend: backend.to_native({}, SPEC, "float64"),
         lambda backend: backend.from_native({}, SPEC),

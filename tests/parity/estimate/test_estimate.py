@@ -36,8 +36,11 @@ def made(**changes: Any) -> EstimateReport:
         roofline_us=183.0, roofline_by="operations",
     )  # fmt: skip
     rows = row, replace(row, models=256, estimate_us=40.0, roofline_us=30.0, not_estimated=2)
-    given: dict[str, Any] = {"rows": rows, "title": "networks", "environment": {}, "command": "c", "seconds": 1.0}
-    return EstimateReport(**({"config": EstimateConfig(compile_for="v5e")} | given | changes))
+    given: dict[str, Any] = {
+        "config": EstimateConfig(compile_for="v5e"), "rows": rows, "title": "networks", "environment": {},
+        "command": "c", "seconds": 1.0, **changes,
+    }  # fmt: skip
+    return EstimateReport(**given)
 
 
 def shown(report: EstimateReport, width: int = 80) -> str:
@@ -61,8 +64,9 @@ def test_chips_that_are_none(words: str) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked(values: dict[str, Any]) -> None:
+    asked: dict[str, Any] = {"compile_for": "v5e", **values}
     with pytest.raises(InputError):
-        EstimateConfig(**dict({"compile_for": "v5e"}, **values))
+        EstimateConfig(**asked)
 
 
 @pytest.mark.parametrize("words", [*CHIPS, *(f"{kind}:{count}" for kind in CHIPS for count in (1, 4))])
