@@ -63,7 +63,7 @@ bench: install
 	@mkdir -p runs
 	$(BIN)/bnparity bench --preset quick --json benchmarks/bench.json --html runs/bench.html
 
-# What the compiler of a TPU says of the programs, without a TPU: some five minutes.
+# What the compiler of a TPU says of the networks' programs, without a TPU: five minutes.
 tpu: $(TPU_VENV)/.installed
 	@mkdir -p runs
 	$(TPU_BIN)/bnparity bench --compile-for v5e --json benchmarks/tpu_v5e.json --html runs/tpu_v5e.html
