@@ -83,7 +83,7 @@ class EstimateReport:
     @property
     def is_well(self) -> bool:
         """Whether every program was compiled, and fits."""
-        return bool(self.rows) and all(row.fits for row in self.rows)
+        return self.complete and bool(self.rows) and all(row.fits for row in self.rows)
 
     @property
     def done(self) -> str:

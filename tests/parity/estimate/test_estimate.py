@@ -218,6 +218,25 @@ def test_what_does_not_fit_is_no_success(said: Any, monkeypatch: pytest.MonkeyPa
     assert "of 6 programs 0 cannot be compiled, and 6 do not fit" in shown(report, 200)
 
 
+def test_a_process_that_dies_loses_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    from parity.process import SideError
+
+    compile_program, count = worker.compile_program, [0]
+
+    def dying(*arguments: Any) -> Any:
+        count[0] += 1
+        if count[0] > 2:
+            raise SideError("was ended by SIGKILL")
+        return compile_program(*arguments)
+
+    monkeypatch.setattr(worker, "compile_program", dying)
+    report = estimated(SAID, monkeypatch)
+    assert len(report.rows) == 2
+    assert not report.complete
+    assert not report.is_well
+    assert report.left_out == ("what was to come: was ended by SIGKILL",)
+
+
 def test_what_cannot_be_compiled_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     report = estimated(CannotBeCompiled("INTERNAL: a <b>"), monkeypatch)
     assert not report.is_well
@@ -251,6 +270,7 @@ def test_the_answers_are_estimates_of_a_chip() -> None:
 
 
 def test_what_was_not_ended_says_so() -> None:
+    assert not made(complete=False).is_well
     text = shown(made(complete=False), 200)
     assert "INTERRUPTED: 2 programs are done." in text
     assert "all 2 programs that were done are compiled" in text
