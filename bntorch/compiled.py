@@ -45,9 +45,7 @@ def compiled_population(backend: Any) -> Any:
 
 
 class CompiledMembers(StackedMembers):
-    """Members whose forward and backward passes are compiled; a compiled program changes no weights as it goes."""
-
-    updates_in_backward = False
+    """Members whose forward and backward passes are compiled."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

@@ -24,36 +24,6 @@ REPLAYED = 64  # the most updates that are repeated to find where a weight cease
 ALARMING_LOSS = 1e4  # nats; far above the loss of any network that still trains
 
 
-class TrainedProduct(torch.autograd.Function):
-    """`bias + kernel @ x` for stacked kernels. The backward pass makes the kernel's SGD update as well, at a rate of 1.
-
-    It is a product with the kernel as its third operand, `kernel - dy @ x.T`: so the gradient is never written, and the
-    kernel is read and written once.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the product, shape (stacked, fan_out, batch), of `x` of shape (stacked, fan_in, batch).
-
-        Args:
-            ctx: autograd's.
-            x: as above.
-            kernel: shape (stacked, fan_out, fan_in).
-            bias: shape (stacked, fan_out, 1); it must require a gradient, by which the backward pass is reached.
-        """
-        ctx.save_for_backward(x)
-        ctx.kernel = kernel  # itself: what is saved may come back as a copy
-        return torch.baddbmm(bias, kernel, x)
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the gradients of `x` and `bias`; the kernel is updated, after its last use."""
-        (x,), kernel = ctx.saved_tensors, ctx.kernel
-        dx = torch.bmm(kernel.mT, dy) if ctx.needs_input_grad[0] else None
-        kernel.baddbmm_(dy, x.mT, alpha=-1)
-        return dx, None, dy.sum(dim=-1, keepdim=True)
-
-
 class StackedMembers:
     """Members of one lane or more, as one network that is many times as wide.
 
@@ -68,17 +38,14 @@ class StackedMembers:
         lanes: how many equal runs of members have minibatches of their own.
     """
 
-    updates_in_backward = True  # of the kernels, on a CPU
-
     def __init__(self, spec: ModelSpec, state: dict[str, Tensor], learning_rates: Tensor, lanes: int = 1) -> None:
         self.state, self.learning_rates, self.lanes = state, learning_rates, lanes
         self._spec = spec
         on_gpu = learning_rates.is_cuda
-        self.updates_in_backward = self.updates_in_backward and not on_gpu
         self._capture: Capture | None = cuda_graph if on_gpu else None
         self._batch_norm: Callable[..., Tensor] = batch_norm_by_rows if on_gpu else functional.batch_norm
         self._captured: dict[Any, CapturedUpdates] = {}
-        self._trained: list[Tensor] = []  # after the backward pass
+        self._trained: list[Tensor] = []
         members = len(learning_rates)
         layers = [
             [
@@ -96,7 +63,7 @@ class StackedMembers:
         tensor = self.state[key]
         in_norm = key.startswith("norms.")
         leaf = tensor.view(-1) if in_norm else tensor.view(stacked, -1, tensor.shape[2] if tensor.dim() == 3 else 1)
-        if "running" not in key and not (tensor.dim() == 3 and self.updates_in_backward):
+        if "running" not in key:
             self._trained.append(leaf.requires_grad_())
         return leaf
 
@@ -185,7 +152,7 @@ class StackedMembers:
         return losses.detach()
 
     def losses(self, inputs: Tensor, labels: Tensor, masks: Tensor | None = None) -> Tensor:
-        """The training loss of every member, shape (members,). Its backward pass may update kernels: see `update`."""
+        """The training loss of every member, shape (members,)."""
         logits = self.logits(inputs, True, masks).transpose(1, 2)
         each = labels.repeat_interleave(len(logits) // self.lanes, dim=0)
         return functional.cross_entropy(logits, each, reduction="none").mean(dim=1)
@@ -198,7 +165,7 @@ class StackedMembers:
         x = inputs.transpose(1, 2)
         for i, layer in enumerate(self._hidden):
             entering = x
-            x = self._product(layer, x, train)
+            x = torch.baddbmm(layer.bias, layer.kernel, x)
             if spec.block_order == BlockOrder.ACTIVATION_FIRST:
                 x = torch.relu_(x)
             if spec.use_batch_norm:
@@ -215,12 +182,7 @@ class StackedMembers:
                 x = HONEST.dropout(x, own, spec.dropout_rate)
             if spec.residual and i > 0:
                 x = entering + x
-        return self._product(self._head, x, train).transpose(1, 2)
-
-    def _product(self, layer: "_Layer", x: Tensor, train: bool) -> Tensor:
-        if train and self.updates_in_backward:
-            return TrainedProduct.apply(x, layer.kernel, layer.bias)  # type: ignore[no-any-return]
-        return torch.baddbmm(layer.bias, layer.kernel, x)
+        return torch.baddbmm(self._head.bias, self._head.kernel, x).transpose(1, 2)
 
 
 def batch_norm_by_rows(

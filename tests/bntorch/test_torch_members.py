@@ -16,18 +16,10 @@ from parity.weights import draw_weights
 RATES = torch.tensor([0.05, 0.4, 0.1, 0.2], dtype=torch.float64)
 
 
-class OnAGpu(StackedMembers):
-    """Members whose kernels are updated after the backward pass."""
-
-    updates_in_backward = False
-
-
-def make_members(
-    spec: ModelSpec, members: slice, lanes: int, of: type[StackedMembers] = StackedMembers
-) -> StackedMembers:
+def make_members(spec: ModelSpec, members: slice, lanes: int) -> StackedMembers:
     natives = [to_native(draw_weights(spec, seed), spec, "float64") for seed in range(len(RATES))[members]]
     state = {key: torch.stack([native[key] for native in natives]) for key in natives[0]}
-    return of(spec, state, RATES[members], lanes)
+    return StackedMembers(spec, state, RATES[members], lanes)
 
 
 def as_on_a_gpu(members: StackedMembers) -> StackedMembers:
@@ -41,7 +33,7 @@ def test_members_on_a_gpu_are_what_they_are_on_a_cpu(conventions: dict[str, Any]
     spec = ModelSpec(input_dim=12, output_dim=5, num_hidden_layers=2, hidden_width=6, **conventions)
     rng = np.random.default_rng(0)
     inputs, labels = torch.tensor(rng.normal(size=(64, 12))), torch.tensor(rng.integers(0, 5, 64))
-    cpu, gpu = make_members(spec, slice(None), 2), as_on_a_gpu(make_members(spec, slice(None), 2, OnAGpu))
+    cpu, gpu = make_members(spec, slice(None), 2), as_on_a_gpu(make_members(spec, slice(None), 2))
     # One pass after another, of several lengths and batch sizes: what was captured is not what is asked for.
     for updates, size in ((4, 16), (1, 16), (3, 8), (70, 16)):
         batches = torch.tensor(rng.integers(0, 64, (2, updates, size)))
