@@ -12,15 +12,7 @@ from numpy.typing import NDArray
 
 from bnjax import modes
 from bnjax.curvature import network_objective, regression_objective
-from bnjax.device import (
-    accelerator,
-    check_precision,
-    count_lanes,
-    find_device,
-    free_bytes,
-    own_process,
-    pad_lanes,
-)
+from bnjax.device import accelerator, check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bnjax.faults import FAULTS
 from bnjax.layers import NormLayer, convolve_arrays
 from bnjax.layout import Layout, devices_of

@@ -63,11 +63,11 @@ class Placed:
 
     devices: Sequence[Any]
 
-    def form(self, array: Any, axis: int | None = None) -> jax.ShapeDtypeStruct:
-        """Return the form of an array there: whole, or cut along an axis."""
+    def form(self, array: Any, axis: int = -1) -> jax.ShapeDtypeStruct:
+        """Return the form of an array there: whole, or cut along an axis that is not negative."""
         sharding: Sharding = SingleDeviceSharding(self.devices[0])
         if len(self.devices) > 1:
-            cut = PartitionSpec() if axis is None else PartitionSpec(*[None] * axis, BATCH)
+            cut = PartitionSpec() if axis < 0 else PartitionSpec(*[None] * axis, BATCH)
             sharding = NamedSharding(Mesh(np.array(self.devices), (BATCH,)), cut)
         return jax.ShapeDtypeStruct(np.shape(array), array.dtype, sharding=sharding)
 
@@ -170,15 +170,14 @@ class TpuCompiler:
         ]
 
 
-def work_program(work: ModelWork, chips: Chips, axes: Mapping[str, int], task: Task) -> ChipProgram:
+def work_program(work: ModelWork, chips: Chips, axes: Mapping[str, Any], task: Task) -> ChipProgram:
     """Return the program of a task of a model. See `parity.backend.compiler.Compilable`."""
     placed = Placed(devices_to_compile_for(chips))
 
     def lower() -> Any:
         function, state, inputs = work.program()
-        given = {name: jax.tree.map(partial(placed.form, axis=axes.get(name)), each) for name, each in inputs.items()}
         with work.settings():
-            return function.lower(*jax.tree.map(placed.form, state), given)
+            return function.lower(*jax.tree.map(placed.form, state), jax.tree.map(placed.form, inputs, dict(axes)))
 
     return _program(str(task), 1, "batch", 1, lower)
 

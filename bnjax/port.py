@@ -253,7 +253,7 @@ class ModelPort:
         self,
         chips: Chips,
         inputs: Mapping[str, Any],
-        axes: Mapping[str, int],
+        axes: Mapping[str, Any],
         task: Task,
         dtype: str,
         precision: Precision,

@@ -13,3 +13,15 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def bytes_in_words(count: float) -> str:
+    """Bytes for people.
+
+    >>> bytes_in_words(3 * 2**29), bytes_in_words(1020 * 2**20), bytes_in_words(17)
+    ('1.5 GiB', '1020 MiB', '17 B')
+    """
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}" if count < 100 * size else f"{count / size:.0f} {unit}"
+    return f"{count:.0f} B"

@@ -70,8 +70,7 @@ def _load(spec: SideSpec) -> Any:
     wanted = {name: value for name, value in options.items() if value != SideSpec.__dataclass_fields__[name].default}
     if spec.target in backend_names():
         if spec.whole_machine:
-            set_up = load_backend(spec.target).own_process
-            set_up(spec.cache) if spec.cache else set_up()
+            load_backend(spec.target).own_process(spec.cache)
         return load_backend(spec.target, **wanted)
     module, colon, attribute = spec.target.partition(":")
     if not (module and colon and attribute):

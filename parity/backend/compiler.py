@@ -136,7 +136,7 @@ class Compilable(Port, Protocol):
         self,
         chips: Chips,
         inputs: Mapping[str, Any],
-        axes: Mapping[str, int],
+        axes: Mapping[str, Any],
         task: Task,
         dtype: str,
         precision: Precision,
@@ -146,7 +146,7 @@ class Compilable(Port, Protocol):
         Args:
             chips: what is compiled for.
             inputs: the batch, by name.
-            axes: of its samples, in each input that has samples.
+            axes: of the samples in each array of it; -1 in one that has no samples.
             task: what is done.
             dtype: of parameters, statistics and floating-point inputs.
             precision: of float32 matrix products.

@@ -15,13 +15,12 @@ from parity.commands.result_files import NOTHING, OutputFile, cleared, paths_of
 from parity.commands.sweep import choose_frameworks
 from parity.commands.terminal import ErrorConsole, exit_status, print_error, show
 from parity.errors import InputError
-from parity.estimate.config import EstimateConfig
+from parity.estimate.config import MEMBERS, EstimateConfig
 from parity.pair_bench.records import PairBenchConfig
 from parity.progress import console_progress
 from parity.signals import Interrupted, handle_signals
 
 OF_CLOCK = ("compiled", "profile", "device", "blocks")
-ESTIMATED = (16,)  # members of a lane, where none are given: of one lane and of those that fill a chip
 PROFILED_DEPTH = 8  # in the presets
 OF_CASES = ("widths", "batch_sizes", "populations", "batch_norm", "compiled")
 OF_NETWORKS = ("preset", "framework", "depths", "widths", "populations", "batch_norm", "compiled", "profile", "device")
@@ -111,7 +110,7 @@ class Bench:
             given |= {"pair": self.pair, "batch_sizes": self.batch_sizes}
         else:
             given["frameworks"] = choose_frameworks(self.framework)
-            own = self._cases(populations=ESTIMATED)
+            own = self._cases(populations=MEMBERS)
             given |= {"cases": own} if own else {"cases": CASES["full"][0]} if self.preset == "full" else {}
         config = EstimateConfig(compile_for=self.compile_for, precision=self.precision, **given)
         return self._carry_out(_Face(estimate, print_report, write_json, "write_estimate_report"), config, command)

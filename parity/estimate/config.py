@@ -10,7 +10,8 @@ from parity.estimate.chip import parse_chips
 from parity.pair_bench.records import DTYPES
 from parity.spec import Precision, check_count, check_values, use_python_values
 
-CASES = tuple(Case(depth=depth, populations=(16,)) for depth in (1, 8, 25))
+MEMBERS = (16,)  # of a lane: of one lane, and of those that fill a chip
+CASES = tuple(Case(depth=depth, populations=MEMBERS) for depth in (1, 8, 25))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,8 +121,6 @@ def _of_pair(
     sizes = config.batch_sizes or (samples_in(own),)
     if unfit := [size for size in sizes if size % config.chips.count]:
         raise InputError(cannot_share(config.chips.count, unfit[0]))
-    if config.chips.count > 1 and not sample_axes(own, {}):
-        raise InputError("no input of the pair has samples along its first axis, so that chips could share them")
     with open_ports(config.pair) as ports:
         for place, (side, port) in enumerate(zip(SIDES, ports, strict=True)):
             layouts = seen.layouts if side == SIDES[1] else {}

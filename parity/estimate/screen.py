@@ -10,6 +10,7 @@ from rich.table import Table
 
 from parity.estimate.records import EstimateReport, EstimateRow
 from parity.files import write_object
+from parity.machine import bytes_in_words
 
 SCHEMA = 1
 TERMS = {
@@ -42,8 +43,8 @@ def said(report: EstimateReport) -> str:
     if refused or large:
         counts = f"{len(refused)} cannot be compiled, and {len(large)} do not fit"
         return f"{where}: of {len(report.rows)} programs{done} {counts}"
-    most = max((row.memory_bytes or 0 for row in report.rows), default=0)
-    return f"{where}: all {len(report.rows)} programs{done} are compiled, and fit (the largest needs {_bytes(most)})"
+    most = bytes_in_words(max((row.memory_bytes or 0 for row in report.rows), default=0))
+    return f"{where}: all {len(report.rows)} programs{done} are compiled, and fit (the largest needs {most})"
 
 
 def answers(report: EstimateReport) -> Iterator[tuple[str, str]]:
@@ -129,8 +130,8 @@ def cells(row: EstimateRow) -> tuple[str, ...]:
         str(row.not_estimated or ""),
         "" if row.roofline_us is None else f"{_number(row.roofline_us)} ({row.roofline_by})",
         "" if row.operations is None else f"{row.operations:.3g}",
-        "" if row.moved_bytes is None else _bytes(row.moved_bytes),
-        _bytes(row.memory_bytes) + ("!" if row.fits is False else ""),
+        "" if row.moved_bytes is None else bytes_in_words(row.moved_bytes),
+        bytes_in_words(row.memory_bytes) + ("!" if row.fits is False else ""),
         "" if row.compile_s is None else f"{row.compile_s:.1f} s",
     )
 
@@ -141,15 +142,8 @@ def _estimate(row: EstimateRow) -> str:
     return "too many" if row.not_estimated else ""
 
 
-def _bytes(count: float) -> str:
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f} B"
-
-
 def _number(microseconds: float) -> str:
-    return f"{microseconds:.3g}" if microseconds < 1000 else f"{microseconds:,.0f}"
+    return f"{microseconds:.3g}" if microseconds < 100 else f"{microseconds:,.0f}"
 
 
 def report_dict(report: EstimateReport) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def of_port(
     size: int,
     chips: Chips,
     inputs: Mapping[str, Any],
-    axes: Mapping[str, int],
+    axes: Mapping[str, Any],
     task: Task,
     dtype: str,
     precision: Precision,

@@ -35,21 +35,21 @@ def resized(batch: Mapping[str, Any], size: int) -> dict[str, Any]:
     return map_arrays(taken, batch)  # type: ignore[no-any-return]
 
 
-def sample_axes(batch: Mapping[str, Any], layouts: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """The axis of the samples in each input that has samples, as it is laid out for the candidate.
+def sample_axes(batch: Mapping[str, Any], layouts: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """The axis of the samples in each array, as it is laid out for the candidate; -1 in one that has no samples.
 
     Args:
         batch: as the reference takes it, samples first.
         layouts: of the candidate's inputs; none for the reference.
     """
-    size, found = samples_in(batch), {}
-    for name, each in batch.items():
-        shapes: list[tuple[int, ...]] = []
-        map_arrays(lambda leaf, shapes=shapes: shapes.append(np.shape(leaf)), each)
-        if all(shape and shape[0] == size for shape in shapes):
-            axes = layouts.get(name, ())
-            found[name] = list(axes).index(0) if any(len(shape) == len(axes) for shape in shapes) else 0
-    return found
+    own = samples_in(batch)
+
+    def axis(leaf: Any, axes: Sequence[int]) -> int:
+        if not (np.ndim(leaf) and np.shape(leaf)[0] == own):
+            return -1
+        return list(axes).index(0) if np.ndim(leaf) == len(axes) else 0
+
+    return {name: map_arrays(partial(axis, axes=layouts.get(name, ())), each) for name, each in batch.items()}
 
 
 def as_laid_out(batch: Mapping[str, Any], layouts: Mapping[str, Sequence[int]]) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from parity.divergence import Status
 from parity.errors import InputError
 from parity.files import make_folder, remove_leftovers
+from parity.machine import bytes_in_words
 from parity.progress import Progress, SilentProgress
 from parity.signals import Interrupted
 from parity.sweep.blocks import Block, what_decides
 from parity.sweep.executors import Execution, Executor, open_executor
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.lock import locked, refuse_second
-from parity.sweep.memory import in_words, needed_bytes
+from parity.sweep.memory import needed_bytes
 from parity.sweep.meter import Meter
 from parity.sweep.output import write_tables
 from parity.sweep.plan import plan
@@ -207,7 +208,7 @@ def _run(
 
     def note(groups: Sequence[Group]) -> str:
         backend = prepared.backends[groups[0].framework]
-        return f"about {in_words(needed_bytes(backend, config, groups, samples))}"
+        return f"about {bytes_in_words(needed_bytes(backend, config, groups, samples))}"
 
     def block(wanted: Wanted) -> Block:
         there = what_decides(prepared.backends[next(iter(wanted)).framework])

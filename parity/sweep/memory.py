@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.errors import InputError
+from parity.machine import bytes_in_words
 from parity.spec import ModelSpec
 from parity.sweep.grid import Group, SweepConfig
 from parity.sweep.lanes import lanes_at_work, pad_lanes
@@ -103,15 +104,6 @@ def check_memory(name: str, backend: Any, config: SweepConfig, samples: int, wor
 def _check_fit(what: str, need: int, free: int | None) -> None:
     if free is not None and need > SHARE * free:
         raise InputError(
-            f"{what} needs about {in_words(need)} of memory, and of {in_words(free)} that are free a sweep takes "
-            f"{SHARE:.0%}; use fewer hidden layers or learning rates"
+            f"{what} needs about {bytes_in_words(need)} of memory, and of {bytes_in_words(free)} that are free a sweep "
+            f"takes {SHARE:.0%}; use fewer hidden layers or learning rates"
         )
-
-
-def in_words(count: int) -> str:
-    """Bytes for people.
-
-    >>> in_words(3 * 2**29)
-    '1.5 GiB'
-    """
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -222,6 +222,14 @@ def test_a_batch_of_another_size_has_the_same_samples_again() -> None:
     assert sizes.as_laid_out(batch, {"x": (1, 0)})["x"].shape == (2, 3)
 
 
+def test_the_axis_of_the_samples_is_where_the_candidate_has_it() -> None:
+    """What has none is not cut, though another axis is as long."""
+    batch = {"x": np.ones((4, 7, 2)), "mask": np.ones((7, 4)), "more": {"labels": np.ones(4)}, "rate": np.ones(())}
+    others = {"mask": -1, "more": {"labels": 0}, "rate": -1}
+    for layouts, axis in (({}, 0), ({"x": (1, 0, 2)}, 1), ({"x": (2, 1, 0)}, 2)):
+        assert sizes.sample_axes(batch, layouts) == {"x": axis, **others}
+
+
 # answers
 
 

@@ -269,6 +269,11 @@ def test_the_answers_are_estimates_of_a_chip() -> None:
     assert "* without operations that the compiler has no estimate of" in text
 
 
+def test_memory_just_below_a_unit_is_no_power_of_ten() -> None:
+    (row, _) = made().rows
+    assert "(the largest needs 1020 MiB)" in shown(made(rows=(replace(row, memory_bytes=1020 * 2**20),)), 200)
+
+
 def test_what_was_not_ended_says_so() -> None:
     assert not made(complete=False).is_well
     text = shown(made(complete=False), 200)
