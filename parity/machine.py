@@ -18,10 +18,9 @@ def usable_cores() -> int:
 def bytes_in_words(count: float) -> str:
     """Bytes for people.
 
-    >>> bytes_in_words(3 * 2**29), bytes_in_words(1020 * 2**20), bytes_in_words(17)
-    ('1.5 GiB', '1020 MiB', '17 B')
+    >>> bytes_in_words(3 * 2**29), bytes_in_words(1020 * 2**20), bytes_in_words(2**14)
+    ('1.5 GiB', '1020 MiB', '16 KiB')
     """
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}" if count < 100 * size else f"{count / size:.0f} {unit}"
-    return f"{count:.0f} B"
+    if count >= 2**30:
+        return f"{count / 2**30:.1f} GiB"
+    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
