@@ -3,13 +3,14 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from parity.backend import Backend
-from parity.bench import BenchConfig, BenchReport, bench, run
+from parity.bench import BenchConfig, BenchReport, bench, run, worker
 from parity.bench.config import Case
 from parity.bench.output import report_dict, write_json
 from parity.bench.records import Row
@@ -115,6 +116,16 @@ def test_a_framework_that_dies_loses_no_row_of_another() -> None:
     assert {row.framework for row in report.rows if row.median_us} == set(names)
     for floor in (floor for row in report.rows for floor in (row.floor_us, row.own_floor_us) if floor is not None):
         assert 0 < floor < np.inf
+
+
+def test_the_floor_of_a_framework_counts_its_own_products_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def taking(seconds: float) -> Any:
+        return SimpleNamespace(call=lambda task, *shapes: seconds if task is worker.product_seconds else "")
+
+    monkeypatch.setattr(run, "copy_rate", lambda: 1e30)
+    floors = run._floors({"slow": taking(1.0), "fast": taking(0.5)}, taking(0.25))
+    of = {name: floor.microseconds(Case(depth=2)) for name, floor in floors.items()}
+    assert of == {"": of[""], "slow": pytest.approx(4 * of[""]), "fast": pytest.approx(2 * of[""])}
 
 
 def test_the_json_keeps_the_contract(report: BenchReport, tmp_path: Path) -> None:
