@@ -12,8 +12,6 @@ from bnjax.crossings import Names
 from parity.backend.batch import Batch, called
 from parity.backend.port import Mode
 
-# What is compiled for a comparison runs a few times only. Convolutions in float64 are ten times slower at level 0.
-COMPILER_OPTIONS = {"xla_backend_optimization_level": 1}
 Tree = dict[str, Any]  # arrays by path
 CallModel = Callable[[Any, Mapping[str, Any], bool], Any]
 
@@ -64,11 +62,6 @@ def flattened(model: Functional, names: Iterable[str], tree: Any) -> Tree:
     numbers = {name: number for number, name in enumerate(names)}
     found = dict(zip(jax.tree.leaves(model.nested(dict(numbers))), jax.tree.leaves(tree), strict=True))
     return {name: found[number] for name, number in numbers.items()}
-
-
-def quickly_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that is compiled in the least time."""
-    return jax.jit(function, compiler_options=COMPILER_OPTIONS)
 
 
 def call_model(

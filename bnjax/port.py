@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from bnjax.device import matmul_precision
-from bnjax.functional import CallModel, Functional, flattened, quickly_compiled
+from bnjax.functional import CallModel, Functional, flattened
 from bnjax.islands import is_narrow, islands
 from bnjax.jitted_work import WAYS, ModelWork
 from bnjax.kinds import functional
 from bnjax.lifted import lifted_function
 from bnjax.perturbed import perturbed
 from bnjax.program import Program, on_device
+from bnjax.quick import quickly_compiled
 from parity.backend.batch import map_arrays
 from parity.backend.compiler import ChipProgram, Chips
 from parity.backend.convention import Change, Option, is_lifted_by, of_islands
@@ -294,6 +295,7 @@ def _widened(tree: Mapping[str, Any]) -> dict[str, Any]:
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             return leaf
         is_form = isinstance(leaf, jax.ShapeDtypeStruct)
-        return jax.ShapeDtypeStruct(leaf.shape, jnp.float64) if is_form else jnp.asarray(leaf, float)
+        # NumPy widens, since JAX compiles a program for each shape.
+        return jax.ShapeDtypeStruct(leaf.shape, jnp.float64) if is_form else jnp.asarray(np.asarray(leaf, np.float64))
 
     return {path: wide(leaf) for path, leaf in tree.items()}

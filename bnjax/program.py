@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from bnjax.crossings import Cross, Crossing, Names, crossings, values
 from bnjax.dataflow import sources
-from bnjax.functional import Functional, quickly_compiled
+from bnjax.functional import Functional
 from bnjax.interpret import evaluate
 from bnjax.islands import is_narrow, islands
 from bnjax.lifted import lifted
 from bnjax.perturbed import perturbed
+from bnjax.quick import quickly_compiled
 from parity.backend.batch import loss_of, map_arrays, unused
 from parity.backend.port import Boundary, Forced, Mode, ModuleCall, Played, Rounding
 from parity.weights import Array

@@ -1,5 +1,6 @@
 """Fixtures that every test may use: one backend after the other, and the rule for tests on real data."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -28,6 +29,12 @@ def pytest_configure(config: pytest.Config) -> None:
         folder = TemporaryDirectory(prefix="bnparity-tests-", ignore_cleanup_errors=True)
         os.environ.update(COMPILED | {"JAX_COMPILATION_CACHE_DIR": folder.name})
         config.add_cleanup(folder.cleanup)
+
+
+def pytest_collection_finish() -> None:
+    """Take out of the garbage collector's sight what the libraries hold: it goes through it again and again in vain."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=backend_names())

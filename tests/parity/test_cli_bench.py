@@ -12,7 +12,9 @@ from parity.cli import main
 from parity.clock import Watch
 from parity.progress import SilentProgress
 
-TINY = ("bench", "--framework", "jax", "--depths", "1", "--widths", "4", "--batch-sizes", "8", "--blocks", "2")
+SMALL = ("--depths", "1", "--widths", "4", "--batch-sizes", "8", "--blocks", "2")
+TINY = ("bench", "--framework", "jax", *SMALL)
+QUICK = ("bench", "--framework", "torch", "--no-compiled", *SMALL)  # with nothing to compile
 
 
 @pytest.mark.parametrize(
@@ -78,10 +80,10 @@ def test_figures_of_a_machine_that_others_use_are_not_to_be_trusted(
     doubts: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Watch, "doubts", lambda self, rows: doubts)
-    status = main((*TINY, "--json", str(tmp_path / "bench.json"), "--html", str(tmp_path / "bench.html")))
+    status = main((*QUICK, "--json", str(tmp_path / "bench.json"), "--html", str(tmp_path / "bench.html")))
     assert status == len(doubts)
     first = "NOT TO BE TRUSTED, the machine was not its own: others took <2> of the cores\n" * len(doubts)
-    assert capsys.readouterr().out.startswith(first + "one model: jax's ")
+    assert capsys.readouterr().out.startswith(first + "one model: torch's ")
     written = json.loads((tmp_path / "bench.json").read_text())
     assert (written["trusted"], written["doubts"]) == (not doubts, list(doubts))
     assert ("others took &lt;2&gt; of the cores" in (tmp_path / "bench.html").read_text()) is bool(doubts)
@@ -120,10 +122,10 @@ def test_ctrl_c_keeps_the_cases_that_are_done(
 
     monkeypatch.setattr("parity.commands.bench.console_progress", lambda console: Interrupting())
     path = tmp_path / "bench.json"
-    assert main((*TINY, "--depths", "1", "2", "3", "--json", str(path), "--html", str(tmp_path / "a.html"))) == 130
+    assert main((*QUICK, "--depths", "1", "2", "3", "--json", str(path), "--html", str(tmp_path / "a.html"))) == 130
     out, err = capsys.readouterr()
     assert err == "bnparity: interrupted; 1 of 3 cases are done\n"
-    assert "population sharded" in out
+    assert "population eager" in out
     assert "INTERRUPTED: 1 of 3 cases are done." in out
     assert "Interrupted: 1 of 3 cases are done." in (tmp_path / "a.html").read_text()
     written = json.loads(path.read_text())
