@@ -31,6 +31,7 @@ OWN_FILES = {
         "kinds.py": "which library a JAX model is of",
         "linen_model.py": "one of JAX's libraries of models",
         "nnx_model.py": "another",
+        "quick.py": "only what is compiled can be compiled in less time",
         "perturbed.py": "operations are moved in a trace; PyTorch's as they are dispatched",
         "program.py": "what is traced and compiled of a model; PyTorch runs the module itself",
         "eager.py": "JAX compiles by default, so the variant is the program that is not compiled",
