@@ -7,8 +7,9 @@ goes in is moved too.
 
 import random
 from collections.abc import Callable, Sequence
+from functools import cache
 from math import inf, prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,6 +88,37 @@ class _Mode(TorchDispatchMode):
         return False
 
 
+class _Kind(NamedTuple):
+    """What the schema of an operation says, asked once: a model calls it thousands of times."""
+
+    name: str
+    is_view: bool
+    is_mutable: bool
+    takes_dtype: bool
+    makes_dtype: bool
+
+
+@cache
+def _kind(func: Any) -> _Kind:
+    schema = func._schema
+    names = {argument.name for argument in schema.arguments}
+    return _Kind(
+        name=func.overloadpacket.__name__,
+        is_view=any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns),
+        is_mutable=schema.is_mutable,
+        takes_dtype=any("dtype" in each for each in names),
+        makes_dtype="dtype" in names,
+    )
+
+
+def _map_tensors(change: Callable[[Tensor], Tensor], result: Any) -> Any:
+    return change(result) if type(result) is Tensor else tree_map_only(Tensor, change, result)
+
+
+def _leaves(result: Any) -> list[Any]:
+    return [result] if type(result) is Tensor else tree_leaves(result)
+
+
 class Perturb(_Mode):
     """Within this context every operation's float64 results are moved by one ulp, at most two.
 
@@ -102,15 +134,12 @@ class Perturb(_Mode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        name = func.overloadpacket.__name__
-        if name in EXACT or _is_maximum(name, args) or _is_of_whole(name, result, args):
+        name, is_view, is_mutable, *_ = _kind(func)
+        if is_view or name in EXACT or _is_maximum(name, args) or _is_of_whole(name, result, args):
             return result
-        schema = func._schema
-        if any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns):
-            return result  # a view
         ulps = ulps_of_sum(name, args, result)
-        if schema.is_mutable:
-            for value in _written(schema, args, kwargs):
+        if is_mutable:
+            for value in _written(func._schema, args, kwargs):
                 value.copy_(self.move(value, ulps))
             return result
         if name in UPDATING and args[5]:  # in training
@@ -124,7 +153,7 @@ class Perturb(_Mode):
                 for number, each in enumerate(results)
             )
             return moved if isinstance(result, tuple) else moved[0]
-        return tree_map_only(Tensor, lambda value: self.move(value, ulps), result)
+        return _map_tensors(lambda value: self.move(value, ulps), result)
 
     def move(self, value: Tensor, ulps: float = 1.0, least: float = 0.0) -> Tensor:
         """Move every element by one ulp (or by some), up or down at random; 0, infinities and masks stay.
@@ -195,10 +224,10 @@ class Narrow(_Mode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         is_backward = torch._C._current_graph_task_id() != -1
-        name = func.overloadpacket.__name__
+        name = _kind(func).name
         if name in EXACTLY:
             self.islands[Island("", name, "float32")] = None
-        for value in () if is_backward else tree_leaves(result):
+        for value in () if is_backward else _leaves(result):
             if _is_narrow(value):
                 dtype = str(value.dtype).removeprefix("torch.")
                 self.islands[Island(caller_outside("bntorch", "torch"), name, dtype)] = None
@@ -219,20 +248,21 @@ class Lift(_Mode):
     """Within this context what asks for narrower numbers is given float64."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        args, kwargs = tree_map(_widened, (args, kwargs or {}))
-        exactly = EXACTLY.get(func.overloadpacket.__name__)
-        makes_dtype = "dtype" in {argument.name for argument in func._schema.arguments}
+        kwargs, kind = kwargs or {}, _kind(func)
+        exactly, makes_dtype = EXACTLY.get(kind.name), kind.makes_dtype
+        if kind.takes_dtype:
+            args, kwargs = tree_map(_widened, (args, kwargs))
         result: Any = None
         try:
             result = func(*args, **kwargs) if exactly is None else exactly(*args)
-            is_narrow = makes_dtype and any(_is_narrow(value) for value in tree_leaves(result))
+            is_narrow = makes_dtype and any(_is_narrow(value) for value in _leaves(result))
         except RuntimeError as error:  # the lowest float64, as a mask has it, in float32
             is_narrow = makes_dtype and OVERFLOW in str(error)
             if not is_narrow:
                 raise
         if is_narrow:  # by default it is float32
             result = func(*args, **{**kwargs, "dtype": torch.float64})
-        return tree_map_only(Tensor, lambda value: value.double() if _is_narrow(value) else value, result)
+        return _map_tensors(lambda value: value.double() if _is_narrow(value) else value, result)
 
 
 def _widened(value: Any) -> Any:
@@ -265,7 +295,7 @@ def ulps_of_sum(name: str, args: Sequence[Any], result: Any) -> float:
         case "_softmax_backward_data" | "_log_softmax_backward_data":
             count = args[0].shape[args[2]] if args[0].ndim else 1
         case _:
-            sizes = [each.numel() for each in tree_leaves(result) if isinstance(each, Tensor) and each.numel()]
+            sizes = [each.numel() for each in _leaves(result) if isinstance(each, Tensor) and each.numel()]
             count = max((each.numel() for each in tensors), default=1) // min(sizes, default=1)
     return max(1.0, (count / 12) ** 0.5)
 
