@@ -32,9 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Take out of the garbage collector's sight what the libraries hold: it goes through it again and again in vain."""
+    """Let the garbage collector look less often, and not at all at what the libraries hold: it took a 20th of the time."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.fixture(params=backend_names())
