@@ -95,7 +95,7 @@ def run_updates(
     """Train the members of some lanes on the first `count` of their minibatches. A pure function, not jitted.
 
     To test whether all values are finite costs as much as reading all weights. So test only after an alarming loss,
-    which mostly comes some updates before a weight overflows, and at the end.
+    which mostly comes some updates before a weight overflows, and after the last update.
 
     Args:
         nets: the states, stacked along a leading axis, in order of their lanes.
@@ -112,12 +112,12 @@ def run_updates(
         batch, kept = batches[:, t], None if masks is None else masks[:, t]
         nets, losses = update_lanes(carry.nets, inputs[batch], labels[batch], learning_rates, kept)
         alive = carry.first_seen == updates
-        look = jnp.any(alive & ~(losses < ALARMING_LOSS))
-        finite = jax.lax.cond(look, _all_finite, lambda nets: jnp.ones_like(alive), nets)
+        look = jnp.any(alive & ~(losses < ALARMING_LOSS)) | (t == count - 1)
+        finite = jax.lax.cond(look, _all_finite, lambda nets: carry.finite, nets)
         return Run(
             nets=nets,
             losses=carry.losses.at[t].set(losses),
-            finite=carry.finite,
+            finite=finite,
             first_seen=jnp.where(alive & ~finite, t, carry.first_seen),
             looked=carry.looked.at[t].set(look),
         )
@@ -130,8 +130,7 @@ def run_updates(
         first_seen=jnp.full(members, updates),
         looked=jnp.zeros((updates, lanes), bool),
     )
-    end = jax.lax.fori_loop(0, count, update, start)
-    return end._replace(finite=_all_finite(end.nets))
+    return jax.lax.fori_loop(0, count, update, start)
 
 
 def _all_finite(nets: TrainState) -> jax.Array:
