@@ -67,7 +67,8 @@ class Population:
             }
             with np.errstate(over="ignore"):  # a rate beyond float32's range is infinite
                 rates = np.array(learning_rates, layout.dtype).reshape(layout.blocks, -1)
-            self._blocks: list[Block] = []
+            self._blocks: dict[int, Block] = {}  # but for those that are joined
+            self._joined: tuple[tuple[int, ...], Block] | None = None
             for block, start in enumerate(range(0, len(states), layout.members)):
                 own = [natives[id(state)] for state in states[start : start + layout.members]]
                 stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *own)
@@ -75,7 +76,7 @@ class Population:
                 params, batch_stats = jax.device_put((stacked["params"], stacked["batch_stats"]), device_of)
                 opt_state = jax.vmap(parts.optimizer(0.0).init)(params)
                 net = TrainState(layout.model, params, batch_stats, opt_state)
-                self._blocks.append(jax.device_put((net, rates[block]), device_of))
+                self._blocks[block] = jax.device_put((net, rates[block]), device_of)
             self._inputs, self.labels = self._upload(inputs, labels)
 
     def _share(self, arrays: Any, *axes: str) -> Any:
@@ -93,16 +94,16 @@ class Population:
         """
         batches = lane_batches(indices, self._lanes).astype(np.int32)
         kept = lane_masks(masks, self._spec, batches)
-        batches = batches.reshape(len(self._blocks), -1, *batches.shape[1:])
-        kept = None if kept is None else kept.reshape(len(self._blocks), -1, *kept.shape[1:])
-        members = len(self._blocks[0][1])
-        shape = batches.shape[2], len(self._blocks), members
+        blocks, members = self.layout.blocks, self.layout.members
+        batches = batches.reshape(blocks, -1, *batches.shape[1:])
+        kept = None if kept is None else kept.reshape(blocks, -1, *kept.shape[1:])
+        shape = batches.shape[2], blocks, members
         losses, finite = np.empty(shape, self.layout.dtype), np.empty(shape, np.bool_)
         self._on_host.clear()
         with self.layout.settings():
             for chunk in range(0, len(losses), CHUNK):
                 updates = min(CHUNK, len(losses) - chunk)
-                for work, count in share_out(len(self._blocks), self._mesh.size, updates):
+                for work, count in share_out(blocks, self._mesh.size, updates):
                     places = [(block, chunk + start) for block, start in work]
                     own = _cut(batches, places, count), None if kept is None else _cut(kept, places, count)
                     shown = self._run_blocks([block for block, _ in places], *own)
@@ -144,7 +145,10 @@ class Population:
         return self._share(np.pad(array, room), LANES)
 
     def _together(self, blocks: Sequence[int]) -> Block:
-        """Join a block on each device into one."""
+        """Join a block on each device into one, if they aren't yet: a deep network has hundreds of arrays."""
+        if self._joined is not None and self._joined[0] == tuple(blocks):
+            return self._joined[1]
+        self._split()
         own = [self._blocks[block] for block in blocks]
         if self._mesh.size == 1:
             return own[0]
@@ -158,7 +162,16 @@ class Population:
         return jax.tree.map(join, *own)
 
     def _keep(self, blocks: Sequence[int], joined: Block) -> None:
-        """Split a joined block back into one block per device."""
+        """Let joined blocks be the state of these; they stay joined until others are asked for."""
+        self._joined = tuple(blocks), joined
+        for block in blocks:
+            self._blocks.pop(block, None)
+
+    def _split(self) -> None:
+        """Split what is joined back into one block per device."""
+        if self._joined is None:
+            return
+        (blocks, joined), self._joined = self._joined, None
         leaves, structure = jax.tree.flatten(joined)
         shards = [sorted(leaf.addressable_shards, key=lambda shard: shard.index[0].start or 0) for leaf in leaves]
         for device, block in enumerate(blocks):
@@ -166,14 +179,14 @@ class Population:
 
     def evaluate(self, inputs: Array, labels: NDArray[np.integer]) -> Evaluation:
         """Return loss and accuracy of every member in evaluation mode, chunk by chunk."""
-        found = np.zeros((2, len(self._blocks), len(self._blocks[0][1])))
+        found = np.zeros((2, self.layout.blocks, self.layout.members))
         self._on_host.clear()
         with self.layout.settings():
             size = self.layout.evaluated_at_once
             cuts = [slice(start, start + size) for start in range(0, len(inputs), size)]
             chunks = [self._upload(inputs[cut], labels[cut]) for cut in cuts]
-            for first in range(0, len(self._blocks), self._mesh.size):
-                blocks = [min(first + device, len(self._blocks) - 1) for device in range(self._mesh.size)]
+            for first in range(0, self.layout.blocks, self._mesh.size):
+                blocks = [min(first + device, self.layout.blocks - 1) for device in range(self._mesh.size)]
                 nets, rates = self._together(blocks)
                 sums = []
                 for chunk in chunks:
@@ -188,8 +201,9 @@ class Population:
 
     def weights(self, member: int) -> Weights:
         """Return the state of one member, by neutral name."""
-        block, place = divmod(member, len(self._blocks[0][1]))
+        block, place = divmod(member, self.layout.members)
         with self.layout.settings():
+            self._split()
             if block not in self._on_host:
                 self._on_host[block] = jax.device_get(self._blocks[block][0].variables)
             variables = jax.tree.map(lambda leaf: leaf[place], self._on_host[block])
