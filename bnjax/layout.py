@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from bnjax.device import find_device, matmul_precision
-from bnjax.fast_norm import with_fast_norm
+from bnjax.fast_parts import with_fast_parts
 from bnjax.model import MultiLayerPerceptron
 from bnjax.parts import Parts
 from bnjax.programs import LANES, Programs
@@ -64,7 +64,7 @@ class Layout:
         devices: Sequence[Any],
         precision: Precision,
     ) -> None:
-        self.spec, self.parts = spec, with_fast_norm(parts)
+        self.spec, self.parts = spec, with_fast_parts(parts)
         self.precision: Precision = precision
         self.dtype, self.device = weights_dtype(dtype), devices[0]
         self.devices, self.blocks = share_devices(devices, lanes)

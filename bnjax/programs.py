@@ -1,5 +1,6 @@
 """The pure functions that JAX compiles: for one network, and for a population of stacked states."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from bnjax.train import sgd_step
 ALARMING_LOSS = 1e4  # nats; far above the loss of any network that still trains
 # A CPU lane is the work of one core: it waits for no other lane, and its rounding does not depend on their number.
 ONE_THREAD_EACH = {"xla_cpu_multi_thread_eigen": False}
+FIRST = "linear_0"  # the layer that all inputs enter
 LANES = "lanes"  # the axis that distributes a population over devices
 
 
@@ -57,12 +59,18 @@ class Run(NamedTuple):
 
 
 def update_lanes(
-    nets: TrainState, inputs: jax.Array, labels: jax.Array, learning_rates: jax.Array, masks: jax.Array | None = None
+    nets: TrainState,
+    inputs: jax.Array,
+    labels: jax.Array,
+    learning_rates: jax.Array,
+    masks: jax.Array | None = None,
+    first_kernel_axis: int = 0,
 ) -> tuple[TrainState, jax.Array]:
     """Take one update of the members of some lanes. A pure function, not jitted.
 
     XLA computes the first layers of members that share a minibatch as one matrix product, (batch, input_dim) by
-    (input_dim, members times hidden_width), and their gradients as another.
+    (input_dim, members times hidden_width), and their gradients as another. The members of one lane may have their
+    first kernels side by side, as this product takes them: along axis 1.
 
     Args:
         nets: the states, stacked along a leading axis, in order of their lanes.
@@ -70,17 +78,30 @@ def update_lanes(
         labels: shape (lanes, batch).
         learning_rates: shape (members,).
         masks: of dropout, if any, shape (lanes, num_hidden_layers, batch, hidden_width).
+        first_kernel_axis: along which the first kernels are stacked; 0 for more than one lane.
 
     Returns:
         The new states, and the losses before the update.
     """
-    lanes, one_lane = len(inputs), jax.vmap(sgd_step, in_axes=(0, None, None, 0, None), axis_name=MEMBERS)
+    axes = _with_first_kernel(jax.tree.map(lambda _: 0, nets), first_kernel_axis)
+    one_lane = jax.vmap(sgd_step, (axes, None, None, 0, None), (axes, 0), axis_name=MEMBERS)
+    lanes = len(inputs)
     if lanes == 1:
         nets, output = one_lane(nets, inputs[0], labels[0], learning_rates, None if masks is None else masks[0])
         return nets, output.loss
     apart = jax.tree.map(lambda leaf: leaf.reshape(lanes, -1, *leaf.shape[1:]), (nets, learning_rates))
     nets, output = jax.vmap(one_lane)(apart[0], inputs, labels, apart[1], masks)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), nets), output.loss.reshape(-1)
+
+
+def _with_first_kernel(nets: TrainState, kernel: Any) -> TrainState:
+    """Return states with other first kernels."""
+    return replace(nets, params={**nets.params, FIRST: {**nets.params[FIRST], "kernel": kernel}})
+
+
+def _moved(nets: TrainState, source: int, destination: int) -> TrainState:
+    """Return states whose first kernels are stacked along another axis."""
+    return _with_first_kernel(nets, jnp.moveaxis(nets.params[FIRST]["kernel"], source, destination))
 
 
 def run_updates(
@@ -107,13 +128,14 @@ def run_updates(
         masks: of dropout, if any, shape (lanes, updates, num_hidden_layers, batch, hidden_width).
     """
     lanes, updates, _ = batches.shape
+    axis = 1 if lanes == 1 else 0
 
     def update(t: Any, carry: Run) -> Run:
         batch, kept = batches[:, t], None if masks is None else masks[:, t]
-        nets, losses = update_lanes(carry.nets, inputs[batch], labels[batch], learning_rates, kept)
+        nets, losses = update_lanes(carry.nets, inputs[batch], labels[batch], learning_rates, kept, axis)
         alive = carry.first_seen == updates
         look = jnp.any(alive & ~(losses < ALARMING_LOSS)) | (t == count - 1)
-        finite = jax.lax.cond(look, _all_finite, lambda nets: carry.finite, nets)
+        finite = jax.lax.cond(look, lambda nets: _all_finite(_moved(nets, axis, 0)), lambda nets: carry.finite, nets)
         return Run(
             nets=nets,
             losses=carry.losses.at[t].set(losses),
@@ -124,13 +146,14 @@ def run_updates(
 
     members = len(learning_rates)
     start = Run(
-        nets=nets,
+        nets=_moved(nets, 0, axis),
         losses=jnp.zeros((updates, members), learning_rates.dtype),
         finite=jnp.ones(members, bool),
         first_seen=jnp.full(members, updates),
         looked=jnp.zeros((updates, lanes), bool),
     )
-    return jax.lax.fori_loop(0, count, update, start)
+    end = jax.lax.fori_loop(0, count, update, start)
+    return end._replace(nets=_moved(end.nets, axis, 0))
 
 
 def _all_finite(nets: TrainState) -> jax.Array:

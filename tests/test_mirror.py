@@ -35,7 +35,7 @@ OWN_FILES = {
         "perturbed.py": "operations are moved in a trace; PyTorch's as they are dispatched",
         "program.py": "what is traced and compiled of a model; PyTorch runs the module itself",
         "eager.py": "JAX compiles by default, so the variant is the program that is not compiled",
-        "fast_norm.py": "a formula for the gradient of XLA's program",
+        "fast_parts.py": "formulas for the gradient of XLA's program",
         "layout.py": "a population's programs are traced before it exists, and laid out over devices",
         "programs.py": "the pure functions that JAX compiles",
         "state.py": "Flax's state is an explicit value; Torch's is the module",
