@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector look less often, and not at all at what the libraries hold: it took a 20th of the time."""
+    """Let the garbage collector look less often, and not at what the libraries hold: it took a 20th of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
