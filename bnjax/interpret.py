@@ -6,6 +6,7 @@ evaluated in the same way. `while` loops, and derivatives that the user has writ
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import jax
@@ -119,6 +120,12 @@ def _one(place: Place, equation: Any, values: list[Any], visitor: Visitor, given
         case _ if inner:
             return evaluate(inner[0], values, visitor, given, (*place, 0))
     return apply(equation, values), {}
+
+
+def products_of_convolution(equation: Any) -> int:
+    """Return how many products a convolution adds up for each number that it gives."""
+    kernel, order = equation.invars[1].aval.shape, equation.params["dimension_numbers"].rhs_spec
+    return prod(kernel) // kernel[order[0]]
 
 
 def apply(equation: Any, values: list[Any]) -> list[Any]:

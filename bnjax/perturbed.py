@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnjax.interpret import Place, Visitor, apply, evaluate
+from bnjax.interpret import Place, Visitor, apply, evaluate, products_of_convolution
 from parity.backend.port import LARGEST
 
 # The results of these are numbers that went in (or 0, or an infinity), so nothing is rounded.
@@ -105,8 +105,7 @@ def ulps_of_sum(equation: Any) -> float:
             (contracted, _), _ = equation.params["dimension_numbers"]
             count = prod(equation.invars[0].aval.shape[axis] for axis in contracted)
         case "conv_general_dilated":
-            kernel, order = equation.invars[1].aval.shape, equation.params["dimension_numbers"].rhs_spec
-            count = prod(kernel) // kernel[order[0]]
+            count = products_of_convolution(equation)
         case _:
             sizes = (prod(variable.aval.shape) for variable in equation.invars)
             count = max(sizes, default=1) // max(1, min(prod(variable.aval.shape) for variable in equation.outvars))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jax.extend.core import Jaxpr
 
-from bnjax.interpret import visits
+from bnjax.interpret import products_of_convolution, visits
 
 OPTIMIZED: dict[str, str | bool] = {"xla_backend_optimization_level": "1"}
 # On a CPU a third of the time, by XLA's older way to emit fusions too; but the loops are ten times slower.
@@ -49,8 +49,7 @@ def _numbers(equation: Any) -> int:
     given = sum(prod(v.aval.shape) for v in equation.outvars if hasattr(v.aval, "shape"))
     match equation.primitive.name:
         case "conv_general_dilated":
-            kernel, order = equation.invars[1].aval.shape, equation.params["dimension_numbers"].rhs_spec
-            return given * prod(kernel) // kernel[order[0]]
+            return given * products_of_convolution(equation)
         case "dot_general":
             return given
         case _ if "window_dimensions" in equation.params:
