@@ -110,6 +110,26 @@ def test_the_table_of_pairs_is_what_was_measured() -> None:
     assert f"plants {found['faults']} faults" in README
 
 
+def test_its_first_table_of_speed_is_what_was_measured() -> None:
+    found = json.loads((ROOT / "benchmarks" / "bench.json").read_text())
+    assert found["trusted"]
+    lab = {"width": 64, "batch_size": 32, "batch_norm": True}
+    shown = [
+        ("eager_loop", 1),
+        ("compiled_step", 1),
+        ("population_eager", 32),
+        ("jit_step", 1),
+        ("population_sharded", 16),
+    ]
+    for depth in (1, 8, 25):
+        rows = [row for row in found["rows"] if row["depth"] == depth and lab.items() <= row.items()]
+        timed = {
+            (row["mode"], row["population"]): row for row in reversed(rows)
+        }  # the loops are timed again at depth 8
+        cells = [f"{timed[mode]['median_us']:.0f} ({timed[mode]['ratio_to_floor']:.2g})" for mode in shown]
+        assert f"| {depth} | {rows[0]['floor_us']:.0f} | {' | '.join(cells)} |" in README
+
+
 @pytest.mark.fashion_mnist
 def test_every_command_on_long_sweeps_runs(tmp_path: Path) -> None:
     """The first as written, the others on a sweep that takes seconds."""
