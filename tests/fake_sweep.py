@@ -63,13 +63,13 @@ def fake_threshold(group: Group, trials: Iterable[Trial], high: float) -> Thresh
     if not trained:
         return Threshold(group=group, outcome=Outcome.NONE_TRAINED)
     best = max(trained, key=lambda trial: trial.test_accuracy or 0.0)
-    values = {"best_learning_rate": best.learning_rate, "best_test_accuracy": best.test_accuracy}
+    values: dict[str, Any] = {"best_learning_rate": best.learning_rate, "best_test_accuracy": best.test_accuracy}
     edge = boundary(group)
     if edge > high:
-        return Threshold(group=group, outcome=Outcome.NONE_FAILED, largest_stable=high, **values)
-    return Threshold(
-        group=group, outcome=Outcome.BRACKETED, largest_stable=edge / 1.08, smallest_divergent=edge, **values
-    )
+        values |= {"largest_stable": high, "largest_useful": high}
+        return Threshold(group=group, outcome=Outcome.NONE_FAILED, **values)
+    values |= {"largest_stable": edge / 1.08, "smallest_divergent": edge, "largest_useful": edge / 2}
+    return Threshold(group=group, outcome=Outcome.BRACKETED, **values)
 
 
 def fake_report(

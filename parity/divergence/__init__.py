@@ -2,7 +2,7 @@
 
 from parity.divergence.bisection import BRACKET_RATIO, bisect, drive, find_bracket
 from parity.divergence.learning_rates import LearningRates, geometric_mean
-from parity.divergence.status import Status, classify, final_loss, first_offense, stuck_loss
+from parity.divergence.status import Status, classify, final_loss, first_offense, stuck_loss, useful_loss
 
 __all__ = [
     "BRACKET_RATIO",
@@ -16,4 +16,5 @@ __all__ = [
     "first_offense",
     "geometric_mean",
     "stuck_loss",
+    "useful_loss",
 ]

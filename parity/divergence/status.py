@@ -51,6 +51,15 @@ def stuck_loss(label_entropy: float) -> float:
     return STUCK_FACTOR * label_entropy
 
 
+def useful_loss(best_loss: float, label_entropy: float) -> float:
+    """Return the final loss up to which a learning rate is useful, in nats.
+
+    It is the middle between the best learning rate's final loss and the entropy of the labels: a useful learning rate
+    keeps at least half of what the best one gains over a network that ignores its input.
+    """
+    return (best_loss + label_entropy) / 2
+
+
 def classify(losses: NDArray[np.floating], finite: NDArray[np.bool_], label_entropy: float) -> Status:
     """Return `diverged` if an update offends, `stuck` if the final loss is too high (`stuck_loss`), else `trained`."""
     if first_offense(losses, finite) is not None:

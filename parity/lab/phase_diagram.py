@@ -51,7 +51,7 @@ class Measured:
 
     def thresholds(self) -> dict[Group, Threshold]:
         """The boundary between training and failing, where the grid holds it."""
-        found = {group: find_threshold(group, trials) for group, trials in self.trials.items()}
+        found = {group: find_threshold(group, trials, self.label_entropy) for group, trials in self.trials.items()}
         return {group: threshold for group, threshold in found.items() if threshold is not None}
 
 

@@ -170,12 +170,13 @@ class _Outcome:
 
     def report(self, started: Mapping[Group, Sequence[Trial]] | None = None) -> SweepReport:
         """Return the report of finished groups and, if the sweep was interrupted, of those that it had started."""
-        thresholds = (find_threshold(group, self.done[group]) for group in sorted(self.done))
+        entropy = self.prepared.data.label_entropy
+        thresholds = (find_threshold(group, self.done[group], entropy) for group in sorted(self.done))
         trials = {**self.done, **(started or {})}
         return SweepReport(
             config=self.prepared.config,
             dataset=self.prepared.dataset,
-            label_entropy=self.prepared.data.label_entropy,
+            label_entropy=entropy,
             environment=self.prepared.environment,
             command=self.command,
             trials=tuple(trial for group in sorted(trials) for trial in trials[group]),

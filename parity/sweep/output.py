@@ -33,6 +33,7 @@ THRESHOLD_COLUMNS = (
     "outcome",
     "largest_stable",
     "smallest_divergent",
+    "largest_useful",
     "survivors_above",
     "best_learning_rate",
     "best_test_accuracy",

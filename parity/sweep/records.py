@@ -54,13 +54,15 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    """The divergent learning rate of one group.
+    """The divergent and the useful learning rate of one group.
 
     Args:
         group: framework, depth, batch norm and seed.
         outcome: whether the boundary was bracketed.
         largest_stable: the trained end of the final pair.
         smallest_divergent: the failed end of the final pair; None unless bracketed.
+        largest_useful: the largest learning rate, below the smallest that failed, whose final loss is no higher than
+            the middle between the best learning rate's and the entropy of the labels.
         survivors_above: trained learning rates above the pair (the boundary is fractal, not monotone).
         best_learning_rate: the trained rate of highest test accuracy, ties to the smaller.
         best_test_accuracy: that accuracy.
@@ -70,6 +72,7 @@ class Threshold:
     outcome: Outcome
     largest_stable: float | None = None
     smallest_divergent: float | None = None
+    largest_useful: float | None = None
     survivors_above: int = 0
     best_learning_rate: float | None = None
     best_test_accuracy: float | None = None

@@ -28,7 +28,7 @@ trials = st.builds(
 thresholds = st.builds(
     Threshold, group=st.builds(Group, texts, st.integers(1, 50), st.booleans(), st.integers(0, 9)),
     outcome=st.sampled_from(Outcome), largest_stable=numbers, smallest_divergent=numbers,
-    survivors_above=st.integers(0, 99), best_learning_rate=numbers, best_test_accuracy=numbers,
+    largest_useful=numbers, survivors_above=st.integers(0, 99), best_learning_rate=numbers, best_test_accuracy=numbers,
 )  # fmt: skip
 
 

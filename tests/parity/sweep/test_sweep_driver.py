@@ -37,12 +37,12 @@ TRIAL_HEADER = (
     "test_loss,test_accuracy,message"
 )
 THRESHOLD_HEADER = (
-    "framework,depth,batch_norm,seed,outcome,largest_stable,smallest_divergent,survivors_above,best_learning_rate,"
+    "framework,depth,batch_norm,seed,outcome,largest_stable,smallest_divergent,largest_useful,survivors_above,best_learning_rate,"
     "best_test_accuracy"
 )
 FLOATS = (
     "learning_rate", "initial_loss", "final_loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
-    "largest_stable", "smallest_divergent", "best_learning_rate", "best_test_accuracy",
+    "largest_stable", "smallest_divergent", "largest_useful", "best_learning_rate", "best_test_accuracy",
 )  # fmt: skip
 TABLES = ("trials.csv", "thresholds.csv")
 
@@ -106,7 +106,8 @@ def test_rows_are_sorted_by_key(finished: tuple[Path, SweepReport]) -> None:
 
 
 def test_thresholds_follow_from_the_trials(finished: tuple[Path, SweepReport]) -> None:
-    trials, thresholds = (read(finished[0] / name) for name in TABLES)
+    folder, report = finished
+    trials, thresholds = (read(folder / name) for name in TABLES)
     assert "bracketed" in {row["outcome"] for row in thresholds}
     for row in thresholds:
         own = [trial for trial in trials if group_key(trial) == group_key(row)]
@@ -117,6 +118,12 @@ def test_thresholds_follow_from_the_trials(finished: tuple[Path, SweepReport]) -
         if pairs:
             assert (low, high) == (pairs[0][0]["learning_rate"], pairs[0][1]["learning_rate"])
             assert float(high) / float(low) < 1.1
+        if trained:
+            (best,) = [t for t in trained if t["learning_rate"] == row["best_learning_rate"]]
+            most = (float(best["final_loss"]) + report.label_entropy) / 2
+            below = [t for t in trained if float(t["learning_rate"]) < float(high or "inf")]
+            useful = [float(t["learning_rate"]) for t in below if float(t["final_loss"]) <= most]
+            assert row["largest_useful"] == (repr(max(useful)) if useful else "")
         assert int(row["survivors_above"]) == sum(float(t["learning_rate"]) > float(low or "inf") for t in trained)
 
 
@@ -344,7 +351,7 @@ def test_report_threshold_is_that_of_its_trials(use_backend: Callable[[Backend],
     use_backend(FakeBackend())
     report = parity.sweep(small_config())
     (threshold,) = report.thresholds
-    assert threshold == find_threshold(threshold.group, report.trials)
+    assert threshold == find_threshold(threshold.group, report.trials, report.label_entropy)
     assert threshold.outcome == "bracketed"
 
 
