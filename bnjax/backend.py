@@ -51,6 +51,7 @@ class JaxBackend(Backend):
     population_type: Any = Population
 
     name = "jax"
+    title = "JAX"
     dtypes = ("float32", "float64", "bfloat16")
 
     def __post_init__(self) -> None:

@@ -50,6 +50,7 @@ class TorchBackend(Backend):
     population_type: Any = Population
 
     name = "torch"
+    title = "PyTorch"
     dtypes = ("float32", "float64", "bfloat16")
 
     def __post_init__(self) -> None:

@@ -47,6 +47,7 @@ class Backend:
 
     Attributes:
         name: what the backend is called.
+        title: the framework's name as its makers write it, for people.
         dtypes: the working dtypes that it offers, its usual one first.
         lanes: how many lanes of a population it trains side by side in about the time of one. None: `population` takes
             neither `lanes` nor a state for each member.
@@ -55,6 +56,7 @@ class Backend:
     """
 
     name: str = ""
+    title: str = ""
     dtypes: Sequence[DType] = ("float64", "float32")
     lanes: int | None = None
     accelerator: str = ""

@@ -138,6 +138,7 @@ class NumpyBackend(Backend):
     parts: Parts = HONEST
 
     name = "numpy"
+    title = "NumPy"
     dtypes = FLOAT64
 
     def versions(self) -> dict[str, str]:

@@ -141,7 +141,7 @@ def _draw_bar(sheet: Sheet, colors: ScalarMappable, rates: Sequence[float]) -> N
 
 def _handles(report: SweepReport, frameworks: Sequence[str]) -> list[Line2D]:
     handles = [
-        Line2D([], [], color="#444444", label=plain(short(name)), **_look(index, len(frameworks)))
+        Line2D([], [], color="#444444", label=plain(short(report.title(name))), **_look(index, len(frameworks)))
         for index, name in enumerate(frameworks)
     ]
     cross: dict[str, Any] = {"linestyle": "none", "marker": "x", "color": "#444444", "markeredgewidth": 1.6}

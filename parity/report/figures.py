@@ -34,14 +34,13 @@ SWEEP_FIGURES = (
     SweepFigure(
         "divergent_learning_rate",
         divergent_learning_rate,
-        "Smallest divergent learning rate against depth, for each framework, with and without batch norm. "
-        "The numbers are in the table of thresholds.",
+        "Smallest divergent and largest useful learning rate against depth, for each framework, with and without "
+        "batch norm. The numbers are in the tables below.",
         "Higher is more robust: the learning rate can be raised further before training fails, that is, before it "
-        "diverges or, above a learning rate that trained, is stuck. Each marker is one "
-        "seed, the line runs through the median over seeds, and the thin bar reaches down to the largest learning "
-        "rate that still trained: the boundary lies inside the bar. An open marker is a bound and not a value: with "
-        "an arrow up, nothing failed up to the grid's upper edge; with an arrow down, nothing trained from its lower "
-        "edge on. Curves that coincide are moved apart sideways.",
+        "diverges or, above a learning rate that trained, is stuck. A marker is the median over seeds, a broad bar "
+        "their range, and a thin bar reaches down to the largest useful learning rate. An open marker is a bound and "
+        "not a value: with an arrow up, nothing failed up to the grid's upper edge; with an arrow down, nothing "
+        "trained from its lower edge on.",
     ),
     SweepFigure(
         "loss_and_accuracy",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from parity.check.records import CheckReport
-from parity.report.style import short
+from parity.report.style import SeriesStyle, series_styles, short
 from parity.spec import BlockOrder, Initialization
 from parity.sweep.grid import SweepConfig
 from parity.sweep.records import SweepReport
@@ -48,6 +48,11 @@ def sweep_heading(report: SweepReport) -> Heading:
         f"width {config.hidden_width}, batches of {config.batch_size}, plain SGD, {passes}, {seeds}"
     )
     return Heading(", ".join([setting, *remedies(config)]), report.command, notices(report))
+
+
+def sweep_styles(report: SweepReport) -> dict[tuple[str, bool], SeriesStyle]:
+    """A look for every framework and setting of batch norm of a sweep."""
+    return series_styles(report.config.frameworks, report.config.batch_norm, report.title)
 
 
 def remedies(config: SweepConfig) -> list[str]:

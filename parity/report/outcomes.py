@@ -13,9 +13,9 @@ from matplotlib.patches import Rectangle
 
 from parity.divergence import Status, stuck_loss
 from parity.report.canvas import message_sheet, open_sheet
-from parity.report.heading import sweep_heading
+from parity.report.heading import sweep_heading, sweep_styles
 from parity.report.panels import PanelGrid, depth_words, learning_rate_axis
-from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style, plain, series_styles
+from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style, plain
 from parity.sweep.records import SweepReport, Trial
 
 TITLE = "Final training loss and test accuracy against the learning rate"
@@ -56,7 +56,7 @@ def loss_and_accuracy(report: SweepReport) -> Figure:
         if not report.trials:
             return message_sheet(sweep_heading(report), TITLE, "nothing finished yet")
         grid = PanelGrid(sorted({trial.group.depth for trial in report.trials}), depth_words, stack=2)
-        styles = series_styles(report.config.frameworks, report.config.batch_norm)
+        styles = sweep_styles(report)
         sheet = open_sheet(
             sweep_heading(report), TITLE, size=(grid.width(), grid.height), handles=_handles(report, styles)
         )

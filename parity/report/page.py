@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import groupby
 from pathlib import Path
 
 from parity.divergence import stuck_loss
@@ -11,7 +10,7 @@ from parity.report.figures import SWEEP_FIGURES
 from parity.report.heading import notices
 from parity.report.markup import DPI, Picture, configuration, render, take_picture, words
 from parity.report.style import batch_norm_words
-from parity.report.tables import sorted_frameworks, threshold_table
+from parity.report.tables import BOUNDARIES, answers, boundary_table, sorted_frameworks
 from parity.sweep.output import THRESHOLD_COLUMNS, TRIAL_COLUMNS
 from parity.sweep.records import SweepReport, Threshold, Trial
 
@@ -53,16 +52,16 @@ def write_report(report: SweepReport, folder: Path, dpi: int = DPI) -> Path:
 
 def render_page(report: SweepReport, pictures: Sequence[Picture]) -> str:
     """The HTML of a report, with its figures inside it."""
-    rows = threshold_table(report)
+    columns = [*map(batch_norm_words, sorted(report.config.batch_norm)), "factor"]
     return render(
         "page.html.j2",
         report=report,
-        frameworks=sorted_frameworks(report),
-        settings=sorted(report.config.batch_norm),
-        words=batch_norm_words,
+        titles=[report.title(name) for name in sorted_frameworks(report)],
+        columns=columns if len(report.config.batch_norm) == 2 else columns[:1],
+        answers=answers(report),
         stuck_loss=stuck_loss(report.label_entropy),
         notices=notices(report),
-        answer=[list(found) for _, found in groupby(rows, key=lambda row: row.depth)],
+        answer=[(boundary, boundary_table(report, boundary)) for boundary in BOUNDARIES],
         figures=pictures,
         wordy=_WORDY,
         threshold_header=_header(THRESHOLD_COLUMNS),

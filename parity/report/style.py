@@ -1,6 +1,6 @@
 """How a series looks, so that it can be told apart in colour, in greyscale and by a colour-blind reader."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -51,12 +51,20 @@ def page_style() -> Iterator[None]:
         yield
 
 
-def series_styles(frameworks: Iterable[str], batch_norm: Iterable[bool]) -> dict[tuple[str, bool], SeriesStyle]:
-    """A look for every (framework, batch norm), given out in the frameworks' sorted order."""
+def series_styles(
+    frameworks: Iterable[str], batch_norm: Iterable[bool], title: Callable[[str], str] = str
+) -> dict[tuple[str, bool], SeriesStyle]:
+    """A look for every (framework, batch norm), given out in the frameworks' sorted order.
+
+    Args:
+        frameworks: by name.
+        batch_norm: the settings.
+        title: a framework's name for people.
+    """
     settings = sorted(set(batch_norm))
     return {
         (name, on): SeriesStyle(
-            label=f"{plain(short(name))}, {batch_norm_words(on)}",
+            label=f"{plain(short(title(name)))}, {batch_norm_words(on)}",
             color=_PAIRS[index % len(_PAIRS)][on],
             marker=_MARKERS[index % len(_MARKERS)],
             dash=_DASHES[index % len(_DASHES)][on],
@@ -67,8 +75,8 @@ def series_styles(frameworks: Iterable[str], batch_norm: Iterable[bool]) -> dict
 
 
 def batch_norm_words(on: bool) -> str:
-    """`with batch norm` or `no batch norm`."""
-    return "with batch norm" if on else "no batch norm"
+    """`with batch norm` or `without batch norm`."""
+    return "with batch norm" if on else "without batch norm"
 
 
 @cache

@@ -1,27 +1,75 @@
-"""The answer of a sweep in a table: the divergent learning rate by depth, batch norm and framework."""
+"""The answer of a sweep in words and in tables: its two boundaries by depth, batch norm and framework."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from parity.divergence import geometric_mean
+from parity.report.style import batch_norm_words
 from parity.sweep.records import Outcome, SweepReport, Threshold
 
 MISSING = "not finished"
 
 
 @dataclass(frozen=True)
-class ThresholdCell:
-    """The divergent learning rates of one framework over its seeds.
-
-    A seed at which nothing failed counts as infinity, one at which nothing trained as 0.
+class Boundary:
+    """A boundary among the learning rates, which a sweep finds for each group.
 
     Args:
-        median: over seeds; None where no seed has finished.
+        name: in the middle of a sentence.
+        value: of a group, as a number that can be ordered: infinity if it lies above the grid, 0 if there is none.
+        none: what 0 means.
+        meaning: for people.
+    """
+
+    name: str
+    value: Callable[[Threshold], float]
+    none: str
+    meaning: str
+
+
+def threshold_value(threshold: Threshold) -> float:
+    """The divergent learning rate as a number that can be ordered: infinity if none failed, 0 if none trained."""
+    if threshold.outcome is Outcome.BRACKETED and threshold.smallest_divergent is not None:
+        return threshold.smallest_divergent
+    return 0.0 if threshold.outcome is Outcome.NONE_TRAINED else math.inf
+
+
+def useful_value(threshold: Threshold) -> float:
+    """The largest useful learning rate, likewise: infinity if none failed and the largest that trained is useful."""
+    if threshold.largest_useful is None:
+        return 0.0
+    is_last = threshold.outcome is Outcome.NONE_FAILED and threshold.largest_useful == threshold.largest_stable
+    return math.inf if is_last else threshold.largest_useful
+
+
+DIVERGENT = Boundary(
+    "smallest divergent learning rate",
+    threshold_value,
+    "none trained",
+    "training fails from here on: it diverges or, above a learning rate that trained, is stuck",
+)
+USEFUL = Boundary(
+    "largest useful learning rate",
+    useful_value,
+    "none",
+    "of the learning rates tried below the smallest that failed, the largest that gains at least half of what the best "
+    "one does: its final loss is no higher than the middle between the best one's and the entropy of the labels",
+)
+BOUNDARIES = (DIVERGENT, USEFUL)
+
+
+@dataclass(frozen=True)
+class BoundaryCell:
+    """A boundary of one framework at one depth, with or without batch norm, over its seeds; or a factor.
+
+    Args:
+        median: over seeds; None where there is no value.
         low: the smallest.
         high: the largest.
         text: all of it in words.
@@ -34,27 +82,25 @@ class ThresholdCell:
 
 
 @dataclass(frozen=True)
-class ThresholdRow:
-    """One depth with or without batch norm.
+class BoundaryRow:
+    """One depth.
 
     Args:
         depth: number of hidden layers.
-        batch_norm: whether they have batch norm.
-        cells: by framework, in sorted order.
-        ratio: the first framework's median over the second's; None unless there are two and both are numbers.
+        cells: by framework in sorted order, without and with batch norm.
+        factors: by framework: with over without batch norm, seed by seed; None where only one of the two was trained.
     """
 
     depth: int
-    batch_norm: bool
-    cells: dict[str, ThresholdCell]
-    ratio: float | None
+    cells: dict[str, dict[bool, BoundaryCell]]
+    factors: dict[str, BoundaryCell | None]
 
-
-def threshold_value(threshold: Threshold) -> float:
-    """The divergent learning rate as a number that can be ordered: infinity if none failed, 0 if none trained."""
-    if threshold.outcome is Outcome.BRACKETED and threshold.smallest_divergent is not None:
-        return threshold.smallest_divergent
-    return 0.0 if threshold.outcome is Outcome.NONE_TRAINED else math.inf
+    def texts(self) -> Iterator[str]:
+        """The cells after the depth, from left to right."""
+        for name, cells in self.cells.items():
+            yield from (cell.text for cell in cells.values())
+            if (factor := self.factors[name]) is not None:
+                yield factor.text
 
 
 def median_rate(values: Iterable[float]) -> float:
@@ -77,42 +123,19 @@ def median_rate(values: Iterable[float]) -> float:
     return geometric_mean(low, high)
 
 
-def rate_text(value: float, grid_high: float) -> str:
-    """A divergent learning rate in three significant digits; `> 10` and `none trained` at the grid's ends."""
+def rate_text(value: float, grid_high: float, none: str = DIVERGENT.none, digits: int = 3) -> str:
+    """A learning rate in significant digits; `> 10` and `none trained` at the grid's ends."""
     if value == 0:
-        return "none trained"
-    return f"> {grid_high:.3g}" if math.isinf(value) else _digits(value)
+        return none
+    return f"> {grid_high:.3g}" if math.isinf(value) else _rounded(value, digits)
 
 
-def _digits(value: float) -> str:
-    """Three significant digits, trailing zeros kept (`1.00`), without an exponent where that is readable."""
+def _rounded(value: float, digits: int) -> str:
+    """Significant digits, trailing zeros kept (`1.00`), without an exponent where that is readable."""
+    shown = f"{value:.{digits - 1}e}"
     if not 1e-4 <= value < 1e4:
-        return f"{value:.2e}"
-    places = max(0, 2 - math.floor(math.log10(float(f"{value:.2e}"))))
-    return f"{value:.{places}f}"
-
-
-def _cell(thresholds: Sequence[Threshold], report: SweepReport) -> ThresholdCell:
-    if not thresholds:
-        return ThresholdCell(None, None, None, MISSING)
-    values = [threshold_value(threshold) for threshold in thresholds]
-    high_end = report.config.learning_rates.high
-    median, low, high = median_rate(values), min(values), max(values)
-    text = rate_text(median, high_end)
-    if low != high:
-        text += f" ({rate_text(low, high_end)} to {rate_text(high, high_end)})"
-    if len(values) < report.config.num_seeds:
-        text += f" [{len(values)} of {report.config.num_seeds} seeds]"
-    return ThresholdCell(median, low, high, text)
-
-
-def _ratio(cells: Sequence[ThresholdCell]) -> float | None:
-    if len(cells) != 2:
-        return None
-    first, second = (cell.median for cell in cells)
-    if not first or not second or math.isinf(first) or math.isinf(second):
-        return None
-    return first / second
+        return shown
+    return f"{value:.{max(0, digits - 1 - math.floor(math.log10(float(shown))))}f}"
 
 
 def sorted_frameworks(report: SweepReport) -> list[str]:
@@ -120,43 +143,163 @@ def sorted_frameworks(report: SweepReport) -> list[str]:
     return sorted(report.config.frameworks)
 
 
-def threshold_table(report: SweepReport) -> list[ThresholdRow]:
-    """The divergent learning rates, one row for each depth and setting of batch norm.
+def boundary_table(report: SweepReport, boundary: Boundary = DIVERGENT) -> list[BoundaryRow]:
+    """A boundary, one row for each depth.
 
     >>> from parity.sweep.grid import SweepConfig
     >>> config = SweepConfig(frameworks=("a",), depths=(1,))
     >>> empty = SweepReport(config=config, trials=(), thresholds=(), dataset="synthetic", label_entropy=2.3,
     ...                     environment={}, command="")
-    >>> [(row.depth, row.batch_norm, row.cells["a"].text) for row in threshold_table(empty)]
-    [(1, False, 'not finished'), (1, True, 'not finished')]
+    >>> [(row.depth, list(row.texts())) for row in boundary_table(empty)]
+    [(1, ['not finished', 'not finished', '–'])]
     """
-    found: dict[tuple[str, int, bool], list[Threshold]] = {}
-    for threshold in report.thresholds:
-        group = threshold.group
-        found.setdefault((group.framework, group.depth, group.batch_norm), []).append(threshold)
-    rows = []
+    settings, rows = sorted(report.config.batch_norm), []
     for depth in sorted(report.config.depths):
-        for on in sorted(report.config.batch_norm):
-            cells = {name: _cell(found.get((name, depth, on), []), report) for name in sorted_frameworks(report)}
-            rows.append(ThresholdRow(depth, on, cells, _ratio(list(cells.values()))))
+        cells, factors = {}, {}
+        for name in sorted_frameworks(report):
+            values = {on: _values(report, boundary, name, depth, on) for on in settings}
+            cells[name] = {on: _cell(list(values[on].values()), report, boundary) for on in settings}
+            factors[name] = _factor(factors_of(values)) if len(settings) == 2 else None
+        rows.append(BoundaryRow(depth, cells, factors))
     return rows
 
 
+def _values(report: SweepReport, boundary: Boundary, framework: str, depth: int, on: bool) -> dict[int, float]:
+    """The boundary by seed."""
+    key = framework, depth, on
+    found = [t for t in report.thresholds if (t.group.framework, t.group.depth, t.group.batch_norm) == key]
+    return {threshold.group.seed: boundary.value(threshold) for threshold in found}
+
+
+def factors_of(values: dict[bool, dict[int, float]]) -> list[float]:
+    """How many times as large a boundary is with batch norm, at each seed at which both are numbers."""
+    without, with_norm = values[False], values[True]
+    pairs = [(with_norm[seed], without[seed]) for seed in with_norm if seed in without]
+    return [high / low for high, low in pairs if 0 < high < math.inf and 0 < low < math.inf]
+
+
+def _cell(values: Sequence[float], report: SweepReport, boundary: Boundary) -> BoundaryCell:
+    if not values:
+        return BoundaryCell(None, None, None, MISSING)
+    # One seed decides no third digit: another one moves the boundary by more.
+    digits = 3 if len(values) > 1 else 2
+
+    def text_of(value: float) -> str:
+        return rate_text(value, report.config.learning_rates.high, boundary.none, digits)
+
+    median, low, high = median_rate(values), min(values), max(values)
+    text = text_of(median) + (f" ({text_of(low)} to {text_of(high)})" if low != high else "")
+    if len(values) < report.config.num_seeds:
+        text += f" [{len(values)} of {report.config.num_seeds} seeds]"
+    return BoundaryCell(median, low, high, text)
+
+
+def _factor(factors: Sequence[float]) -> BoundaryCell:
+    if not factors:
+        return BoundaryCell(None, None, None, "\N{EN DASH}")
+    median, low, high = median_rate(factors), min(factors), max(factors)
+    text = f"{median:.2g}" + (f" ({low:.2g} to {high:.2g})" if low != high else "")
+    return BoundaryCell(median, low, high, text)
+
+
+def answers(report: SweepReport) -> list[str]:
+    """What the sweep answers, a sentence for each framework."""
+    return [f"{report.title(name)}: {words}" for name in sorted_frameworks(report) if (words := _answer(report, name))]
+
+
+def _answer(report: SweepReport, framework: str) -> str:
+    settings = sorted(report.config.batch_norm)
+    if len(settings) == 2:
+        effects = [(boundary, _effect(report, framework, boundary)) for boundary in BOUNDARIES]
+        words = _joined([(boundary, *effect, " times as large") for boundary, effect in effects if effect])
+    else:
+        spans = [(boundary, _span(report, framework, boundary, settings[0])) for boundary in BOUNDARIES]
+        words = _joined([(boundary, *span, "") for boundary, span in spans if span])
+    found = [f"{batch_norm_words(settings[-1])} {words}"] if words else []
+    return "; ".join([*found, *(each for on in settings for each in _beyond(report, framework, on))])
+
+
+def _joined(found: Sequence[tuple[Boundary, str, list[int], str]]) -> str:
+    """What is said of the boundaries, as one part of a sentence, and the depths of all once if they are the same."""
+    if not found:
+        return ""
+    same = len({tuple(depths) for _, _, depths, _ in found}) == 1
+    parts = [
+        f"the {boundary.name if not index else boundary.name.removesuffix(' learning rate')} "
+        f"{'' if index else 'is '}{words}{unit.removesuffix(' as large') if index else unit}{'' if same else f' ({depths_in_words(depths)})'}"
+        for index, (boundary, words, depths, unit) in enumerate(found)
+    ]
+    return ", ".join(parts) + (f" ({depths_in_words(found[0][2])})" if same else "")
+
+
+def _effect(report: SweepReport, framework: str, boundary: Boundary) -> tuple[str, list[int]] | None:
+    """How many times as large a boundary is with batch norm: the range over seeds and depths, and these depths."""
+    found: dict[int, list[float]] = {}
+    for depth in sorted(report.config.depths):
+        values = {on: _values(report, boundary, framework, depth, on) for on in (False, True)}
+        found[depth] = factors_of(values)
+    return _range(found, lambda value: f"{value:.2g}")
+
+
+def _span(report: SweepReport, framework: str, boundary: Boundary, on: bool) -> tuple[str, list[int]] | None:
+    """A boundary where it is a number: the range over seeds and depths, and these depths."""
+    found = {depth: _values(report, boundary, framework, depth, on) for depth in sorted(report.config.depths)}
+    numbers = {depth: [v for v in values.values() if 0 < v < math.inf] for depth, values in found.items()}
+    return _range(numbers, lambda value: _rounded(value, 2))
+
+
+def _range(found: dict[int, list[float]], words: Callable[[float], str]) -> tuple[str, list[int]] | None:
+    every = [value for values in found.values() for value in values]
+    if not every:
+        return None
+    low, high = words(min(every)), words(max(every))
+    return low if low == high else f"{low} to {high}", [depth for depth, values in found.items() if values]
+
+
+def _beyond(report: SweepReport, framework: str, on: bool) -> Iterator[str]:
+    """The depths at which no learning rate of the grid trained, or none failed, at any seed."""
+    high = f"{report.config.learning_rates.high:.3g}"
+    for value, words in ((0.0, "nothing trained"), (math.inf, f"nothing failed up to {high}")):
+        found = {depth: _values(report, DIVERGENT, framework, depth, on) for depth in sorted(report.config.depths)}
+        depths = [depth for depth, values in found.items() if set(values.values()) == {value}]
+        if depths:
+            yield f"{batch_norm_words(on)} {words} at {depths_in_words(depths)}"
+
+
+def depths_in_words(depths: Sequence[int]) -> str:
+    """Depths, runs of them joined.
+
+    >>> depths_in_words([1, 2, 3, 5, 10])
+    'depths 1 to 3, 5, 10'
+    """
+    runs = [[depth for _, depth in run] for _, run in groupby(enumerate(depths), key=lambda pair: pair[1] - pair[0])]
+    words = [f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return f"depth{'s' if len(depths) > 1 else ''} {', '.join(words)}"
+
+
 def print_thresholds(report: SweepReport, console: Console) -> None:
-    """Print the divergent learning rates, with the ratio between the frameworks where there are two."""
-    frameworks = sorted_frameworks(report)
+    """Print the answer, and a table for each boundary."""
+    for sentence in answers(report):
+        console.print(Text(sentence))
     seeds = report.config.num_seeds
     over = f", median over {seeds} seeds (range)" if seeds > 1 else ""
     state = "" if report.complete else ", INCOMPLETE"
-    table = Table(title=Text(f"Smallest divergent learning rate on {report.dataset}{over}{state}"))
-    table.add_column("depth", justify="right")
-    table.add_column("batch norm")
-    for name in frameworks:
-        table.add_column(Text(name), justify="right")
-    if len(frameworks) == 2:
-        table.add_column(Text(" / ".join(frameworks)), justify="right")
-    for row in threshold_table(report):
-        cells = [Text(row.cells[name].text) for name in frameworks]
-        ratio = [Text("" if row.ratio is None else f"{row.ratio:.2f}")] if len(frameworks) == 2 else []
-        table.add_row(str(row.depth), "on" if row.batch_norm else "off", *cells, *ratio)
-    console.print(table)
+    for boundary in BOUNDARIES:
+        title = f"{boundary.name[0].upper()}{boundary.name[1:]} on {report.dataset}{over}{state}"
+        console.print(Text(title))
+        table = Table()
+        table.add_column("depth", justify="right")
+        for words in column_words(report):
+            table.add_column(Text(words), justify="right")
+        for row in boundary_table(report, boundary):
+            table.add_row(str(row.depth), *map(Text, row.texts()))
+        console.print(table)
+
+
+def column_words(report: SweepReport) -> Iterator[str]:
+    """The columns of a boundary's table, after the depth."""
+    settings = sorted(report.config.batch_norm)
+    for name in sorted_frameworks(report):
+        yield from (f"{report.title(name)}, {batch_norm_words(on)}" for on in settings)
+        if len(settings) == 2:
+            yield f"{report.title(name)}, factor"

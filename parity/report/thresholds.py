@@ -1,4 +1,4 @@
-"""The divergent learning rate against depth."""
+"""The divergent and the useful learning rate against depth."""
 
 import math
 from typing import Any
@@ -8,26 +8,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from parity.report.canvas import message_sheet, open_sheet
-from parity.report.heading import sweep_heading
-from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style, series_styles
-from parity.report.tables import median_rate, threshold_value
-from parity.sweep.records import Outcome, SweepReport, Threshold
+from parity.report.heading import sweep_heading, sweep_styles
+from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style
+from parity.report.tables import median_rate, threshold_value, useful_value
+from parity.sweep.records import SweepReport, Threshold
 
 TITLE = "Smallest divergent learning rate against depth"
-_SPREAD = 0.44  # how far the series of one depth are moved apart; depths are 1 apart
+_SPREAD = 0.3  # over which the series of one depth stand, so that none hides another; depths are 1 apart
 
 
 def divergent_learning_rate(report: SweepReport) -> Figure:
-    """The smallest divergent learning rate against depth, by framework and batch norm.
+    """The smallest divergent learning rate against depth, by framework and batch norm, and the largest useful one.
 
-    A filled marker is one seed; the line runs through the median over seeds. A thin bar joins the largest stable and
-    the smallest divergent learning rate. An open marker at the grid's edge is a bound, not a value.
+    A filled marker is the median over seeds, a broad bar its range, and a thin bar reaches down to the largest useful
+    learning rate. An open marker at the grid's edge is a bound, not a value.
     """
     with page_style():
         if not report.thresholds:
             return message_sheet(sweep_heading(report), TITLE, "nothing finished yet")
         depths = sorted({threshold.group.depth for threshold in report.thresholds})
-        styles = series_styles(report.config.frameworks, report.config.batch_norm)
+        styles = sweep_styles(report)
         sheet = open_sheet(
             sweep_heading(report),
             TITLE,
@@ -43,56 +43,60 @@ def divergent_learning_rate(report: SweepReport) -> Figure:
         return sheet.figure
 
 
-def _edge_value(report: SweepReport, value: float) -> float:
+def _inside(report: SweepReport, value: float) -> float:
+    """A value, or the edge of the grid beyond which it lies."""
     rates = report.config.learning_rates
     return min(max(value, rates.low), rates.high)
+
+
+def _is_number(value: float) -> bool:
+    return 0 < value < math.inf
 
 
 def _draw_series(
     axes: Axes, report: SweepReport, series: list[Threshold], style: SeriesStyle, places: dict[int, float]
 ) -> None:
     by_depth: dict[int, list[Threshold]] = {}
-    for threshold in series:
+    for threshold in sorted(series, key=lambda found: found.group.depth):
         by_depth.setdefault(threshold.group.depth, []).append(threshold)
-    medians = {depth: median_rate(map(threshold_value, found)) for depth, found in sorted(by_depth.items())}
+    medians = {depth: median_rate(map(threshold_value, found)) for depth, found in by_depth.items()}
     axes.plot(
         [places[depth] for depth in medians],
         # The line stops at a bound: going on to the grid's edge it would read as a value.
-        [median if 0 < median < math.inf else math.nan for median in medians.values()],
+        [median if _is_number(median) else math.nan for median in medians.values()],
         color=style.color, linestyle=style.dash, alpha=0.85, gid="median",
     )  # fmt: skip
     for depth, found in by_depth.items():
-        for index, threshold in enumerate(found):
-            # Seeds stand side by side, within the room of their series.
-            nudge = 0.08 * ((index + 0.5) / len(found) - 0.5)
-            _draw_threshold(axes, report, threshold, style, places[depth] + nudge)
+        _draw_depth(axes, report, found, style, places[depth])
 
 
-def _draw_threshold(axes: Axes, report: SweepReport, threshold: Threshold, style: SeriesStyle, place: float) -> None:
-    look: dict[str, Any] = {
-        "color": style.color,
-        "marker": style.marker,
-        "markersize": 5.5 if report.config.num_seeds == 1 else 4.5,
-        "linestyle": "none",
-    }
-    value = _edge_value(report, threshold_value(threshold))
-    if threshold.outcome is Outcome.BRACKETED:
-        axes.vlines(place, threshold.largest_stable or value, value, color=style.color, linewidth=1.0)
-        axes.plot([place], [value], gid="value", **look)
+def _draw_depth(axes: Axes, report: SweepReport, found: list[Threshold], style: SeriesStyle, place: float) -> None:
+    values = [threshold_value(threshold) for threshold in found]
+    median, useful = median_rate(values), median_rate(map(useful_value, found))
+    shown, low, high = (_inside(report, value) for value in (median, min(values), max(values)))
+    if low < high:
+        axes.vlines(place, low, high, color=style.color, linewidth=5, alpha=0.35, gid="range")
+    if _is_number(useful):
+        axes.vlines(place, useful, shown, color=style.color, linewidth=1.2, gid="useful")
+        axes.plot([place], [useful], color=style.color, marker="_", markersize=8, linestyle="none", gid="useful")
+    look: dict[str, Any] = {"color": style.color, "marker": style.marker, "markersize": 5.5, "linestyle": "none"}
+    if _is_number(median):
+        axes.plot([place], [shown], gid="value", **look)
         return
-    rises = threshold.outcome is Outcome.NONE_FAILED
+    rises = median > 0
     axes.annotate(
-        "", xy=(place, value), xytext=(0, 15 if rises else -15), textcoords="offset points", annotation_clip=False,
+        "", xy=(place, shown), xytext=(0, 15 if rises else -15), textcoords="offset points", annotation_clip=False,
         arrowprops={"arrowstyle": "<-", "color": style.color, "shrinkA": 0, "shrinkB": 3},
         gid="up" if rises else "down",
     )  # fmt: skip
-    axes.plot([place], [value], markerfacecolor="white", zorder=3, gid="bound", **look)
+    axes.plot([place], [shown], markerfacecolor="white", zorder=3, gid="bound", **look)
 
 
 def _limits(report: SweepReport) -> tuple[float, float]:
-    """The part of the grid that holds the thresholds, and the grid's edge where one lies beyond it."""
+    """The part of the grid that holds the boundaries, and the grid's edge where one lies beyond it."""
     rates = report.config.learning_rates
-    values = [_edge_value(report, threshold_value(threshold)) for threshold in report.thresholds]
+    values = [_inside(report, threshold_value(threshold)) for threshold in report.thresholds]
+    values += [value for threshold in report.thresholds if _is_number(value := useful_value(threshold))]
     return max(min(values) / 5, rates.low), min(max(values) * 5, rates.high)
 
 
@@ -131,20 +135,18 @@ def _handles(report: SweepReport, styles: dict[tuple[str, bool], SeriesStyle]) -
         for style in styles.values()
     ]
     grey: dict[str, Any] = {"color": "#444444", "linestyle": "none"}
-    if any(threshold.outcome is Outcome.BRACKETED for threshold in report.thresholds):
-        handles.append(
-            Line2D([], [], marker="|", markersize=10, label="bar: from largest stable up to divergent", **grey)
-        )
+    if any(_is_number(useful_value(threshold)) for threshold in report.thresholds):
+        handles.append(Line2D([], [], marker="|", markersize=10, label="thin bar: down to the largest useful", **grey))
+    if report.config.num_seeds > 1:
+        handles.append(Line2D([], [], color="#444444", linewidth=5, alpha=0.35, label="broad bar: range over seeds"))
     meanings = {
-        Outcome.NONE_FAILED: "open, arrow up: none of the grid failed",
-        Outcome.NONE_TRAINED: "open, arrow down: none of the grid trained",
+        math.inf: "open, arrow up: none of the grid failed",
+        0.0: "open, arrow down: none of the grid trained",
     }
-    outcomes = {threshold.outcome for threshold in report.thresholds}
+    seen = {threshold_value(threshold) for threshold in report.thresholds}
     handles += [
         Line2D([], [], marker="o", markerfacecolor="white", label=words, **grey)
-        for outcome, words in meanings.items()
-        if outcome in outcomes
+        for value, words in meanings.items()
+        if value in seen
     ]
-    if report.config.num_seeds > 1:
-        handles.append(Line2D([], [], color="#444444", label="line: median over seeds"))
     return handles

@@ -91,6 +91,7 @@ class SweepReport:
         environment: versions of Python, NumPy and the frameworks, and the machine.
         command: what made it.
         complete: False when the sweep was interrupted.
+        titles: the frameworks' names as their makers write them, by name.
     """
 
     config: SweepConfig
@@ -101,6 +102,11 @@ class SweepReport:
     environment: Mapping[str, str]
     command: str
     complete: bool = True
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    def title(self, framework: str) -> str:
+        """A framework's name as its makers write it."""
+        return self.titles.get(framework, framework)
 
     @property
     def has_errors(self) -> bool:

@@ -266,7 +266,7 @@ def test_finished_sweep_is_0_and_prints_its_thresholds(tmp_path: Path, capsys: p
     out, err = capsys.readouterr()
     assert str(tmp_path / "report.html") in out.replace("\n", "")
     assert (tmp_path / "report.html").exists()
-    assert "numpy" in out
+    assert "NumPy" in out
     assert all(line.lstrip()[0].isdigit() for line in err.splitlines())  # progress, and no complaint
     command = tomllib.loads((tmp_path / "config.toml").read_text())["sweep"]["command"]
     assert command == " ".join(("bnparity", *SHORT, "--out", str(tmp_path)))

@@ -207,26 +207,56 @@ def test_a_bound_is_an_open_marker_at_the_grids_edge(outcome: Outcome, edge: flo
     assert lines(figure, "value") == []
 
 
-def test_a_bracketed_threshold_is_a_filled_marker_on_its_bar() -> None:
-    figure = one_threshold(Outcome.BRACKETED, largest_stable=0.5, smallest_divergent=0.54)
+def bars(figure: Figure, gid: str) -> list[list[float]]:
+    """The lower and upper end of each vertical bar."""
+    found = [item for item in figure.axes[0].collections if isinstance(item, LineCollection) and item.get_gid() == gid]
+    return [segment[:, 1].tolist() for item in found for segment in np.asarray(item.get_segments())]
+
+
+def test_a_bracketed_threshold_is_a_filled_marker_on_a_bar_from_the_largest_useful_rate() -> None:
+    figure = one_threshold(Outcome.BRACKETED, largest_stable=0.5, smallest_divergent=0.54, largest_useful=0.2)
     (marker,) = lines(figure, "value")
     assert list(np.asarray(marker.get_ydata())) == [0.54]
     assert marker.get_markerfacecolor() == marker.get_color()
     assert lines(figure, "bound") == []
-    heights = [segment[:, 1].tolist() for bars in figure.axes[0].collections if isinstance(bars, LineCollection)
-               for segment in np.asarray(bars.get_segments())]  # fmt: skip
-    assert heights == [[0.5, 0.54]]
+    assert bars(figure, "useful") == [[0.2, 0.54]]
+    assert bars(figure, "range") == []
 
 
-def test_the_line_runs_through_the_median_over_seeds() -> None:
+@pytest.mark.parametrize("useful", [None, 0.5])
+def test_only_a_useful_rate_has_a_bar(useful: float | None) -> None:
+    figure = one_threshold(Outcome.BRACKETED, largest_stable=0.5, smallest_divergent=0.54, largest_useful=useful)
+    words = "thin bar: down to the largest useful"
+    assert (bool(bars(figure, "useful")), words in texts(figure)) == (useful is not None, useful is not None)
+
+
+@pytest.mark.parametrize(("last", "high"), [(0.4, 0.9), (None, 10.0)])
+def test_the_marker_and_the_line_are_the_median_over_seeds_and_a_bar_their_range(
+    last: float | None, high: float
+) -> None:
     report = fake_report(depths=(2,), frameworks=("torch",), seeds=3)
     groups = [group for group in report.config.groups() if not group.batch_norm]
-    found = [Threshold(group=group, outcome=Outcome.BRACKETED, largest_stable=value / 1.1, smallest_divergent=value)
-             for group, value in zip(groups, (0.3, 0.9, 0.4), strict=True)]  # fmt: skip
+    values = (
+        (0.3, 0.9, last) if last else (0.3, last, 0.4)
+    )  # None: nothing failed, so the range ends at the grid's edge
+    found = [
+        Threshold(
+            group=group, outcome=Outcome.BRACKETED if value else Outcome.NONE_FAILED, smallest_divergent=value,
+            largest_stable=10.0,
+        )
+        for group, value in zip(groups, values, strict=True)
+    ]  # fmt: skip
     figure = divergent_learning_rate(replace(report, thresholds=tuple(found)))
-    drawn = [value for line in lines(figure, "median") for value in np.asarray(line.get_ydata())]
-    assert drawn == [0.4]
-    assert len(lines(figure, "value")) == 3
+    for gid in ("median", "value"):
+        assert [value for line in lines(figure, gid) for value in np.asarray(line.get_ydata())] == [0.4]
+    assert bars(figure, "range") == [[0.3, high]]
+
+
+def test_a_marker_stands_at_its_depth() -> None:
+    figure = divergent_learning_rate(fake_report(depths=(2, 4)))
+    ticks = figure.axes[0].get_xticks()
+    drawn = lines(figure, "value") + lines(figure, "bound")
+    assert max(min(abs(ticks - np.asarray(line.get_xdata())[0])) for line in drawn) < 0.15
 
 
 def test_coinciding_frameworks_stand_side_by_side() -> None:

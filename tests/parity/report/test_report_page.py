@@ -13,7 +13,7 @@ from html_page import Page
 from parity.divergence import Status
 from parity.errors import InputError
 from parity.report import write_report
-from parity.report.tables import threshold_table
+from parity.report.tables import BOUNDARIES, answers, boundary_table
 from parity.sweep.records import SweepReport, Trial
 
 ATTACK = "<script>alert(1)</script>"
@@ -60,14 +60,17 @@ def test_active_text_comes_out_escaped(tmp_path: Path) -> None:
     assert f"no {ATTACK}" in page.text
 
 
-def test_the_answer_comes_first(tmp_path: Path) -> None:
-    report = fake_report(depths=(1, 2))
+def test_the_answer_comes_first_then_the_picture_then_the_tables(tmp_path: Path) -> None:
+    report = fake_report(depths=(1, 2), titles={"jax": "JAX"})
     page = write(report, tmp_path)
-    first_table = [tag for tag, _ in page.tags].index("table")
-    assert first_table < [tag for tag, _ in page.tags].index("img")
-    answer = page.text[page.text.index("Smallest divergent learning rate") : page.text.index("What the statuses mean")]
-    cells = [cell.text for row in threshold_table(report) for cell in row.cells.values()]
-    assert [text for text in cells if text not in answer] == []
+    tags = [tag for tag, _ in page.tags]
+    assert tags.index("img") < tags.index("table")
+    first = page.text[: page.text.index("Figure 1.")]
+    assert [sentence for sentence in answers(report) if sentence not in first] == []
+    assert answers(report)[0].startswith("JAX")
+    shown = page.text[page.text.index("Figure 1.") : page.text.index("What the statuses mean")]
+    cells = [text for boundary in BOUNDARIES for row in boundary_table(report, boundary) for text in row.texts()]
+    assert [text for text in cells if text not in shown] == []
 
 
 def test_it_holds_configuration_environment_command_and_trials(tmp_path: Path) -> None:
@@ -75,9 +78,9 @@ def test_it_holds_configuration_environment_command_and_trials(tmp_path: Path) -
     page = write(report, tmp_path)
     for words in ("0.001:10:9", "hidden width", "numpy", report.command, f"Show all {len(report.trials)} trials"):
         assert words in page.text
-    # Head and body rows of the answer, the thresholds and the trials.
-    assert len(page.all("tr")) == 2 + 1 + (1 + len(report.thresholds)) + (1 + len(report.trials))
-    assert len(page.all("details")) == 1
+    # Head and body rows of the two boundaries, the thresholds and the trials.
+    assert len(page.all("tr")) == 2 * (2 + 1) + (1 + len(report.thresholds)) + (1 + len(report.trials))
+    assert len(page.all("details")) == 2
 
 
 def test_it_can_be_read_without_seeing(tmp_path: Path) -> None:
