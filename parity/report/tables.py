@@ -211,25 +211,29 @@ def _answer(report: SweepReport, framework: str) -> str:
     settings = sorted(report.config.batch_norm)
     if len(settings) == 2:
         effects = [(boundary, _effect(report, framework, boundary)) for boundary in BOUNDARIES]
-        words = _joined([(boundary, *effect, " times as large") for boundary, effect in effects if effect])
+        words = _joined([(boundary, *effect) for boundary, effect in effects if effect], " times as large")
     else:
         spans = [(boundary, _span(report, framework, boundary, settings[0])) for boundary in BOUNDARIES]
-        words = _joined([(boundary, *span, "") for boundary, span in spans if span])
+        words = _joined([(boundary, *span) for boundary, span in spans if span], "")
     found = [f"{batch_norm_words(settings[-1])} {words}"] if words else []
     return "; ".join([*found, *(each for on in settings for each in _beyond(report, framework, on))])
 
 
-def _joined(found: Sequence[tuple[Boundary, str, list[int], str]]) -> str:
+def _joined(found: Sequence[tuple[Boundary, str, list[int]]], unit: str) -> str:
     """What is said of the boundaries, as one part of a sentence, and the depths of all once if they are the same."""
     if not found:
         return ""
-    same = len({tuple(depths) for _, _, depths, _ in found}) == 1
-    parts = [
-        f"the {boundary.name if not index else boundary.name.removesuffix(' learning rate')} "
-        f"{'' if index else 'is '}{words}{unit.removesuffix(' as large') if index else unit}{'' if same else f' ({depths_in_words(depths)})'}"
-        for index, (boundary, words, depths, unit) in enumerate(found)
-    ]
-    return ", ".join(parts) + (f" ({depths_in_words(found[0][2])})" if same else "")
+    same = len({tuple(depths) for _, _, depths in found}) == 1
+    parts = []
+    for index, (boundary, words, depths) in enumerate(found):
+        at = f" ({depths_in_words(depths)})" if not same or index == len(found) - 1 else ""
+        short = boundary.name.removesuffix(" learning rate")
+        parts.append(
+            f"the {short} {words}{unit.removesuffix(' as large')}{at}"
+            if index
+            else f"the {boundary.name} is {words}{unit}{at}"
+        )
+    return ", ".join(parts)
 
 
 def _effect(report: SweepReport, framework: str, boundary: Boundary) -> tuple[str, list[int]] | None:
