@@ -21,7 +21,7 @@ from bnjax.population import Population
 from bnjax.programs import update_lanes
 from parity.backend.compiler import CannotBeCompiled, ChipProgram, Chips, Compiled, no_machine
 from parity.backend.port import Task
-from parity.errors import InputError
+from parity.errors import InputError, choices
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import draw_weights
 
@@ -44,7 +44,7 @@ def devices_to_compile_for(chips: Chips) -> list[Any]:
         InputError: there is no compiler for them here.
     """
     if chips.kind not in TOPOLOGIES:
-        raise InputError(f"JAX compiles for no {chips.kind!r} here; choose one of {', '.join(TOPOLOGIES)}")
+        raise InputError(f"JAX compiles for no {chips.kind!r} here; {choices(chips.kind, TOPOLOGIES)}")
     if find_spec("libtpu") is None:
         raise InputError("to compile for a TPU JAX needs its compiler, libtpu; install the extra tpu of bnparity")
     jax.config.update("jax_platforms", "cpu")

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from platformdirs import user_cache_path
 
-from parity.errors import InputError
+from parity.errors import InputError, choices
 from parity.machine import usable_cores
 from parity.spec import Precision
 
@@ -29,7 +29,7 @@ def find_device(name: str = "") -> Any:
         return jnp.zeros(()).devices().pop()
     available = {kind: device for kind in KINDS if (device := _first_device(kind)) is not None}
     if name not in available:
-        raise InputError(f"JAX has no device {name!r} here; choose one of {', '.join(available)}")
+        raise InputError(f"JAX has no device {name!r} here; {choices(name, available)}")
     return available[name]
 
 

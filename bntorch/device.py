@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 from platformdirs import user_cache_path
 
-from parity.errors import InputError
+from parity.errors import InputError, choices
 from parity.spec import Precision
 
 GPU_LANES = 16  # a lane alone leaves most of a GPU idle
@@ -27,7 +27,7 @@ def find_device(name: str = "") -> torch.device:
         return torch.get_default_device()
     available = [kind for kind in KINDS if kind == "cpu" or torch.cuda.is_available()]
     if name not in available:
-        raise InputError(f"PyTorch has no device {name!r} here; choose one of {', '.join(available)}")
+        raise InputError(f"PyTorch has no device {name!r} here; {choices(name, available)}")
     return torch.device(KINDS[name])
 
 

@@ -7,8 +7,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, suppress
+from dataclasses import make_dataclass
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 import tyro
 
@@ -20,13 +21,23 @@ from parity.commands.data import Data
 from parity.commands.lab import Lab
 from parity.commands.sweep import Sweep
 from parity.commands.terminal import exit_status, output_may_close, print_error, show
-from parity.errors import InputError
+from parity.errors import InputError, choices
 
-DESCRIPTION = "One batch-norm experiment, written in JAX/Flax and in PyTorch."
+DESCRIPTION = """\
+The same model in PyTorch and in JAX: do the two agree, where do they part, why, and which is faster?
+
+Examples:
+  bnparity sweep                      at which learning rate does training diverge, with and without batch norm?
+  bnparity compare pair.py            do my two models compute the same? (a pair is a file: see the documentation)
+  bnparity check --candidate my.port:make_backend   does my port of the network train as it should?
+  bnparity bench                      which framework is faster here?
+  bnparity bench --pair pair.py       which of my two models is faster?
+  bnparity COMMAND --help             every option of a command, with its default"""
 COMMANDS = ("sweep", "check", "compare", "bench", "lab", "data")
+SHELLS = ("bash", "zsh", "tcsh")
 
 # What the parser says below its message, and what we call it: the next line has an option's form.
-HINTS = {"Argument helptext:": "give it as", "Perhaps you meant:": "perhaps you meant"}
+HINTS = {"Argument helptext:": "give it as", "Perhaps you meant:": "did you mean"}
 
 
 def parse(arguments: Sequence[str]) -> Sweep | Check | Compare | Bench | Lab | Data:
@@ -36,34 +47,72 @@ def parse(arguments: Sequence[str]) -> Sweep | Check | Compare | Bench | Lab | D
         InputError: it breaks a rule, in the parser's words.
         SystemExit: help was asked for and has been printed.
     """
-    # The parser shows defaults, so the preset that decides them is read first.
-    name = _preset(arguments)
-    sweep_default = sweep.PRESETS.get(name, sweep.PRESETS["quick"])
-    check_default = check.PRESETS.get(name, check.PRESETS["ci"])
-    bench_default = bench.PRESETS.get(name, bench.PRESETS["quick"])
-    commands: Any = (
-        Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep_default)]
-        | Annotated[Check, tyro.conf.subcommand("check", default=check_default)]
-        | Annotated[Compare, tyro.conf.subcommand("compare")]
-        | Annotated[Bench, tyro.conf.subcommand("bench", default=bench_default)]
-        | Annotated[Lab, tyro.conf.subcommand("lab", default=Lab())]
-        | Annotated[Data, tyro.conf.subcommand("data", default=Data())]
-    )
+    first = next(iter(arguments), "--help")
+    if first in ("-h", "--help"):
+        return tyro.cli(_with_own_options(), prog="bnparity", description=DESCRIPTION, args=["--help"])
+    if first == "--completion":
+        return tyro.cli(_with_own_options(), prog="bnparity", args=["--tyro-print-completion", _shell(arguments[1:])])
+    if first not in COMMANDS:
+        known = (*COMMANDS, "--version", "--completion", "--help")
+        raise InputError(f"no command is named {first!r}; {choices(first, known)} (see bnparity --help)")
+    commands = _commands(_preset(arguments))
     complaint = io.StringIO()
     try:
         with redirect_stderr(complaint):
             return tyro.cli(commands, prog="bnparity", description=DESCRIPTION, args=arguments)
     except SystemExit as stop:
         if stop.code:
-            if arguments and arguments[0].startswith("-"):
-                commands = ", ".join(COMMANDS)
-                raise InputError(
-                    f"a command comes first, one of {commands}, got {arguments[0]!r} (see bnparity --help)"
-                ) from None
-            subcommand = [name for name in COMMANDS if arguments[0] == name] if arguments else []
-            help_command = " ".join(["bnparity", *subcommand, "--help"])
+            help_command = f"bnparity {first} --help"
             raise InputError(f"{_one_line(complaint.getvalue())} (see {help_command})") from None
         raise
+
+
+def _commands(preset: str = "", in_a_line: bool = False) -> Any:
+    """The type of every command. The parser shows defaults, which the preset decides."""
+    defaults = {
+        Sweep: sweep.PRESETS.get(preset, sweep.PRESETS["quick"]),
+        Check: check.PRESETS.get(preset, check.PRESETS["ci"]),
+        Compare: Compare(),
+        Bench: bench.PRESETS.get(preset, bench.PRESETS["quick"]),
+        Lab: Lab(),
+        Data: Data(),
+    }
+    return Union[  # noqa: UP007 (as many as there are)
+        tuple(
+            Annotated[
+                kind,
+                tyro.conf.subcommand(
+                    kind.__name__.lower(),
+                    default=default,
+                    description=(kind.__doc__ or "").partition("\n")[0] if in_a_line else None,
+                ),
+            ]
+            for kind, default in defaults.items()
+        )
+    ]
+
+
+def _with_own_options() -> Any:
+    """The commands beside what `bnparity` takes itself, for its help and for shells that complete what is typed."""
+    commands: Any = Annotated[_commands(in_a_line=True), tyro.conf.OmitSubcommandPrefixes]
+    version: Any = Annotated[bool, tyro.conf.FlagCreatePairsOff, _own("Print the version.")]
+    completion: Any = Annotated[
+        str,
+        _own('Print what makes a shell complete commands and options: eval "$(bnparity --completion bash)".', SHELLS),
+    ]
+    return make_dataclass(
+        "Bnparity", [("command", commands), ("version", version, False), ("completion", completion, "")]
+    )
+
+
+def _own(words: str, values: Sequence[str] = ()) -> Any:
+    return tyro.conf.arg(help=words, help_behavior_hint="", metavar="|".join(values) or None)
+
+
+def _shell(arguments: Sequence[str]) -> str:
+    if len(arguments) == 1 and arguments[0] in SHELLS:
+        return arguments[0]
+    raise InputError(f"--completion takes one of {', '.join(SHELLS)}, got {shlex.join(arguments) or 'nothing'}")
 
 
 def _preset(arguments: Sequence[str]) -> str:

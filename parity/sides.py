@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from parity.backend import Backend, as_backend, backend_names, load_backend
-from parity.errors import InputError
+from parity.errors import InputError, choices
 from parity.process import ProcessSide, Side, SideError, words_of
 
 
@@ -74,10 +74,8 @@ def _load(spec: SideSpec) -> Any:
         return load_backend(spec.target, **wanted)
     module, colon, attribute = spec.target.partition(":")
     if not (module and colon and attribute):
-        choices = ", ".join(backend_names())
-        raise InputError(
-            f"no backend is named {spec.target!r}; choose one of {choices}, or give package.module:factory"
-        )
+        remedy = choices(spec.target, (*backend_names(), "package.module:factory"))
+        raise InputError(f"no backend is named {spec.target!r}; {remedy}")
     try:
         factory = getattr(importlib.import_module(module), attribute)
         return factory(**wanted)

@@ -5,7 +5,7 @@ import inspect
 from typing import Any
 
 from parity.backend.base import Backend, as_backend
-from parity.errors import InputError
+from parity.errors import InputError, choices
 
 GROUP = "parity.backends"
 DISTRIBUTION = "bnparity"
@@ -52,7 +52,7 @@ def load_backend(name: str, **options: Any) -> Backend:
     """
     entries = _entry_points()
     if name not in entries:
-        raise InputError(f"no framework is named {name!r}; choose one of {', '.join(entries)}")
+        raise InputError(f"no framework is named {name!r}; {choices(name, entries)}")
     entry = entries[name]
     try:
         make = entry.load()

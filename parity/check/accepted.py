@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from parity.check.catalogue import CATALOGUE
-from parity.errors import InputError
+from parity.errors import InputError, choices
 from parity.reference import NumpyBackend
 from parity.reference.faults import default_values, part_of
 from parity.spec import ModelSpec
@@ -43,7 +43,7 @@ def check_difference(role: str, name: str, specs: Iterable[ModelSpec]) -> None:
         InputError: it is unknown, or applies to none of them.
     """
     if name not in CATALOGUE:
-        raise InputError(f"no {role} is named {name!r}; choose one of {', '.join(CATALOGUE)}")
+        raise InputError(f"no {role} is named {name!r}; {choices(name, CATALOGUE)}")
     if not any(CATALOGUE[name].applies(spec) for spec in specs):
         raise InputError(
             f"the {role} {name!r} ({CATALOGUE[name].what}) does not apply to any of the networks that are asked for; "

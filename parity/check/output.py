@@ -167,13 +167,22 @@ def _failed(report: CheckReport) -> list[tuple[Question, Setting | None]]:
     return list(dict.fromkeys(failed))
 
 
+def _first(report: CheckReport, question: Question, setting: Setting | None) -> Measurement | None:
+    """The first measurement of a test case that is beyond its limit."""
+    first = report.first_divergence
+    if first is not None and (first.question, first.setting) == (question, setting):
+        return first
+    own = (m for m in report.measurements if (m.question, m.setting) == (question, setting))
+    return next((m for m in own if not m.times_noise <= report.safety), None)
+
+
 def _failure(report: CheckReport, question: Question, setting: Setting | None) -> str:
     """One line: what is wrong in a test case."""
     if not report.disagrees:
         mine = [line for line in report.not_asked if line.startswith(f"{question} ")]
         return " ".join(mine) or verdict_words(report)
-    worst = None if setting is None else report.worst(question, setting)
-    if worst is not None:
-        return f"{place(worst)}: {times_words(worst.times_noise)} the noise floor, limit {report.safety:.4g}"
+    if (first := _first(report, question, setting)) is not None:
+        times = f"{times_words(first.times_noise)} the noise floor, limit {report.safety:.4g}"
+        return f"first divergence: {place(first)}, {times}"
     cause = cause_of(report)
     return f"{cause.name}: {cause.evidence}"

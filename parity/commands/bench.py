@@ -64,7 +64,9 @@ class Bench:
     """Time the modes too that wait for a compiler, as torch.compile; without, with --depths."""
     profile: bool = False
     """Say too where the time of a population goes, by operation."""
-    blocks: Annotated[int | None, tyro.conf.arg(help_behavior_hint="(default: 4; full: 5; of a pair: 10)")] = None
+    blocks: Annotated[
+        int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: 4; full: 5; of a pair: 10)")
+    ] = None
     """Timed blocks of a mode in each of its two turns."""
     device: Device = ""
     """Where to compute."""

@@ -58,9 +58,9 @@ class Check:
     data_dir: DataDir = ""
     """Folder that holds the data set's files."""
     seed: int = 0
-    """The first seed, of weights and minibatches."""
+    """The first seed. A seed decides initial weights, minibatches and probes, alike on both sides."""
     seeds: int = 1
-    """Number of seeds."""
+    """How many seeds, from --seed on."""
     time_limit: float = CONFIGS["ci"].time_limit
     """Seconds that one answer of a side may take."""
     fault: Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="(default: none)")] = NOTHING

@@ -45,7 +45,7 @@ class Compare:
     lift_float32: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Compute in float64 what either model computes in narrower numbers."""
     seed: int = 0
-    """Of the inputs that are drawn."""
+    """Decides the inputs that the pair draws (parity.normal and the like); it is the same for both sides."""
     self_test: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Test the command: planted faults must be found and named, and no honest pair of its own models flagged."""
     kinds: Annotated[
@@ -53,7 +53,7 @@ class Compare:
     ] = ()
     """Kinds of model of the self-test."""
     seeds: int = 1
-    """Seeds at which the self-test compares each honest pair."""
+    """How many seeds, from 0 on, at which the self-test compares each honest pair."""
     format: Literal["text", "github"] = "text"
     """Of what is printed. github: after the text, findings as annotations of their files and lines."""
     json: OutputFile = NOTHING

@@ -11,7 +11,7 @@ from rich.console import Console
 from parity.backend import backend_names, installed_siblings, load_backend, sibling_names
 from parity.commands.options import DataDir, DatasetName, Device, Framework
 from parity.commands.terminal import ErrorConsole, exit_status, print_error, show
-from parity.errors import InputError
+from parity.errors import InputError, choices
 from parity.progress import Progress, console_progress
 from parity.signals import handle_signals
 from parity.sweep import Execution, SweepConfig, SweepInterrupted, SweepReport, sweep
@@ -38,7 +38,7 @@ class Sweep:
     learning_rates: Annotated[str, tyro.conf.arg(metavar="LOW:HIGH:COUNT")] = "0.001:10:9"
     """The grid, evenly spaced on a log scale, both ends included."""
     seeds: int = SweepConfig.num_seeds
-    """Number of seeds: 0 to N-1."""
+    """Number of seeds, 0 to N-1. A seed decides initial weights and minibatches, alike in every framework."""
     passes: int = SweepConfig.num_passes
     """Passes over the training subsample."""
     dataset: DatasetName = SweepConfig.dataset
@@ -70,10 +70,12 @@ class Sweep:
     """Where trials are trained; the numbers do not depend on it."""
     workers: Annotated[int, tyro.conf.arg(metavar="N")] = 0
     """Processes, or workers of a Dask cluster on this machine; 0 for one for each core, or GPU."""
-    scheduler: Annotated[str, tyro.conf.arg(metavar="ADDRESS")] = ""
-    """Dask's scheduler, such as tcp://10.0.0.1:8786; none for a cluster on this machine."""
-    time_limit: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
-    """What a block of trials may take before its process is ended; none for no limit."""
+    scheduler: Annotated[str, tyro.conf.arg(metavar="ADDRESS", help_behavior_hint="(default: none)")] = ""
+    """Dask's scheduler, such as tcp://10.0.0.1:8786; without one, a cluster on this machine is started."""
+    time_limit: Annotated[float | None, tyro.conf.arg(metavar="SECONDS", help_behavior_hint="(default: no limit)")] = (
+        None
+    )
+    """What a block of trials may take before its process is ended."""
     parquet: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Write the tables as Parquet too."""
 
@@ -156,6 +158,5 @@ def choose_frameworks(name: str) -> tuple[str, ...]:
     if name == "both":
         return sibling_names()
     if name not in backend_names():
-        choices = ", ".join((*backend_names(), "both"))
-        raise InputError(f"no framework is named {name!r}; choose one of {choices}")
+        raise InputError(f"no framework is named {name!r}; {choices(name, (*backend_names(), 'both'))}")
     return (name,)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from parity.data.fashion_mnist import read_fashion_mnist
 from parity.data.synthetic import make_synthetic
-from parity.errors import InputError, one_line
+from parity.errors import InputError, choices, one_line
 
 DATASETS = ("fashion-mnist", "synthetic")
 
@@ -90,7 +90,7 @@ def load_dataset(name: str, data_dir: Path | str | None = None) -> Dataset:
         return Dataset(name, *arrays, source=source)
     if name == "synthetic":
         return Dataset(name, *make_synthetic(), source="built in")
-    raise InputError(f"dataset must be one of {', '.join(DATASETS)}, got {name!r}")
+    raise InputError(f"no dataset is named {name!r}; {choices(name, DATASETS)}")
 
 
 def describe(dataset: Dataset) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from parity.errors import InputError
+from parity.errors import InputError, choices
 from parity.faults import conventions, inputs, wrappers
 from parity.faults.conventions import WeightImport, read_otherwise
 from parity.spec import RunningVariance
@@ -80,7 +80,7 @@ def replace_part(parts: Any, faults: Mapping[str, Fault], name: str, **values: A
     """
     known = NEUTRAL_FAULTS | dict(faults)
     if name not in known:
-        raise InputError(f"no fault is named {name!r}; choose one of {', '.join(sorted(known))}")
+        raise InputError(f"no fault is named {name!r}; {choices(name, sorted(known))}")
     part, change = known[name]
     if part == "parts":  # more than one
         return change(parts, **values)

@@ -11,7 +11,7 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
-from parity.errors import InputError
+from parity.errors import InputError, choices
 from parity.lab import (
     batch_norm,
     batch_size,
@@ -143,7 +143,7 @@ def part_names() -> tuple[str, ...]:
 def _chosen(names: Sequence[str]) -> list[Part]:
     """The parts of these names, in their own order; all, if none is named."""
     if unknown := [name for name in names if name not in part_names()]:
-        raise InputError(f"the gallery has no part {unknown[0]!r}; choose of {', '.join(part_names())}")
+        raise InputError(f"the gallery has no part {unknown[0]!r}; {choices(unknown[0], part_names())}")
     return [part for part, name in zip(PARTS, part_names(), strict=True) if name in names or not names]
 
 

@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from parity.errors import InputError
+from parity.errors import InputError, choices
 from parity.files import replace_file
 from parity.pair.aside import SET_ASIDE
 from parity.pair.explain import Accepted, acceptable
@@ -111,9 +111,7 @@ def _entry(given: Mapping[str, Any], where: str) -> Accepted:
     if at_most is not None:
         raise InputError(f'{where}: at_most goes with cause = "{UNEXPLAINED}" alone; a known cause is held exactly')
     if cause not in acceptable():
-        raise InputError(
-            f"{where}: no difference is named {cause!r}; choose of {', '.join(acceptable())}, or {UNEXPLAINED}"
-        )
+        raise InputError(f"{where}: no difference is named {cause!r}; {choices(cause, (*acceptable(), UNEXPLAINED))}")
     return Accepted(cause, "*" if place is None else place, given["reason"])
 
 

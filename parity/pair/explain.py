@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from itertools import chain
 
 from parity.backend.convention import CONVENTIONS, EXACT
-from parity.errors import InputError
+from parity.errors import InputError, choices
 from parity.pair.findings import KINDS, OF_THE_LOSS, Located, Map, Segment
 from parity.pair.forced import Answer
 from parity.pair.records import PairCause
@@ -44,7 +44,7 @@ class Accepted:
         name, _, place = str(text).partition("@")
         if name not in acceptable():
             raise InputError(
-                f"{text!r} cannot be accepted: no difference is named {name!r}; choose of {', '.join(acceptable())}"
+                f"{text!r} cannot be accepted: no difference is named {name!r}; {choices(name, acceptable())}"
             )
         return cls(name, place or "*")
 

@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from parity.backend import load_backend, sibling_names
-from parity.errors import InputError, one_line
+from parity.errors import InputError, choices, one_line
 from parity.machine import usable_cores
 from parity.pair.planted import PLANTED, SPECIMENS
 from parity.pair.records import SCHEMA, CompareReport
@@ -195,7 +195,7 @@ def self_test(
     """
     unknown = [kind for kind in kinds if kind not in SPECIMENS]
     if unknown:
-        raise InputError(f"no kind of model is named {unknown[0]!r}; choose of {', '.join(SPECIMENS)}")
+        raise InputError(f"no kind of model is named {unknown[0]!r}; {choices(unknown[0], SPECIMENS)}")
     if seeds < 1:
         raise InputError(f"seeds must be at least 1, got {seeds}; one is enough for a look")
     wanted = kinds or tuple(SPECIMENS)

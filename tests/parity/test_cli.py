@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import signal
 import sqlite3
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 
 import bnparity
-from parity.cli import main, parse
+from parity.cli import COMMANDS, main, parse
 from parity.commands.data import Data
 from parity.commands.sweep import PRESETS, Sweep
 from parity.errors import InputError
@@ -59,10 +60,13 @@ def refused(arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ((), ("sweep", "check", "data")),
         (("nosuch",), ("nosuch", "sweep", "check", "data")),
+        (("swep",), ("no command is named 'swep'", "did you mean sweep?", "see bnparity --help")),
+        (("--verison",), ("did you mean --version?",)),
+        (("--completion",), ("--completion takes one of bash, zsh, tcsh, got nothing",)),
+        (("--completion", "fish"), ("--completion takes one of bash, zsh, tcsh, got fish",)),
         (("sweep", "extra"), ("extra",)),
-        (("sweep", "--dephts", "2"), ("--dephts", "perhaps you meant --depths N [N ...] (see bnparity sweep --help)")),
+        (("sweep", "--dephts", "2"), ("--dephts", "did you mean --depths N [N ...] (see bnparity sweep --help)")),
         (("sweep", "--version"), ("--version",)),
         (("sweep", "--depths"), ("depths",)),
         (("sweep", "--depths", "0"), ("depths", "at least 1", "got 0")),
@@ -72,12 +76,14 @@ def refused(arguments: Sequence[str], folder: Path, capsys: pytest.CaptureFixtur
         (("sweep", "--depths", "1.5"), ("--depths", "1.5")),
         (("sweep", "--depths", "deep"), ("--depths", "deep", "give it as --depths N [N ...]")),
         (("sweep", "--seeds", "1e3"), ("--seeds", "1e3", "give it as --seeds INT (see bnparity sweep --help)")),
-        (("--preset", "lab"), ("one of sweep, check, compare, bench, lab, data, got '--preset' (see",)),
+        (("--preset", "lab"), ("no command is named '--preset'; choose one of sweep, check, compare, bench",)),
         (("sweep", "--batch-norm", "maybe"), ("--batch-norm", "maybe", "on", "off", "both")),
         (("sweep", "--preset", "nope"), ("--preset", "nope", "quick", "lab")),
         (("sweep", "--preset"), ("--preset",)),
         (("sweep", "--preset=--"), ("--preset", "quick", "lab")),
         (("sweep", "--framework", "nope"), ("nope", "jax", "numpy", "torch", "both")),
+        (("sweep", "--framework", "PyTorch"), ("'PyTorch'", "did you mean torch?")),
+        (("sweep", "--dataset", "fashion"), ("'fashion'", "did you mean fashion-mnist?")),
         (("sweep", "--framework"), ("--framework",)),
         (("sweep", "--learning-rates", "1:0.1:5"), ("1:0.1:5", "LOW below HIGH")),
         (("sweep", "--learning-rates", "0.1:1"), ("0.1:1", "LOW:HIGH:COUNT")),
@@ -159,7 +165,7 @@ def test_a_file_of_someone_else_stays_when_a_folder_is_tried(tmp_path: Path) -> 
     assert (tmp_path / ".trial").read_text() == "kept"
 
 
-@pytest.mark.parametrize("arguments", [(), ("sweep", "--x"), ("sweep", "--seeds", "two")])
+@pytest.mark.parametrize("arguments", [("x",), ("sweep", "--x"), ("sweep", "--seeds", "two")])
 def test_a_terminal_without_lines_to_draw_gets_the_same_complaint(
     arguments: tuple[str, ...], empty_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,7 +383,49 @@ def test_program_starts_either_way(program: tuple[str | Path, ...], tmp_path: Pa
     shown = run(*program, "--version", cwd=tmp_path)
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, f"bnparity {version('bnparity')}\n", "")
     no_command = run(*program, cwd=tmp_path)
-    assert (no_command.returncode, no_command.stdout, no_command.stderr.count("\n")) == (2, "", 1)
+    assert (no_command.returncode, no_command.stderr) == (0, "")
+    assert "Examples:" in no_command.stdout
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help_comes_with_examples_and_lists_everything(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert (stop.value.code or 0, err) == (0, "")
+    listed = ("Examples:", "bnparity compare pair.py", "--version", "--completion bash|zsh|tcsh", *COMMANDS)
+    assert [words for words in listed if words not in out] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_default_is_shown_as_what_only_a_programmer_reads(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main((command, "--help"))
+    out = capsys.readouterr().out
+    options = re.findall(r"^[^\w\[-]*(--[a-z-]+)", out, re.MULTILINE)
+    shown = " ".join(out.translate({ord("\u2502"): " ", ord("|"): " "}).split())
+    assert re.findall(r"\(default: *(?:None|''|\x00)? *\)|\{None\}", shown) == []
+    assert len(options) == shown.count("(default: ")
+
+
+@pytest.mark.parametrize("words", ["", "sw", "sweep --dep", "--ver"])
+def test_a_shell_completes_what_is_typed(words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """In bash, whose completion can be asked."""
+    with pytest.raises(SystemExit):
+        main(("--completion", "bash"))
+    (tmp_path / "completion").write_text(capsys.readouterr().out)
+    typed = ["bnparity", *words.split(" ")]
+    array = " ".join(f"'{word}'" for word in typed)
+    asked = (
+        f"source '{tmp_path}/completion'; COMP_WORDS=({array}); COMP_CWORD={len(typed) - 1}; "
+        f"COMP_LINE='{' '.join(typed)}'; COMP_POINT={len(' '.join(typed))}; _tyro_bnparity; "
+        'printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    found = {each.strip() for each in run("bash", "-c", asked, cwd=tmp_path).stdout.splitlines()}
+    expected = {"": set(COMMANDS), "sw": {"sweep"}, "sweep --dep": {"--depths"}, "--ver": {"--version"}}[words]
+    assert expected <= found
 
 
 def test_help_names_the_commands_and_imports_no_framework(tmp_path: Path) -> None:

@@ -306,7 +306,9 @@ def test_junit_has_a_case_for_each_question_and_setting(tmp_path: Path) -> None:
     }
     failure = found["bnparity.check.semantic", str(setting(25))]
     assert failure is not None
-    assert failure.get("message") == "step 3, layer 2, running variance: 1.25e+13 times the noise floor, limit 64"
+    assert failure.get("message") == (
+        "first divergence: step 3, layer 2, running variance, 1.25e+13 times the noise floor, limit 64"
+    )
 
 
 def test_junit_fails_every_setting_that_is_beyond_its_limit(tmp_path: Path) -> None:
@@ -318,8 +320,17 @@ def test_junit_fails_every_setting_that_is_beyond_its_limit(tmp_path: Path) -> N
         free_runs=(run,),
         equivalences=(replace(answer, outcome="different"),),
     )
-    failed = [name for (name, _), failure in cases(report, tmp_path).items() if failure is not None]
+    found = cases(report, tmp_path)
+    failed = [name for (name, _), failure in found.items() if failure is not None]
     assert failed == [f"bnparity.check.{name}" for name in ("semantic", "semantic", "free_run", "statistical")]
+
+
+def test_junit_names_the_first_divergence_of_a_setting_and_not_the_furthest(tmp_path: Path) -> None:
+    first, furthest = (measurement(times, setting=setting(8)) for times in (1e3, 1e9))
+    report = replace(disagreeing(), measurements=(first, furthest))
+    failure = cases(report, tmp_path)["bnparity.check.semantic", str(setting(8))]
+    assert failure is not None
+    assert "1e+03 times" in failure.get("message", "")
 
 
 def test_junit_of_a_crash_holds_any_message(tmp_path: Path) -> None:
