@@ -14,7 +14,7 @@ class Data:
     dataset: DatasetName = "fashion-mnist"
     """The data set."""
     data_dir: DataDir = ""
-    """Folder that holds the data set's files; the usual places if not given."""
+    """Folder that holds the data set's files."""
 
     def run(self, command: str) -> int:
         """Print what was found."""
