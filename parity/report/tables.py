@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -73,12 +74,14 @@ class BoundaryCell:
         low: the smallest.
         high: the largest.
         text: all of it in words.
+        brief: without the range.
     """
 
     median: float | None
     low: float | None
     high: float | None
     text: str
+    brief: str
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,16 @@ class BoundaryRow:
     cells: dict[str, dict[bool, BoundaryCell]]
     factors: dict[str, BoundaryCell | None]
 
-    def texts(self) -> Iterator[str]:
+    def all_cells(self) -> Iterator[BoundaryCell]:
         """The cells after the depth, from left to right."""
         for name, cells in self.cells.items():
-            yield from (cell.text for cell in cells.values())
+            yield from cells.values()
             if (factor := self.factors[name]) is not None:
-                yield factor.text
+                yield factor
+
+    def texts(self) -> list[str]:
+        """All of them in words."""
+        return [cell.text for cell in self.all_cells()]
 
 
 def median_rate(values: Iterable[float]) -> float:
@@ -150,7 +157,7 @@ def boundary_table(report: SweepReport, boundary: Boundary = DIVERGENT) -> list[
     >>> config = SweepConfig(frameworks=("a",), depths=(1,))
     >>> empty = SweepReport(config=config, trials=(), thresholds=(), dataset="synthetic", label_entropy=2.3,
     ...                     environment={}, command="")
-    >>> [(row.depth, list(row.texts())) for row in boundary_table(empty)]
+    >>> [(row.depth, row.texts()) for row in boundary_table(empty)]
     [(1, ['not finished', 'not finished', '–'])]
     """
     settings, rows = sorted(report.config.batch_norm), []
@@ -180,7 +187,7 @@ def factors_of(values: dict[bool, dict[int, float]]) -> list[float]:
 
 def _cell(values: Sequence[float], report: SweepReport, boundary: Boundary) -> BoundaryCell:
     if not values:
-        return BoundaryCell(None, None, None, MISSING)
+        return BoundaryCell(None, None, None, MISSING, MISSING)
     # One seed decides no third digit: another one moves the boundary by more.
     digits = 3 if len(values) > 1 else 2
 
@@ -188,18 +195,18 @@ def _cell(values: Sequence[float], report: SweepReport, boundary: Boundary) -> B
         return rate_text(value, report.config.learning_rates.high, boundary.none, digits)
 
     median, low, high = median_rate(values), min(values), max(values)
-    text = text_of(median) + (f" ({text_of(low)} to {text_of(high)})" if low != high else "")
-    if len(values) < report.config.num_seeds:
-        text += f" [{len(values)} of {report.config.num_seeds} seeds]"
-    return BoundaryCell(median, low, high, text)
+    spread = f" ({text_of(low)} to {text_of(high)})" if low != high else ""
+    missing = f" [{len(values)} of {report.config.num_seeds} seeds]" if len(values) < report.config.num_seeds else ""
+    brief = text_of(median)
+    return BoundaryCell(median, low, high, brief + spread + missing, brief + missing)
 
 
 def _factor(factors: Sequence[float]) -> BoundaryCell:
     if not factors:
-        return BoundaryCell(None, None, None, "\N{EN DASH}")
+        return BoundaryCell(None, None, None, "\N{EN DASH}", "\N{EN DASH}")
     median, low, high = median_rate(factors), min(factors), max(factors)
-    text = f"{median:.2g}" + (f" ({low:.2g} to {high:.2g})" if low != high else "")
-    return BoundaryCell(median, low, high, text)
+    brief = f"{median:.2g}"
+    return BoundaryCell(median, low, high, brief + (f" ({low:.2g} to {high:.2g})" if low != high else ""), brief)
 
 
 def answers(report: SweepReport) -> list[str]:
@@ -282,22 +289,27 @@ def depths_in_words(depths: Sequence[int]) -> str:
 
 
 def print_thresholds(report: SweepReport, console: Console) -> None:
-    """Print the answer, and a table for each boundary."""
+    """Print the answer, and a table for each boundary; the ranges over seeds are left out where there is no room."""
     for sentence in answers(report):
         console.print(Text(sentence))
-    seeds = report.config.num_seeds
-    over = f", median over {seeds} seeds (range)" if seeds > 1 else ""
     state = "" if report.complete else ", INCOMPLETE"
     for boundary in BOUNDARIES:
-        title = f"{boundary.name[0].upper()}{boundary.name[1:]} on {report.dataset}{over}{state}"
-        console.print(Text(title))
-        table = Table()
-        table.add_column("depth", justify="right")
-        for words in column_words(report):
-            table.add_column(Text(words), justify="right")
-        for row in boundary_table(report, boundary):
-            table.add_row(str(row.depth), *map(Text, row.texts()))
+        table, over = _table(report, boundary, "text"), "median over {} seeds (range)"
+        if Measurement.get(console, console.options.update(max_width=10**4), table).maximum > console.width:
+            table, over = _table(report, boundary, "brief"), "median over {} seeds (their ranges are in the report)"
+        seeds = f", {over.format(report.config.num_seeds)}" if report.config.num_seeds > 1 else ""
+        console.print(Text(f"{boundary.name[0].upper()}{boundary.name[1:]} on {report.dataset}{seeds}{state}"))
         console.print(table)
+
+
+def _table(report: SweepReport, boundary: Boundary, what: str) -> Table:
+    table = Table()
+    table.add_column("depth", justify="right")
+    for words in column_words(report):
+        table.add_column(Text(words), justify="right")
+    for row in boundary_table(report, boundary):
+        table.add_row(str(row.depth), *(Text(getattr(cell, what)) for cell in row.all_cells()))
+    return table
 
 
 def column_words(report: SweepReport) -> Iterator[str]:

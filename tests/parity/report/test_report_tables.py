@@ -195,6 +195,15 @@ def test_the_terminal_shows_the_same_words() -> None:
     assert "not finished" in printed(report_of({"jax": [1.0]}))
 
 
+@pytest.mark.parametrize(("width", "has_room"), [(150, True), (60, False)])
+def test_ranges_are_left_out_where_a_terminal_has_no_room(width: int, has_room: bool) -> None:
+    stream = io.StringIO()
+    print_thresholds(report_of({"jax": [0.5, 0.6, 0.7]}), Console(file=stream, width=width))
+    found = stream.getvalue()
+    assert ("0.600 (0.500 to 0.700)" in found, "their ranges are in the report" in found) == (has_room, not has_room)
+    assert "0.600" in found
+
+
 def test_the_terminal_says_what_is_incomplete() -> None:
     assert "INCOMPLETE" in printed(replace(fake_report(depths=(1,)), complete=False))
     assert "INCOMPLETE" not in printed(fake_report(depths=(1,)))
