@@ -205,8 +205,8 @@ def _factor(factors: Sequence[float]) -> BoundaryCell:
     if not factors:
         return BoundaryCell(None, None, None, "\N{EN DASH}", "\N{EN DASH}")
     median, low, high = median_rate(factors), min(factors), max(factors)
-    brief = f"{median:.2g}"
-    return BoundaryCell(median, low, high, brief + (f" ({low:.2g} to {high:.2g})" if low != high else ""), brief)
+    brief, ends = _rounded(median, 2), f" ({_rounded(low, 2)} to {_rounded(high, 2)})"
+    return BoundaryCell(median, low, high, brief + (ends if low != high else ""), brief)
 
 
 def answers(report: SweepReport) -> list[str]:
@@ -249,7 +249,7 @@ def _effect(report: SweepReport, framework: str, boundary: Boundary) -> tuple[st
     for depth in sorted(report.config.depths):
         values = {on: _values(report, boundary, framework, depth, on) for on in (False, True)}
         found[depth] = factors_of(values)
-    return _range(found, lambda value: f"{value:.2g}")
+    return _range(found, lambda value: _rounded(value, 2))
 
 
 def _span(report: SweepReport, framework: str, boundary: Boundary, on: bool) -> tuple[str, list[int]] | None:
@@ -269,8 +269,9 @@ def _range(found: dict[int, list[float]], words: Callable[[float], str]) -> tupl
 
 def _beyond(report: SweepReport, framework: str, on: bool) -> Iterator[str]:
     """The depths at which no learning rate of the grid trained, or none failed, at any seed."""
-    high = f"{report.config.learning_rates.high:.3g}"
-    for value, words in ((0.0, "nothing trained"), (math.inf, f"nothing failed up to {high}")):
+    high, passes = f"{report.config.learning_rates.high:.3g}", report.config.num_passes
+    slow = f"nothing trained in {passes} pass{'es' if passes > 1 else ''}"
+    for value, words in ((0.0, slow), (math.inf, f"nothing failed up to {high}")):
         found = {depth: _values(report, DIVERGENT, framework, depth, on) for depth in sorted(report.config.depths)}
         depths = [depth for depth, values in found.items() if set(values.values()) == {value}]
         if depths:

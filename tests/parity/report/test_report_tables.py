@@ -83,9 +83,9 @@ def with_boundaries(values: dict[tuple[int, bool], list[tuple[float, float | Non
 @pytest.mark.parametrize(
     ("without", "with_norm", "text"),
     [
-        ([(0.5, None)], [(2.0, None)], "4"),
-        ([(0.5, None), (1.0, None)], [(2.0, None), (8.0, None)], "5.7 (4 to 8)"),  # seed by seed
-        ([(0.5, None), (0.0, None)], [(2.0, None), (8.0, None)], "4"),
+        ([(0.5, None)], [(2.0, None)], "4.0"),
+        ([(0.5, None), (1.0, None)], [(2.0, None), (8.0, None)], "5.7 (4.0 to 8.0)"),  # seed by seed
+        ([(0.5, None), (0.0, None)], [(2.0, None), (8.0, None)], "4.0"),
         ([(0.0, None)], [(2.0, None)], "–"),
         ([(0.5, None)], [(math.inf, None)], "–"),
         ([(0.5, None)], [], "–"),
@@ -134,8 +134,8 @@ def test_the_answer_is_the_range_over_depths_and_seeds() -> None:
         }
     )  # fmt: skip
     assert answers(report) == [
-        "JAX: with batch norm the smallest divergent learning rate is 2 to 5 times as large, the largest useful "
-        "5 to 20 times (depths 1, 2); without batch norm nothing trained at depth 8"
+        "JAX: with batch norm the smallest divergent learning rate is 2.0 to 5.0 times as large, the largest useful "
+        "5.0 to 20 times (depths 1, 2); without batch norm nothing trained in 2 passes at depth 8"
     ]
 
 
@@ -144,7 +144,7 @@ def test_the_depths_stand_beside_each_boundary_where_they_differ() -> None:
         {(1, False): [(0.5, 0.1)], (1, True): [(2.0, 1.0)], (2, False): [(0.5, None)], (2, True): [(2.0, 1.0)]}
     )
     assert answers(report) == [
-        "JAX: with batch norm the smallest divergent learning rate is 4 times as large (depths 1, 2), the largest "
+        "JAX: with batch norm the smallest divergent learning rate is 4.0 times as large (depths 1, 2), the largest "
         "useful 10 times (depth 1)"
     ]
 
