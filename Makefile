@@ -12,7 +12,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # Threads of a BLAS that wait for each other by spinning make the suite slow wherever something else wants a core.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: install data sweep check bench bench-pairs lab-sweep self-test honest-seeds unseen-faults pair-faults published-pairs compare-cost survive-kills fuzz browser tpu test lint test-main test-torchvision test-tpu clean
+.PHONY: install data sweep check bench bench-pairs lab-sweep self-test honest-seeds unseen-faults pair-faults published-pairs compare-cost survive-kills fuzz browser tpu docs test lint test-main test-torchvision test-tpu clean
 
 install: $(VENV)/.installed
 
@@ -20,7 +20,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "setting up $(VENV): a few minutes the first time"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP) --constraint constraints.txt torch --editable '.[jax,dask,parquet,dev]'
+	$(BIN)/python $(PIP) --constraint constraints.txt torch --editable '.[jax,dask,parquet,dev,docs]'
 	@touch $@
 
 # A Torch and a torchvision that match, without JAX: for the real download code, and for Torch on its own.
@@ -123,9 +123,14 @@ lint: install
 
 # Set up side by side, since most of it is waiting. The main suite comes last, so that its summary closes the output.
 test:
-	@$(MAKE) --no-print-directory --jobs 4 lint browser $(TORCHVISION_VENV)/.installed $(TPU_VENV)/.installed
+	@$(MAKE) --no-print-directory --jobs 4 lint docs browser $(TORCHVISION_VENV)/.installed $(TPU_VENV)/.installed
 	@$(MAKE) --no-print-directory --jobs 2 test-torchvision test-tpu
 	@$(MAKE) --no-print-directory test-main
+
+# A warning is an error. The pages of the site lie in runs/docs.
+docs: install
+	@$(ONE_THREAD) $(BIN)/sphinx-build -W --keep-going --quiet docs runs/docs
+	@echo "documentation: runs/docs/index.html"
 
 # The tests open every page in it.
 browser: data

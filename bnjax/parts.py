@@ -50,10 +50,12 @@ def update_statistics(
     decay: float,
     running_variance: RunningVariance,
 ) -> tuple[jax.Array, jax.Array]:
-    """Return the running statistics after a batch of `size` samples with mean `mean` and biased variance `var`::
+    """Return the running statistics after a batch.
 
-    mean = decay * running_mean + (1 - decay) * mean
-    var  = decay * running_var  + (1 - decay) * var * n / (n - 1)     "biased": without the factor
+    It has `size` samples, of mean `mean` and biased variance `var`::
+
+        mean = decay * running_mean + (1 - decay) * mean
+        var  = decay * running_var  + (1 - decay) * var * n / (n - 1)     "biased": without the factor
     """
     if running_variance == RunningVariance.UNBIASED:
         var = var * (size / max(size - 1, 1))  # a single sample gets here only if no check refuses it

@@ -1,4 +1,4 @@
-"""The workflow for GitHub: it is what the README shows, and its lines do what the README says."""
+"""The workflow for GitHub: it is what the guide shows, and its lines do what the guide says."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from parity.pair.baseline import read_baseline
 yaml = pytest.importorskip("yaml")  # which comes with Dask
 ROOT = Path(__file__).parent.parent
 WORKFLOW = ROOT / "examples" / "parity.yml"
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("### Pairs in CI")[1].split("\n## ")[0]
+SECTION = (ROOT / "docs" / "guides" / "ci.md").read_text(encoding="utf-8").split("## Pairs of models")[1]
 NUMBER = re.compile(r"[0-9.]+e[+-][0-9]+|0\.[0-9]+")
 
 

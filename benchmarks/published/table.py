@@ -1,4 +1,4 @@
-"""The README's table of published pairs: a line for each report of what differs."""
+"""The documentation's table of published pairs: a line for each report of what differs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,6 +42,5 @@ def line(report: str, rows: Sequence[Mapping[str, Any]]) -> str:
     named = named or ("it raises" if kinds == {"crash"} else "`unexplained`")
     first = rows[0]
     return (
-        f"| {port} | [{what}](docs/findings/{report}.md) | {where} | {named} | "
-        f"{first['configuration']}; {first['inputs']} |"
+        f"| {port} | [{what}](findings/{report}.md) | {where} | {named} | {first['configuration']}; {first['inputs']} |"
     )
