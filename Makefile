@@ -12,7 +12,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 # Threads of a BLAS that wait for each other by spinning make the suite slow wherever something else wants a core.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: install data sweep check bench bench-pairs lab-sweep self-test honest-seeds unseen-faults pair-faults published-pairs compare-cost survive-kills fuzz browser tpu docs test lint test-main test-torchvision test-tpu clean
+.PHONY: install data sweep check bench bench-pairs lab-sweep self-test honest-seeds unseen-faults pair-faults published-pairs compare-cost survive-kills fuzz browser tpu docs release test lint test-main test-torchvision test-tpu clean
 
 install: $(VENV)/.installed
 
@@ -131,6 +131,12 @@ test:
 docs: install
 	@$(ONE_THREAD) $(BIN)/sphinx-build -W --keep-going --quiet docs runs/docs
 	@echo "documentation: runs/docs/index.html"
+
+# What is published: a wheel and a source archive, and both are tried in an environment that has nothing else.
+release: install
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python scripts/check_release.py dist
 
 # The tests open every page in it.
 browser: data
