@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import tomllib
-from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,14 +142,15 @@ def lab_report() -> SweepReport:
     """What the lab preset found, from its table of boundaries."""
     with (ROOT / "benchmarks" / "lab_thresholds.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    names = [each.name for each in fields(Threshold) if each.name in rows[0] and each.name != "outcome"]
+    names = ("largest_stable", "smallest_divergent", "largest_useful")
+    rates: list[dict[str, Any]] = [{name: float(row[name]) for name in names if row[name]} for row in rows]
     thresholds = [
         Threshold(
             group=Group(row["framework"], int(row["depth"]), row["batch_norm"] == "on", int(row["seed"])),
             outcome=Outcome(row["outcome"]),
-            **{name: float(row[name]) for name in names if row[name] and name != "survivors_above"},
+            **found,
         )
-        for row in rows
+        for row, found in zip(rows, rates, strict=True)
     ]
     config = SweepConfig.from_words(vars(PRESETS["lab"]) | {"framework": ("jax", "torch")})
     return SweepReport(
