@@ -88,12 +88,12 @@ def test_every_command_can_be_parsed_and_names_files_that_are_there(page: str) -
             assert program in ("pip", "dask", "."), command
 
 
-def in_shell(command: str, folder: Path, seconds: float = 500) -> tuple[int, str]:
-    """The exit status and what a command of a page prints; what it starts ends with it."""
+def in_shell(command: str, folder: Path, seconds: float = 500, where: Path | None = None) -> tuple[int, str]:
+    """The exit status and what a command of a page prints into a file of `folder`; what it starts ends with it."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "80"}
     output = (folder / "output").open("wb")
     with output, subprocess.Popen(
-        ["bash", "-ec", command], cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT,
+        ["bash", "-ec", command], cwd=where or folder, env=environment, stdout=output, stderr=subprocess.STDOUT,
         start_new_session=True,
     ) as shell:  # fmt: skip
         try:
@@ -127,6 +127,16 @@ def test_the_quickstart_on_two_models_shows_what_a_reader_gets(tmp_path: Path) -
     status, found = in_shell(command.removeprefix("$ "), tmp_path)
     assert status == 0, found
     assert found.count("AGREE") == 1
+
+
+@pytest.mark.parametrize(
+    "shown", [block for block in blocks("docs/guides/port.md", "console") if "\n" in block.strip()]
+)
+def test_the_guide_to_ports_shows_what_its_examples_say(shown: str, tmp_path: Path) -> None:
+    command, _, output = shown.partition("\n")
+    status, found = in_shell(command.removeprefix("$ "), tmp_path, where=ROOT)
+    assert status == 0, found
+    assert " ".join(without_numbers(output.removesuffix("...\n"))) in " ".join(without_numbers(found))
 
 
 @pytest.mark.fashion_mnist
