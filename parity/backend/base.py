@@ -47,7 +47,7 @@ class Backend:
 
     Attributes:
         name: what the backend is called.
-        title: the framework's name as its makers write it, for people.
+        title: the framework's name as its makers write it; it stands beside `name`, in the same class.
         dtypes: the working dtypes that it offers, its usual one first.
         lanes: how many lanes of a population it trains side by side in about the time of one. None: `population` takes
             neither `lanes` nor a state for each member.
@@ -60,6 +60,12 @@ class Backend:
     dtypes: Sequence[DType] = ("float64", "float32")
     lanes: int | None = None
     accelerator: str = ""
+
+    @property
+    def shown_name(self) -> str:
+        """The name for people: the title, unless a subclass has a name of its own and no title."""
+        named = next((each for each in type(self).__mro__ if "name" in vars(each)), Backend)
+        return vars(named).get("title", "") or self.name
 
     def versions(self) -> dict[str, str]:
         """Return the version of each package that decides the numbers."""

@@ -86,10 +86,10 @@ def _compared(bests: Sequence[_Best]) -> str:
     for winner in dict.fromkeys(each.rows[0].framework for each in bests if each.is_clear):
         own = [each for each in bests if each.is_clear and each.rows[0].framework == winner]
         ratios = [each.ratio for each in own]
-        others = " or ".join(dict.fromkeys(each.rows[1].framework for each in own))
+        others = " or ".join(dict.fromkeys(each.rows[1].name for each in own))
         where = "all" if len(own) == len(bests) else f"{len(own)} of {len(bests)}"
         where = str(own[0].case) if len(own) == 1 else f"{where} networks"
-        found.append(f"{winner}, {times_words(ratios)} times as fast as {others} ({where})")
+        found.append(f"{own[0].rows[0].name}, {times_words(ratios)} times as fast as {others} ({where})")
     unclear = [each for each in bests if not each.is_clear]
     if unclear:
         where = str(unclear[0].case) if len(unclear) == 1 else f"{len(unclear)} of {len(bests)} networks"

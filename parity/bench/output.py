@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from parity.bench.answers import answers
 from parity.bench.records import BenchReport, Row
 from parity.files import write_object
 
@@ -20,6 +21,7 @@ def report_dict(report: BenchReport) -> dict[str, Any]:
         "complete": report.complete,
         "trusted": report.trusted,
         "doubts": list(report.doubts),
+        "answers": [f"{answer.question}: {answer.text}" for answer in answers(report)],
         "config": asdict(report.config),
         "rows": [row_dict(row) for row in report.rows],
         "profiles": {name: [asdict(found) for found in profile] for name, profile in report.profiles.items()},
@@ -33,7 +35,7 @@ def row_dict(row: Row) -> dict[str, Any]:
     first = {name: whole.pop(name) for name in ("framework", "mode", "device", "precision")}
     times = {name: whole.pop(name) for name in ("population", "compile_s", "median_us", "low_us", "high_us")}
     ratios = {name: whole.pop(name) for name in ("floor_us", "ratio_to_floor", "ratio_to_lab_loop")}
-    del whole["case"]
+    del whole["case"], whole["title"]
     return first | case | times | ratios | whole
 
 

@@ -22,6 +22,7 @@ class Row(Times):
         own_floor_us: the same with no other products than the framework's own; None if its process has ended.
         ratio_to_floor: `median_us / floor_us`.
         ratio_to_lab_loop: the lab's loop over this one; above 1 is faster.
+        title: the framework's name as its makers write it.
     """
 
     framework: str
@@ -34,12 +35,18 @@ class Row(Times):
     own_floor_us: float | None = None
     ratio_to_floor: float | None = None
     ratio_to_lab_loop: float | None = None
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        """The framework's name for people."""
+        return self.title or self.framework
 
     @property
     def way(self) -> str:
         """The framework and the mode, in words."""
         models = f" of {self.population}" if self.population > 1 else ""
-        return f"{self.framework}'s {self.mode.replace('_', ' ')}{models}"
+        return f"{self.name}'s {self.mode.replace('_', ' ')}{models}"
 
     @property
     def words(self) -> str:
@@ -83,6 +90,10 @@ class BenchReport:
     profiles: Mapping[str, tuple[Operation, ...]] = field(default_factory=dict)
     complete: bool = True
     doubts: tuple[str, ...] = ()
+
+    def title(self, framework: str) -> str:
+        """A framework's name for people."""
+        return next((row.name for row in self.rows if row.framework == framework), framework)
 
     @property
     def trusted(self) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from parity.backend import Mode
+from parity.backend import Mode, backend_names
 from parity.bench import worker
 from parity.bench.config import BenchConfig, Case
 from parity.bench.floor import COPIED_ON_DEVICE, STACKED_TO_FILL, Floor, Shape, Timer, copy_rate
@@ -88,8 +88,13 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
         progress or SilentProgress() as telling,
     ):
         environment: dict[str, str] = {}
+        titles: dict[str, str] = {}
         try:
             environment |= _environment(sides)
+            # A port of someone's own goes by the name that it was given, whatever it is made of.
+            titles |= {
+                name: side.call(worker.title) if name in backend_names() else name for name, side in sides.items()
+            }
             modes = {name: side.call(worker.describe_modes) for name, side in sides.items()}
             for name, offered in modes.items():
                 if not offered:
@@ -99,7 +104,8 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
                 telling.update(number / (len(config.cases) + 1), str(case))
                 timed = list(_plan(config, modes, case))
                 _measure(config, sides, timed, watch)
-                rows += _rows(config, timed, {name: floor.microseconds(case) for name, floor in floors.items()})
+                in_case = {name: floor.microseconds(case) for name, floor in floors.items()}
+                rows += [replace(row, title=titles[row.framework]) for row in _rows(config, timed, in_case)]
             telling.update(len(config.cases) / (len(config.cases) + 1), "profiles")
             profiles |= {name: found for name, side in sides.items() if (found := _profile(config, side, modes[name]))}
             telling.update(1.0, "done")

@@ -47,7 +47,7 @@ def print_report(report: BenchReport, console: Console) -> None:
             console.out(f"{name}: {words}", highlight=False)
     for framework, operations in report.profiles.items():
         shares = ", ".join(f"{found.name} {found.share:.0%}" for found in operations)
-        console.out(f"\nwhere the time of {framework}'s population goes: {shares}", highlight=False)
+        console.out(f"\nwhere the time of {report.title(framework)}'s population goes: {shares}", highlight=False)
     console.out("")
     console.out("µs: per model-step, one SGD update of one model. ×floor: what matrix products or memory alone take.")
     console.out("×lab: how many times as fast as PyTorch's loop of eager updates. threads: cores that it kept busy.")
@@ -55,7 +55,7 @@ def print_report(report: BenchReport, console: Console) -> None:
 
 def floor_words(rows: list[Row]) -> str:
     """Return the floor of a case, and what it would be if there were no products but a framework's own."""
-    own = {row.framework: row.own_floor_us for row in rows if row.own_floor_us is not None}
+    own = {row.name: row.own_floor_us for row in rows if row.own_floor_us is not None}
     floor = next((row.floor_us for row in rows if row.floor_us is not None), None)
     if floor is None:
         return ""
@@ -75,7 +75,7 @@ def notes(rows: list[Row]) -> Iterator[tuple[str, str]]:
     """Yield what is to be known of rows: why one has no time, or is not to be trusted."""
     for row in rows:
         if row.note or row.is_apart:
-            yield f"{row.framework} {row.mode}", row.note or f"{APART}: {_halves(row)} µs"
+            yield f"{row.name} {row.mode}", row.note or f"{APART}: {_halves(row)} µs"
 
 
 def _halves(row: Row) -> str:
@@ -86,7 +86,7 @@ def _halves(row: Row) -> str:
 
 def cells(row: Row) -> tuple[str, ...]:
     """A row in words; what is not to be trusted has a question mark."""
-    first = row.framework, row.mode.replace("_", " "), str(row.population)
+    first = row.name, row.mode.replace("_", " "), str(row.population)
     if row.median_us is None or row.low_us is None or row.high_us is None:
         return *first, "none", *[""] * (len(TERMS) - 2)
     return (

@@ -105,6 +105,11 @@ def accelerator(backend: Any) -> str:
     return backend.accelerator
 
 
+def title(backend: Any) -> str:
+    """The framework's name as its makers write it."""
+    return backend.shown_name
+
+
 def describe_modes(backend: Any) -> dict[str, Mode]:
     """The modes, without what makes them: that stays in this process."""
     return {name: replace(mode, of=None) for name, mode in modes(backend).items()}

@@ -56,6 +56,7 @@ def render_bench_page(report: BenchReport, pictures: list[Picture]) -> str:
     return render(
         "bench.html.j2",
         report=report,
+        titles=[report.title(name) for name in report.config.frameworks],
         answers=answers(report),
         sections=sections,
         header=HEADER,
@@ -107,7 +108,7 @@ def _draw(report: BenchReport, axis: str, rows: list[Row]) -> Figure:
     series: dict[str, list[Row]] = {}
     for row in rows:
         models = "" if axis == "population" or row.population == 1 else f", {row.population} models"
-        series.setdefault(f"{row.framework} {row.mode.replace('_', ' ')}{models}", []).append(row)
+        series.setdefault(f"{row.name} {row.mode.replace('_', ' ')}{models}", []).append(row)
     frameworks = list(dict.fromkeys(row.framework for row in rows))
     looks = {}
     for framework in frameworks:

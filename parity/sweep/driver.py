@@ -182,7 +182,7 @@ class _Outcome:
             trials=tuple(trial for group in sorted(trials) for trial in trials[group]),
             thresholds=tuple(threshold for threshold in thresholds if threshold is not None),
             complete=started is None,
-            titles={name: backend.title or name for name, backend in self.prepared.backends.items()},
+            titles={name: backend.shown_name for name, backend in self.prepared.backends.items()},
         )
 
     def write(self, report: SweepReport) -> None:

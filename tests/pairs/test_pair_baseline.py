@@ -83,7 +83,7 @@ def test_a_pair_that_is_a_module_goes_by_its_name(path: Path) -> None:
         ("# x\n[[accept]]\ncause = 'gelu_form'\n", "FILE:2: an entry needs a reason: why is this difference meant?"),
         ("[[accept]]\ncause = 'gelu_form'\nreason = ' '\n", "FILE:1: an entry needs a reason"),
         ("accept = [{cause = 'gelu_form'}]\n", "FILE, entry 1: an entry needs a reason"),
-        (f"{ENTRY}[[accept]]\ncause = 'gelu'\nreason = 'x'\n", "FILE:4: no difference is named 'gelu'; choose of act"),
+        (f"{ENTRY}[[accept]]\ncause = 'gelu'\nreason = 'x'\n", "FILE:4: no difference is named 'gelu'; choose one of"),
         (f"{ENTRY}why = 'x'\n", "FILE:1: 'why' is no key of an entry; it may have cause, place, reason, pair, at_most"),
         (f"{ENTRY}place = 3\n", "FILE:1: place must be a text, got 3"),
         (f"{ENTRY}at_most = 1e-3\n", 'FILE:1: at_most goes with cause = "unexplained" alone'),

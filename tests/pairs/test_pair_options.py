@@ -368,7 +368,10 @@ def test_an_accepted_difference_that_is_gone_is_told() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"accept": ["nothing@*"]}, "'nothing@\\*' cannot be accepted: no difference is named 'nothing'; choose of"),
+        (
+            {"accept": ["nothing@*"]},
+            "'nothing@\\*' cannot be accepted: no difference is named 'nothing'; choose one of",
+        ),
         ({"questions": ("why",)}, "questions must be of forced, free, statistics, optimizer, precision, got 'why'"),
         ({"dtypes": ("float16",)}, "dtypes must be of float32, bfloat16, got 'float16'"),
         ({"inputs": 3}, "inputs must be a dictionary of inputs by name, or a list of such; got 3"),

@@ -122,3 +122,14 @@ def test_a_declared_port_gets_the_defaults_too(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("parity.backend.load._entry_points", lambda: {"bare": Entry()})
     assert load_backend("bare").versions() == {}
+
+
+def test_a_backend_of_someone_elses_is_not_shown_as_the_framework_that_it_is_made_of() -> None:
+    class Mine(NumpyBackend):
+        name = "mine"
+
+    class Titled(NumpyBackend):
+        name, title = "titled", "Titled"
+
+    shown = [each.shown_name for each in (NumpyBackend(), Mine(), Titled(), Subclass(), as_backend(Bare()))]
+    assert shown == ["NumPy", "mine", "Titled", "Bare", "Bare"]

@@ -83,7 +83,7 @@ def test_figures_of_a_machine_that_others_use_are_not_to_be_trusted(
     status = main((*QUICK, "--json", str(tmp_path / "bench.json"), "--html", str(tmp_path / "bench.html")))
     assert status == len(doubts)
     first = "NOT TO BE TRUSTED, the machine was not its own: others took <2> of the cores\n" * len(doubts)
-    assert capsys.readouterr().out.startswith(first + "one model: torch's ")
+    assert capsys.readouterr().out.startswith(first + "one model: PyTorch's ")
     written = json.loads((tmp_path / "bench.json").read_text())
     assert (written["trusted"], written["doubts"]) == (not doubts, list(doubts))
     assert ("others took &lt;2&gt; of the cores" in (tmp_path / "bench.html").read_text()) is bool(doubts)

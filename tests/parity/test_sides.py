@@ -88,7 +88,7 @@ def test_what_cannot_start_is_bad_input(name: str, words: str) -> None:
 
 @pytest.mark.parametrize("target", ["nobody", "misbehaving:", ":honest", ""])
 def test_a_name_has_a_form(target: str) -> None:
-    with pytest.raises(InputError, match=r"choose one of .*numpy.* or give package\.module:factory"):
+    with pytest.raises(InputError, match=r"choose one of .*numpy.*, package\.module:factory"):
         check("numpy", target, config=CONFIG)
 
 

@@ -175,6 +175,15 @@ def test_over_several_networks_an_answer_is_a_range() -> None:
     )
 
 
+def test_frameworks_are_named_as_their_makers_write_them() -> None:
+    rows = row_of(near(10), title="JAX"), row_of(near(24), title="PyTorch", **TORCH)
+    others = [replace(row, case=DEEP) for row in rows]
+    (one,) = answers(report_of(*rows))
+    assert one.text.startswith("JAX's jit step, 2.4 times as fast as PyTorch's eager loop")
+    (several,) = answers(report_of(*rows, *others))
+    assert several.text == "JAX, 2.4 times as fast as PyTorch (all networks)"
+
+
 def test_one_framework_alone_is_told_by_its_best() -> None:
     best = row_of(near(10), framework="torch", mode="compiled_step", ratio_to_lab_loop=4.0)
     (answer,) = answers(report_of(best, row_of(near(40), **TORCH)))

@@ -27,7 +27,10 @@ def test_names() -> None:
 
 
 def test_unknown_name_is_refused_with_the_choices() -> None:
-    with pytest.raises(InputError, match="must be one of fashion-mnist, synthetic, got 'mnist'"):
+    with pytest.raises(
+        InputError,
+        match="no dataset is named 'mnist'; choose one of fashion-mnist, synthetic",
+    ):
         load_dataset("mnist")
 
 
