@@ -266,6 +266,18 @@ def test_its_first_table_of_speed_is_what_was_measured() -> None:
         assert f"| {depth} | {rows[0]['floor_us']:.0f} | {' | '.join(cells)} |" in EVERYTHING
 
 
+def test_its_table_of_what_bounds_a_population_is_what_was_measured() -> None:
+    found = json.loads((ROOT / "benchmarks" / "bench.json").read_text())
+    rows = [row for row in found["rows"] if row["batch_size"] == 32 and row["batch_norm"] and row["population"] > 1]
+    for depth, width in ((1, 64), (8, 64), (25, 64), (8, 256)):
+        cells = []
+        for framework in ("jax", "torch"):
+            own = [r for r in rows if (r["framework"], r["depth"], r["width"]) == (framework, depth, width)]
+            best = min((row for row in own if row["median_us"]), key=lambda row: row["median_us"])
+            cells += [best["ratio_to_floor"], best["median_us"] / best["own_floor_us"]]
+        assert f"| {depth}, {width} | {' | '.join(f'{cell:.2f}' for cell in cells)} |" in EVERYTHING
+
+
 @pytest.mark.fashion_mnist
 def test_every_command_on_long_sweeps_runs(tmp_path: Path) -> None:
     """The first as written, the others on a sweep that takes seconds."""
