@@ -149,6 +149,14 @@ def test_the_depths_stand_beside_each_boundary_where_they_differ() -> None:
     ]
 
 
+def test_a_depth_that_trained_at_one_seed_is_not_told_as_one_that_never_did() -> None:
+    report = with_boundaries({(2, False): [(0.0, None), (0.5, 0.2)], (2, True): [(math.inf, 10.0), (2.0, 1.0)]})
+    assert answers(report) == [
+        "JAX: with batch norm the smallest divergent learning rate is 4.0 times as large, the largest useful 5.0 times "
+        "(depth 2)"
+    ]
+
+
 def test_nothing_found_is_no_answer() -> None:
     assert answers(fake_report(trials=(), thresholds=())) == []
 
