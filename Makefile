@@ -58,7 +58,7 @@ sweep: data
 check: install
 	$(BIN)/bnparity check --preset ci
 
-# What the README's tables of speed are made of: some five minutes on two cores, and for the second twenty.
+# What the tables of speed in docs/ are made of: some five minutes on two cores, and for the second twenty.
 bench: install
 	@mkdir -p runs
 	$(BIN)/bnparity bench --preset quick --json benchmarks/bench.json --html runs/bench.html
@@ -80,7 +80,7 @@ lab-sweep: data
 	$(BIN)/python benchmarks/lab_sweep.py --framework jax --out benchmarks/lab_sweep_jax.json
 	$(BIN)/python benchmarks/lab_sweep.py --framework torch --out benchmarks/lab_sweep_torch.json
 
-# The checker, checked: minutes. The first writes the README's table, the second what the safety factor rests on.
+# The checker, checked: minutes. The first writes a table of docs/, the second what the safety factor rests on.
 self-test: install
 	$(BIN)/bnparity check --self-test --depths 1 3 8 --json benchmarks/self_test.json
 

@@ -83,7 +83,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the names of the rows, and do nothing else")
     parser.add_argument("--out", type=Path, help="write the rows as JSON, each as soon as it is there")
     parser.add_argument("--resume", action="store_true", help="keep the rows that --out holds, and run the others")
-    parser.add_argument("--table", type=Path, metavar="JSON", help="print the README's table of a run, and do nothing")
+    parser.add_argument("--table", type=Path, metavar="JSON", help="print the table of a run's findings, no more")
     options = parser.parse_args()
     if options.resume and not options.out:
         parser.error("--resume needs --out")
