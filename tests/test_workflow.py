@@ -14,7 +14,8 @@ from parity.pair.baseline import read_baseline
 yaml = pytest.importorskip("yaml")  # which comes with Dask
 ROOT = Path(__file__).parent.parent
 WORKFLOW = ROOT / "examples" / "parity.yml"
-SECTION = (ROOT / "docs" / "guides" / "ci.md").read_text(encoding="utf-8").split("## Pairs of models")[1].split("## A port")[0]
+GUIDE = (ROOT / "docs" / "guides" / "ci.md").read_text(encoding="utf-8")
+SECTION = GUIDE.split("## Pairs of models")[1].split("## A port")[0]
 NUMBER = re.compile(r"[0-9.]+e[+-][0-9]+|0\.[0-9]+")
 
 
