@@ -15,10 +15,14 @@ from typing import Any
 
 import pytest
 
+from parity.bench.answers import answers as answers_of_bench
+from parity.bench.config import BenchConfig, Case
+from parity.bench.records import BenchReport, Row
 from parity.cli import parse
 from parity.commands.sweep import PRESETS
 from parity.pair.explain import acceptable
-from parity.report.tables import BOUNDARIES, answers, boundary_table
+from parity.report.boundaries import BOUNDARIES, boundary_table
+from parity.report.sweep_answers import answers
 from parity.sweep import Group, SweepConfig
 from parity.sweep.records import Outcome, SweepReport, Threshold
 
@@ -264,6 +268,27 @@ def test_its_first_table_of_speed_is_what_was_measured() -> None:
         }  # the loops are timed again at depth 8
         cells = [f"{timed[mode]['median_us']:.0f} ({timed[mode]['ratio_to_floor']:.2g})" for mode in shown]
         assert f"| {depth} | {rows[0]['floor_us']:.0f} | {' | '.join(cells)} |" in EVERYTHING
+
+
+def test_the_readmes_benchmark_says_what_the_committed_run_found() -> None:
+    found = json.loads((ROOT / "benchmarks" / "bench.json").read_text())
+    cases = iter([Case(**given) for given in found["config"]["cases"]])
+    rows, case, seen = [], next(cases), set[tuple[str, str, int]]()
+    for row in found["rows"]:  # case after case, and in none of them a way twice
+        key = row["framework"], row["mode"], row["population"]
+        size = row["depth"], row["width"], row["batch_size"], row["batch_norm"]
+        if key in seen or size != (case.depth, case.width, case.batch_size, case.batch_norm):
+            case, seen = next(cases), set()
+        seen.add(key)
+        own: dict[str, Any] = {name: row[name] for name in ("framework", "mode", "device", "precision", "population")}
+        times: dict[str, Any] = {name: row[name] for name in ("median_us", "low_us", "high_us", "is_apart")}
+        rows.append(Row(**own, **times, case=case, title={"jax": "JAX", "torch": "PyTorch"}[row["framework"]]))
+    assert next(cases, None) is None
+    report = BenchReport(
+        config=BenchConfig(frameworks=("jax", "torch")), rows=tuple(rows), environment={}, command="", seconds=1.0
+    )
+    one, _ = answers_of_bench(report)
+    assert f"{one.question}: {one.text}\n" in PAGES["README.md"]
 
 
 def test_its_table_of_what_bounds_a_population_is_what_was_measured() -> None:

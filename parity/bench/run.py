@@ -88,11 +88,10 @@ def bench(config: BenchConfig, *, progress: Progress | None = None, command: str
         progress or SilentProgress() as telling,
     ):
         environment: dict[str, str] = {}
-        titles: dict[str, str] = {}
         try:
             environment |= _environment(sides)
             # A port of someone's own goes by the name that it was given, whatever it is made of.
-            titles |= {
+            titles = {
                 name: side.call(worker.title) if name in backend_names() else name for name, side in sides.items()
             }
             modes = {name: side.call(worker.describe_modes) for name, side in sides.items()}

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from parity.divergence import stuck_loss
 from parity.files import replace_file
+from parity.report.boundaries import BOUNDARIES, boundary_table, sorted_frameworks
 from parity.report.figures import SWEEP_FIGURES
 from parity.report.heading import notices
 from parity.report.markup import DPI, Picture, configuration, render, take_picture, words
 from parity.report.style import batch_norm_words
-from parity.report.tables import BOUNDARIES, answers, boundary_table, sorted_frameworks
+from parity.report.sweep_answers import answers
 from parity.sweep.output import THRESHOLD_COLUMNS, TRIAL_COLUMNS
 from parity.sweep.records import SweepReport, Threshold, Trial
 

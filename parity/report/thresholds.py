@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from parity.report.boundaries import median_rate, threshold_value, useful_value
 from parity.report.canvas import message_sheet, open_sheet
 from parity.report.heading import sweep_heading, sweep_styles
 from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style
-from parity.report.tables import median_rate, threshold_value, useful_value
 from parity.sweep.records import SweepReport, Threshold
 
 TITLE = "Smallest divergent learning rate against depth"

@@ -13,7 +13,8 @@ from html_page import Page
 from parity.divergence import Status
 from parity.errors import InputError
 from parity.report import write_report
-from parity.report.tables import BOUNDARIES, answers, boundary_table
+from parity.report.boundaries import BOUNDARIES, boundary_table
+from parity.report.sweep_answers import answers
 from parity.sweep.records import SweepReport, Trial
 
 ATTACK = "<script>alert(1)</script>"
@@ -65,6 +66,7 @@ def test_the_answer_comes_first_then_the_picture_then_the_tables(tmp_path: Path)
     page = write(report, tmp_path)
     tags = [tag for tag, _ in page.tags]
     assert tags.index("img") < tags.index("table")
+    assert re.findall(r"Figure \d+\.", page.text) == ["Figure 1.", "Figure 2.", "Figure 3."]
     first = page.text[: page.text.index("Figure 1.")]
     assert [sentence for sentence in answers(report) if sentence not in first] == []
     assert answers(report)[0].startswith("JAX")

@@ -9,16 +9,9 @@ import pytest
 from fake_sweep import fake_report
 from rich.console import Console
 
-from parity.report.tables import (
-    USEFUL,
-    BoundaryRow,
-    answers,
-    boundary_table,
-    depths_in_words,
-    median_rate,
-    print_thresholds,
-    rate_text,
-)
+from parity.report.boundaries import USEFUL, BoundaryRow, boundary_table, median_rate, rate_text
+from parity.report.sweep_answers import answers, depths_in_words
+from parity.report.tables import print_thresholds
 from parity.sweep.records import Outcome, SweepReport, Threshold
 
 
