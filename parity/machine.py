@@ -1,6 +1,7 @@
 """What the machine offers to this process."""
 
 import os
+import subprocess
 
 CORES_VARIABLE = "BNPARITY_CORES"
 
@@ -13,6 +14,19 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def current_commit() -> str:
+    """Return the commit of the project in the working directory, with a `+` if files differ from it; "" if unknown."""
+    git = ["git", "--no-optional-locks"]
+    try:
+        found, changed = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+            for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ""
+    return f"{found}+" if changed else found
 
 
 def bytes_in_words(count: float) -> str:

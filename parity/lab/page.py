@@ -12,7 +12,7 @@ from parity.errors import InputError
 from parity.files import replace_file
 from parity.lab.blocks import Block, Plot, Section, Table, Text
 from parity.lab.run import LabReport
-from parity.report.markup import DPI, Picture, configuration, render, take_picture
+from parity.report.markup import DPI, Picture, configuration, render, take_picture, take_png
 
 
 def write_lab(report: LabReport, folder: str | Path, dpi: int = DPI) -> Path:
@@ -33,11 +33,12 @@ def write_lab(report: LabReport, folder: str | Path, dpi: int = DPI) -> Path:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot write to {str(folder)!r}: {reason}; choose a writable folder") from error
-    pictures = _pictures((block for section in report.sections for block in section.blocks), dpi)
+    blocks = [block for section in report.sections for block in section.blocks]
     page = folder / "report.html"
-    replace_file(page, render_lab_page(report, pictures).encode())
-    for name, picture in pictures.items():
-        replace_file(figures / f"{name}.png", picture.png)
+    replace_file(page, render_lab_page(report, _pictures(blocks)).encode())
+    for plot in blocks:
+        if isinstance(plot, Plot):
+            replace_file(figures / f"{plot.name}.png", take_png(lambda plot=plot: plot.figure, dpi))
     return page
 
 
@@ -56,9 +57,9 @@ def render_lab_page(report: LabReport, pictures: dict[str, Picture]) -> str:
     return render("lab.html.j2", report=report, sections=sections, configuration=configuration(report.config))
 
 
-def render_section(section: Section, dpi: int = DPI) -> str:
+def render_section(section: Section) -> str:
     """The HTML of what one part found, with its figures inside it: what a notebook shows."""
-    pictures = _pictures(section.blocks, dpi)
+    pictures = _pictures(section.blocks)
     numbers = _number(section.blocks)
     return render("lab_section.html.j2", blocks=[_block(block, pictures, numbers) for block in section.blocks])
 
@@ -69,9 +70,9 @@ def to_html(markdown: str) -> Markup:
     return Markup(parser.render(markdown))
 
 
-def _pictures(blocks: Iterable[Block], dpi: int) -> dict[str, Picture]:
+def _pictures(blocks: Iterable[Block]) -> dict[str, Picture]:
     return {
-        plot.name: take_picture(plot.name, plot.figure, alt=plot.alt, caption=plot.caption, dpi=dpi)
+        plot.name: take_picture(plot.name, lambda plot=plot: plot.figure, alt=plot.alt, caption=plot.caption)
         for plot in blocks
         if isinstance(plot, Plot)
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from parity.bench.screen import HEADER, TERMS, by_case, cells, floor_words, note
 from parity.files import replace_file
 from parity.report.canvas import open_sheet
 from parity.report.heading import Heading
-from parity.report.markup import DPI, Picture, configuration, render, take_picture
-from parity.report.style import REFERENCE_COLOR, log_ticks, page_style, plain, short
+from parity.report.markup import Picture, configuration, render, take_picture
+from parity.report.style import REFERENCE_COLOR, log_ticks, plain, short
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # a framework each
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
@@ -29,13 +30,13 @@ AXES: dict[str, tuple[str, Callable[[Row], float]]] = {
 }
 
 
-def write_bench_report(report: BenchReport, path: Path, dpi: int = DPI) -> None:
+def write_bench_report(report: BenchReport, path: Path) -> None:
     """Write the report of a benchmark as one HTML file; the file is either the old one or the whole new one.
 
     Raises:
         InputError: the place cannot be written.
     """
-    pictures = [_picture(report, axis, rows, dpi) for axis, rows in scalings(report)]
+    pictures = [_picture(report, axis, rows) for axis, rows in scalings(report)]
     replace_file(path, render_bench_page(report, pictures).encode())
 
 
@@ -89,18 +90,15 @@ def _but(row: Row, axis: str) -> tuple[Any, ...]:
     return (row.framework, row.mode, row.population), replace(case, **fixed)
 
 
-def _picture(report: BenchReport, axis: str, rows: list[Row], dpi: int) -> Picture:
+def _picture(report: BenchReport, axis: str, rows: list[Row]) -> Picture:
     label = AXES[axis][0]
-    with page_style():
-        figure = _draw(report, axis, rows)
-        return take_picture(
-            f"cost_by_{axis}",
-            figure,
-            alt=f"Microseconds per model-step against {label}, a line for each mode.",
-            caption=f"What a model-step costs as the number of {label} grows; lower is faster. Bars are 95% intervals "
-            "of the median. A framework has one colour, and a mode one mark. The grey line is the floor.",
-            dpi=dpi,
-        )
+    return take_picture(
+        f"cost_by_{axis}",
+        partial(_draw, report, axis, rows),
+        alt=f"Microseconds per model-step against {label}, a line for each mode.",
+        caption=f"What a model-step costs as the number of {label} grows; lower is faster. Bars are 95% intervals "
+        "of the median. A framework has one colour, and a mode one mark. The grey line is the floor.",
+    )
 
 
 def _draw(report: BenchReport, axis: str, rows: list[Row]) -> Figure:

@@ -158,7 +158,7 @@ def boundary_table(report: SweepReport, boundary: Boundary = DIVERGENT) -> list[
         cells, factors = {}, {}
         for name in sorted_frameworks(report):
             values = {on: boundary_values(report, boundary, name, depth, on) for on in settings}
-            cells[name] = {on: _cell(list(values[on].values()), report, boundary) for on in settings}
+            cells[name] = {on: boundary_cell(list(values[on].values()), report, boundary) for on in settings}
             factors[name] = _factor(factors_of(values)) if len(settings) == 2 else None
         rows.append(BoundaryRow(depth, cells, factors))
     return rows
@@ -178,7 +178,8 @@ def factors_of(values: dict[bool, dict[int, float]]) -> list[float]:
     return [high / low for high, low in pairs if 0 < high < math.inf and 0 < low < math.inf]
 
 
-def _cell(values: Sequence[float], report: SweepReport, boundary: Boundary) -> BoundaryCell:
+def boundary_cell(values: Sequence[float], report: SweepReport, boundary: Boundary) -> BoundaryCell:
+    """Values of a boundary, one for each seed, in words."""
     if not values:
         return BoundaryCell(None, None, None, MISSING, MISSING)
     # One seed decides no third digit: another one moves the boundary by more.

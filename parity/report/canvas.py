@@ -1,13 +1,19 @@
-"""The sheet that every figure is drawn on: header, notices, legend, panels, and the command in small print.
+"""The sheet that every figure is drawn on: legend and panels, and in a file of its own header, notices and command.
 
 Sizes are in inches and set by hand: Matplotlib's automatic layouts know nothing of the header and the small print.
 """
 
+import math
+import shlex
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,6 +27,56 @@ _EDGE = 0.15
 _AXIS_LABEL = 0.55  # below the panels
 # Characters of text on a figure, whose size and time to draw grow with it; the page has all of it.
 _LONGEST_TITLE, _LONGEST_TEXT = 120, 2000
+
+
+@dataclass(frozen=True)
+class Medium:
+    """Where a figure is shown.
+
+    Args:
+        width: in inches, which no figure exceeds.
+        is_file: whether it stands alone, so that title, setting, notices and command are drawn on it.
+    """
+
+    width: float = math.inf
+    is_file: bool = True
+
+
+FILE, WIDE_PAGE, NARROW_PAGE = Medium(), Medium(is_file=False), Medium(3.7, is_file=False)
+_medium = ContextVar("medium", default=FILE)
+
+
+@contextmanager
+def drawn_for(medium: Medium) -> Iterator[None]:
+    """Draw figures for a medium."""
+    token = _medium.set(medium)
+    try:
+        yield
+    finally:
+        _medium.reset(token)
+
+
+def room() -> float:
+    """The width in inches that no figure exceeds where it is drawn for now."""
+    return _medium.get().width
+
+
+class Drawing(Figure):
+    """A figure that knows its words, and what its points say when they are pointed at."""
+
+    title = ""
+    heading = Heading("", "")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.said: dict[Artist, tuple[str, ...]] = {}
+
+
+def say(artist: Artist, texts: Iterable[str]) -> None:
+    """Let each point of a line tell its text when it is pointed at; without texts it tells nothing."""
+    figure = artist.get_figure(root=True)
+    if isinstance(figure, Drawing):
+        figure.said[artist] = tuple(texts)
 
 
 @dataclass(frozen=True)
@@ -59,17 +115,57 @@ def open_sheet(
         handles: of the legend, which stands above the panels.
         left: inches to the left of the panels.
     """
-    width, panels = size
+    width, panels = min(size[0], room()), size[1]
+    is_file = _medium.get().is_file
+    setting = _wrapped(heading.setting, width * 14.5) if is_file else []
+    command = _wrapped(f"made by: {without_places(heading.command)}", width * 18) if is_file else []
+    notices = heading.notices if is_file else ()
+    top = _EDGE + 0.26 + _LINE * len(setting) + 1.35 * _LINE * len(notices) if is_file else 0.0
     columns, rows = _legend_shape([str(handle.get_label()) for handle in handles], width)
-    setting = [plain(line) for line in textwrap.wrap(short(heading.setting, _LONGEST_TEXT), int(width * 14.5))]
-    command = [
-        plain(line) for line in textwrap.wrap(short(f"made by: {heading.command}", _LONGEST_TEXT), int(width * 18))
-    ]
-    head = 0.32 + _LINE * (len(setting) + 1.35 * len(heading.notices) + 0.8 * rows) + (0.25 if rows else 0.15)
-    foot = _AXIS_LABEL + _SMALL_PRINT * len(command) + _EDGE
+    head = top + 0.8 * _LINE * rows + (0.16 if rows else 0.06)
+    foot = _AXIS_LABEL + (_SMALL_PRINT * len(command) + _EDGE if is_file else 0.0)
     height = head + panels + foot
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = Drawing(figsize=(width, height), facecolor="white")
+    figure.title, figure.heading = title, heading
     FigureCanvasAgg(figure)
+    if rows:
+        figure.legend(
+            handles=handles, loc="upper left", ncols=columns,
+            bbox_to_anchor=((_EDGE - 0.05) / width, 1 - (top + 0.02) / height),
+            frameon=False, fontsize=8.5, handlelength=3.2, borderaxespad=0.4, labelspacing=0.35,
+        )  # fmt: skip
+    if is_file:
+        _write_words(figure, title, setting, notices, command)
+    return Sheet(figure, left, foot, width - left - 0.25, panels)
+
+
+def without_places(command: str) -> str:
+    """A command without the folders of its user's machine: of an absolute path the last part is left.
+
+    >>> without_places("bnparity sweep --out /home/ada/runs/lab --depths 1")
+    'bnparity sweep --out …/lab --depths 1'
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = command.split()
+    if not any(_is_absolute(word) for word in words):
+        return command
+    return " ".join(f"…/{PurePath(word).name}" if _is_absolute(word) else shlex.quote(word) for word in words)
+
+
+def _is_absolute(word: str) -> bool:
+    return PurePath(word.rpartition("=")[2]).is_absolute()
+
+
+def _wrapped(text: str, characters: float) -> list[str]:
+    return [plain(line) for line in textwrap.wrap(short(text, _LONGEST_TEXT), int(characters))]
+
+
+def _write_words(
+    figure: Figure, title: str, setting: Sequence[str], notices: Sequence[str], command: Sequence[str]
+) -> None:
+    width, height = figure.get_size_inches()
 
     def write(inches_from_top: float, text: str, **options: Any) -> None:
         figure.text(_EDGE / width, 1 - inches_from_top / height, text, va="top", **options)
@@ -77,19 +173,12 @@ def open_sheet(
     write(_EDGE, plain(short(title, _LONGEST_TITLE)), fontsize=12.5, fontweight="bold")
     write(_EDGE + 0.26, "\n".join(setting), fontsize=9, color="#333333", linespacing=1.3)
     top = _EDGE + 0.26 + _LINE * len(setting)
-    for warning in heading.notices:
+    for warning in notices:
         box = {"facecolor": WARNING_COLOR, "edgecolor": "none", "boxstyle": "round,pad=0.25"}
         write(top + 0.06, f" {warning} ", fontsize=9.5, fontweight="bold", color="white", bbox=box)
         top += 1.35 * _LINE
-    if rows:
-        figure.legend(
-            handles=handles, loc="upper left", ncols=columns,
-            bbox_to_anchor=((_EDGE - 0.05) / width, 1 - (top + 0.02) / height),
-            frameon=False, fontsize=8.5, handlelength=3.2, borderaxespad=0.4, labelspacing=0.35,
-        )  # fmt: skip
     figure.text(_EDGE / width, _EDGE * 0.6 / height, "\n".join(command), va="bottom", fontsize=6.5,
                 color="#555555", family="DejaVu Sans Mono")  # fmt: skip
-    return Sheet(figure, left, foot, width - left - 0.25, panels)
 
 
 def message_sheet(heading: Heading, title: str, message: str) -> Figure:

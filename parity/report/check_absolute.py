@@ -85,5 +85,8 @@ def _draw_band(axes: Axes, scale: LogScale, places: Places, name: str, band: Ban
     look, size = _LOOKS[name], 2.0 if len(places.at) > _CROWDED else 3.5
     ordered = sorted((places.at[key], *pair) for key, pair in band.items())
     x, medians, largest = zip(*ordered, strict=True)
-    scale.draw(axes, x, medians, gid=f"{name}: median", linewidth=1.3, markersize=size, clip_on=False, **look)
+    texts = [f"{_WORDS[name]}: median {low:.2g}, largest {high:.2g}" for _, low, high in ordered]
+    scale.draw(
+        axes, x, medians, gid=f"{name}: median", texts=texts, linewidth=1.3, markersize=size, clip_on=False, **look
+    )
     scale.draw(axes, x, largest, gid=f"{name}: largest", linewidth=0.8, alpha=0.7, **look | {"marker": ""})

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from parity.check.records import Measurement
+from parity.report.canvas import say
 from parity.report.style import log_ticks
 
 _STRIP = 0.09  # share of a panel's height
@@ -61,26 +62,39 @@ class LogScale:
                 if labelled:
                     axes.text(-0.012, middle, word, transform=axes.transAxes, ha="right", va="center", fontsize=9)
 
-    def draw(self, axes: Axes, x: ArrayLike, y: ArrayLike, *, gid: str, **look: Any) -> None:
-        """Draw a series: its line through what can stand on the scale, the rest as markers in the strips."""
-        x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    def draw(self, axes: Axes, x: ArrayLike, y: ArrayLike, *, gid: str, texts: Sequence[str] = (), **look: Any) -> None:
+        """Draw a series: its line through what can stand on the scale, the rest as markers in the strips.
+
+        Args:
+            axes: a panel.
+            x: places.
+            y: values.
+            gid: the name of the series.
+            texts: what each point tells.
+            look: for Matplotlib.
+        """
+        x, y, words = np.asarray(x, np.float64), np.asarray(y, np.float64), np.asarray([*texts] or [""] * np.size(x))
         drawn = np.isfinite(y) & (y > 0)
         if drawn.any():
-            axes.plot(x, np.where(drawn, y, np.nan), gid=gid, **look)
-        self._strip(axes, x[y == 0], _FOOT, look | {"gid": f"{gid}: zero", "markerfacecolor": "white"})
-        self._strip(axes, x[~np.isfinite(y)], _TOP, look | {"gid": f"{gid}: infinite", "markeredgecolor": "black"})
+            (line,) = axes.plot(x, np.where(drawn, y, np.nan), gid=gid, **look)
+            say(line, words)
+        zero, wild = y == 0, ~np.isfinite(y)
+        self._strip(axes, x[zero], _FOOT, look | {"gid": f"{gid}: zero", "markerfacecolor": "white"}, words[zero])
+        self._strip(axes, x[wild], _TOP, look | {"gid": f"{gid}: infinite", "markeredgecolor": "black"}, words[wild])
 
     @staticmethod
-    def _strip(axes: Axes, x: np.ndarray, height: float, look: dict[str, Any]) -> None:
+    def _strip(axes: Axes, x: np.ndarray, height: float, look: dict[str, Any], texts: Iterable[str] = ()) -> None:
         if len(x):
             look = {"marker": "o", "markersize": 3} | look | {"linestyle": "none", "clip_on": False}
-            axes.plot(x, np.full(len(x), height), transform=axes.get_xaxis_transform(), **look)
+            (line,) = axes.plot(x, np.full(len(x), height), transform=axes.get_xaxis_transform(), **look)
+            say(line, texts)
 
     def ring(self, axes: Axes, x: ArrayLike, y: ArrayLike, size: float = 9) -> None:
         """Ring the points of a series that are beyond a limit, so that colour is not needed to find them."""
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         finite, look = np.isfinite(y), RING | {"markersize": size, "gid": "beyond"}
-        axes.plot(x[finite], y[finite], **look)
+        (line,) = axes.plot(x[finite], y[finite], **look)
+        say(line, ())  # its marks do
         self._strip(axes, x[~finite], _TOP, look)
 
 

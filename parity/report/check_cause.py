@@ -8,11 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from parity.check.records import Cause, CheckReport
-from parity.report.canvas import open_sheet
+from parity.report.canvas import open_sheet, room, say
 from parity.report.heading import check_heading
 from parity.report.style import REFERENCE_COLOR, page_style, plain, short
 
-MOST_POINTS = 4000
+MOST_POINTS = 500
 _DOTS: dict[str, Any] = {"color": "#0072B2", "marker": "o", "linestyle": "none", "markersize": 4, "alpha": 0.7}
 _IDENTITY: dict[str, Any] = {"color": REFERENCE_COLOR, "linewidth": 1.2, "linestyle": (0, (6, 2))}
 _FIT: dict[str, Any] = {"color": "#D55E00", "linewidth": 1.4, "linestyle": "solid"}
@@ -53,6 +53,8 @@ def predicted_and_observed(report: CheckReport, cause: Cause) -> Figure:
     if found is None:
         raise ValueError(f"the cause {cause.name!r} has nothing to draw")
     predicted, observed = found
+    step = _PANEL + _BETWEEN
+    across = (step, 0.0) if room() > 2 * step else (0.0, step)  # from the first panel to the second, in inches
     with page_style():
         k = fitted_multiple(predicted, observed)
         handles = [Line2D([], [], label=f"{len(predicted)} values", **_DOTS),
@@ -61,11 +63,12 @@ def predicted_and_observed(report: CheckReport, cause: Cause) -> Figure:
             handles.append(Line2D([], [], label=f"fitted: observed = {k:.7g} × predicted", **_FIT))
         sheet = open_sheet(
             check_heading(report), f"Cause: {short(cause.name.replace('_', ' '), 60)} ({short(cause.side, 20)})",
-            size=(2 * _PANEL + _BETWEEN + 1.5, _PANEL + 0.1), handles=handles, left=1.1,
+            size=(across[0] + _PANEL + 1.5, across[1] + _PANEL + 0.1), handles=handles, left=1.1,
         )  # fmt: skip
         unit = plain(short(cause.axes, 60)) or "value"
-        left = sheet.axes(0, 0, _PANEL, _PANEL)
-        right = sheet.axes(_PANEL + _BETWEEN, 0, _PANEL, _PANEL)
+        side = min(_PANEL, sheet.width)
+        left = sheet.axes(0, across[1], side, side)
+        right = sheet.axes(across[0], 0, side, side)
         ends = np.array([predicted.min(), predicted.max()])
         _draw(left, predicted, observed, ends, ends, None if k is None else k * ends)
         _draw(right, predicted, observed - predicted, ends, 0 * ends, None if k is None else (k - 1) * ends)
@@ -79,6 +82,8 @@ def predicted_and_observed(report: CheckReport, cause: Cause) -> Figure:
 
 def _draw(axes: Axes, x: np.ndarray, y: np.ndarray, ends: np.ndarray, same: np.ndarray, fit: np.ndarray | None) -> None:
     axes.plot(x, y, gid="values", **_DOTS)
-    axes.plot(ends, same, gid="identity", **_IDENTITY)
+    lines = axes.plot(ends, same, gid="identity", **_IDENTITY)
     if fit is not None:
-        axes.plot(ends, fit, gid="fit", **_FIT)
+        lines += axes.plot(ends, fit, gid="fit", **_FIT)
+    for line in lines:
+        say(line, ())

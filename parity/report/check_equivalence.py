@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from parity.check.records import CheckReport, Equivalence
-from parity.report.canvas import open_sheet
+from parity.report.canvas import open_sheet, room, say
 from parity.report.heading import check_heading
 from parity.report.style import REFERENCE_COLOR, page_style, plain, short
 
@@ -35,7 +35,7 @@ def drawn_rows(report: CheckReport) -> list[Equivalence]:
 def mean_differences(report: CheckReport) -> Figure:
     """The mean difference of each quantity with its 90% interval, against the margin: a row for each."""
     with page_style():
-        rows = drawn_rows(report)
+        rows, is_wide = drawn_rows(report), room() > _NAMES + _WORDS
         outcomes = list(dict.fromkeys(found.outcome for found in rows))
         handles = [
             Line2D([], [], linewidth=1.6, markersize=6, label=plain(f"{name}: mean and 90% interval"), **_look(name))
@@ -45,12 +45,13 @@ def mean_differences(report: CheckReport) -> Figure:
         handles.append(Line2D([], [], color="#777777", marker="|", linestyle="none", label="one seed"))
         sheet = open_sheet(
             check_heading(report), "Statistical question: candidate minus reference, paired by seed",
-            size=(11.0, _ROW * len(rows) + 0.1), handles=handles, left=_NAMES,
+            size=(11.0, _ROW * len(rows) + 0.1), handles=handles, left=_NAMES if is_wide else 0.2,
         )  # fmt: skip
-        axes = sheet.axes(0, 0, sheet.width - _WORDS, sheet.height)
+        axes = sheet.axes(0, 0, sheet.width - (_WORDS if is_wide else 0.0), sheet.height)
         reach = _reach(rows)
         for place, found in enumerate(rows):
             _draw_row(axes, found, len(rows) - 1 - place, reach)
+            _write_row(axes, found, len(rows) - 1 - place, is_wide)
         for x in (-1.0, 1.0):
             axes.axvline(x, color=REFERENCE_COLOR, linewidth=1.2, linestyle=(0, (6, 2)), gid="margin", zorder=1.5)
         axes.axvline(0.0, color="#AAAAAA", linewidth=0.8, zorder=1.2)
@@ -90,13 +91,22 @@ def _draw_row(axes: Axes, found: Equivalence, y: int, reach: float) -> None:
                     [side], [y], marker="<" if side < 0 else ">", markersize=6, color=look["color"], clip_on=False
                 )
         if abs(mean) <= reach:
-            axes.plot([mean], [y], markersize=8, zorder=4, gid=f"mean: {found.outcome}", linestyle="none", **look)
+            gid = f"mean: {found.outcome}"
+            (mark,) = axes.plot([mean], [y], markersize=8, zorder=4, gid=gid, linestyle="none", **look)
+            say(mark, [f"{found.quantity}, {found.setting}: {', '.join(_words(found))}"])
         pairs = _seeds(found)
         axes.plot(pairs[np.abs(pairs) <= reach], np.full((np.abs(pairs) <= reach).sum(), y - 0.25), linestyle="none",
                   marker="|", markersize=5, color="#777777", gid="seeds")  # fmt: skip
+
+
+def _write_row(axes: Axes, found: Equivalence, y: int, is_wide: bool) -> None:
+    """Write what a row is, and its answer: beside it, or in a narrow figure above it."""
     edge: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
     unit = UNITS.get(found.quantity)
     lines = (f"{found.quantity}{f' ({unit})' if unit else ''}", str(found.setting).replace("batch norm", "BN"))
+    if not is_wide:
+        axes.annotate(plain(short(f"{lines[0]}, {lines[1]}", 56)), (0, y), (2, 13), fontsize=7, **edge)
+        return
     name = "\n".join(plain(short(line, 44)) for line in lines)
     axes.annotate(name, (0, y), (-6, 0), ha="right", fontsize=7.5, **edge)
     axes.annotate("\n".join(map(plain, _words(found))), (1, y), (8, 0), ha="left", fontsize=8, **edge)

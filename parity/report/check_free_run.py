@@ -27,6 +27,13 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "twins": {"color": "#B3261E", "linewidth": 1.4, "linestyle": (0, (6, 2))},
     "travelled": {"color": "#777777", "linewidth": 1.4, "linestyle": (0, (1, 1.5))},
 }
+_WORDS = {
+    "candidate from reference": "candidate to reference",
+    "candidate from witness": "candidate to NumPy",
+    "reference from witness": "reference to NumPy",
+    "twins": "limit",
+    "travelled": "NumPy to its own start",
+}
 _HORIZONS = {
     "horizon": {"color": "#0072B2", "linewidth": 1.0, "linestyle": (0, (8, 3))},
     "twin_horizon": {"color": "#B3261E", "linewidth": 1.0, "linestyle": (0, (2, 2))},
@@ -86,7 +93,8 @@ def _judgement(report: CheckReport, run: FreeRun) -> str:
 def _draw_run(axes: Axes, report: CheckReport, run: FreeRun, scale: LogScale) -> None:
     updates = len(run.distances)
     for name, values in _series(report, run).items():
-        scale.draw(axes, np.arange(1, len(values) + 1), values, gid=name, **_LOOKS[name])
+        texts = [f"{_WORDS[name]}, update {number}: {value:.2g}" for number, value in enumerate(values, 1)]
+        scale.draw(axes, np.arange(1, len(values) + 1), values, gid=name, texts=texts, **_LOOKS[name])
     for name, look in _HORIZONS.items():
         if (horizon := getattr(run, name)) is not None:
             axes.axvline(horizon, gid=name, **look)
@@ -98,14 +106,15 @@ def _draw_run(axes: Axes, report: CheckReport, run: FreeRun, scale: LogScale) ->
 
 
 def _handles(report: CheckReport, runs: Sequence[FreeRun]) -> list[Any]:
-    words = {
-        "candidate from reference": "candidate to reference",
-        "candidate from witness": "candidate to NumPy",
-        "reference from witness": "reference to NumPy",
-        "twins": f"limit: {report.safety:g} × the furthest one-ulp twin",
-        "travelled": "NumPy to its own start",
-    }
-    handles: list[Any] = [Line2D([], [], label=text, **_LOOKS[name]) for name, text in words.items()]
+    handles: list[Any] = [
+        Line2D(
+            [],
+            [],
+            label=f"{text}: {report.safety:g} × the furthest one-ulp twin" if name == "twins" else text,
+            **_LOOKS[name],
+        )
+        for name, text in _WORDS.items()
+    ]
     handles.append(Patch(color="#EFEFEF", label="grey: not judged"))
     lines = {
         "horizon": "upright: the two have lost each other",

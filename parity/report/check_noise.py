@@ -72,7 +72,7 @@ def _draw(
             left=0.95,
         )
         drawn = {group: (across := places(group.measurements), _series(group, across)) for group in groups}
-        values = [y for _, found in drawn.values() for points in found.values() for _, y in points]
+        values = [y for _, found in drawn.values() for points in found.values() for _, y, _ in points]
         scale = LogScale.of(values, (1.0, report.safety))
         for group, (axes,) in grid.draw(sheet).items():
             scale.apply(axes, labelled=grid.is_first(group))
@@ -88,7 +88,10 @@ def _draw(
         return sheet.figure
 
 
-def _series(group: Group, places: Places) -> dict[Kind, list[tuple[float, float]]]:
+Point = tuple[float, float, str]  # place, value, text
+
+
+def _series(group: Group, places: Places) -> dict[Kind, list[Point]]:
     """The worst multiple of the floor at each place, by kind."""
     kinds = [kind for kind in Kind if any(kind_of(m) is kind for m in group.measurements)]
     found = {}
@@ -96,17 +99,20 @@ def _series(group: Group, places: Places) -> dict[Kind, list[tuple[float, float]
         worst = worst_by((m for m in group.measurements if kind_of(m) is kind), places.key)
         # Kinds stand side by side, so that points that coincide still show.
         shift = 0.0 if len(places.at) > _CROWDED else 0.11 * (rank - (len(kinds) - 1) / 2)
-        found[kind] = sorted((places.at[key] + shift, excess(m)) for key, m in worst.items())
+        found[kind] = sorted(
+            (places.at[key] + shift, excess(m), f"{place(m)}: {number_words(excess(m))} times the noise floor")
+            for key, m in worst.items()
+        )
     return found
 
 
 def _draw_series(
-    axes: Axes, report: CheckReport, kind: Kind, points: list[tuple[float, float]], scale: LogScale, *, crowded: bool
+    axes: Axes, report: CheckReport, kind: Kind, points: list[Point], scale: LogScale, *, crowded: bool
 ) -> None:
-    x, y = zip(*points, strict=True)
-    scale.draw(axes, x, y, gid=kind.name, linewidth=0.7, alpha=0.9, zorder=3, clip_on=False,
+    x, y, texts = zip(*points, strict=True)
+    scale.draw(axes, x, y, gid=kind.name, texts=texts, linewidth=0.7, alpha=0.9, zorder=3, clip_on=False,
                markersize=2.4 if crowded else 4, **_LOOKS[kind])  # fmt: skip
-    failed = [(at, value) for at, value in points if is_beyond(report, value)]
+    failed = [(at, value) for at, value, _ in points if is_beyond(report, value)]
     if failed:
         scale.ring(axes, *zip(*failed, strict=True), size=5 if crowded else 9)
 

@@ -11,19 +11,18 @@ from parity.files import replace_file
 from parity.report.check_figures import check_figures
 from parity.report.check_series import Group, groups_of
 from parity.report.check_tables import WORDY, summary, tables
-from parity.report.markup import DPI, Picture, configuration, render, take_picture
+from parity.report.markup import Picture, configuration, render, take_picture
 
 _OVERRIDDEN = ("num hidden layers", "use batch norm")  # of the spec: `depths` and `batch_norm` hold instead
 LONGEST_MESSAGE = 20_000  # characters; no reader gets to the end of more
 
 
-def write_check_report(report: CheckReport, path: Path, dpi: int = DPI) -> None:
+def write_check_report(report: CheckReport, path: Path) -> None:
     """Write the report of a check as one HTML file; the file is either the old one or the whole new one.
 
     Args:
         report: of the check.
         path: of the file.
-        dpi: pixels per inch of the figures.
 
     Raises:
         InputError: the place cannot be written.
@@ -32,10 +31,9 @@ def write_check_report(report: CheckReport, path: Path, dpi: int = DPI) -> None:
     pictures = [
         take_picture(
             figure.name,
-            figure.draw(),
+            figure.draw,
             alt=f"{figure.alt} Data set: {report.config.dataset}.",
             caption=figure.caption,
-            dpi=dpi,
         )
         for figure in check_figures(report, groups)
     ]

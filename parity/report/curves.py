@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from parity.divergence import Status
-from parity.report.canvas import Sheet, message_sheet, open_sheet
+from parity.report.canvas import Sheet, message_sheet, open_sheet, say
 from parity.report.heading import sweep_heading
 from parity.report.panels import PanelGrid, depth_words
 from parity.report.style import REFERENCE_COLOR, batch_norm_words, log_ticks, page_style, plain, short
@@ -102,12 +102,17 @@ def _draw_trial(axes: Axes, trial: Trial, color: Any, look: dict[str, Any], limi
     shown = moving_average(run)
     updates = np.arange(1, len(shown) + 1)
     finite = np.isfinite(shown)
-    axes.plot(updates[finite], shown[finite], color=color, gid="curve", **look)
+    (line,) = axes.plot(updates[finite], shown[finite], color=color, gid="curve", **look)
+    run_words = f"{trial.group.framework}, learning rate {trial.learning_rate:.3g}"
+    say(line, [f"{run_words}, update {n}: loss {v:.3g}" for n, v in zip(updates[finite], shown[finite], strict=True)])
     if trial.status is Status.DIVERGED:
         last = int(np.flatnonzero(finite)[-1]) if finite.any() else 0
         height = min(max(shown[last], limits[0]), limits[1]) if finite.any() else limits[1]
-        axes.plot([last + 1], [height], marker="x", markersize=6, color=color, clip_on=False, zorder=4, gid="left",
-                  markeredgewidth=1.6)  # fmt: skip
+        (cross,) = axes.plot(
+            [last + 1], [height], marker="x", markersize=6, color=color, clip_on=False, zorder=4, gid="left",
+            markeredgewidth=1.6,
+        )  # fmt: skip
+        say(cross, [f"{run_words}: diverged at update {trial.steps or last + 1}"])
 
 
 def _limits(report: SweepReport, trials: Iterable[Trial]) -> tuple[float, float]:

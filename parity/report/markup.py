@@ -1,18 +1,26 @@
 """What every HTML page is made of: its pictures, its templates, and values in words."""
 
-import base64
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-DPI = 130
+from parity.machine import current_commit
+from parity.report.canvas import NARROW_PAGE, WIDE_PAGE, Drawing, drawn_for
+from parity.report.heading import Heading
+from parity.report.style import page_style
+from parity.report.svg import to_svg
+
+DPI = 130  # of the figures that are files
 # Control characters, and bytes of a command line that are no UTF-8: neither may stand in HTML.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
@@ -25,30 +33,46 @@ class Picture:
         name: its anchor, and its file's name without the ending.
         alt: what it shows, for a reader who cannot see it.
         caption: how to read it.
-        png: the image.
-        width: in pixels of the page.
-        height: in pixels of the page.
+        title: what it is of.
+        setting: the data set, and what was run on it.
+        notices: what a reader must know before any number.
+        wide: the drawing for a page of a wide window.
+        narrow: the drawing for a page of a narrow one.
+        width: of the wide drawing, in pixels of the page.
     """
 
     name: str
     alt: str
     caption: str
-    png: bytes
+    title: str
+    setting: str
+    notices: tuple[str, ...]
+    wide: Markup
+    narrow: Markup
     width: int
-    height: int
-
-    @property
-    def data(self) -> str:
-        """The image in base64."""
-        return base64.b64encode(self.png).decode("ascii")
 
 
-def take_picture(name: str, figure: Figure, *, alt: str, caption: str, dpi: int = DPI) -> Picture:
-    """A figure as a PNG with its words."""
+def take_picture(name: str, draw: Callable[[], Figure], *, alt: str, caption: str) -> Picture:
+    """A figure for a page, drawn for wide windows and for narrow ones."""
+    drawings = []
+    for medium in (WIDE_PAGE, NARROW_PAGE):
+        with page_style(), drawn_for(medium):
+            figure = draw()
+            # No finger hovers: only the wide drawing tells its values.
+            svg = to_svg(figure, f"{name}-{len(drawings)}", has_tips=medium is WIDE_PAGE)
+            drawings.append((figure, svg))
+    (figure, wide), (_, narrow) = drawings
+    title, heading = (figure.title, figure.heading) if isinstance(figure, Drawing) else ("", Heading("", ""))
+    width = round(96 * figure.get_figwidth())
+    return Picture(name, alt, caption, title, heading.setting, heading.notices, wide, narrow, width)
+
+
+def take_png(draw: Callable[[], Figure], dpi: int = DPI) -> bytes:
+    """A figure as a file of its own, with all of its words on it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    width, height = (round(inches * 100) for inches in figure.get_size_inches())
-    return Picture(name, alt, caption, buffer.getvalue(), width, height)
+    with page_style():
+        draw().savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
 
 
 def render(template: str, **values: Any) -> str:
@@ -58,8 +82,22 @@ def render(template: str, **values: Any) -> str:
     )
     environment.globals["zip"] = zip
     environment.filters["words"] = words
+    if "report" in values:
+        values["made"] = made(values["report"])
     page = environment.get_template(template).render(values)
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", page)
+
+
+def made(report: Any) -> str:
+    """When a report was made, how long that took, by which version, and from which commit of the user's project."""
+    seconds = getattr(report, "seconds", 0.0)
+    parts = [
+        f"Made on {date.today().isoformat()}",
+        f"in {seconds:.1f} s" if 0 < seconds < 10 else f"in {seconds:.0f} s" if seconds else "",
+        f"by bnparity {version('bnparity')}",
+    ]
+    commit = current_commit()
+    return " ".join(filter(None, parts)) + (f", at commit {commit}." if commit else ".")
 
 
 def words(value: Any) -> str:

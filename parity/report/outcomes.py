@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from parity.divergence import Status, stuck_loss
-from parity.report.canvas import message_sheet, open_sheet
+from parity.report.canvas import message_sheet, open_sheet, say
 from parity.report.heading import sweep_heading, sweep_styles
 from parity.report.panels import PanelGrid, depth_words, learning_rate_axis
 from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style, plain
@@ -33,11 +33,13 @@ class _Quantity:
     """What a panel shows.
 
     Args:
+        name: for people.
         read: takes it from a trial.
         limits: values outside are drawn at the limit.
         worst: what a failed trial counts as in a median.
     """
 
+    name: str
     read: Callable[[Trial], float | None]
     limits: tuple[float, float]
     worst: float
@@ -60,8 +62,8 @@ def loss_and_accuracy(report: SweepReport) -> Figure:
         sheet = open_sheet(
             sweep_heading(report), TITLE, size=(grid.width(), grid.height), handles=_handles(report, styles)
         )
-        losses = _Quantity(lambda trial: trial.final_loss, _loss_limits(report), math.inf)
-        accuracies = _Quantity(lambda trial: trial.test_accuracy, (0.0, 1.0), -math.inf)
+        losses = _Quantity("loss", lambda trial: trial.final_loss, _loss_limits(report), math.inf)
+        accuracies = _Quantity("accuracy", lambda trial: trial.test_accuracy, (0.0, 1.0), -math.inf)
         for depth, (loss, accuracy) in grid.draw(sheet).items():
             trials = [trial for trial in report.trials if trial.group.depth == depth]
             for rank, (key, style) in enumerate(styles.items()):
@@ -86,22 +88,31 @@ def _draw_series(
     """Draw the line of medians, a mark for each trial, and failures in their lane at the panel's edge."""
     several = report.config.num_seeds > 1
     medians = _medians(report, series, quantity)
-    axes.plot(
+    (line,) = axes.plot(
         list(medians), list(medians.values()), color=style.color, linestyle=style.dash,
         linewidth=1.2 + 2.0 * breadth, alpha=0.85, gid="median",
     )  # fmt: skip
+    say(line, ())  # its marks do
     look: dict[str, Any] = {"color": style.color, "linestyle": "none", "zorder": 3}
     for status, mark in _MARKS.items():
         found = [trial for trial in series if trial.status is status]
         look |= {"gid": status.value}
         if status in _FAILURES:
             rates = [trial.learning_rate for trial in found]
-            axes.plot(rates, [lane] * len(rates), transform=axes.get_xaxis_transform(), markersize=4, **look | mark)
+            at_edge = axes.get_xaxis_transform()
+            (line,) = axes.plot(rates, [lane] * len(rates), transform=at_edge, markersize=4, **look | mark)
+            say(line, [f"{style.label}: {_run_words(trial)} {status}" for trial in found])
         else:
-            points = [(trial.learning_rate, quantity.value(trial)) for trial in found]
-            drawn = [(rate, value) for rate, value in points if value is not None]
+            drawn = [(trial, value) for trial in found if (value := quantity.value(trial)) is not None]
             size = (2.5 if several else 3.5) + 2.0 * breadth
-            axes.plot([rate for rate, _ in drawn], [value for _, value in drawn], markersize=size, **look | mark)
+            rates, values = [trial.learning_rate for trial, _ in drawn], [value for _, value in drawn]
+            (line,) = axes.plot(rates, values, markersize=size, **look | mark)
+            said = ((trial, quantity.read(trial)) for trial, _ in drawn)
+            say(line, [f"{style.label}: {_run_words(trial)} {quantity.name} {value:.3g}" for trial, value in said])
+
+
+def _run_words(trial: Trial) -> str:
+    return f"learning rate {trial.learning_rate:.3g}, seed {trial.group.seed}:"
 
 
 def _medians(report: SweepReport, series: Iterable[Trial], quantity: _Quantity) -> dict[float, float]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from parity.divergence import stuck_loss
@@ -9,7 +10,7 @@ from parity.files import replace_file
 from parity.report.boundaries import BOUNDARIES, boundary_table, sorted_frameworks
 from parity.report.figures import SWEEP_FIGURES
 from parity.report.heading import notices
-from parity.report.markup import DPI, Picture, configuration, render, take_picture, words
+from parity.report.markup import DPI, Picture, configuration, render, take_picture, take_png, words
 from parity.report.style import batch_norm_words
 from parity.report.sweep_answers import answers
 from parity.sweep.output import THRESHOLD_COLUMNS, TRIAL_COLUMNS
@@ -25,10 +26,10 @@ def write_report(report: SweepReport, folder: Path, dpi: int = DPI) -> Path:
     Args:
         report: of the sweep, finished or not.
         folder: made if it is missing. A figure of an earlier report that does not apply any more is removed.
-        dpi: pixels per inch of the figures.
+        dpi: pixels per inch of the figures' files.
 
     Returns:
-        The path of the HTML file, which holds the figures too.
+        The path of the HTML file, which holds the figures too, as drawings.
 
     Raises:
         OSError: the folder cannot be written.
@@ -39,10 +40,10 @@ def write_report(report: SweepReport, folder: Path, dpi: int = DPI) -> Path:
     for entry in SWEEP_FIGURES:
         path = figures / f"{entry.name}.png"
         if entry.applies(report):
+            draw = partial(entry.draw, report)
             alt = f"{entry.alt} Data set: {report.dataset}."
-            picture = take_picture(entry.name, entry.draw(report), alt=alt, caption=entry.caption, dpi=dpi)
-            pictures.append(picture)
-            replace_file(path, picture.png)
+            pictures.append(take_picture(entry.name, draw, alt=alt, caption=entry.caption))
+            replace_file(path, take_png(draw, dpi))
         else:
             with suppress(OSError):  # a folder in its place, which is none of ours
                 path.unlink(missing_ok=True)

@@ -1,8 +1,10 @@
 """The times of a pair as one HTML file that needs nothing beside it."""
 
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
 from parity.files import replace_file
@@ -11,14 +13,14 @@ from parity.pair_bench.records import PairBenchReport, PairRow
 from parity.pair_bench.screen import HEADER, TERMS, cells, notes, words_of_verdict
 from parity.report.canvas import open_sheet
 from parity.report.heading import Heading
-from parity.report.markup import DPI, Picture, configuration, render, take_picture
-from parity.report.style import log_ticks, page_style
+from parity.report.markup import Picture, configuration, render, take_picture
+from parity.report.style import log_ticks, plain, short
 
 _COLORS = {"reference": "#0072B2", "candidate": "#D55E00"}
 _MARKERS = ("o", "s", "^", "D")
 
 
-def write_pair_bench_report(report: PairBenchReport, path: Path, dpi: int = DPI) -> None:
+def write_pair_bench_report(report: PairBenchReport, path: Path) -> None:
     """Write the times of a pair as one HTML file; the file is either the old one or the whole new one.
 
     Raises:
@@ -33,7 +35,7 @@ def write_pair_bench_report(report: PairBenchReport, path: Path, dpi: int = DPI)
         sections=sections,
         header=HEADER,
         terms=TERMS,
-        figures=[_picture(report, *each, dpi) for each in _scalings(report)],
+        figures=[_picture(report, *each) for each in _scalings(report)],
         configuration=configuration(report.config),
     )
     replace_file(path, page.encode())
@@ -49,16 +51,14 @@ def _scalings(report: PairBenchReport) -> list[tuple[str, list[PairRow]]]:
     return found
 
 
-def _picture(report: PairBenchReport, name: str, rows: list[PairRow], dpi: int) -> Picture:
-    with page_style():
-        return take_picture(
-            name.replace(" ", "_"),
-            _draw(report, name, rows),
-            alt=f"Microseconds a sample against the size of the batch, {name}, a line for each way.",
-            caption=f"What a sample costs as batches grow, {name}; lower is faster. Bars are 95% intervals of the "
-            "median. A side has one colour, and a way one mark.",
-            dpi=dpi,
-        )
+def _picture(report: PairBenchReport, name: str, rows: list[PairRow]) -> Picture:
+    return take_picture(
+        name.replace(" ", "_"),
+        partial(_draw, report, name, rows),
+        alt=f"Microseconds a sample against the size of the batch, {name}, a line for each way.",
+        caption=f"What a sample costs as batches grow, {name}; lower is faster. Bars are 95% intervals of the "
+        "median. A side has one colour, and a way one mark.",
+    )
 
 
 def _ends(rows: list[PairRow]) -> tuple[float, float]:
@@ -73,12 +73,17 @@ def _draw(report: PairBenchReport, name: str, rows: list[PairRow]) -> Figure:
     for row in rows:
         series.setdefault((row.side, row.framework, row.way), []).append(row)
     ways = list(dict.fromkeys(way for _, _, way in series))
+    looks = {key: (_COLORS[key[0]], _MARKERS[ways.index(key[2]) % len(_MARKERS)]) for key in series}
+    handles = [
+        Line2D([], [], color=color, marker=marker, markersize=5, label=plain(short(f"{side} ({framework}, {way})")))
+        for (side, framework, way), (color, marker) in looks.items()
+    ]
     heading = Heading(report.title, report.command)
-    sheet = open_sheet(heading, f"Cost of a sample by size of batch: {name}", size=(8.5, 4.2))
+    sheet = open_sheet(heading, f"Cost of a sample by size of batch: {name}", size=(8.5, 4.2), handles=handles)
     axes = sheet.axes(0, 0, sheet.width, sheet.height)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    for (side, framework, way), own in series.items():
+    for key, own in series.items():
         own = sorted(own, key=lambda row: row.batch_size)
         costs = [(row.median_us or 0.0) / row.batch_size for row in own]
         ends = [
@@ -87,8 +92,7 @@ def _draw(report: PairBenchReport, name: str, rows: list[PairRow]) -> Figure:
         ]
         axes.errorbar(
             [row.batch_size for row in own], costs, yerr=[[max(0.0, each) for each in end] for end in ends],
-            color=_COLORS[side], marker=_MARKERS[ways.index(way) % len(_MARKERS)], markersize=5,
-            label=f"{side} ({framework}, {way})",
+            color=looks[key][0], marker=looks[key][1], markersize=5,
         )  # fmt: skip
     sizes = sorted({row.batch_size for row in rows})
     axes.set_xticks(sizes, [str(size) for size in sizes])
@@ -96,5 +100,4 @@ def _draw(report: PairBenchReport, name: str, rows: list[PairRow]) -> Figure:
     log_ticks(axes.yaxis, *_ends(rows))
     axes.set_xlabel("samples in a batch")
     axes.set_ylabel("microseconds a sample")
-    axes.legend()
     return sheet.figure

@@ -6,11 +6,12 @@ from typing import Generic, TypeVar
 
 from matplotlib.axes import Axes
 
-from parity.report.canvas import Sheet
+from parity.report.canvas import Sheet, room
 from parity.report.style import log_ticks
 
 K = TypeVar("K")
 _BETWEEN = 0.12  # a cell's panels
+_EDGES = 0.9  # beside the panels
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,9 @@ class PanelGrid(Generic[K]):
 
     @property
     def columns(self) -> int:
-        """Cells in a row."""
-        return min(self.most_columns, len(self.keys))
+        """Cells in a row: as many as there is room for."""
+        held = (room() - _EDGES) / self.panel[0]
+        return min(self.most_columns, len(self.keys), max(1, int(min(held, self.most_columns))))
 
     @property
     def rows(self) -> int:
@@ -59,7 +61,7 @@ class PanelGrid(Generic[K]):
 
     def width(self, extra: float = 0.0) -> float:
         """A good width of the figure in inches: a single panel still leaves room for header and legend."""
-        return max(7.5, 0.9 + self.panel[0] * self.columns + extra)
+        return max(7.5, _EDGES + self.panel[0] * self.columns + extra)
 
     def draw(self, sheet: Sheet, extra: float = 0.0) -> dict[K, list[Axes]]:
         """The axes of each cell, from top to bottom, titled; `extra` inches are left free at the right."""

@@ -31,6 +31,7 @@ _STYLE = {
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.5,
+    "path.simplify_threshold": 0.5,  # pixels; a training's curve has a point for each update
 }
 
 

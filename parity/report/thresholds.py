@@ -7,8 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from parity.report.boundaries import median_rate, threshold_value, useful_value
-from parity.report.canvas import message_sheet, open_sheet
+from parity.report.boundaries import (
+    DIVERGENT,
+    USEFUL,
+    Boundary,
+    boundary_cell,
+    median_rate,
+    threshold_value,
+    useful_value,
+)
+from parity.report.canvas import message_sheet, open_sheet, say
 from parity.report.heading import sweep_heading, sweep_styles
 from parity.report.style import REFERENCE_COLOR, SeriesStyle, log_ticks, page_style
 from parity.sweep.records import SweepReport, Threshold
@@ -60,17 +68,25 @@ def _draw_series(
     for threshold in sorted(series, key=lambda found: found.group.depth):
         by_depth.setdefault(threshold.group.depth, []).append(threshold)
     medians = {depth: median_rate(map(threshold_value, found)) for depth, found in by_depth.items()}
-    axes.plot(
+    (line,) = axes.plot(
         [places[depth] for depth in medians],
         # The line stops at a bound: going on to the grid's edge it would read as a value.
         [median if _is_number(median) else math.nan for median in medians.values()],
         color=style.color, linestyle=style.dash, alpha=0.85, gid="median",
     )  # fmt: skip
+    say(line, ())  # its marks do
     for depth, found in by_depth.items():
-        _draw_depth(axes, report, found, style, places[depth])
+        marks = _draw_depth(axes, report, found, style, places[depth])
+        for boundary, mark in marks.items():
+            text = boundary_cell([boundary.value(each) for each in found], report, boundary).text
+            say(mark, [f"{style.label}, depth {depth}: {boundary.name} {text}"])
 
 
-def _draw_depth(axes: Axes, report: SweepReport, found: list[Threshold], style: SeriesStyle, place: float) -> None:
+def _draw_depth(
+    axes: Axes, report: SweepReport, found: list[Threshold], style: SeriesStyle, place: float
+) -> dict[Boundary, Line2D]:
+    """Draw what was found at one depth, and return the mark of each boundary."""
+    marks: dict[Boundary, Line2D] = {}
     values = [threshold_value(threshold) for threshold in found]
     median, useful = median_rate(values), median_rate(map(useful_value, found))
     shown, low, high = (_inside(report, value) for value in (median, min(values), max(values)))
@@ -78,18 +94,20 @@ def _draw_depth(axes: Axes, report: SweepReport, found: list[Threshold], style: 
         axes.vlines(place, low, high, color=style.color, linewidth=5, alpha=0.35, gid="range")
     if _is_number(useful):
         axes.vlines(place, useful, shown, color=style.color, linewidth=1.2, gid="useful")
-        axes.plot([place], [useful], color=style.color, marker="_", markersize=8, linestyle="none", gid="useful")
+        end: dict[str, Any] = {"color": style.color, "marker": "_", "markersize": 8, "linestyle": "none"}
+        (marks[USEFUL],) = axes.plot([place], [useful], gid="useful", **end)
     look: dict[str, Any] = {"color": style.color, "marker": style.marker, "markersize": 5.5, "linestyle": "none"}
     if _is_number(median):
-        axes.plot([place], [shown], gid="value", **look)
-        return
+        (marks[DIVERGENT],) = axes.plot([place], [shown], gid="value", **look)
+        return marks
     rises = median > 0
     axes.annotate(
         "", xy=(place, shown), xytext=(0, 15 if rises else -15), textcoords="offset points", annotation_clip=False,
         arrowprops={"arrowstyle": "<-", "color": style.color, "shrinkA": 0, "shrinkB": 3},
         gid="up" if rises else "down",
     )  # fmt: skip
-    axes.plot([place], [shown], markerfacecolor="white", zorder=3, gid="bound", **look)
+    (marks[DIVERGENT],) = axes.plot([place], [shown], markerfacecolor="white", zorder=3, gid="bound", **look)
+    return marks
 
 
 def _limits(report: SweepReport) -> tuple[float, float]:

@@ -1,0 +1,108 @@
+"""A figure as SVG that stands in a page: in the page's colours, and with its values where it is pointed at."""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from html import escape
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from parity.report.canvas import Drawing
+
+# Where the viewer lacks Matplotlib's font, these are as wide or narrower, so that nothing overlaps.
+_FONTS = {"'DejaVu Sans'": "'DejaVu Sans', Verdana, Arial, sans-serif"}
+# Greys follow the page, dark or light; colours that tell series apart stay.
+_COLORS = {
+    "#ffffff": "--paper", "#000000": "--ink", "#333333": "--ink", "#444444": "--ink", "#555555": "--soft",
+    "#6b6b6b": "--soft", "#777777": "--soft", "#8a8a8a": "--soft", "#aaaaaa": "--soft", "#e4e4e4": "--line",
+    "#ededed": "--line", "#efefef": "--band", "#f3f0ea": "--band",
+}  # fmt: skip
+_MOST_ON_A_LINE = 12  # points of a line without marks that can be pointed at
+_TAG = re.compile(r"<[^>]*>", re.DOTALL)
+_LONG_NUMBER = re.compile(r"(?<=[\s\"(,])(-?\d+\.\d\d)\d+")
+_HEX = re.compile("|".join(_COLORS))
+
+
+def to_svg(figure: Figure, name: str, *, has_tips: bool = True) -> Markup:
+    """Return a figure as an `svg` element for a page.
+
+    Args:
+        figure: drawn under `page_style`.
+        name: what no other figure of the page is called, so that no reference inside leads to another figure.
+        has_tips: whether its points tell their values when they are pointed at.
+    """
+    _fit_labels(figure)
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg ") :]
+    text = re.sub(r"<style type.*?</style>", "", text, count=1, flags=re.DOTALL)
+    used = set(re.findall(r"#([\w.-]+)", text))
+    text = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
+    for old, new in _FONTS.items():
+        text = text.replace(old, new)
+    text = _TAG.sub(lambda found: _slim(found[0]), text)
+    text = re.sub(r"<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", r'<svg viewBox="\1" aria-hidden="true">', text, count=1)
+    tips = "".join(_tips(figure)) if has_tips else ""
+    return Markup(text.rstrip().removesuffix("</svg>") + tips + "</svg>")
+
+
+def _fit_labels(figure: Figure) -> None:
+    """Leave out what stands in brackets where the label of an axis is longer than the axis."""
+    for axes in figure.axes:
+        box = axes.get_window_extent()
+        for label, length in ((axes.xaxis.label, box.width), (axes.yaxis.label, box.height)):
+            letters = max(map(len, label.get_text().split("\n")))
+            if letters * 0.55 * label.get_fontsize() / 72 * figure.dpi > 1.2 * length:
+                label.set_text(label.get_text().split(" (")[0].split("\n(")[0])
+
+
+def _slim(tag: str) -> str:
+    """A tag with two decimals, on one line, and greys by the names of the page."""
+    tag = _LONG_NUMBER.sub(r"\1", " ".join(tag.split()))
+    return _HEX.sub(lambda found: f"var({_COLORS[found[0]]})", tag)
+
+
+def _tips(figure: Figure) -> Iterator[str]:
+    """An invisible disc on each point, which tells its text when it is pointed at."""
+    said = figure.said if isinstance(figure, Drawing) else {}
+    height = figure.get_figheight() * 72
+    for axes in figure.axes:
+        for line in axes.lines:
+            texts, places = said.get(line, _values(line, axes)), _places(line, axes)
+            for number in _kept(line, texts, places):
+                x, y = places[number] / figure.dpi * 72
+                text = escape(texts[number])
+                yield f'<circle class="tip" cx="{x:.1f}" cy="{height - y:.1f}" r="4"><title>{text}</title></circle>'
+
+
+def _places(line: Line2D, axes: Axes) -> NDArray[np.float64]:
+    """Where its points are, in pixels; not a number where they are not drawn."""
+    places = np.asarray(line.get_transform().transform(line.get_xydata()), np.float64).reshape(-1, 2)
+    box = np.asarray(axes.get_window_extent().get_points())
+    inside = ((places >= box[0] - 1) & (places <= box[1] + 1)).all(axis=1, keepdims=True)
+    return np.where(inside, places, np.nan) if line.get_clip_on() else places
+
+
+def _kept(line: Line2D, texts: Sequence[str], places: NDArray[np.float64]) -> list[int]:
+    """Which points can be pointed at: those that have a text and are drawn, of a line without marks a selection."""
+    found = [n for n in range(min(len(texts), len(places))) if texts[n] and np.isfinite(places[n]).all()]
+    marked = line.get_marker() not in ("", " ", "none", "None", None)
+    return found if marked else found[:: max(1, -(-len(found) // _MOST_ON_A_LINE))]
+
+
+def _values(line: Line2D, axes: Axes) -> Sequence[str]:
+    """The values of a line's points with the names of the axes; none of a line that is no series, such as a limit."""
+    if line.get_transform() != axes.transData:
+        return []
+    names = [label.split(" (")[0].replace("\n", " ") for label in (axes.get_xlabel(), axes.get_ylabel())]
+    names[1] = names[1] or axes.get_title(loc="left").split(" (")[0]
+    points = np.asarray(line.get_xydata(), np.float64)
+    return ["; ".join(f"{n} {v:.4g}".strip() for n, v in zip(names, point, strict=True)) for point in points]
