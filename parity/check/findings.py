@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+from parity.backend import backend_names
 from parity.check.accepted import GONE, UNSEEN, gone_words, unseen_words
 from parity.check.catalogue import CATALOGUE
 from parity.check.config import CheckConfig
@@ -110,7 +111,13 @@ class Findings:
             environment=self._environment(data_set),
             safety=SAFETY,
             command=command,
+            titles=self._titles(),
         )
+
+    def _titles(self) -> dict[str, str]:
+        """The titles of registered backends; what someone named otherwise keeps that name."""
+        names = {role: name.partition(" with ")[0] for role, name in self.names.items()}
+        return {names[role]: about.title for role, about in self.about.items() if names[role] in backend_names()}
 
     def _check_judged(self) -> None:
         """Fail if a side took no step, run or training that was judged."""

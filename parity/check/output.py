@@ -137,7 +137,7 @@ def write_junit(report: CheckReport, path: Path) -> None:
         )
         for question, setting in every
     ]
-    title = f"bnparity check: {report.candidate} against {report.reference}"
+    title = f"bnparity check: {report.title(report.candidate)} against {report.title(report.reference)}"
     junit.write_junit(title, shown, format_report(report), report.seconds, path)
 
 

@@ -215,6 +215,7 @@ class CheckReport:
         safety: the one safety factor.
         command: what made it.
         seconds: how long it took.
+        titles: the names of backends as their makers write them, by name.
     """
 
     config: CheckConfig
@@ -235,6 +236,18 @@ class CheckReport:
     safety: float = 1.0
     command: str = ""
     seconds: float = 0.0
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    def title(self, name: str) -> str:
+        """The name of a side for people; what it was played with stays.
+
+        >>> config = CheckConfig()
+        >>> report = CheckReport(config=config, reference="a", candidate="b", verdict=Verdict.AGREE, titles={"a": "A"})
+        >>> report.title("a with fast_variance"), report.title("b")
+        ('A with fast_variance', 'b')
+        """
+        backend, played_with, faults = name.partition(" with ")
+        return self.titles.get(backend, backend) + played_with + faults
 
     @property
     def agrees(self) -> bool:

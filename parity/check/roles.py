@@ -60,11 +60,13 @@ class About:
         versions: of its packages, by name.
         dtypes: that it offers.
         is_exact: whether it is the NumPy reference.
+        title: its name as its makers write it.
     """
 
     versions: Mapping[str, str]
     dtypes: tuple[str, ...]
     is_exact: bool = False
+    title: str = ""
 
 
 def describe(backend: Backend) -> About:
@@ -73,6 +75,7 @@ def describe(backend: Backend) -> About:
         versions={str(k): "".join(str(v)) for k, v in backend.versions().items()},
         dtypes=tuple("".join(dtype) for dtype in backend.dtypes),
         is_exact=isinstance(backend, NumpyBackend),
+        title="".join(backend.shown_name),
     )
 
 

@@ -58,9 +58,9 @@ def verdict_words(report: CheckReport) -> str:
     An incomplete check says the first thing that could not be asked, and how to ask for less.
     """
     if report.disagrees:
-        return f"{report.candidate} does not compute what {report.reference} computes"
+        return f"{report.title(report.candidate)} does not compute what {report.title(report.reference)} computes"
     if report.agrees:
-        return f"{report.candidate} computes what {report.reference} computes"
+        return f"{report.title(report.candidate)} computes what {report.title(report.reference)} computes"
     return report.not_asked[0] if report.not_asked else "not everything that was asked for could be asked"
 
 

@@ -53,8 +53,10 @@ def predicted_and_observed(report: CheckReport, cause: Cause) -> Figure:
     if found is None:
         raise ValueError(f"the cause {cause.name!r} has nothing to draw")
     predicted, observed = found
-    step = _PANEL + _BETWEEN
-    across = (step, 0.0) if room() > 2 * step else (0.0, step)  # from the first panel to the second, in inches
+    is_wide = room() > 2 * (_PANEL + _BETWEEN)
+    side = _PANEL if is_wide else room() - 1.4
+    step = side + _BETWEEN
+    across = (step, 0.0) if is_wide else (0.0, step)  # from the second panel to the first, in inches
     with page_style():
         k = fitted_multiple(predicted, observed)
         handles = [Line2D([], [], label=f"{len(predicted)} values", **_DOTS),
@@ -63,10 +65,9 @@ def predicted_and_observed(report: CheckReport, cause: Cause) -> Figure:
             handles.append(Line2D([], [], label=f"fitted: observed = {k:.7g} × predicted", **_FIT))
         sheet = open_sheet(
             check_heading(report), f"Cause: {short(cause.name.replace('_', ' '), 60)} ({short(cause.side, 20)})",
-            size=(across[0] + _PANEL + 1.5, across[1] + _PANEL + 0.1), handles=handles, left=1.1,
+            size=(across[0] + side + 1.5, across[1] + side + 0.1), handles=handles, left=1.1,
         )  # fmt: skip
         unit = plain(short(cause.axes, 60)) or "value"
-        side = min(_PANEL, sheet.width)
         left = sheet.axes(0, across[1], side, side)
         right = sheet.axes(across[0], 0, side, side)
         ends = np.array([predicted.min(), predicted.max()])

@@ -46,6 +46,27 @@ _READ_RELATIVE = (
 )
 
 
+def answering(report: CheckReport, names: Sequence[str]) -> dict[str, str]:
+    """The figures that answer where the two part, how far, and why, by their name.
+
+    Args:
+        report: of the check.
+        names: of the figures that apply.
+    """
+    asked = [Question.SEMANTIC, Question.PRECISION, Question.INPUTS]
+    failed = report.failed_question
+    if failed is not None and failed in asked:
+        asked.insert(0, failed)
+    found: dict[str, str] = {}
+    if failed in (Question.FREE_RUN, Question.STATISTICAL) and str(failed) in names:
+        found[str(failed)] = "Where, and how far"
+    else:
+        for answer, kind in (("Where", "by_layer"), ("How far", "relative")):
+            name = next((f"{question}_{kind}" for question in asked if f"{question}_{kind}" in names), None)
+            found |= {name: answer} if name else {}
+    return found | ({"cause_1": "Why"} if "cause_1" in names else {})
+
+
 def check_figures(report: CheckReport, groups: Sequence[Group]) -> Iterator[CheckFigure]:
     """The figures that apply to a report."""
     for question in (Question.INPUTS, Question.SEMANTIC, Question.PRECISION):
@@ -67,7 +88,7 @@ def check_figures(report: CheckReport, groups: Sequence[Group]) -> Iterator[Chec
             "Left: each dot is one value; on the dashed line the side would show what the honest reference predicts. "
             "Right: the same with the prediction taken off, so that a small departure shows. An orange line is drawn "
             "where the observed values are a constant multiple of the predicted ones. "
-            f"Of more than {MOST_POINTS} values an even selection is drawn. Evidence: {cause.evidence}",
+            f"Of more than {MOST_POINTS} values an even selection is drawn. Evidence: {cause.evidence}.",
         )
 
 

@@ -8,7 +8,7 @@ from parity.check.records import Cause, CheckReport, Measurement, Question
 from parity.check.screen import MEANINGS, cause_lines, cause_of, place, verdict_words
 from parity.check.words import number_words
 from parity.files import replace_file
-from parity.report.check_figures import check_figures
+from parity.report.check_figures import answering, check_figures
 from parity.report.check_series import Group, groups_of
 from parity.report.check_tables import WORDY, summary, tables
 from parity.report.markup import Picture, configuration, render, take_picture
@@ -42,6 +42,7 @@ def write_check_report(report: CheckReport, path: Path) -> None:
 
 def render_check_page(report: CheckReport, groups: Sequence[Group], pictures: Sequence[Picture]) -> str:
     """The HTML of a report, with its figures inside it."""
+    answers = answering(report, [picture.name for picture in pictures])
     return render(
         "check.html.j2",
         report=report,
@@ -54,7 +55,8 @@ def render_check_page(report: CheckReport, groups: Sequence[Group], pictures: Se
         sensitivities=_sensitivities(report, groups),
         summary=summary(report, groups),
         tables=list(tables(report, groups)),
-        figures=pictures,
+        answering=[(answers[picture.name], picture) for picture in pictures if picture.name in answers],
+        further=[picture for picture in pictures if picture.name not in answers],
         wordy=WORDY,
         configuration=[entry for entry in configuration(report.config) if entry[0] not in _OVERRIDDEN],
     )

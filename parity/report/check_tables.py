@@ -4,32 +4,34 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from parity.check.free_run import fails
-from parity.check.records import CheckReport, Measurement, Question, Setting
+from parity.check.records import CANDIDATE, REFERENCE, WITNESS, CheckReport, Measurement, Question, Setting
 from parity.check.screen import MEANINGS, interval_words, place
 from parity.check.words import number_words
-from parity.report.check_series import Group, excess, is_beyond
+from parity.report.check_series import Group, excess
+from parity.report.slim_table import SlimTable, slim
 
 MOST_ROWS = 20
-_WITNESS = "The witness is the NumPy reference, computed by hand in float64."
-_SETTING = ("depth", "batch norm", "seed", "dtype")
-_PLACE = ("who", "where")
-SUMMARY = (
-    "question",
-    *_SETTING,
-    "comparisons",
-    "beyond the limit",
-    "times noise",
-    "limit",
-    "sensitivity",
-    "worst tensor",
+_NUMPY = (
+    "NumPy stands for the same network computed by hand in float64, which tells which of the two is off. "
+    "A pair of sides has its distance in noise floors, and a dash where it was not compared or is not among these."
 )
-MEASURED = ("question", *_SETTING, *_PLACE, "times noise", "verdict", "distance", "noise floor", "size")
-RUNS = (*_SETTING, "updates", "judged", "times noise", "limit", "horizon", "twins' horizon", "verdict")
+_SETTING = ("depth", "batch norm", "seed", "dtype")
+SUMMARY = (
+    "question", *_SETTING, "worst tensor", "times noise", "beyond the limit", "comparisons", "sensitivity",
+)  # fmt: skip
+# Pairs of sides, and their columns: what a side is beside the others is read along one row.
+PAIRS = {
+    (CANDIDATE, REFERENCE): "candidate to reference",
+    (CANDIDATE, WITNESS): "candidate to NumPy",
+    (REFERENCE, WITNESS): "reference to NumPy",
+}
+MEASURED = ("where", *PAIRS.values(), "question", *_SETTING, "largest distance", "noise floor", "size")
+RUNS = (*_SETTING, "verdict", "times noise", "updates", "judged", "horizon", "twins' horizon")
 TESTED = (
-    *_SETTING, "quantity", "mean difference", "90% interval", "margin", "seeds", "seeds needed", "verdict", "note",
+    "quantity", *_SETTING, "verdict", "mean difference", "90% interval", "margin", "seeds", "seeds needed", "note",
 )  # fmt: skip
 # Columns of words, which are aligned to the left.
-WORDY = ("question", "batch norm", "dtype", *_PLACE, "worst tensor", "quantity", "verdict", "note", "message")
+WORDY = ("question", "batch norm", "dtype", "where", "worst tensor", "quantity", "verdict", "note", "message")
 
 
 @dataclass(frozen=True)
@@ -39,70 +41,78 @@ class PageTable:
     Args:
         name: its anchor.
         title: what it lists.
-        header: the names of its columns.
-        rows: its cells.
+        table: its columns, of which those that never change are in a sentence.
         note: what else must be said.
     """
 
     name: str
     title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    table: SlimTable
     note: str = ""
 
 
 def summary(report: CheckReport, groups: Sequence[Group]) -> PageTable:
-    """A row for each question and setting: what was compared, the worst, the limit, the sensitivity."""
+    """A row for each question and setting, the worst first: what was compared, the worst, the sensitivity."""
     rows = [
         [
-            str(group.question), *_setting(group.setting),
-            str(sum(m.is_candidates for m in group.measurements)), str(len(group.beyond)),
-            number_words(group.worst.times_noise), f"{report.safety:g}",
-            f"{group.sensitivity:.2g}" if group.sensitivity else "–", place(group.worst),
+            str(group.question), *_setting(group.setting), place(group.worst), number_words(group.worst.times_noise),
+            str(len(group.beyond)), str(sum(m.is_candidates for m in group.measurements)),
+            f"{group.sensitivity:.2g}" if group.sensitivity else "–",
         ]
-        for group in groups
+        for group in sorted(groups, key=lambda group: excess(group.worst), reverse=True)
     ]  # fmt: skip
     note = (
-        "Times noise and limit are multiples of the noise floor. Sensitivity is the smallest relative error "
-        "sure to be caught in every tensor of that row that stands above its own floor."
+        f"Times noise: of the worst tensor, in noise floors, of which {report.safety:g} are allowed. Sensitivity: the "
+        "smallest relative error sure to be caught in every tensor of that row that stands above its own floor."
     )
-    return PageTable("summary", "By question and setting", SUMMARY, rows, note)
+    return PageTable(
+        "summary", "By question and setting", slim(SUMMARY, rows, ("question", "times noise", "beyond the limit")), note
+    )
 
 
 def tables(report: CheckReport, groups: Sequence[Group]) -> Iterator[PageTable]:
     """The further tables, in order; only those that have rows."""
     if report.free_runs:
-        rows = list(_run_rows(report))
-        yield PageTable("free_runs", f"Free run: {MEANINGS[Question.FREE_RUN]}", RUNS, rows)
+        table = slim(RUNS, list(_run_rows(report)), ("verdict", "times noise"))
+        note = f"Times noise: in units of the furthest twin that differs by one ulp; {report.safety:g} are allowed."
+        yield PageTable("free_runs", f"Free run: {MEANINGS[Question.FREE_RUN]}", table, note)
     if report.equivalences:
-        rows = list(_tested_rows(report))
+        table = slim(TESTED, list(_tested_rows(report)), ("verdict",))
         note = "The divergent learning rate is compared in natural logarithms; a loss is in nats, an accuracy a share."
-        yield PageTable("equivalences", f"Statistical: {MEANINGS[Question.STATISTICAL]}", TESTED, rows, note)
+        yield PageTable("equivalences", f"Statistical: {MEANINGS[Question.STATISTICAL]}", table, note)
     for question in dict.fromkeys(group.question for group in groups if group.beyond):
-        beyond = [m for group in groups if group.question is question for m in group.beyond]
-        shown = "all" if len(beyond) <= MOST_ROWS else f"the first {MOST_ROWS} of"
-        note = f"In causal order: {shown} {len(beyond)}. The limit is {report.safety:g} times the noise floor."
-        rows = _measured_rows(report, beyond[:MOST_ROWS])
-        yield PageTable(f"beyond_{question}", f"Beyond the limit: {question} question", MEASURED, rows, note)
-    if report.measurements:
-        worst = sorted(report.measurements, key=excess, reverse=True)[:MOST_ROWS]
-        rows = _measured_rows(report, worst)
-        yield PageTable("worst", f"The {len(worst)} worst measurements", MEASURED, rows, _WITNESS)
+        rows = _measured_rows(m for group in groups if group.question is question for m in group.beyond)
+        shown = "all" if len(rows) <= MOST_ROWS else f"the first {MOST_ROWS} of"
+        note = f"In causal order: {shown} {len(rows)}. The limit is {report.safety:g} noise floors. {_NUMPY}"
+        title = f"Beyond the limit: {question} question"
+        yield PageTable(f"beyond_{question}", title, _measured_table(rows[:MOST_ROWS]), note)
+    if report.measurements and not report.disagrees:
+        rows = _measured_rows(sorted(report.measurements, key=excess, reverse=True))[:MOST_ROWS]
+        title = f"The {len(rows)} tensors that are furthest off"
+        yield PageTable("worst", title, _measured_table(rows), _NUMPY)
 
 
 def _setting(setting: Setting) -> list[str]:
     return [str(setting.depth), "on" if setting.batch_norm else "off", str(setting.seed), setting.dtype]
 
 
-def _measured_rows(report: CheckReport, found: Iterable[Measurement]) -> list[list[str]]:
-    return [
-        [
-            str(m.question), *_setting(m.setting), " against ".join(m.pair), place(m), number_words(m.times_noise),
-            "beyond" if is_beyond(report, m.times_noise) else "within", number_words(m.distance),
-            number_words(m.floor), number_words(m.size),
-        ]
-        for m in found
-    ]  # fmt: skip
+def _measured_rows(found: Iterable[Measurement]) -> list[list[str]]:
+    """A row for each tensor, whose pairs of sides stand side by side, in the order of the first of each."""
+    tensors: dict[tuple[Question, Setting, str], dict[tuple[str, str], Measurement]] = {}
+    for m in found:
+        tensors.setdefault((m.question, m.setting, place(m)), {})[m.pair] = m
+    rows = []
+    for (question, setting, where), pairs in tensors.items():
+        worst = max(pairs.values(), key=excess)
+        off = [number_words(pairs[pair].times_noise) if pair in pairs else "–" for pair in PAIRS]
+        sizes = [number_words(value) for value in (worst.distance, worst.floor, worst.size)]
+        rows.append([where, *off, str(question), *_setting(setting), *sizes])
+    return rows
+
+
+def _measured_table(rows: Sequence[Sequence[str]]) -> SlimTable:
+    compared = [name for name in PAIRS.values() if any(row[MEASURED.index(name)] != "–" for row in rows)]
+    return slim(MEASURED, rows, ("where", *compared))
 
 
 def _run_rows(report: CheckReport) -> Iterator[list[str]]:
@@ -111,14 +121,15 @@ def _run_rows(report: CheckReport) -> Iterator[list[str]]:
         verdict = "not judged" if not judged else "beyond" if fails(run, report.safety) else "within"
         horizons = ["none" if horizon is None else str(horizon) for horizon in (run.horizon, run.twin_horizon)]
         yield [
-            *_setting(run.setting), str(len(run.distances)), str(judged), number_words(run.times_noise),
-            f"{report.safety:g}", *horizons, verdict,
+            *_setting(run.setting), verdict, number_words(run.times_noise), str(len(run.distances)), str(judged),
+            *horizons,
         ]  # fmt: skip
 
 
 def _tested_rows(report: CheckReport) -> Iterator[list[str]]:
     for found in report.equivalences:
         yield [
-            *_setting(found.setting), found.quantity, number_words(found.mean) if found.seeds else "none",
-            *interval_words(found), str(found.seeds), str(found.seeds_needed or "–"), found.outcome, found.note,
+            found.quantity, *_setting(found.setting), found.outcome,
+            number_words(found.mean) if found.seeds else "none", *interval_words(found), str(found.seeds),
+            str(found.seeds_needed or "–"), found.note,
         ]  # fmt: skip

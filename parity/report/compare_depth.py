@@ -21,7 +21,8 @@ PANELS = {  # the kinds of tensors that stand in one panel, and the findings who
 }
 LOWEST = -18  # the power of ten that what is smaller is drawn at; equal numbers too
 EVERY = 6  # powers of ten between two lines
-LEFT, RIGHT, HEIGHT, GAP, HEAD, WIDTH = 64, 12, 120, 38, 28, 920  # in units of the drawing
+LEFT, RIGHT, HEIGHT, GAP, HEAD = 52, 10, 120, 38, 28  # in pixels
+WIDE, NARROW = 1120, 350  # of the drawing for a wide window, and for a narrow one
 MOST_NAMES, FEW_NAMES, NEAREST, LONGEST = 24, 8, 13, 28  # names, how near two may stand, characters
 
 
@@ -56,10 +57,14 @@ class Chart:
     lines: tuple[tuple[float, str], ...]
     names: tuple[tuple[float, str], ...]
     has_noise: bool
+    width: int
     left: int = LEFT
-    right: int = WIDTH - RIGHT
-    width: int = WIDTH
     panel: int = HEIGHT
+
+    @property
+    def right(self) -> int:
+        """The right edge of the panels."""
+        return self.width - RIGHT
 
     @property
     def bottom(self) -> float:
@@ -67,12 +72,12 @@ class Chart:
         return self.panels[-1].top + HEIGHT
 
 
-def along_depth(report: CompareReport) -> Chart | None:
-    """Return the figure of a report; None if nothing was measured."""
+def along_depth(report: CompareReport, width: int = WIDE) -> Chart | None:
+    """Return the figure of a report, so many pixels wide; None if nothing was measured."""
     if not report.measured:
         return None
     places = _places(report.measured)
-    step = (WIDTH - LEFT - RIGHT) / (max(places.values()) + 1)
+    step = (width - LEFT - RIGHT) / (max(places.values()) + 1)
     top = max(0, math.ceil(math.log10(max(max(each.relative, each.limit) for each in report.measured) or 1)))
 
     def across(each: Measured) -> float:
@@ -96,7 +101,7 @@ def along_depth(report: CompareReport) -> Chart | None:
         highest: dict[float, float] = {}
         for each in here:
             highest[across(each)] = min(highest.get(across(each), HEIGHT), down(each.limit))
-        limit = _area(sorted(highest.items()), step)
+        limit = _area(sorted(highest.items()), step, max(places.values()) + 1)
         panels.append(Panel(title, HEAD + GAP / 2 + len(panels) * (HEIGHT + GAP), limit, tuple(points)))
     names: list[tuple[float, str]] = []
     for place, name in _names(report.measured, places):
@@ -110,6 +115,7 @@ def along_depth(report: CompareReport) -> Chart | None:
         panels=tuple(panels),
         lines=(*lines, (float(HEIGHT), "0")),
         names=tuple(names),
+        width=width,
         has_noise=any(each.limit > UNSTABLE for each in report.measured),
     )
 
@@ -168,17 +174,17 @@ def _title(each: Measured) -> str:
     return one_line(f"{readable(each.path)}, {MODES.get(each.mode, each.mode)}: {off}; limit {each.limit:.1g}")
 
 
-def _area(highest: Sequence[tuple[float, float]], step: float) -> str:
+def _area(highest: Sequence[tuple[float, float]], step: float, places: int) -> str:
     """The path around everything below the limits: each is that of its own place alone."""
-    edge = "".join(f"L{x - step / 2:.1f} {y:g}L{x + step / 2:.1f} {y:g}" for x, y in _filled(highest, step))
-    return f"M{LEFT} {HEIGHT}{edge}L{WIDTH - RIGHT} {HEIGHT}Z"
+    edge = "".join(f"L{x - step / 2:.1f} {y:g}L{x + step / 2:.1f} {y:g}" for x, y in _filled(highest, step, places))
+    return f"M{LEFT} {HEIGHT}{edge}L{LEFT + places * step:g} {HEIGHT}Z"
 
 
-def _filled(highest: Sequence[tuple[float, float]], step: float) -> Iterator[tuple[float, float]]:
+def _filled(highest: Sequence[tuple[float, float]], step: float, places: int) -> Iterator[tuple[float, float]]:
     """The limits, and at a place without one the narrower of those before and after it, at the ends the narrowest."""
     known, limits = zip(*highest, strict=True)
     edges = (max(limits), *limits, max(limits))
-    for number in range(round((WIDTH - LEFT - RIGHT) / step)):
+    for number in range(places):
         x = round(LEFT + (number + 0.5) * step, 1)
         after = bisect_left(known, x)
         is_known = after < len(known) and known[after] == x

@@ -18,7 +18,7 @@ from parity.pair.screen import (
     told,
     verdict_words,
 )
-from parity.report.compare_depth import along_depth
+from parity.report.compare_depth import NARROW, WIDE, along_depth
 from parity.report.compare_tree import grow
 from parity.report.markup import render, words
 from parity.verdict.compare import SAFETY
@@ -47,6 +47,9 @@ def write_compare_report(report: CompareReport, path: Path) -> None:
 def render_compare_page(report: CompareReport) -> str:
     """The HTML of a report, with its figure inside it."""
     tree = grow(report)
+    charts = [
+        (kind, chart) for kind, width in (("wide", WIDE), ("narrow", NARROW)) if (chart := along_depth(report, width))
+    ]
     return render(
         "compare.html.j2",
         report=report,
@@ -62,7 +65,7 @@ def render_compare_page(report: CompareReport) -> str:
             {"title": heading(finding), "cause": cause_words(finding), "said": told(finding), "anchor": anchor}
             for finding, anchor in zip(report.findings, tree.anchors, strict=True)
         ],
-        chart=along_depth(report),
+        charts=charts,
         tree=tree,
         signs=SIGNS,
         islands=list(map(island_words, report.islands)),

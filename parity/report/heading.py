@@ -73,8 +73,8 @@ def check_heading(report: CheckReport) -> Heading:
     """The words on every figure of a check. Synthetic data is no warning here: nothing is learned from it."""
     config = report.config
     setting = (
-        f"candidate {short(report.candidate)}, reference {short(report.reference)}; verdict: {report.verdict}; "
-        f"data set: {config.dataset}; width {config.spec.hidden_width}, batches of {config.batch_size}, "
-        f"plain SGD, learning rate {config.learning_rate:g}"
+        f"candidate {short(report.title(report.candidate))}, reference {short(report.title(report.reference))}; "
+        f"verdict: {report.verdict}; data set: {config.dataset}; width {config.spec.hidden_width}, "
+        f"batches of {config.batch_size}, plain SGD, learning rate {config.learning_rate:g}"
     )
     return Heading(setting, report.command)

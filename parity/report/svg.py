@@ -60,7 +60,7 @@ def _fit_labels(figure: Figure) -> None:
         box = axes.get_window_extent()
         for label, length in ((axes.xaxis.label, box.width), (axes.yaxis.label, box.height)):
             letters = max(map(len, label.get_text().split("\n")))
-            if letters * 0.55 * label.get_fontsize() / 72 * figure.dpi > 1.2 * length:
+            if letters * 0.55 * float(label.get_fontsize()) / 72 * figure.dpi > 1.2 * length:
                 label.set_text(label.get_text().split(" (")[0].split("\n(")[0])
 
 
