@@ -3,7 +3,8 @@
 A section is a Markdown file. Its text becomes text cells, and a fenced block becomes what its first line says:
 
     python              a demonstration: its stored output is that of the solved form
-    python training     the same, where training amplifies rounding: tests compare the structure of its output only
+    python hidden       the same, with its code folded
+    python training     a demonstration in which training amplifies rounding: of its output only the structure is tested
     python exercise     an exercise; what stands between ⟦ and ⟧ is the answer, which the student sees as `...`
     solution            text of the exercise's solution, above its code
     wrong               wrong answers to the exercise, a line for each: RIGHT => WRONG
@@ -36,6 +37,7 @@ class Kind(StrEnum):
 
     TEXT = "text"
     DEMONSTRATION = "python"
+    HIDDEN = "python hidden"
     TRAINING = "python training"
     EXERCISE = "python exercise"
     SOLUTION = "solution"
@@ -131,7 +133,10 @@ def make_cells(parts: Iterable[Part], form: Callable[[str], str], prints: Sequen
         if part.kind is Kind.TEXT:
             cells.append(notebook.new_markdown_cell(part.source))
             continue
-        cells.append(notebook.new_code_cell(form(part.source), metadata={"tags": [part.kind.replace(" ", "-")]}))
+        metadata: dict[str, Any] = {"tags": [part.kind.replace(" ", "-")]}
+        if part.kind in (Kind.HIDDEN, Kind.CHECK):
+            metadata["jupyter"] = {"source_hidden": True}
+        cells.append(notebook.new_code_cell(form(part.source), metadata=metadata))
         if part.kind is Kind.CHECK and form is blank:
             cells.append(notebook.new_markdown_cell(solution(part, next(said, ""))))
     for number, cell in enumerate(cells):
