@@ -1,13 +1,16 @@
-"""Write `examples/lab.ipynb`: the gallery's sections, made by the gallery's functions, cell by cell.
+"""Write the notebooks: `lab.ipynb`, the gallery's sections, made by the gallery's functions, cell by cell, and
+`lab_student.ipynb`, the lab as exercises (`student_notebook.py`), which runs for a minute or two.
 
-python scripts/make_notebook.py [FILE]
+python scripts/make_notebook.py [FOLDER]
 """
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import nbformat.v4 as notebook
+from student_notebook import make_student_notebook
 
 from parity.files import replace_file
 from parity.lab import (
@@ -20,7 +23,7 @@ from parity.lab import (
     step_size,
 )
 
-TARGET = Path(__file__).parent.parent / "examples" / "lab.ipynb"
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 BEGINNING = """\
 # The batch norm lab, in JAX and PyTorch
@@ -136,6 +139,8 @@ def make_notebook() -> str:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET
-    replace_file(target, make_notebook().encode())
-    print(target)
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else EXAMPLES
+    replace_file(folder / "lab.ipynb", make_notebook().encode())
+    with TemporaryDirectory() as empty:
+        replace_file(folder / "lab_student.ipynb", make_student_notebook(Path(empty)).encode())
+    print(folder)
