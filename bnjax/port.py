@@ -67,6 +67,7 @@ class ModelPort:
     """See `port`, and `parity.backend.port.Port`."""
 
     framework = "jax"
+    title = "JAX"
 
     def __init__(self, model: Any, variables: Any, loss: Any, optimizer: Any, call: CallModel | None) -> None:
         self._model, self._variables, self._call = model, variables, call

@@ -55,6 +55,7 @@ class ModelPort:
     """See `port`, and `parity.backend.port.Port`. What is run is the module itself, on copies of its tensors."""
 
     framework = "torch"
+    title = "PyTorch"
 
     def __init__(self, model: nn.Module, variables: Any, loss: Any, optimizer: Any, call: Any) -> None:
         if not isinstance(model, nn.Module):

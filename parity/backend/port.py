@@ -219,6 +219,7 @@ class Port(Protocol):
     """A model of one framework, as it is compared with one of another."""
 
     framework: str
+    title: str  # the framework's name as its makers write it
     versions: dict[str, str]  # of the libraries that it uses
     has_loss: bool
     has_optimizer: bool

@@ -33,7 +33,7 @@ class Guarded:
 
     def __init__(self, side: str, port: Port | Side) -> None:
         self.side, self._port = side, port
-        self.framework, self.versions, self.has_loss, self.has_optimizer = self.call(_about)
+        self.framework, self.title, self.versions, self.has_loss, self.has_optimizer = self.call(_about)
 
     def call(self, task: Callable[..., Any], *arguments: Any) -> Any:
         """Do a task with the port, in its process, and return the answer."""
@@ -111,8 +111,8 @@ class Guarded:
         return self.call(_method, "optimize", gradients, rounding, change)  # type: ignore[no-any-return]
 
 
-def _about(port: Port) -> tuple[str, dict[str, str], bool, bool]:
-    return port.framework, port.versions, port.has_loss, port.has_optimizer
+def _about(port: Port) -> tuple[str, str, dict[str, str], bool, bool]:
+    return port.framework, port.title, port.versions, port.has_loss, port.has_optimizer
 
 
 def _method(port: Port, name: str, *arguments: Any) -> Any:

@@ -240,6 +240,7 @@ class CompareReport:
         free: how far the outputs are apart when nothing is replaced, in noise floors, by mode.
         drawn: the tensors that were drawn since their elements were all alike.
         environment: versions and settings.
+        titles: the frameworks' names as their makers write them, by name.
         modules: of the reference, each with what was seen of it.
         stretches: the code between them, the same.
         measured: what was compared in the first batch, in causal order.
@@ -262,6 +263,7 @@ class CompareReport:
     free: Mapping[str, float] = field(default_factory=dict)
     drawn: tuple[str, ...] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
     modules: tuple[ModuleRow, ...] = ()
     stretches: tuple[StretchRow, ...] = ()
     measured: tuple[Measured, ...] = ()

@@ -105,7 +105,9 @@ def compare(
         pair = Pair(**own, accept=tuple(accept), lift_float32=lift_float32)
         ports = Guarded("reference", reference), Guarded("candidate", candidate)
         found = _Comparison(*ports, pair, *asked).report()
-    return replace(found, title=pair.title, command=command, seconds=time.monotonic() - started)
+    titles = {port.framework: port.title for port in ports}
+    seconds = time.monotonic() - started
+    return replace(found, title=pair.title, titles=titles, command=command, seconds=seconds)
 
 
 def _check_options(questions: Any, dtypes: Any, seed: Any, accept: Any) -> None:

@@ -127,7 +127,8 @@ def _limit(report: CompareReport) -> str:
 
 def side_words(report: CompareReport) -> str:
     """Which framework is the reference and which the candidate; "" if that is not known."""
-    return ", ".join(f"{side}: {report.environment[side]}" for side in SIDES if side in report.environment)
+    found = {side: report.environment[side] for side in SIDES if side in report.environment}
+    return ", ".join(f"{side}: {report.titles.get(name, name)}" for side, name in found.items())
 
 
 def missed_words(report: CompareReport) -> list[str]:

@@ -59,7 +59,7 @@ def _is_sure(one: PairRow, other: PairRow) -> bool:
 
 def _ways(rows: Sequence[PairRow]) -> str:
     ways = dict.fromkeys(row.way for row in rows)
-    return f"{rows[0].framework} {' or '.join(ways)}"
+    return f"{rows[0].name} {' or '.join(ways)}"
 
 
 def _sizes(rows: Sequence[PairRow], of: Sequence[object]) -> str:

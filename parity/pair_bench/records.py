@@ -65,6 +65,7 @@ class PairRow(Times):
         dtype: of parameters and floating-point inputs.
         batch_size: samples.
         peak_bytes: most memory that a run needs beside the model, its inputs and the optimizer's state.
+        title: the framework's name as its makers write it.
     """
 
     side: str
@@ -74,11 +75,17 @@ class PairRow(Times):
     dtype: str
     batch_size: int
     peak_bytes: int | None = None
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        """The framework's name for people."""
+        return self.title or self.framework
 
     @property
     def words(self) -> str:
         """What it is."""
-        return f"the {self.task} of the {self.side} ({self.framework}, {self.way}, {self.batch_size}, {self.dtype})"
+        return f"the {self.task} of the {self.side} ({self.name}, {self.way}, {self.batch_size}, {self.dtype})"
 
 
 @dataclass(frozen=True, kw_only=True)

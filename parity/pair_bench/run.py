@@ -174,7 +174,7 @@ def _rows(timed: Sequence[_Timed]) -> Iterator[PairRow]:
     for one in timed:
         row = PairRow(
             side=one.side, framework=one.port.framework, way=one.key.way, task=str(one.key.task), dtype=one.key.dtype,
-            batch_size=one.key.batch_size, note=one.note,
+            batch_size=one.key.batch_size, note=one.note, title=one.port.title,
         )  # fmt: skip
         if one.note:
             yield row

@@ -66,12 +66,12 @@ def notes(rows: list[PairRow]) -> Iterator[tuple[str, str]]:
     """Yield what is to be known of rows: why one has no time, or is not to be trusted."""
     for row in rows:
         if row.note or row.is_apart:
-            yield f"{row.side} ({row.framework}, {row.way})", row.note or "its two turns differ"
+            yield f"{row.side} ({row.name}, {row.way})", row.note or "its two turns differ"
 
 
 def cells(row: PairRow) -> tuple[str, ...]:
     """A row in words; what is not to be trusted has a question mark."""
-    first = row.side, row.framework, row.way
+    first = row.side, row.name, row.way
     if row.median_us is None or row.low_us is None or row.high_us is None:
         return *first, "none", *[""] * (len(TERMS) - 1)
     return (
@@ -101,7 +101,7 @@ def report_dict(report: PairBenchReport) -> dict[str, Any]:
         "doubts": list(report.doubts),
         "complete": report.complete,
         "answers": [{"question": question, "answer": text} for question, text in answers(report)],
-        "rows": [asdict(row) for row in report.rows],
+        "rows": [{key: value for key, value in asdict(row).items() if key != "title"} for row in report.rows],
         "environment": dict(report.environment),
         "config": asdict(report.config),
         "command": report.command,

@@ -11,6 +11,7 @@ from parity.report.boundaries import BOUNDARIES, boundary_table, sorted_framewor
 from parity.report.figures import SWEEP_FIGURES
 from parity.report.heading import notices
 from parity.report.markup import DPI, Picture, configuration, render, take_picture, take_png, words
+from parity.report.slim_table import SlimTable, slim
 from parity.report.style import batch_norm_words
 from parity.report.sweep_answers import answers
 from parity.sweep.output import THRESHOLD_COLUMNS, TRIAL_COLUMNS
@@ -66,16 +67,15 @@ def render_page(report: SweepReport, pictures: Sequence[Picture]) -> str:
         answer=[(boundary, boundary_table(report, boundary)) for boundary in BOUNDARIES],
         figures=pictures,
         wordy=_WORDY,
-        threshold_header=_header(THRESHOLD_COLUMNS),
-        threshold_rows=[_row(threshold, THRESHOLD_COLUMNS) for threshold in report.thresholds],
-        trial_header=_header(TRIAL_COLUMNS),
-        trial_rows=[_row(trial, TRIAL_COLUMNS) for trial in report.trials],
+        thresholds=_table(report.thresholds, THRESHOLD_COLUMNS),
+        trials=_table(report.trials, TRIAL_COLUMNS),
         configuration=configuration(report.config),
     )
 
 
-def _header(names: Sequence[str]) -> list[str]:
-    return [*_GROUP, *(name.replace("_", " ") for name in names)]
+def _table(records: Sequence[Trial] | Sequence[Threshold], names: Sequence[str]) -> SlimTable:
+    header = [*_GROUP, *(name.replace("_", " ") for name in names)]
+    return slim(header, [_row(record, names) for record in records])
 
 
 def _row(record: Trial | Threshold, names: Sequence[str]) -> list[str]:

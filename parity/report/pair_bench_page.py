@@ -71,7 +71,7 @@ def _ends(rows: list[PairRow]) -> tuple[float, float]:
 def _draw(report: PairBenchReport, name: str, rows: list[PairRow]) -> Figure:
     series: dict[tuple[str, str, str], list[PairRow]] = {}
     for row in rows:
-        series.setdefault((row.side, row.framework, row.way), []).append(row)
+        series.setdefault((row.side, row.name, row.way), []).append(row)
     ways = list(dict.fromkeys(way for _, _, way in series))
     looks = {key: (_COLORS[key[0]], _MARKERS[ways.index(key[2]) % len(_MARKERS)]) for key in series}
     handles = [

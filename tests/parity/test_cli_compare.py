@@ -51,7 +51,7 @@ def test_the_verdict_is_printed_written_and_returned(
     assert printed.startswith("DISAGREE: the two part at one place (A scaled line)" if status else "AGREE: ")
     found = json.loads((folder / "r.json").read_text())
     assert found["verdict"] == ("disagree" if status else "agree")
-    assert "reference: torch, candidate: torch; " in printed
+    assert "reference: PyTorch, candidate: PyTorch; " in printed
     assert (found["environment"]["reference"], found["environment"]["candidate"]) == ("torch", "torch")
     assert {row["mark"] for row in found["modules"]} == {"agrees"}
     assert found["command"] == "bnparity compare pair.py --json r.json --html r.html --junit r.xml"
