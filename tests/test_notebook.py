@@ -44,6 +44,6 @@ def test_every_cell_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert kinds <= {"execute_result", "stream"}
     pages = [output.data["text/html"] for output in outputs if output.output_type == "execute_result"]
     assert len(pages) == len(PARTS)
-    assert all('<img src="data:image/png;base64,' in page for page in pages)
+    assert all("<svg " in page for page in pages)
     assert [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"] == []
     assert "(1, 16, 8, 8)" in json.dumps(outputs)

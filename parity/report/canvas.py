@@ -73,7 +73,7 @@ class Drawing(Figure):
 
 
 def say(artist: Artist, texts: Iterable[str]) -> None:
-    """Let each point of a line tell its text when it is pointed at; without texts it tells nothing."""
+    """Let each point of a line, or cell of a mesh, tell its text when it is pointed at; with no texts it is silent."""
     figure = artist.get_figure(root=True)
     if isinstance(figure, Drawing):
         figure.said[artist] = tuple(texts)
@@ -149,13 +149,13 @@ def without_places(command: str) -> str:
         words = shlex.split(command)
     except ValueError:
         words = command.split()
-    if not any(_is_absolute(word) for word in words):
-        return command
-    return " ".join(f"…/{PurePath(word).name}" if _is_absolute(word) else shlex.quote(word) for word in words)
+    shortened = [_without_folder(word) for word in words]
+    return command if shortened == words else " ".join(shortened)
 
 
-def _is_absolute(word: str) -> bool:
-    return PurePath(word.rpartition("=")[2]).is_absolute()
+def _without_folder(word: str) -> str:
+    option, equals, place = word.rpartition("=")
+    return f"{option}{equals}…/{PurePath(place).name}" if PurePath(place).is_absolute() else word
 
 
 def _wrapped(text: str, characters: float) -> list[str]:

@@ -23,6 +23,7 @@ from parity.sweep.records import SweepReport, Trial
 TITLE = "Training loss against the update (seed 0)"
 _DASHES = ("solid", (0, (3, 1.5)), (0, (1, 1.2)), (0, (7, 1.5, 1.5, 1.5)))
 _MOST_RATES = 7
+_COLORS = matplotlib.colormaps["viridis"].resampled(48)  # a bar of 50 or more would be a bitmap
 _BAR_ROOM = 0.95  # inches at the right, for the colour bar
 
 
@@ -61,7 +62,7 @@ def training_curves(report: SweepReport) -> Figure:
             size=(grid.width(_BAR_ROOM), grid.height),
             handles=_handles(report, frameworks),
         )
-        colors = ScalarMappable(LogNorm(rates[0], rates[-1]), matplotlib.colormaps["viridis"])
+        colors = ScalarMappable(LogNorm(rates[0], rates[-1]), _COLORS)
         limits = _limits(report, trials)
         for depth, cell in grid.draw(sheet, _BAR_ROOM).items():
             for on, axes in zip(settings, cell, strict=True):

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -61,7 +62,11 @@ def _fit_labels(figure: Figure) -> None:
         for label, length in ((axes.xaxis.label, box.width), (axes.yaxis.label, box.height)):
             letters = max(map(len, label.get_text().split("\n")))
             if letters * 0.55 * float(label.get_fontsize()) / 72 * figure.dpi > 1.2 * length:
-                label.set_text(label.get_text().split(" (")[0].split("\n(")[0])
+                label.set_text(_without_brackets(label.get_text()))
+
+
+def _without_brackets(label: str) -> str:
+    return re.split(r"\s\(", label)[0].replace("\n", " ")
 
 
 def _slim(tag: str) -> str:
@@ -71,7 +76,7 @@ def _slim(tag: str) -> str:
 
 
 def _tips(figure: Figure) -> Iterator[str]:
-    """An invisible disc on each point, which tells its text when it is pointed at."""
+    """An invisible disc on each point, and a rectangle on each cell, which tells its text when it is pointed at."""
     said = figure.said if isinstance(figure, Drawing) else {}
     height = figure.get_figheight() * 72
     for axes in figure.axes:
@@ -81,6 +86,22 @@ def _tips(figure: Figure) -> Iterator[str]:
                 x, y = places[number] / figure.dpi * 72
                 text = escape(texts[number])
                 yield f'<circle class="tip" cx="{x:.1f}" cy="{height - y:.1f}" r="4"><title>{text}</title></circle>'
+        for mesh in axes.collections:
+            if isinstance(mesh, QuadMesh) and mesh in said:
+                yield from _cells(mesh, said[mesh], height, figure.dpi)
+
+
+def _cells(mesh: QuadMesh, texts: Sequence[str], height: float, dpi: float) -> Iterator[str]:
+    """The cells of a mesh whose sides are upright and level, row by row."""
+    corners = np.asarray(mesh.get_coordinates(), np.float64)
+    places = mesh.get_transform().transform(corners.reshape(-1, 2)).reshape(corners.shape) / dpi * 72
+    cells = np.stack([places[:-1, :-1], places[1:, 1:]], axis=2).reshape(-1, 2, 2)
+    for cell, text in zip(cells, texts, strict=True):
+        (left, low), (right, high) = cell.min(axis=0), cell.max(axis=0)
+        yield (
+            f'<rect class="tip" x="{left:.1f}" y="{height - high:.1f}" width="{right - left:.1f}" '
+            f'height="{high - low:.1f}"><title>{escape(text)}</title></rect>'
+        )
 
 
 def _places(line: Line2D, axes: Axes) -> NDArray[np.float64]:
@@ -102,7 +123,7 @@ def _values(line: Line2D, axes: Axes) -> Sequence[str]:
     """The values of a line's points with the names of the axes; none of a line that is no series, such as a limit."""
     if line.get_transform() != axes.transData:
         return []
-    names = [label.split(" (")[0].replace("\n", " ") for label in (axes.get_xlabel(), axes.get_ylabel())]
-    names[1] = names[1] or axes.get_title(loc="left").split(" (")[0]
+    names = [_without_brackets(label) for label in (axes.get_xlabel(), axes.get_ylabel())]
+    names[1] = names[1] or _without_brackets(axes.get_title(loc="left"))
     points = np.asarray(line.get_xydata(), np.float64)
     return ["; ".join(f"{n} {v:.4g}".strip() for n, v in zip(names, point, strict=True)) for point in points]

@@ -105,7 +105,11 @@ def test_a_name_that_no_file_can_have(name: str) -> None:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are saved without being drawn."""
-    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: file.write(b"png"))
+
+    def save(self: Figure, file: Any, *, format: str, **_: Any) -> None:
+        file.write("<svg ></svg>" if format == "svg" else b"png")
+
+    monkeypatch.setattr(Figure, "savefig", save)
 
 
 def lab_report(command: str) -> LabReport:

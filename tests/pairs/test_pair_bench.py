@@ -99,7 +99,7 @@ def test_a_pair_that_agrees_is_timed_in_every_way(
         assert len(row["samples_us"]) == 4  # two turns of two blocks
         assert (row["paid_after"] is None) or (row["way"] != "eager" and row["paid_after"] >= 0)
     page = (tmp_path / "bench.html").read_text()
-    assert page.count("<img") == 2  # a task each
+    assert page.count("<figure") == 2  # a task each
     assert [answer["answer"] in page for answer in written["answers"]] == [True, True]
 
 

@@ -71,7 +71,7 @@ def test_a_benchmark_is_a_table_and_two_files(tmp_path: Path) -> None:
     assert all(row["median_us"] > 0 for row in rows)
     page = (tmp_path / "bench.html").read_text()
     assert "--batch-sizes 8" in page  # the command
-    assert page.count("<img") == 1  # the cost by population
+    assert page.count("<figure") == 1  # the cost by population
     assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench.html"}
 
 

@@ -141,7 +141,7 @@ def test_the_json_keeps_the_contract(report: BenchReport, tmp_path: Path) -> Non
 
 
 def test_the_page_has_every_row_and_no_markup_of_others(report: BenchReport, tmp_path: Path) -> None:
-    write_bench_report(report, tmp_path / "bench.html", dpi=30)
+    write_bench_report(report, tmp_path / "bench.html")
     page = (tmp_path / "bench.html").read_text()
     assert "out of &lt;memory&gt;" in page
     assert "<memory>" not in page
