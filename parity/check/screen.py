@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from parity.check.accepted import accepted_words
-from parity.check.records import Cause, CheckReport, Equivalence, Measurement, Question, Setting
+from parity.check.records import WITNESS, Cause, CheckReport, Equivalence, Measurement, Question, Setting
 from parity.check.self_test import SelfTestReport
 from parity.check.words import number_words, times_words
 from parity.verdict.verdict import UNEXPLAINED, Verdict
@@ -131,11 +131,16 @@ def cause_of(report: CheckReport) -> Cause:
 def _divergence(report: CheckReport, found: Measurement) -> list[str]:
     return [
         place(found),
-        f"{found.setting}; {found.pair[0]} against {found.pair[1]}",
+        f"{found.setting}; {pair_words(found)}",
         found.magnitude,
         f"{times_words(found.times_noise)} the noise floor; the limit is {report.safety:.4g} times, "
         f"RMS {number_words(report.safety * found.floor)}",
     ]
+
+
+def pair_words(found: Measurement) -> str:
+    """Which two were compared; the third computation is NumPy's, by hand in float64."""
+    return " against ".join("NumPy" if role == WITNESS else role for role in found.pair)
 
 
 def place(found: Measurement) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from parity.check.accepted import accepted_words
 from parity.check.records import Cause, CheckReport, Measurement, Question
-from parity.check.screen import MEANINGS, cause_lines, cause_of, place, verdict_words
+from parity.check.screen import MEANINGS, cause_lines, cause_of, pair_words, place, verdict_words
 from parity.check.words import number_words
 from parity.files import replace_file
 from parity.report.check_figures import answering, check_figures
@@ -78,7 +78,7 @@ def _facts(report: CheckReport) -> list[tuple[str, str]]:
 def _divergence(report: CheckReport, m: Measurement) -> str:
     return (
         f"{place(m)}: {m.magnitude}; {number_words(m.times_noise)} times the noise floor, where {report.safety:g} "
-        f"times is the limit ({m.pair[0]} against {m.pair[1]}; {m.setting}; noise floor {number_words(m.floor)})"
+        f"times is the limit ({pair_words(m)}; {m.setting}; noise floor {number_words(m.floor)})"
     )
 
 
