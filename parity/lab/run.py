@@ -2,10 +2,10 @@
 
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from threading import Lock
 from types import ModuleType
@@ -59,6 +59,7 @@ class LabReport:
         environment: versions and machine.
         command: what made it.
         seconds: that it took.
+        titles: the frameworks' names as their makers write them, by name.
     """
 
     config: LabConfig
@@ -68,6 +69,11 @@ class LabReport:
     environment: dict[str, str]
     command: str
     seconds: float
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    def title(self, framework: str) -> str:
+        """The framework's name as its makers write it."""
+        return self.titles.get(framework, framework)
 
 
 def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str | None = None) -> LabReport:
@@ -109,6 +115,7 @@ def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str
         try:
             for side in sides.values():
                 environment |= side.call(_versions)
+            titles = _distinct({name: side.call(_shown_name) for name, side in sides.items()})
         except SideError as error:
             raise InputError(f"a framework cannot be run: it {error}") from None
         counter = _Counter(telling, len(sides) * sum(seconds for _, seconds in parts))
@@ -117,8 +124,10 @@ def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str
     sections = []
     for part, _ in parts:
         key = part.__name__
-        results = {name: parts[key] for name, parts in found.items() if not isinstance(parts[key], SideError)}
-        failures += [f"{key.rpartition('.')[2]}, {n}: it {p[key]}" for n, p in found.items() if n not in results]
+        results = {titles[n]: parts[key] for n, parts in found.items() if not isinstance(parts[key], SideError)}
+        failures += [
+            f"{key.rpartition('.')[2]}, {n}: it {p[key]}" for n, p in found.items() if isinstance(p[key], SideError)
+        ]
         try:
             sections.append(_section(part, results, config, command, found))
         except Exception as error:  # a figure that cannot be drawn is no reason to lose the others
@@ -132,6 +141,7 @@ def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str
         environment=environment | {"machine": f"{platform.system()} {platform.machine()}, {usable_cores()} cores"},
         command=command,
         seconds=time.perf_counter() - start,
+        titles=titles,
     )
 
 
@@ -198,3 +208,12 @@ def _measure(side: Side, parts: Sequence[Part], config: LabConfig, counter: _Cou
 
 def _versions(backend: Any) -> dict[str, str]:
     return backend.versions()
+
+
+def _shown_name(backend: Any) -> str:
+    return backend.shown_name
+
+
+def _distinct(titles: Mapping[str, str]) -> dict[str, str]:
+    """The titles by name, with the name in place of a title that two share."""
+    return {name: title if [*titles.values()].count(title) == 1 else name for name, title in titles.items()}
