@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.traverse_util import flatten_dict
 
 from bnjax.layer_order import layer_names
 from bnjax.weights import to_native
@@ -38,22 +39,27 @@ def convolution(images, side, stride, padding):
     variables = layer.init(jax.random.key(0), x)
     shapes = jax.tree.map(jnp.shape, variables["params"])
     y = np.array(layer.apply(variables, x))
-    return {"is a module": isinstance(layer, nn.Module), **shapes, "output": y.shape}
+    return {"module": isinstance(layer, nn.Module), **shapes, "output": y.shape}
 
 
 def both_modes(x):
     """Normalize a batch, shape (n, features), in both modes."""
-    layer = nn.BatchNorm(momentum=0.9)  # the share of the old average
+    layer = nn.BatchNorm(momentum=0.9)  # share of the old
     start = layer.init(jax.random.key(0), x, use_running_average=True)
-    # Training: by the batch. The new averages come out beside the result.
-    y, changed = layer.apply(start, x, use_running_average=False, mutable=["batch_stats"])
+    # Training: by the batch. The new averages come out beside y.
+    y, changed = layer.apply(
+        start,
+        x,
+        use_running_average=False,
+        mutable=["batch_stats"],
+    )
     trained = {**start, **changed}
     # Evaluation: by the running averages, which stay as they are.
     z = layer.apply(trained, x, use_running_average=True)
     found = {"training": np.array(y), "evaluation": np.array(z)}
     for name, output in found.items():
-        first = output[:, 0]
-        print(f"{name}: feature 0 has mean {first.mean():.4f}, std {first.std():.4f}")
+        mean, std = output[:, 0].mean(), output[:, 0].std()
+        print(f"{name}: feature 0 has mean {mean:.4f}, std {std:.4f}")
     return found
 
 
@@ -68,7 +74,11 @@ class PlainNet(nn.Module):
         for _ in range(self.depth):
             x = nn.Dense(self.width)(x)
             x = nn.relu(x)
-            x = nn.BatchNorm(not train, momentum=0.9, use_fast_variance=False)(x)
+            x = nn.BatchNorm(
+                use_running_average=not train,
+                momentum=0.9,
+                use_fast_variance=False,
+            )(x)
         return nn.Dense(10)(x)
 
 
@@ -80,46 +90,58 @@ def summary():
 
 
 def train(net, inputs, labels, passes=2, learning_rate=0.1):
-    """Train by minibatch SGD, from the variables `net`; return the losses."""
+    """Train by minibatch SGD, from the variables `net`."""
     model, variables, losses = PlainNet(depth=2), net, []
 
     def loss_of(params, stats, x, y):
         variables = {"params": params, "batch_stats": stats}
-        logits, changed = model.apply(variables, x, train=True, mutable=["batch_stats"])
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
-        return losses.mean(), changed
+        logits, changed = model.apply(
+            variables,
+            x,
+            train=True,
+            mutable=["batch_stats"],
+        )
+        cross_entropy = optax.softmax_cross_entropy_with_integer_labels
+        return cross_entropy(logits, y).mean(), changed
 
     @jax.jit
     def step(variables, x, y):
         params, stats = variables["params"], variables["batch_stats"]
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, changed), slopes = gradient(params, stats, x, y)
-        params = jax.tree.map(lambda w, g: w - learning_rate * g, params, slopes)
+        steps = jax.tree.map(lambda g: learning_rate * g, slopes)
+        params = jax.tree.map(jnp.subtract, params, steps)
         return {"params": params, **changed}, loss
 
     rng, average = np.random.default_rng(0), None
     for number in range(1, passes + 1):
         for update in range(1, round(len(inputs) / 32) + 1):
             rows = rng.integers(len(inputs), size=32)
-            variables, loss = step(variables, inputs[rows], labels[rows])
+            x, y = inputs[rows], labels[rows]
+            variables, loss = step(variables, x, y)
             losses.append(float(loss))
             average = 0.99 * (average or losses[-1]) + 0.01 * losses[-1]
             if update % 50 == 0:
-                print(f"pass {number}, update {update}: loss {average:.4f}")
+                where = f"pass {number}, update {update}"
+                print(f"{where}: loss {average:.4f}")
     return losses
 
 
 def plain_net(spec: ModelSpec, weights: Weights, dtype: DType = "float32") -> Any:
     """Return the variables of a `PlainNet` at weights of the neutral dictionary."""
+    return to_native(weights, spec, dtype, layer_names(_bound(spec), spec))
+
+
+def plain_tensors(spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return the framework's own name and shape of each tensor of a `PlainNet`, by neutral name."""
+    bound = _bound(spec)
+    arrays = flatten_dict(bound.variables)
+    return {name: ("/".join(path), arrays[path].shape) for name, path in layer_names(bound, spec).items()}
+
+
+def _bound(spec: ModelSpec) -> PlainNet:
     net = PlainNet(spec.num_hidden_layers, spec.hidden_width)
-    bound = net.bind(net.init(jax.random.key(0), jnp.zeros((2, spec.input_dim))))
-    return to_native(weights, spec, dtype, layer_names(bound, spec))
-
-
-def plain_shapes(net: Any) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor of `plain_net`, by the framework's own name, statistics included."""
-    leaves, _ = jax.tree.flatten_with_path(net)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): array.shape for path, array in leaves}
+    return net.bind(net.init(jax.random.key(0), jnp.zeros((2, spec.input_dim))))
 
 
 def plain_logits(net: Any, x: np.ndarray, train: bool = False) -> np.ndarray:

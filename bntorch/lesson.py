@@ -35,25 +35,28 @@ def convolution(images, side, stride, padding):
         padding=padding,
     )
     x = torch.zeros(images, 3, side, side)
-    shapes = {name: tuple(tensor.shape) for name, tensor in layer.named_parameters()}
-    y = layer(x)
-    return {"is a module": isinstance(layer, nn.Module), **shapes, "output": tuple(y.shape)}
+    shapes = {name: tuple(w.shape) for name, w in layer.named_parameters()}
+    y = tuple(layer(x).shape)
+    return {"module": isinstance(layer, nn.Module), **shapes, "output": y}
 
 
 def both_modes(x):
     """Normalize a batch, shape (n, features), in both modes."""
     batch = torch.tensor(x)
-    layer = nn.BatchNorm1d(x.shape[1], momentum=0.1)  # the share of the new batch
+    layer = nn.BatchNorm1d(x.shape[1], momentum=0.1)  # share of the new
     # Training: by the batch. The averages change inside the layer.
     layer.train()
     y = layer(batch)
     # Evaluation: by the running averages, which stay as they are.
     layer.eval()
     z = layer(batch)
-    found = {"training": y.detach().numpy(), "evaluation": z.detach().numpy()}
+    found = {
+        "training": y.detach().numpy(),
+        "evaluation": z.detach().numpy(),
+    }
     for name, output in found.items():
-        first = output[:, 0]
-        print(f"{name}: feature 0 has mean {first.mean():.4f}, std {first.std():.4f}")
+        mean, std = output[:, 0].mean(), output[:, 0].std()
+        print(f"{name}: feature 0 has mean {mean:.4f}, std {std:.4f}")
     return found
 
 
@@ -64,7 +67,8 @@ class PlainNet(nn.Module):
         super().__init__()
         layers, fan_in = [], 784
         for _ in range(depth):
-            layers += [nn.Linear(fan_in, width), nn.ReLU(), nn.BatchNorm1d(width)]
+            layers += [nn.Linear(fan_in, width), nn.ReLU()]
+            layers += [nn.BatchNorm1d(width)]
             fan_in = width
         self.layers = nn.Sequential(*layers, nn.Linear(width, 10))
 
@@ -78,8 +82,9 @@ def summary():
 
 
 def train(net, inputs, labels, passes=2, learning_rate=0.1):
-    """Train the module `net` by minibatch SGD; return the losses."""
-    optimizer, losses = torch.optim.SGD(net.parameters(), lr=learning_rate), []
+    """Train the module `net` by minibatch SGD."""
+    losses = []
+    optimizer = torch.optim.SGD(net.parameters(), lr=learning_rate)
     net.train()
 
     def step(x, y):
@@ -93,11 +98,12 @@ def train(net, inputs, labels, passes=2, learning_rate=0.1):
     for number in range(1, passes + 1):
         for update in range(1, round(len(inputs) / 32) + 1):
             rows = rng.integers(len(inputs), size=32)
-            loss = step(torch.tensor(inputs[rows]), torch.tensor(labels[rows]).long())
-            losses.append(loss.item())
+            x, y = torch.tensor(inputs[rows]), torch.tensor(labels[rows])
+            losses.append(step(x, y.long()).item())
             average = 0.99 * (average or losses[-1]) + 0.01 * losses[-1]
             if update % 50 == 0:
-                print(f"pass {number}, update {update}: loss {average:.4f}")
+                where = f"pass {number}, update {update}"
+                print(f"{where}: loss {average:.4f}")
     return losses
 
 
@@ -108,9 +114,11 @@ def plain_net(spec: ModelSpec, weights: Weights, dtype: DType = "float32") -> An
     return net
 
 
-def plain_shapes(net: Any) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor of `plain_net`, by the framework's own name, statistics included."""
-    return {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
+def plain_tensors(spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return the framework's own name and shape of each tensor of a `PlainNet`, by neutral name."""
+    net = PlainNet(spec.num_hidden_layers, spec.hidden_width)
+    tensors = net.state_dict()
+    return {name: (key, tuple(tensors[key].shape)) for name, key in layer_names(net, spec).items()}
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from parity.lab import (
     batch_size,
     convolution,
     deep_networks,
+    network,
     phase_diagram,
     standardization,
     step_size,
@@ -46,6 +47,7 @@ from parity.lab import (
     batch_size,
     convolution,
     deep_networks,
+    network,
     phase_diagram,
     render_section,
     standardization,
@@ -54,7 +56,7 @@ from parity.lab import (
 from parity.lab.power_iteration import largest_eigenvalue
 
 config = LabConfig(frameworks=("jax", "torch"))
-backends = {name: load_backend(name) for name in config.frameworks}
+backends = {backend.shown_name: backend for backend in map(load_backend, config.frameworks)}
 
 
 def measure(part):
@@ -83,6 +85,13 @@ images, kernel, bias = np.ones((1, 8, 8, 3)), np.ones((5, 5, 3, 16)), np.zeros(1
 for name, backend in backends.items():
     found = backend.tools().convolve(images, kernel, bias, padding=2)
     print(name, found.own_output_shape, found.own_kernel_shape, found.output[0, :, :, 0].round(), sep="\\n")""",
+        RUN,
+    ),
+    network: (
+        """\
+for name, backend in backends.items():
+    print(name)
+    backend.tools().lesson.summary()""",
         RUN,
     ),
     standardization: (

@@ -61,8 +61,8 @@ class Lesson(Protocol):
         """Return a plain network at weights of the neutral dictionary."""
         ...
 
-    def plain_shapes(self, net: Any) -> Mapping[str, tuple[int, ...]]:
-        """Return the shape of each tensor of a plain network, by the framework's own name."""
+    def plain_tensors(self, spec: ModelSpec) -> Mapping[str, tuple[str, tuple[int, ...]]]:
+        """Return the framework's own name and shape of each tensor of a plain network, by neutral name."""
         ...
 
     def plain_logits(self, net: Any, x: Array, train: bool = False) -> Array:
@@ -85,7 +85,7 @@ def run_listing(function: Callable[..., Any], calls: Mapping[str, Sequence[Any]]
         said = printed.getvalue() or pformat(values[-1], width=64, sort_dicts=False)
         shown += [f">>> {call}", *(line.rstrip() for line in said.strip("\n").splitlines() if line.strip())]
     source = inspect.getsource(function).rstrip()
-    return Listing("\n".join([*_imports(function, source), "\n", source]).strip(), "\n".join(shown)), values
+    return Listing("\n".join([*_imports(function, source), "", source]).strip(), "\n".join(shown)), values
 
 
 def _imports(function: Callable[..., Any], source: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Convolution reviewed: sizes, both frameworks' layers, and batch norm over the channels of images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
@@ -8,28 +9,34 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from parity.backend import Convolved
+from parity.backend import Convolved, Listing, run_listing
 from parity.errors import InputError
-from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, furthest, listed
+from parity.lab.blocks import Code, Plot, Results, Section, Table, Text, compared, furthest, listed
 from parity.lab.config import LabConfig
 from parity.lab.drawing import COLORS, lab_sheet, panels
 from parity.weights import Array
 
 TITLE = "Convolution, and batch norm over channels"
 INTRODUCTION = """\
-A convolution slides a small kernel over an image. With an input of size `n` on one side, a kernel of size `k`, `p` zeros of
-padding on each side, a stride `s` between two outputs and a dilation `d` between two of the kernel's weights, the output's
-size is
+A convolution slides a small kernel over an image. On each side, with $n$ pixels, a kernel of $k$, padding $p$, stride $s$ and
+dilation $d$, the output has
 
-`floor((n + 2 p - d (k - 1) - 1) / s) + 1`
+$$\\left\\lfloor \\frac{n + 2 p - d (k - 1) - 1}{s} \\right\\rfloor + 1$$
 
-on that side: the kernel reaches over `d (k - 1) + 1` pixels, and the first of its places is followed by another as often as
-the stride fits into what is left. An output channel is a sum over all input channels and all of the kernel's pixels, so a
-layer from 3 channels to 16 with a kernel of 5 by 5 has 16 x 3 x 5 x 5 weights and 16 biases, whatever the image's size.
+pixels: the kernel reaches over $d (k - 1) + 1$ of them, and moves on as often as the stride fits into what is left.
 
-PyTorch orders images as (image, channel, row, column) and kernels as (out, in, row, column); Flax has the channels last,
-(image, row, column, channel) and (row, column, in, out). The same numbers in another order are the same layer. Batch norm
-over images has a mean and a variance for each *channel*: its batch is every pixel of every image."""
+An output channel is a sum over all input channels and all of the kernel's pixels, and a bias. A layer from
+$c_\\text{in}$ channels to $c_\\text{out}$ has
+
+$$c_\\text{out} \\cdot c_\\text{in} \\cdot k^2 \\text{ weights and } c_\\text{out} \\text{ biases.}$$
+
+**Neither the image's size nor the batch size is in that number.** The same kernel is used at every place of an image and for every
+image of a batch. A larger image or batch only means more places.
+
+PyTorch orders images as (image, channel, row, column) and kernels as (out, in, row, column). Flax has the channels last:
+(image, row, column, channel) and (row, column, in, out). The same numbers in another order are the same layer.
+
+Batch norm over images has a mean and a variance for each *channel*: its batch is every pixel of every image."""
 
 # (input, kernel, padding, stride, dilation)
 LARGE = ((1, 224, 5, 3, 3, 1), (8, 574, 5, 0, 1, 1))  # images first; with 3 channels in and 16 out
@@ -41,6 +48,8 @@ SETTINGS = tuple(
 )
 IN, OUT = 3, 16
 NORM_BATCHES, NORM_IMAGES, NORM_SIDE = 50, 6, 7
+KERNEL = 5  # of the layer that is shown
+SHOWN = ((1, 574, 3, 3), (1, 574, 1, 0), (1, 224, 3, 3), (8, 224, 3, 3))  # images, size, stride, padding
 
 
 class Row(NamedTuple):
@@ -83,12 +92,18 @@ class Measured:
         large: of each of `LARGE`: the shapes in the framework's own order, and the sum of the output in float64.
         statistics: running mean and variance of batch norm over 4 channels, shape (2, 4).
         normalized: the last batch of images in training mode.
+        arguments: the names of the layer's arguments, by what they mean.
+        shown: what the layer whose code is shown gave for each of `SHOWN`.
+        listing: its code.
     """
 
     outputs: tuple[Array, ...]
     large: tuple[tuple[tuple[int, ...], tuple[int, ...], float], ...]
     statistics: Array
     normalized: Array
+    arguments: Mapping[str, str]
+    shown: tuple[Mapping[str, Any], ...]
+    listing: Listing
 
 
 def measure(backend: Any, config: LabConfig) -> Measured:
@@ -108,7 +123,13 @@ def measure(backend: Any, config: LabConfig) -> Measured:
     layer, normalized = tools.norm_layer(4, images=True), np.empty(0)
     for _ in range(NORM_BATCHES):
         normalized = layer.train(rng.normal([0, 5, -3, 100], [1, 2, 0.1, 10], (NORM_IMAGES, NORM_SIDE, NORM_SIDE, 4)))
-    return Measured(tuple(outputs), tuple(large), np.array(layer.statistics()), normalized)
+    calls = {f"convolution(images={n}, side={m}, stride={s}, padding={p})": (n, m, s, p) for n, m, s, p in SHOWN[:2]}
+    listing, shown = run_listing(tools.lesson.convolution, calls)
+    shown += [tools.lesson.convolution(*setting) for setting in SHOWN[2:]]
+    statistics = np.array(layer.statistics())
+    return Measured(
+        tuple(outputs), tuple(large), statistics, normalized, tools.lesson.CONVOLUTION_ARGUMENTS, tuple(shown), listing
+    )
 
 
 def section(results: Results, config: LabConfig, command: str) -> Section:
@@ -120,34 +141,25 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         for setting, output in zip(SETTINGS, result.outputs, strict=True)
     )
     apart = max(furthest(results, lambda r, i=i: r.outputs[i]) for i in range(len(SETTINGS)))
-    rows = []
-    for index, (images, size, width, padding, stride, dilation) in enumerate(LARGE):
-        side = output_size(size, width, padding, stride, dilation)
-        for name, result in results.items():
-            output, weights, _ = result.large[index]
-            rows.append((name, f"{images} of {IN} x {size} x {size}", f"kernel {width}, padding {padding}, stride {stride}",
-                         str(side), str(output), str(weights)))  # fmt: skip
     kernel, pixels = LARGE[0][2], NORM_IMAGES * NORM_SIDE**2
     blocks = (
+        _arguments(results),
+        Code("convolution_layer", "The layer in each framework, and what it says of itself.",
+             {name: result.listing for name, result in results.items()}),
+        Text(_sizes(results)),
+        _parameters(results),
+        Text(
+            f"A kernel of {OUT} filters, one for each output channel: each has {IN} input channels of {kernel} by {kernel} pixels. So an "
+            f"output pixel is a sum of {IN * kernel**2} products and a bias, and the layer has {OUT * IN * kernel**2 + OUT:,} numbers "
+            "to learn, whatever the images."
+        ),
         Text(
             f"{len(SETTINGS)} settings of input, kernel, padding, stride and dilation: the sizes of "
             f"{listed(names)} are {'all' if right else 'NOT all'} those of the formula"
             + compared(results, f", and their values are at most {apart:.0e} apart, the rounding of sums of up to {max(KERNELS) ** 2 * IN} products")
             + "."
         ),
-        Table("convolutions", "The lab's two layers in each framework, in its own order of axes.", ("framework", "images", "layer", "size by the formula", "own output", "own kernel"),
-              tuple(rows), words=3),
-        Text(
-            f"A kernel of shape {rows[0][5]} is {OUT} filters, one for each output channel; each has {IN} input channels of "
-            f"{kernel} by {kernel} pixels, so an output pixel is a sum of {IN * kernel**2} products and a bias, and the layer "
-            f"has {OUT * IN * kernel**2 + OUT:,} numbers to learn."
-        ),
-        Text(
-            f"Batch norm over the channels of {NORM_BATCHES} batches of {NORM_IMAGES} images of {NORM_SIDE} by {NORM_SIDE} pixels: "
-            f"its batch is {pixels} pixels for each channel, so the unbiased variance is {pixels}/{pixels - 1} times the biased one."
-            + compared(results, f" The running means and variances of {listed(names)} are at most "
-            f"{furthest(results, lambda r: r.statistics):.0e} apart, the normalized images {furthest(results, lambda r: r.normalized):.0e}.")
-        ),
+        _layers(results),
         Plot(
             "convolution_sizes",
             _draw(command),
@@ -157,8 +169,85 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             f"(hatched) on a row of {DRAWN.size} pixels; each output, above, is joined to the pixels that it is a sum of. "
             f"Right: output size against input size for a kernel of {STEPPED}; the steps are the floor of the formula.",
         ),
+        Text(
+            f"Batch norm over the channels of {NORM_BATCHES} batches of {NORM_IMAGES} images of {NORM_SIDE} by {NORM_SIDE} pixels: "
+            f"its batch is {pixels} pixels for each channel, so the unbiased variance is {pixels}/{pixels - 1} times the biased one."
+            + compared(results, f" The running means and variances of {listed(names)} are at most "
+            f"{furthest(results, lambda r: r.statistics):.0e} apart, the normalized images {furthest(results, lambda r: r.normalized):.0e}.")
+        ),
     )  # fmt: skip
     return Section("convolution", TITLE, INTRODUCTION, blocks)
+
+
+def _arguments(results: Results) -> Table:
+    """The names of the layer's arguments in each framework."""
+    meanings = next(iter(results.values())).arguments
+    rows = [
+        (meaning, *(r.arguments[meaning] or "read off the input" for r in results.values())) for meaning in meanings
+    ]
+    return Table(
+        "convolution_arguments", "The arguments of the convolution layer.", ("what it is", *results), tuple(rows),
+        words=1 + len(results),
+    )  # fmt: skip
+
+
+def _sizes(results: Results) -> str:
+    """The layer that is shown, and what it gives without stride and padding: by the formula, and as it ran."""
+
+    def says(place: int) -> str:
+        _, size, stride, padding = SHOWN[place]
+        side = output_size(size, KERNEL, padding, stride)
+        ran = all(shown.count(side) == 2 for shown in (r.shown[place]["output"] for r in results.values()))
+        formula = f"\\lfloor ({size} + 2 \\cdot {padding} - {KERNEL}) / {stride} \\rfloor + 1 = {side}"
+        return f"with padding {padding} and stride {stride} it is ${formula}$ ({listed(list(results))} gave {'it' if ran else 'ANOTHER size'})"
+
+    return f"On {SHOWN[0][1]} pixels a kernel of {KERNEL} gives: {says(0)}; {says(1)}."
+
+
+def _parameters(results: Results) -> Table:
+    """Names and shapes of the layer's parameters, for images of several sizes and numbers."""
+    rows = []
+    for (images, size, _, _), place in zip(SHOWN, range(len(SHOWN)), strict=True):
+        for name, result in results.items():
+            shapes = {key: value for key, value in result.shown[place].items() if key not in ("module", "output")}
+            count = sum(int(np.prod(shape)) for shape in shapes.values())
+            words = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
+            rows.append(
+                (
+                    name,
+                    "yes" if result.shown[place]["module"] else "no",
+                    f"{images} of {size} x {size}",
+                    words,
+                    f"{count:,}",
+                )
+            )
+    header = ("framework", "a module", "images", "parameters", "numbers to learn")
+    return Table(
+        "convolution_parameters",
+        "The parameters of that layer do not depend on the images.",
+        header,
+        tuple(rows),
+        words=4,
+    )
+
+
+def _layers(results: Results) -> Table:
+    """The lab's two layers in each framework."""
+    rows = []
+    for index, (images, size, width, padding, stride, dilation) in enumerate(LARGE):
+        side = output_size(size, width, padding, stride, dilation)
+        for name, result in results.items():
+            output, weights, _ = result.large[index]
+            rows.append((name, f"{images} of {IN} x {size} x {size}", f"kernel {width}, padding {padding}, stride {stride}",
+                         str(side), str(output), str(weights)))  # fmt: skip
+    header = ("framework", "images", "layer", "size by the formula", "own output", "own kernel")
+    return Table(
+        "convolutions",
+        "The lab's two layers in each framework, in its own order of axes.",
+        header,
+        tuple(rows),
+        words=3,
+    )
 
 
 def _draw(command: str) -> Any:

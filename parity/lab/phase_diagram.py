@@ -26,10 +26,15 @@ from parity.sweep.train import train
 
 TITLE = "Depth by learning rate"
 INTRODUCTION = """\
-The sweep, seen from above: a cell is a training of one network at one learning rate, a row a depth. What became of it is its
-colour: trained, and to which loss; stuck, that is finite but hardly better than a network that ignores its input; or diverged, by
-a number that is not finite or a loss far above its start. The border between trained and failed is the divergent learning
-rate. The sweep bisects it, from a coarser grid; here the grid is fine, and the border is seen whole."""
+The sweep, seen from above. A cell is the training of one network at one learning rate; a row is a depth. Its colour is what became
+of it:
+
+- *trained*, and to which loss;
+- *stuck*: finite, but hardly better than a network that ignores its input;
+- *diverged*: a number that is not finite, or a loss far above its start.
+
+The border between trained and failed is the **divergent learning rate**. The **largest useful** one, below it, still keeps half of
+what the best one gains. The sweep bisects the border from a coarser grid; here the grid is fine, and the border is seen whole."""
 
 PASSES = 1
 SCALE = ListedColormap(colormaps["viridis_r"](np.linspace(0, 0.75, 256)))  # its darkest is like what diverged

@@ -17,6 +17,7 @@ from parity.lab import (
     batch_size,
     convolution,
     deep_networks,
+    network,
     phase_diagram,
     standardization,
     step_size,
@@ -32,6 +33,7 @@ Part = tuple[ModuleType, float]
 PARTS: tuple[Part, ...] = (
     (batch_norm, 2),
     (convolution, 3),
+    (network, 5),
     (standardization, 3),
     (step_size, 25),
     (batch_size, 30),

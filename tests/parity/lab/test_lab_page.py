@@ -96,7 +96,7 @@ def test_markdown_cannot_bring_markup_of_its_own() -> None:
 
 
 def test_no_number_in_what_is_said_is_typed() -> None:
-    """Formulas in backticks and names of dtypes aside, digits in text, captions and settings come out of braces."""
+    """Formulas, code and names of dtypes aside, digits in text, captions and settings come out of braces."""
     typed = []
     for path in sorted(Path(parity.lab.__file__).parent.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -106,7 +106,7 @@ def test_no_number_in_what_is_said_is_typed() -> None:
             said = isinstance(node, ast.JoinedStr) and id(node) not in formats
             if said or called in {"Text", "Table", "Plot", "lab_sheet", "panels"}:
                 words = "".join(part.value for part in _literal_parts(node) if isinstance(part.value, str))
-                words = re.sub(r"`[^`]*`|float(32|64)", "", words)
+                words = re.sub(r"`[^`]*`|\$[^$]*\$|float(32|64)", "", words)
                 typed += [f"{path.name}: {found}" for found in re.findall(r".{0,20}\d.{0,20}", words)]
     assert typed == []
 
