@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax.traverse_util import flatten_dict
 
+from bnjax.checkpoint import read_arrays
 from bnjax.layer_order import layer_names
 from bnjax.weights import to_native
 from parity.spec import DType, ModelSpec
@@ -135,7 +135,7 @@ def plain_net(spec: ModelSpec, weights: Weights, dtype: DType = "float32") -> An
 def plain_tensors(spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return the framework's own name and shape of each tensor of a `PlainNet`, by neutral name."""
     bound = _bound(spec)
-    arrays = flatten_dict(bound.variables)
+    arrays = read_arrays(bound)
     return {name: ("/".join(path), arrays[path].shape) for name, path in layer_names(bound, spec).items()}
 
 

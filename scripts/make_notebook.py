@@ -105,7 +105,7 @@ for name, backend in backends.items():
     ),
     step_size: (
         "swept = measure(phase_diagram)  # the sweep's divergent learning rates; shown in full at the end",
-        "show(step_size, measure(step_size), divergent=phase_diagram.divergent_words(swept))",
+        "show(step_size, measure(step_size), divergent=phase_diagram.divergent_words(swept, config))",
     ),
     batch_size: (
         """\

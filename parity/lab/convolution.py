@@ -198,8 +198,8 @@ def _sizes(results: Results) -> str:
         _, size, stride, padding = SHOWN[place]
         side = output_size(size, KERNEL, padding, stride)
         ran = all(shown.count(side) == 2 for shown in (r.shown[place]["output"] for r in results.values()))
-        formula = f"\\lfloor ({size} + 2 \\cdot {padding} - {KERNEL}) / {stride} \\rfloor + 1 = {side}"
-        return f"with padding {padding} and stride {stride} it is ${formula}$ ({listed(list(results))} gave {'it' if ran else 'ANOTHER size'})"
+        formula = f"$\\lfloor ({size} + 2 \\cdot {padding} - {KERNEL}) / {stride} \\rfloor + 1 = {side}$"
+        return f"with padding {padding} and stride {stride} it is {formula} ({listed(list(results))} gave {'it' if ran else 'ANOTHER size'})"
 
     return f"On {SHOWN[0][1]} pixels a kernel of {KERNEL} gives: {says(0)}; {says(1)}."
 

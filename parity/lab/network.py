@@ -141,7 +141,9 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
         else:
             axes.plot(updates[::20], shown[::20], color=COLORS[i], linestyle="none", marker=MARKERS[i], markersize=4)
     for number in range(1, PASSES):
-        axes.axvline(len(shown) * number / PASSES, color="#6B6B6B", linestyle=":", linewidth=1)
+        axes.axvline(
+            len(next(iter(results.values())).losses) * number / PASSES, color="#6B6B6B", linestyle=":", linewidth=1
+        )
     axes.set_xlabel("updates")
     axes.set_ylabel("loss (nats)")
     return sheet.figure

@@ -106,7 +106,6 @@ def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str
         raise InputError(
             f"batch_sizes must be at most {samples}, the samples that are used, got {max(config.batch_sizes)}; use a larger fraction"
         )
-    failures: list[str] = []
     environment = {"bnparity": version("bnparity"), "python": platform.python_version()}
     # The pool ends last: its threads wait for the sides, which end first, at Ctrl-C too.
     with (
@@ -123,22 +122,11 @@ def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str
         counter = _Counter(telling, len(sides) * sum(seconds for _, seconds in parts))
         futures = {name: pool.submit(_measure, side, parts, config, counter) for name, side in sides.items()}
         found = {name: future.result() for name, future in futures.items()}
-    sections = []
-    for part, _ in parts:
-        key = part.__name__
-        results = {titles[n]: parts[key] for n, parts in found.items() if not isinstance(parts[key], SideError)}
-        failures += [
-            f"{key.rpartition('.')[2]}, {n}: it {p[key]}" for n, p in found.items() if isinstance(p[key], SideError)
-        ]
-        try:
-            sections.append(_section(part, results, config, command, found))
-        except Exception as error:  # a figure that cannot be drawn is no reason to lose the others
-            failures.append(f"{key.rpartition('.')[2]}: it cannot be shown, {words_of(error)}")
-            sections.append(_section(part, {}, config, command, found))
+    sections, failures = _sections([part for part, _ in parts], found, titles, config, command)
     return LabReport(
         config=config,
-        sections=tuple(sections),
-        failures=tuple(failures),
+        sections=sections,
+        failures=failures,
         dataset=dataset.name,
         environment=environment | {"machine": f"{platform.system()} {platform.machine()}, {usable_cores()} cores"},
         command=command,
@@ -149,7 +137,7 @@ def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str
 
 def part_names() -> tuple[str, ...]:
     """The names of all parts, in order."""
-    return tuple(part.__name__.rpartition(".")[2] for part, _ in PARTS)
+    return tuple(_name(part) for part, _ in PARTS)
 
 
 def _chosen(names: Sequence[str]) -> list[Part]:
@@ -159,15 +147,42 @@ def _chosen(names: Sequence[str]) -> list[Part]:
     return [part for part, name in zip(PARTS, part_names(), strict=True) if name in names or not names]
 
 
-def _section(part: Any, results: Results, config: LabConfig, command: str, found: dict[str, dict[str, Any]]) -> Section:
-    if not results:
-        name = part.__name__.rpartition(".")[2]
-        return Section(name, part.TITLE, part.INTRODUCTION, (Text("This part failed."),))
+def _sections(
+    parts: Sequence[ModuleType],
+    found: Mapping[str, dict[str, Any]],
+    titles: Mapping[str, str],
+    config: LabConfig,
+    command: str,
+) -> tuple[tuple[Section, ...], tuple[str, ...]]:
+    """The sections, and what failed, in words."""
+    results: dict[ModuleType, dict[str, Any]] = {part: {} for part in parts}
+    sections, failures = [], []
+    for part in parts:
+        for name, measured in found.items():
+            if isinstance(result := measured[part.__name__], SideError):
+                failures.append(f"{_name(part)}, {name}: it {result}")
+            else:
+                results[part][titles[name]] = result
+    for part in parts:
+        try:
+            sections.append(_section(part, results, config, command))
+        except Exception as error:  # a figure that cannot be drawn is no reason to lose the others
+            failures.append(f"{_name(part)}: it cannot be shown, {words_of(error)}")
+            sections.append(_section(part, {}, config, command))
+    return tuple(sections), tuple(failures)
+
+
+def _section(part: Any, results: Mapping[ModuleType, Results], config: LabConfig, command: str) -> Section:
+    if not results.get(part):
+        return Section(_name(part), part.TITLE, part.INTRODUCTION, (Text("This part failed."),))
     if part is step_size:
-        diagrams = {n: parts[phase_diagram.__name__] for n, parts in found.items() if phase_diagram.__name__ in parts}
-        swept = {name: diagram for name, diagram in diagrams.items() if not isinstance(diagram, SideError)}
-        return step_size.section(results, config, command, phase_diagram.divergent_words(swept))
-    return part.section(results, config, command)
+        words = phase_diagram.divergent_words(results.get(phase_diagram, {}), config)
+        return step_size.section(results[part], config, command, words)
+    return part.section(results[part], config, command)
+
+
+def _name(part: ModuleType) -> str:
+    return part.__name__.rpartition(".")[2]
 
 
 @contextmanager
