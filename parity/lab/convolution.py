@@ -1,6 +1,5 @@
 """Convolution reviewed: sizes, both frameworks' layers, and batch norm over the channels of images."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
@@ -9,10 +8,10 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from parity.backend import Convolved, Listing, run_listing
-from parity.errors import InputError
-from parity.lab.blocks import Code, Plot, Results, Section, Table, Text, compared, furthest, listed
+from parity.backend import Convolved
+from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, furthest, listed
 from parity.lab.config import LabConfig
+from parity.lab.convolution_layer import ShownLayer, layer_blocks, measure_shown, output_size
 from parity.lab.drawing import COLORS, lab_sheet, panels
 from parity.weights import Array
 
@@ -48,8 +47,6 @@ SETTINGS = tuple(
 )
 IN, OUT = 3, 16
 NORM_BATCHES, NORM_IMAGES, NORM_SIDE = 50, 6, 7
-KERNEL = 5  # of the layer that is shown
-SHOWN = ((1, 574, 3, 3), (1, 574, 1, 0), (1, 224, 3, 3), (8, 224, 3, 3))  # images, size, stride, padding
 
 
 class Row(NamedTuple):
@@ -66,23 +63,6 @@ DRAWN = Row(9, 3, padding=1, stride=2, dilation=2)
 STEPPED = 5  # the kernel whose output sizes are drawn
 
 
-def output_size(size: int, kernel: int, padding: int = 0, stride: int = 1, dilation: int = 1) -> int:
-    """`floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`.
-
-    >>> output_size(224, 5, padding=3, stride=3), output_size(574, 5)
-    (76, 570)
-
-    Raises:
-        InputError: the kernel does not fit into the padded input.
-    """
-    if size + 2 * padding < dilation * (kernel - 1) + 1:
-        raise InputError(
-            f"a kernel of {kernel} with dilation {dilation} reaches over {dilation * (kernel - 1) + 1} pixels and does not "
-            f"fit into {size + 2 * padding}; use more padding or a smaller kernel"
-        )
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
 @dataclass(frozen=True)
 class Measured:
     """What one framework's layers gave.
@@ -92,18 +72,14 @@ class Measured:
         large: of each of `LARGE`: the shapes in the framework's own order, and the sum of the output in float64.
         statistics: running mean and variance of batch norm over 4 channels, shape (2, 4).
         normalized: the last batch of images in training mode.
-        arguments: the names of the layer's arguments, by what they mean.
-        shown: what the layer whose code is shown gave for each of `SHOWN`.
-        listing: its code.
+        shown: the layer whose code is shown.
     """
 
     outputs: tuple[Array, ...]
     large: tuple[tuple[tuple[int, ...], tuple[int, ...], float], ...]
     statistics: Array
     normalized: Array
-    arguments: Mapping[str, str]
-    shown: tuple[Mapping[str, Any], ...]
-    listing: Listing
+    shown: ShownLayer
 
 
 def measure(backend: Any, config: LabConfig) -> Measured:
@@ -123,13 +99,8 @@ def measure(backend: Any, config: LabConfig) -> Measured:
     layer, normalized = tools.norm_layer(4, images=True), np.empty(0)
     for _ in range(NORM_BATCHES):
         normalized = layer.train(rng.normal([0, 5, -3, 100], [1, 2, 0.1, 10], (NORM_IMAGES, NORM_SIDE, NORM_SIDE, 4)))
-    calls = {f"convolution(images={n}, side={m}, stride={s}, padding={p})": (n, m, s, p) for n, m, s, p in SHOWN[:2]}
-    listing, shown = run_listing(tools.lesson.convolution, calls)
-    shown += [tools.lesson.convolution(*setting) for setting in SHOWN[2:]]
     statistics = np.array(layer.statistics())
-    return Measured(
-        tuple(outputs), tuple(large), statistics, normalized, tools.lesson.CONVOLUTION_ARGUMENTS, tuple(shown), listing
-    )
+    return Measured(tuple(outputs), tuple(large), statistics, normalized, measure_shown(tools.lesson))
 
 
 def section(results: Results, config: LabConfig, command: str) -> Section:
@@ -143,11 +114,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     apart = max(furthest(results, lambda r, i=i: r.outputs[i]) for i in range(len(SETTINGS)))
     kernel, pixels = LARGE[0][2], NORM_IMAGES * NORM_SIDE**2
     blocks = (
-        _arguments(results),
-        Code("convolution_layer", "The layer in each framework, and what it says of itself.",
-             {name: result.listing for name, result in results.items()}),
-        Text(_sizes(results)),
-        _parameters(results),
+        *layer_blocks({name: result.shown for name, result in results.items()}),
         Text(
             f"A kernel of {OUT} filters, one for each output channel: each has {IN} input channels of {kernel} by {kernel} pixels. So an "
             f"output pixel is a sum of {IN * kernel**2} products and a bias, and the layer has {OUT * IN * kernel**2 + OUT:,} numbers "
@@ -177,58 +144,6 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         ),
     )  # fmt: skip
     return Section("convolution", TITLE, INTRODUCTION, blocks)
-
-
-def _arguments(results: Results) -> Table:
-    """The names of the layer's arguments in each framework."""
-    meanings = next(iter(results.values())).arguments
-    rows = [
-        (meaning, *(r.arguments[meaning] or "read off the input" for r in results.values())) for meaning in meanings
-    ]
-    return Table(
-        "convolution_arguments", "The arguments of the convolution layer.", ("what it is", *results), tuple(rows),
-        words=1 + len(results),
-    )  # fmt: skip
-
-
-def _sizes(results: Results) -> str:
-    """The layer that is shown, and what it gives without stride and padding: by the formula, and as it ran."""
-
-    def says(place: int) -> str:
-        _, size, stride, padding = SHOWN[place]
-        side = output_size(size, KERNEL, padding, stride)
-        ran = all(shown.count(side) == 2 for shown in (r.shown[place]["output"] for r in results.values()))
-        formula = f"$\\lfloor ({size} + 2 \\cdot {padding} - {KERNEL}) / {stride} \\rfloor + 1 = {side}$"
-        return f"with padding {padding} and stride {stride} it is {formula} ({listed(list(results))} gave {'it' if ran else 'ANOTHER size'})"
-
-    return f"On {SHOWN[0][1]} pixels a kernel of {KERNEL} gives: {says(0)}; {says(1)}."
-
-
-def _parameters(results: Results) -> Table:
-    """Names and shapes of the layer's parameters, for images of several sizes and numbers."""
-    rows = []
-    for (images, size, _, _), place in zip(SHOWN, range(len(SHOWN)), strict=True):
-        for name, result in results.items():
-            shapes = {key: value for key, value in result.shown[place].items() if key not in ("module", "output")}
-            count = sum(int(np.prod(shape)) for shape in shapes.values())
-            words = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
-            rows.append(
-                (
-                    name,
-                    "yes" if result.shown[place]["module"] else "no",
-                    f"{images} of {size} x {size}",
-                    words,
-                    f"{count:,}",
-                )
-            )
-    header = ("framework", "a module", "images", "parameters", "numbers to learn")
-    return Table(
-        "convolution_parameters",
-        "The parameters of that layer do not depend on the images.",
-        header,
-        tuple(rows),
-        words=4,
-    )
 
 
 def _layers(results: Results) -> Table:

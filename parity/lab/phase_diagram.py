@@ -120,11 +120,13 @@ def rate_words(values: Sequence[float], boundary: Boundary, config: LabConfig) -
     """The median of a boundary over seeds, and its range."""
     if not values:
         return "all crashed"
+    ends = min(values), max(values)
     low, middle, high = (
-        rate_text(value, config.diagram_rates.high, boundary.none)
-        for value in (min(values), median_rate(values), max(values))
+        rate_text(value, config.diagram_rates.high, boundary.none) for value in (ends[0], median_rate(values), ends[1])
     )
-    return middle if low == high else f"{middle} ({low} to {high})"
+    if low == high:
+        return low
+    return f"{middle} ({low} to {high})" if ends[0] > 0 and ends[1] < math.inf else f"{low} or {high}"
 
 
 def section(results: Results, config: LabConfig, command: str) -> Section:

@@ -38,7 +38,7 @@ PARTS: tuple[Part, ...] = (
     (step_size, 25),
     (batch_size, 30),
     (deep_networks, 90),
-    (phase_diagram, 50),
+    (phase_diagram, 90),
 )
 """The parts in order, each with about how many seconds it takes."""
 TIME_LIMIT = 3600.0  # seconds that a part may take in a framework

@@ -201,7 +201,7 @@ def section(
         Text(
             compared(results, f"{listed(names)} agree on every eigenvalue to {apart:.0e} of it, along training to {along:.0e} (Lanczos's iteration stops at "
             f"{TOLERANCE:.0e}). ")
-            + f"{_comparison(one, config)}\n\nAlong {config.watched_updates[-1]} updates at depth {TRACED_DEPTH} it goes {_traces(one)}."
+            + f"{_comparison(one, config)}\n\nAlong {config.watched_updates[-1]} updates at depth {TRACED_DEPTH} it goes\n\n{_traces(one)}."
         ),
         Plot(
             "eigenvalues",
@@ -214,7 +214,7 @@ def section(
         Text(
             f"The gradient of a {config.gradient_width} units wide network at its initial weights, on a batch of "
             f"{config.gradient_samples}, from a layer to the one below: in blocks of {first} its norm grows by {rates[first]:.4f}, "
-            f"where theory, for infinite width and batches, says `sqrt(pi / (pi - 1))`, {GROWTH:.4f}; in the lab's order, ReLU "
+            f"where theory, for infinite width and batches, says {GROWTH:.4f}; in the lab's order, ReLU "
             f"before BatchNorm, by {rates[lab]:.4f}.\n\nThat is a line through the logarithms of layers {FIRST_FITTED} to "
             f"{config.gradient_depth - LEFT_OUT}: the first kernel has another shape, and in the uppermost layers the head still "
             f"shows. Over {DEEP} layers {rates[first]:.4f} makes a factor of {rates[first] ** DEEP:,.0f}, and {GROWTH:.4f} one of "
@@ -234,8 +234,8 @@ def section(
 
 
 def _traces(one: Measured) -> str:
-    return "; ".join(
-        f"from {one.traced[on, rate][0]:.3g} to {one.traced[on, rate][-1]:.3g} {'with' if on else 'without'} batch norm at a "
+    return ";\n".join(
+        f"- from {one.traced[on, rate][0]:.3g} to {one.traced[on, rate][-1]:.3g} {'with' if on else 'without'} batch norm at a "
         f"learning rate of {rate:g}, where two over the rate is {2 / rate:.3g}"
         for on, rate in TRACED_RUNS
     )

@@ -10,6 +10,7 @@ from lab_config import small_config, words
 from parity.backend import backend_names, load_backend
 from parity.lab import Table, convolution
 from parity.lab.convolution import SETTINGS, output_size
+from parity.lab.convolution_layer import SHOWN
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +74,12 @@ def test_the_layer_that_is_shown_gives_what_the_lab_says(results: dict[str, conv
     sizes = {(574, 3, 3): 192, (574, 1, 0): 570, (224, 3, 3): 76}
     weights = {"torch": {"weight": (16, 3, 5, 5), "bias": (16,)}, "jax": {"kernel": (5, 5, 3, 16), "bias": (16,)}}
     for name, found in results.items():
-        for (images, *setting), shown in zip(convolution.SHOWN, found.shown, strict=True):
+        for (images, *setting), shown in zip(SHOWN, found.shown.outputs, strict=True):
             size, stride, padding = setting
             side = sizes[size, stride, padding]
             assert shown == weights[name] | {"module": True, "output": found_shape(name, images, side)}
-        assert all(f"{own}=" in found.listing.source for own in found.arguments.values() if own)
+        layer = found.shown
+        assert all(f"{own}=" in layer.listing.source for own in layer.arguments.values() if own)
 
 
 def found_shape(name: str, images: int, side: int) -> tuple[int, ...]:
@@ -88,14 +90,16 @@ def test_the_page_says_what_the_shown_layer_gives(results: dict[str, convolution
     name, found = next(iter(results.items()))
 
     def section(shown: Any) -> Any:
-        return convolution.section({name: replace(found, shown=shown)}, small_config(), "a command")
+        layer = replace(found.shown, outputs=shown)
+        return convolution.section({name: replace(found, shown=layer)}, small_config(), "a command")
 
-    text = words(section(found.shown))
+    own = found.shown.outputs
+    text = words(section(own))
     assert "= 192$" in text
     assert "= 570$" in text
     assert "ANOTHER" not in text
-    (table,) = (b for b in section(found.shown).blocks if isinstance(b, Table) and b.name == "convolution_parameters")
+    (table,) = (b for b in section(own).blocks if isinstance(b, Table) and b.name == "convolution_parameters")
     assert {row[-1] for row in table.rows} == {"1,216"}
     assert {row[1] for row in table.rows} == {"yes"}
-    wrong = {**found.shown[0], "output": (1, 2, 2, 16)}
-    assert "ANOTHER size" in words(section((wrong, *found.shown[1:])))
+    wrong = {**own[0], "output": (1, 2, 2, 16)}
+    assert "ANOTHER size" in words(section((wrong, *own[1:])))

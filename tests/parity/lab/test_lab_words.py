@@ -160,6 +160,7 @@ def test_phase_diagram() -> None:
         ["2", "off", "> 1", "> 1"],
         ["2", "on", "none trained", "none"],
     ]
+    assert phase_diagram.rate_words([0.0, 0.1], phase_diagram.DIVERGENT, config) == "none trained or 0.100"
     assert "11 trained, 0 got stuck, 13 diverged" in words(section)
     assert "3.2 to 3.2 times that without" in words(section)
 
