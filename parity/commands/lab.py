@@ -21,8 +21,8 @@ from parity.sweep.prepare import STORE
 class Lab:
     """The course lab as a gallery of experiments and figures, in every framework side by side.
 
-    Batch norm in action, convolution, a plain network, standardization, step sizes, batch sizes, deep networks and their
-    remedies, and the phase diagram of depth and learning rate: three to five minutes on two cores.
+    Batch norm in action, convolution, a plain network, standardization, step sizes, batch sizes, deep networks and
+    their remedies, and the phase diagram of depth and learning rate: three to five minutes on two cores.
     """
 
     framework: Sibling = ""
