@@ -31,8 +31,9 @@ INTRODUCTION = """\
 Batch norm gives every feature of a batch mean 0 and variance 1. In training, with the batch's mean $m$ and biased variance
 $v$ (the sum of squares over $n$):
 
-$$y = \\gamma \\, \\frac{x - m}{\\sqrt{v + \\varepsilon}} + \\beta, \\qquad m = \\frac{1}{n} \\sum_{i=1}^{n} x_i,
-\\qquad v = \\frac{1}{n} \\sum_{i=1}^{n} (x_i - m)^2$$
+$$y = \\gamma \\, \\frac{x - m}{\\sqrt{v + \\varepsilon}} + \\beta$$
+
+$$m = \\frac{1}{n} \\sum_{i=1}^{n} x_i, \\qquad v = \\frac{1}{n} \\sum_{i=1}^{n} (x_i - m)^2$$
 
 In evaluation there may be no batch. The layer then uses running averages, which training updates:
 

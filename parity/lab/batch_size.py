@@ -133,7 +133,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         Text(_claim_words({name: enough(result, config.batch_sizes) for name, result in results.items()})),
         Text(
             "With batch norm:\n\n"
-            + "".join(f"- {words(name)};\n" for name in names)
+            + "".join(f"- {words(name)}.\n" for name in names)
             + f"\n{_gain_words(gains)}\n\nAfter the {updates:,} updates of "
             f"batches of {largest}, {left:.0%} of the running averages is still their start. Without batch norm the two modes are one "
             f"(the largest gap is {without:.0e}, float32 against the reference's float64)."

@@ -237,11 +237,17 @@ def _sentence(results: Results, depth: int, rates: Rates) -> str:
     curves = {remedy.name: [result[depth, remedy.name] for result in results.values()] for remedy in REMEDIES}
     helped = {name: own for name, own in curves.items() if any(curve.has_trained for curve in own)}
     if not helped:
-        return f"At depth {depth} nothing trains in {PASSES} pass at any of {len(rates)} learning rates."
+        return f"**At depth {depth}** nothing trains in {PASSES} pass at any of {len(rates)} learning rates."
     best = [max(helped, key=lambda name, i=i: helped[name][i].best_accuracy) for i in range(len(results))]
-    places = zip(results, best, strict=True)
-    said = [f"*{b}* in {name}, at {curves[b][i].best_accuracy:.3f}" for i, (name, b) in enumerate(places)]
-    words = [f"At depth {depth} the best is {listed(said)}."]
+    ended = [
+        f"at {helped[b][i].best_accuracy:.3f} in {name}" for i, (name, b) in enumerate(zip(results, best, strict=True))
+    ]
+    said = (
+        [f"*{best[0]}*, {listed(ended)}"]
+        if len(set(best)) == 1
+        else [f"*{b}* {e}" for b, e in zip(best, ended, strict=True)]
+    )
+    words = [f"**At depth {depth}** the best is {listed(said)}."]
     everywhere = [own for own in helped.values() if all(curve.has_trained for curve in own)]
     spread = max((float(np.ptp([curve.best_accuracy for curve in own])) for own in everywhere), default=0.0)
     close = [

@@ -19,12 +19,15 @@ TITLE = "The network, and its training"
 INTRODUCTION = """\
 The network is a stack of hidden blocks and a linear head:
 
-$$x_{l+1} = \\text{BatchNorm}(\\text{ReLU}(x_l W_l + b_l)), \\qquad \\text{logits} = x_D W_D + b_D$$
+$$x_{l+1} = \\text{BatchNorm}(\\text{ReLU}(x_l W_l + b_l))$$
+
+$$\\text{logits} = x_D W_D + b_D$$
 
 The loss is the mean cross entropy of a minibatch, and an update is plain SGD:
 
-$$\\text{loss} = - \\frac{1}{n} \\sum_{i=1}^{n} \\log \\, \\text{softmax}(\\text{logits}_i)_{y_i}, \\qquad w \\leftarrow w - \\eta \\,
-\\frac{\\partial \\, \\text{loss}}{\\partial w}$$
+$$\\text{loss} = - \\frac{1}{n} \\sum_{i=1}^{n} \\log \\, \\text{softmax}(\\text{logits}_i)_{y_i}$$
+
+$$w \\leftarrow w - \\eta \\, \\frac{\\partial \\, \\text{loss}}{\\partial w}$$
 
 The shown loss is a moving average: 0.99 of the old average and 0.01 of the new loss."""
 

@@ -18,8 +18,9 @@ TITLE = "Standardization in linear regression"
 INTRODUCTION = """\
 **Standardizing** a column of $X$ takes its mean away and divides by its standard deviation:
 
-$$m_j = \\frac{1}{n} \\sum_{i=1}^{n} X_{ij}, \\qquad s_j = \\sqrt{\\frac{1}{n - \\delta} \\sum_{i=1}^{n} (X_{ij} - m_j)^2},
-\\qquad Z_{ij} = \\frac{X_{ij} - m_j}{s_j}$$
+$$m_j = \\frac{1}{n} \\sum_{i=1}^{n} X_{ij}$$
+
+$$s_j = \\sqrt{\\frac{1}{n - \\delta} \\sum_{i=1}^{n} (X_{ij} - m_j)^2}, \\qquad Z_{ij} = \\frac{X_{ij} - m_j}{s_j}$$
 
 - $\\delta = 0$ is the *biased* standard deviation (`ddof=0`), the default of NumPy and JAX.
 - $\\delta = 1$ is the *sample* standard deviation (`ddof=1`), the default of PyTorch, and the lab's.
@@ -30,7 +31,11 @@ $$f(w, b) = \\frac{1}{2 n} \\sum_{i=1}^{n} (x_i^\\top w + b - y_i)^2$$
 
 **Centering is the same as fitting an intercept.** Set the derivative with respect to the intercept to zero:
 
-$$\\frac{\\partial f}{\\partial b} = \\frac{1}{n} \\sum_{i=1}^{n} (x_i^\\top w + b - y_i) = \\bar{x}^\\top w + b - \\bar{y} = 0$$
+$$\\frac{\\partial f}{\\partial b} = \\frac{1}{n} \\sum_{i=1}^{n} (x_i^\\top w + b - y_i) = 0$$
+
+The mean of a sum is the sum of the means:
+
+$$\\bar{x}^\\top w + b - \\bar{y} = 0$$
 
 This gives the best intercept for any $w$:
 

@@ -30,8 +30,9 @@ variance. Lanczos's iteration finds $h$ by Hessian-vector products; the Hessian 
 **Batch norm adapts the step.** What is normalized does not change when the kernel and bias before it grow, up to
 $\\varepsilon$:
 
-$$f(a w) = f(w) \\quad \\Rightarrow \\quad \\nabla f(a w) = \\frac{1}{a} \\nabla f(w), \\qquad \\nabla^2 f(a w) =
-\\frac{1}{a^2} \\nabla^2 f(w), \\qquad w^\\top \\nabla f(w) = 0$$
+$$f(a w) = f(w) \\quad \\Rightarrow \\quad w^\\top \\nabla f(w) = 0$$
+
+$$\\nabla f(a w) = \\frac{1}{a} \\nabla f(w), \\qquad \\nabla^2 f(a w) = \\frac{1}{a^2} \\nabla^2 f(w)$$
 
 The gradient stands at right angles to the weights, so every step makes them longer, and the Hessian smaller. A step that is too
 large is its own remedy (Arora, Li and Lyu, "Theoretical Analysis of Auto Rate-Tuning by Batch Normalization", 2019).

@@ -91,7 +91,7 @@ def test_every_remedy_is_tried_at_every_rate(framework: Any) -> None:
         assert abs(accuracy[1] - accuracy_of(state, data, rows)) <= 5 / half
     text = words(deep_networks.section({"one": found}, config, "a command"))
     for depth in config.remedy_depths:
-        assert f"At depth {depth} the best is" in text
+        assert f"**At depth {depth}** the best is" in text
     nothing = {key: replace(curve, statuses=(Status.STUCK,) * len(curve.statuses)) for key, curve in found.items()}
     assert "nothing trains" in words(deep_networks.section({"one": nothing}, config, "a command")) != text
 
@@ -119,8 +119,10 @@ def test_what_differs_less_than_the_frameworks_is_no_ranking() -> None:
     first, second, third, *lost = (remedy.name for remedy in deep_networks.REMEDIES)
     one, other = curves(0.8, 0.79, 0.6), curves(0.78, 0.75, 0.6)
     text = words(deep_networks.section({"one": one, "other": other}, config, "a command"))
-    assert f"the best is *{first}* in one, at 0.800 and *{first}* in other, at 0.780." in text
+    assert f"the best is *{first}*, at 0.800 in one and at 0.780 in other." in text
     assert f"differs by up to 0.040 between the frameworks, and by no more from the best: *{second}*." in text
+    turned = words(deep_networks.section({"one": one, "other": curves(0.7, 0.75, 0.6)}, config, "a command"))
+    assert f"the best is *{first}* at 0.800 in one and *{second}* at 0.750 in other." in turned
     assert "At none of 2 learning rates from 0.1 to 1 does training begin with" in text
     assert [name for name in lost if f"*{name}*" not in text] == []
     assert f"*{third}*" not in text
