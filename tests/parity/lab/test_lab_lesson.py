@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -149,10 +150,38 @@ def test_a_listing_is_the_source_and_what_each_call_printed_or_returned() -> Non
     assert values[0]["twice"] == 2
 
 
-def test_the_page_says_how_far_the_plain_network_is_off(framework: Any) -> None:
+def test_the_page_says_how_far_the_plain_network_is_off(framework: Any, lesson: Lesson) -> None:
     config = small_config(framework.name)
     measured = network.measure(framework, config)
-    # As above, in float32, of standardized pixels.
-    assert 0 <= max(measured.apart.values()) < 3 * 880 * np.finfo(np.float32).eps * 10
-    section = network.section({"one": measured}, config, "a command")
-    assert f"{max(measured.apart.values()):.0e} apart" in " ".join(getattr(b, "markdown", "") for b in section.blocks)
+    data = lab_data(config.dataset, config.data_dir, config.fraction)
+    weights, x, labels = draw_weights(SPEC, 0), data.train_inputs[:32], data.train_labels[:32]
+    own, net = framework.learner(SPEC, weights, "float32"), lesson.plain_net(SPEC, weights)
+    pairs = {
+        "evaluation": (own.evaluate(x), lesson.plain_logits(net, x)),
+        "training": (own.train_step(x, labels, 0.0).logits, lesson.plain_logits(net, x, True)),
+    }
+    assert measured.apart == {mode: np.abs(a - b).max() for mode, (a, b) in pairs.items()}
+    shown = replace(measured, apart={"evaluation": 0.25, "training": 0.5})
+    text = " ".join(getattr(b, "markdown", "") for b in network.section({"one": shown}, config, "a command").blocks)
+    assert "at most 5e-01 apart" in text
+
+
+def test_its_running_averages_are_the_projects_own(framework: Any, lesson: Lesson) -> None:
+    spec = ModelSpec(num_hidden_layers=2, running_variance=OWN_VARIANCE[framework.name])
+    weights, rng = used_weights(spec), np.random.default_rng(1)
+    x, labels = rng.standard_normal((32, 784)).astype(np.float32), rng.integers(0, 10, 32)
+    own = framework.learner(spec, weights, "float32")
+    own.train_step(x, labels, 0.0)
+    net = lesson.plain_net(spec, weights)
+    if framework.name == "torch":
+        net.train()(import_module("torch").tensor(x))
+        names, native = {name: key for name, (key, _) in lesson.plain_tensors(spec).items()}, net.state_dict()
+    else:
+        names = {name: tuple(path.split("/")) for name, (path, _) in lesson.plain_tensors(spec).items()}
+        native = {**net, **lesson.PlainNet(2).apply(net, x, True, mutable=["batch_stats"])[1]}
+    found = framework.from_native(native, spec, names)
+    # Sums of up to 784 terms and of 32, in two layers, in float32.
+    limit = float(2 * (784 + 32) * np.finfo(np.float32).eps)
+    for name, expected in own.weights().items():
+        np.testing.assert_allclose(found[name], expected, rtol=limit, atol=limit, err_msg=name)
+        assert np.array_equal(found[name], weights[name]) != is_statistic(name)
