@@ -8,7 +8,7 @@ from typing import Any
 
 from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from parity.errors import InputError
@@ -83,9 +83,13 @@ def to_html(markdown: str) -> Markup:
 
 
 def _to_mathml(tex: str, options: dict[str, bool]) -> str:
+    """A formula as MathML; as it is, where it is none."""
     escaped = tex.replace("<", r"\lt ").replace(">", r"\gt ")  # which the converter leaves as they are
-    made = convert(escaped, display="block" if options["display_mode"] else "inline")
-    return re.sub(' href="[^"]*"', "", made)
+    try:
+        made = convert(escaped, display="block" if options["display_mode"] else "inline")
+    except Exception:  # the converter raises anything at what it cannot read
+        return str(escape(f"${tex}$"))
+    return re.sub(' (href|style|class|id)="[^"]*"', "", made)
 
 
 def _pictures(blocks: Iterable[Block], dpi: int) -> dict[str, Picture]:

@@ -125,6 +125,10 @@ def test_a_formula_cannot_bring_markup_of_its_own(tex: str) -> None:
     assert names <= {"class", "xmlns", "display", "mathcolor", "stretchy"}
 
 
+def test_what_is_no_formula_stands_as_it_is() -> None:
+    assert "$x_1_2$" in Page(str(to_html("costs $x_1_2$ each"))).text
+
+
 def test_formulas_are_typeset() -> None:
     found = to_html(r"Half, $\frac{1}{2}$, of a < b:" "\n\n$$\\sum_i x_i$$")
     assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline"' in found
