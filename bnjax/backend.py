@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from bnjax import modes
+from bnjax import lesson, modes
 from bnjax.curvature import network_objective, regression_objective
 from bnjax.device import accelerator, check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bnjax.faults import FAULTS
@@ -118,8 +118,8 @@ class JaxBackend(Backend):
         return TpuCompiler(chips, self.parts, self.precision)
 
     def tools(self) -> Tools:
-        """Return layers alone, and derivatives of a loss."""
-        return Tools(NormLayer, convolve_arrays, network_objective, regression_objective)
+        """Return layers alone, derivatives of a loss, and code to read."""
+        return Tools(NormLayer, convolve_arrays, network_objective, regression_objective, lesson)
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """Return a network at the given weights."""

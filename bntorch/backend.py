@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bntorch import modes
+from bntorch import lesson, modes
 from bntorch.curvature import network_objective, regression_objective
 from bntorch.device import accelerator, check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bntorch.faults import FAULTS
@@ -113,8 +113,8 @@ class TorchBackend(Backend):
         return Modes(named, modes.PRODUCTS, product, copy, modes.profile, environment, forget)
 
     def tools(self) -> Tools:
-        """Return layers alone, and derivatives of a loss."""
-        return Tools(NormLayer, convolve_arrays, network_objective, regression_objective)
+        """Return layers alone, derivatives of a loss, and code to read."""
+        return Tools(NormLayer, convolve_arrays, network_objective, regression_objective, lesson)
 
     def learner(self, spec: ModelSpec, weights: Mapping[str, Array], dtype: DType) -> Learner:
         """Return a network at the given weights."""

@@ -18,6 +18,7 @@ from parity.lab import (
     batch_size,
     convolution,
     deep_networks,
+    network,
     phase_diagram,
     standardization,
     step_size,
@@ -49,6 +50,7 @@ from parity.lab import (
     batch_size,
     convolution,
     deep_networks,
+    network,
     phase_diagram,
     render_section,
     standardization,
@@ -57,7 +59,7 @@ from parity.lab import (
 from parity.lab.power_iteration import largest_eigenvalue
 
 config = LabConfig(frameworks=("jax", "torch"))
-backends = {name: load_backend(name) for name in config.frameworks}
+backends = {backend.shown_name: backend for backend in map(load_backend, config.frameworks)}
 
 
 def measure(part):
@@ -88,6 +90,13 @@ for name, backend in backends.items():
     print(name, found.own_output_shape, found.own_kernel_shape, found.output[0, :, :, 0].round(), sep="\\n")""",
         RUN,
     ),
+    network: (
+        """\
+for name, backend in backends.items():
+    print(name)
+    backend.tools().lesson.summary()""",
+        RUN,
+    ),
     standardization: (
         """\
 x, zero = np.random.default_rng(0).normal(5, [1, 10, 100], (500, 3)), np.zeros(3)
@@ -99,7 +108,7 @@ for name, backend in backends.items():
     ),
     step_size: (
         "swept = measure(phase_diagram)  # the sweep's divergent learning rates; shown in full at the end",
-        "show(step_size, measure(step_size), divergent=phase_diagram.divergent_words(swept))",
+        "show(step_size, measure(step_size), divergent=phase_diagram.divergent_words(swept, config))",
     ),
     batch_size: (
         """\

@@ -61,6 +61,7 @@ RENAMED = {
     "linear.Linear.__call__": "linear.Linear.forward",
     "norm.BatchNorm.__call__": "norm.BatchNorm.forward",
     "layers.ChannelNorm.__call__": "layers.ChannelNorm.forward",
+    "lesson.PlainNet.__call__": "lesson.PlainNet.forward",
 }
 # Functions that one sibling alone has in a shared file.
 ONLY_ONE = {
@@ -122,7 +123,7 @@ def rename(key: str) -> str:
 def parameters(key: str, signature: inspect.Signature) -> list[tuple[str, str, object]]:
     """Name, kind and default of each parameter; annotations differ, as the frameworks' arrays do."""
     module, name = key.split(".")[:2]
-    forced = FORCED if module in ("model", "linear", "norm", "layers") and name[0].isupper() else {}
+    forced = FORCED if module in ("model", "linear", "norm", "layers", "lesson") and name[0].isupper() else {}
     return [
         (parameter.name, parameter.kind.description, portrait(parameter.default))
         for parameter in signature.parameters.values()

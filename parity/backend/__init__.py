@@ -6,6 +6,7 @@ after it was given or returned.
 
 from parity.backend.base import Backend, BackendAdapter, Inputs, as_backend
 from parity.backend.learner import Learner, Step, as_learner
+from parity.backend.lesson import Lesson, Listing, run_listing
 from parity.backend.load import backend_names, installed_siblings, load_backend, sibling_names
 from parity.backend.modes import Mode, Modes
 from parity.backend.population import Evaluation, PassRecord, Population, lane_batches, lane_masks, member_states
@@ -18,6 +19,8 @@ __all__ = [
     "Evaluation",
     "Inputs",
     "Learner",
+    "Lesson",
+    "Listing",
     "Mode",
     "Modes",
     "NormLayer",
@@ -34,5 +37,6 @@ __all__ = [
     "lane_masks",
     "load_backend",
     "member_states",
+    "run_listing",
     "sibling_names",
 ]

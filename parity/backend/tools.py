@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from parity.backend.lesson import Lesson
 from parity.weights import Array
 
 
@@ -69,9 +70,11 @@ class Tools:
             its trained tensors in the order of `weight_shapes`, every one in C order.
         regression_objective: `(inputs, targets)` is the mean over the n samples of half the squared error, `sum((inputs
             @ w - targets)**2) / (2 n)`, as a function of `w`.
+        lesson: the lab's code as a student types it.
     """
 
     norm_layer: Callable[..., NormLayer]
     convolve: Callable[..., Convolved]
     network_objective: Callable[..., Objective]
     regression_objective: Callable[..., Objective]
+    lesson: Lesson

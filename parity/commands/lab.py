@@ -21,8 +21,8 @@ from parity.sweep.prepare import STORE
 class Lab:
     """The course lab as a gallery of experiments and figures, in every framework side by side.
 
-    Batch norm in action, convolution, standardization, step sizes, batch sizes, deep networks and their remedies, and
-    the phase diagram of depth and learning rate: three minutes on two cores, the first time.
+    Batch norm in action, convolution, a plain network, standardization, step sizes, batch sizes, deep networks and
+    their remedies, and the phase diagram of depth and learning rate: three to five minutes on two cores.
     """
 
     framework: Sibling = ""
@@ -30,7 +30,7 @@ class Lab:
     parts: Annotated[
         tuple[str, ...], tyro.conf.arg(metavar="NAME [NAME ...]", help_behavior_hint="(default: all)")
     ] = ()
-    """The parts to run, of batch_norm, convolution, standardization, step_size, batch_size, deep_networks and
+    """The parts to run, of batch_norm, convolution, network, standardization, step_size, batch_size, deep_networks and
     phase_diagram."""
     dataset: DatasetName = "fashion-mnist"
     """The data set."""

@@ -4,13 +4,14 @@ Each part is a module: `measure(backend, config)` runs it in one framework, `sec
 draws what was found.
 """
 
-from parity.lab.blocks import Plot, Section, Table, Text
+from parity.lab.blocks import Code, Plot, Section, Table, Text
 from parity.lab.config import LabConfig
 from parity.lab.page import render_section, write_lab
 from parity.lab.run import PARTS, LabReport, run_lab
 
 __all__ = [
     "PARTS",
+    "Code",
     "LabConfig",
     "LabReport",
     "Plot",

@@ -1,4 +1,4 @@
-"""What a part of the gallery is made of: text, tables and figures, in order."""
+"""What a part of the gallery is made of: text, tables, figures and code, in order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from parity.backend import Listing
+
 
 @dataclass(frozen=True)
 class Text:
-    """Markdown. Every number in it is computed."""
+    """Markdown, with formulas in TeX between dollar signs. Every number in it is computed."""
 
     markdown: str
 
@@ -51,7 +53,24 @@ class Plot:
     caption: str
 
 
-Block = Text | Table | Plot
+@dataclass(frozen=True)
+class Code:
+    """Code of every framework side by side, each with its output below.
+
+    Args:
+        name: its anchor.
+        caption: what it shows.
+        listings: by framework.
+        stacked: one above another, because its lines are long.
+    """
+
+    name: str
+    caption: str
+    listings: Mapping[str, Listing]
+    stacked: bool = False
+
+
+Block = Text | Table | Plot | Code
 
 
 @dataclass(frozen=True)
@@ -61,7 +80,7 @@ class Section:
     Args:
         name: of its module.
         title: a heading.
-        introduction: Markdown without a measured number: what is asked, and the theory.
+        introduction: Markdown with formulas, and without a measured number: what is asked, and the theory.
         blocks: what was found.
     """
 
@@ -72,7 +91,7 @@ class Section:
 
 
 Results = Mapping[str, Any]
-"""What a part measured, by framework."""
+"""What a part measured, by framework, whose name is as its makers write it."""
 
 
 def furthest(results: Results, read: Any) -> float:

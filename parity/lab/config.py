@@ -59,7 +59,7 @@ class LabConfig:
     batch_size_rates: LearningRates = HALF_DECADES
     remedy_depths: tuple[int, ...] = (10, 25, 50)
     remedy_rates: LearningRates = HALF_DECADES
-    diagram_depths: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 10)
+    diagram_depths: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8, 10, 25, 50)
     diagram_rates: LearningRates = field(default_factory=lambda: LearningRates(0.01, 100.0, 41))
     seeds: int = 2
 

@@ -9,27 +9,33 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from parity.backend import Convolved
-from parity.errors import InputError
 from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, furthest, listed
 from parity.lab.config import LabConfig
+from parity.lab.convolution_layer import ShownLayer, layer_blocks, measure_shown, output_size
 from parity.lab.drawing import COLORS, lab_sheet, panels
 from parity.weights import Array
 
 TITLE = "Convolution, and batch norm over channels"
 INTRODUCTION = """\
-A convolution slides a small kernel over an image. With an input of size `n` on one side, a kernel of size `k`, `p` zeros of
-padding on each side, a stride `s` between two outputs and a dilation `d` between two of the kernel's weights, the output's
-size is
+A convolution slides a small kernel over an image. On each side, with $n$ pixels, a kernel of $k$, padding $p$, stride $s$ and
+dilation $d$, the output has
 
-`floor((n + 2 p - d (k - 1) - 1) / s) + 1`
+$$\\left\\lfloor \\frac{n + 2 p - d (k - 1) - 1}{s} \\right\\rfloor + 1$$
 
-on that side: the kernel reaches over `d (k - 1) + 1` pixels, and the first of its places is followed by another as often as
-the stride fits into what is left. An output channel is a sum over all input channels and all of the kernel's pixels, so a
-layer from 3 channels to 16 with a kernel of 5 by 5 has 16 x 3 x 5 x 5 weights and 16 biases, whatever the image's size.
+pixels: the kernel reaches over $d (k - 1) + 1$ of them, and moves on as often as the stride fits into what is left.
 
-PyTorch orders images as (image, channel, row, column) and kernels as (out, in, row, column); Flax has the channels last,
-(image, row, column, channel) and (row, column, in, out). The same numbers in another order are the same layer. Batch norm
-over images has a mean and a variance for each *channel*: its batch is every pixel of every image."""
+An output channel is a sum over all input channels and all of the kernel's pixels, and a bias. A layer from
+$c_\\text{in}$ channels to $c_\\text{out}$ has
+
+$$c_\\text{out} \\cdot c_\\text{in} \\cdot k^2 \\text{ weights and } c_\\text{out} \\text{ biases.}$$
+
+**Neither the image's size nor the batch size is in that number.** The same kernel is used at every place of an image and for every
+image of a batch. A larger image or batch only means more places.
+
+PyTorch orders images as (image, channel, row, column) and kernels as (out, in, row, column). Flax has the channels last:
+(image, row, column, channel) and (row, column, in, out). The same numbers in another order are the same layer.
+
+Batch norm over images has a mean and a variance for each *channel*: its batch is every pixel of every image."""
 
 # (input, kernel, padding, stride, dilation)
 LARGE = ((1, 224, 5, 3, 3, 1), (8, 574, 5, 0, 1, 1))  # images first; with 3 channels in and 16 out
@@ -57,23 +63,6 @@ DRAWN = Row(9, 3, padding=1, stride=2, dilation=2)
 STEPPED = 5  # the kernel whose output sizes are drawn
 
 
-def output_size(size: int, kernel: int, padding: int = 0, stride: int = 1, dilation: int = 1) -> int:
-    """`floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`.
-
-    >>> output_size(224, 5, padding=3, stride=3), output_size(574, 5)
-    (76, 570)
-
-    Raises:
-        InputError: the kernel does not fit into the padded input.
-    """
-    if size + 2 * padding < dilation * (kernel - 1) + 1:
-        raise InputError(
-            f"a kernel of {kernel} with dilation {dilation} reaches over {dilation * (kernel - 1) + 1} pixels and does not "
-            f"fit into {size + 2 * padding}; use more padding or a smaller kernel"
-        )
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
 @dataclass(frozen=True)
 class Measured:
     """What one framework's layers gave.
@@ -83,12 +72,14 @@ class Measured:
         large: of each of `LARGE`: the shapes in the framework's own order, and the sum of the output in float64.
         statistics: running mean and variance of batch norm over 4 channels, shape (2, 4).
         normalized: the last batch of images in training mode.
+        shown: the layer whose code is shown.
     """
 
     outputs: tuple[Array, ...]
     large: tuple[tuple[tuple[int, ...], tuple[int, ...], float], ...]
     statistics: Array
     normalized: Array
+    shown: ShownLayer
 
 
 def measure(backend: Any, config: LabConfig) -> Measured:
@@ -108,7 +99,8 @@ def measure(backend: Any, config: LabConfig) -> Measured:
     layer, normalized = tools.norm_layer(4, images=True), np.empty(0)
     for _ in range(NORM_BATCHES):
         normalized = layer.train(rng.normal([0, 5, -3, 100], [1, 2, 0.1, 10], (NORM_IMAGES, NORM_SIDE, NORM_SIDE, 4)))
-    return Measured(tuple(outputs), tuple(large), np.array(layer.statistics()), normalized)
+    statistics = np.array(layer.statistics())
+    return Measured(tuple(outputs), tuple(large), statistics, normalized, measure_shown(tools.lesson))
 
 
 def section(results: Results, config: LabConfig, command: str) -> Section:
@@ -120,34 +112,21 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         for setting, output in zip(SETTINGS, result.outputs, strict=True)
     )
     apart = max(furthest(results, lambda r, i=i: r.outputs[i]) for i in range(len(SETTINGS)))
-    rows = []
-    for index, (images, size, width, padding, stride, dilation) in enumerate(LARGE):
-        side = output_size(size, width, padding, stride, dilation)
-        for name, result in results.items():
-            output, weights, _ = result.large[index]
-            rows.append((name, f"{images} of {IN} x {size} x {size}", f"kernel {width}, padding {padding}, stride {stride}",
-                         str(side), str(output), str(weights)))  # fmt: skip
     kernel, pixels = LARGE[0][2], NORM_IMAGES * NORM_SIDE**2
     blocks = (
+        *layer_blocks({name: result.shown for name, result in results.items()}),
+        Text(
+            f"A kernel of {OUT} filters, one for each output channel: each has {IN} input channels of {kernel} by {kernel} pixels. So an "
+            f"output pixel is a sum of {IN * kernel**2} products and a bias, and the layer has {OUT * IN * kernel**2 + OUT:,} numbers "
+            "to learn, whatever the images."
+        ),
         Text(
             f"{len(SETTINGS)} settings of input, kernel, padding, stride and dilation: the sizes of "
             f"{listed(names)} are {'all' if right else 'NOT all'} those of the formula"
             + compared(results, f", and their values are at most {apart:.0e} apart, the rounding of sums of up to {max(KERNELS) ** 2 * IN} products")
             + "."
         ),
-        Table("convolutions", "The lab's two layers in each framework, in its own order of axes.", ("framework", "images", "layer", "size by the formula", "own output", "own kernel"),
-              tuple(rows), words=3),
-        Text(
-            f"A kernel of shape {rows[0][5]} is {OUT} filters, one for each output channel; each has {IN} input channels of "
-            f"{kernel} by {kernel} pixels, so an output pixel is a sum of {IN * kernel**2} products and a bias, and the layer "
-            f"has {OUT * IN * kernel**2 + OUT:,} numbers to learn."
-        ),
-        Text(
-            f"Batch norm over the channels of {NORM_BATCHES} batches of {NORM_IMAGES} images of {NORM_SIDE} by {NORM_SIDE} pixels: "
-            f"its batch is {pixels} pixels for each channel, so the unbiased variance is {pixels}/{pixels - 1} times the biased one."
-            + compared(results, f" The running means and variances of {listed(names)} are at most "
-            f"{furthest(results, lambda r: r.statistics):.0e} apart, the normalized images {furthest(results, lambda r: r.normalized):.0e}.")
-        ),
+        _layers(results),
         Plot(
             "convolution_sizes",
             _draw(command),
@@ -157,8 +136,33 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             f"(hatched) on a row of {DRAWN.size} pixels; each output, above, is joined to the pixels that it is a sum of. "
             f"Right: output size against input size for a kernel of {STEPPED}; the steps are the floor of the formula.",
         ),
+        Text(
+            f"Batch norm over the channels of {NORM_BATCHES} batches of {NORM_IMAGES} images of {NORM_SIDE} by {NORM_SIDE} pixels: "
+            f"its batch is {pixels} pixels for each channel, so the unbiased variance is {pixels}/{pixels - 1} times the biased one."
+            + compared(results, f" The running means and variances of {listed(names)} are at most "
+            f"{furthest(results, lambda r: r.statistics):.0e} apart, the normalized images {furthest(results, lambda r: r.normalized):.0e}.")
+        ),
     )  # fmt: skip
     return Section("convolution", TITLE, INTRODUCTION, blocks)
+
+
+def _layers(results: Results) -> Table:
+    """The lab's two layers in each framework."""
+    rows = []
+    for index, (images, size, width, padding, stride, dilation) in enumerate(LARGE):
+        side = output_size(size, width, padding, stride, dilation)
+        for name, result in results.items():
+            output, weights, _ = result.large[index]
+            rows.append((name, f"{images} of {IN} x {size} x {size}", f"kernel {width}, padding {padding}, stride {stride}",
+                         str(side), str(output), str(weights)))  # fmt: skip
+    header = ("framework", "images", "layer", "size by the formula", "own output", "own kernel")
+    return Table(
+        "convolutions",
+        "The lab's two layers in each framework, in its own order of axes.",
+        header,
+        tuple(rows),
+        words=3,
+    )
 
 
 def _draw(command: str) -> Any:

@@ -21,24 +21,28 @@ from parity.weights import draw_weights
 
 TITLE = "Deep networks and their remedies"
 INTRODUCTION = """\
-From PyTorch's usual initial weights, uniform within `1 / sqrt(fan_in)`, a weight's variance is `1 / (3 fan_in)`, and ReLU
-keeps half of a mean square: without batch norm the signal's mean square falls to a sixth in every layer, but for the biases,
-and the gradient's on its way back, until neither tells anything. What is held to help:
+**Why depth is hard.** PyTorch's usual initial weights are uniform within $1 / \\sqrt{\\text{fan-in}}$, so a weight's variance is
+$\\frac{1}{3 \\, \\text{fan-in}}$. ReLU keeps half of a mean square. Without batch norm the signal shrinks in every layer:
 
-- **Careful initial weights.** He's, normal with variance `2 / fan_in`, keep the mean square of activations through ReLU;
-  orthogonal ones keep lengths, but ReLU behind them still halves the mean square in every layer.
+$$\\mathbb{E}[x_{l+1}^2] = \\frac{1}{6} \\, \\mathbb{E}[x_l^2] \\quad \\text{(but for the biases)}$$
+
+The gradient does the same on its way back, until neither tells anything. What is held to help:
+
+- **Careful initial weights.** He's, normal with variance $2 / \\text{fan-in}$, keep the mean square through ReLU. Orthogonal ones
+  keep lengths, but ReLU behind them still halves the mean square.
 - **Batch norm** resets the scale in every layer, at the price of the gradient's growth (above).
 - **Batch norm before the activation**, as in the paper, rather than after it, as in the lab.
-- **Residual connections**: a block adds its input to what it gives, so signal and gradient have a way past it; without
-  batch norm the sums grow from block to block, and large steps are too large.
-- **Dropout** is a remedy for overfitting; every layer of it adds noise, so a deep network has more of it.
-- **A tuned learning rate.** Each of these has its own best one, so each is shown at it, beside one rate for all.
+- **Residual connections**, as in ResNet: $x_{l+1} = x_l + f(x_l)$. Signal and gradient have a way past each block (He, Zhang, Ren
+  and Sun, "Deep Residual Learning for Image Recognition", 2015). Without batch norm the sums grow from block to block, and large
+  steps are too large.
+- **Dropout** is a remedy for overfitting. Every layer of it adds noise, so a deep network has more of it.
+- **A tuned learning rate.** Each remedy is shown at its own best one, and at one rate for all.
 
-A network counts as trained if its loss ends below 0.95 times the entropy of the labels: a low bar, which tells learning
-slowly from not at all. The learning rate is chosen on one half of some test samples, and the accuracy is that on the other.
-Initial weights, minibatches and dropout's masks come from NumPy, so every framework starts from the same network and drops
-the same units. What is left between them is rounding, which a deep network's training makes larger at every step: it shows
-how much of a difference between two remedies is chance."""
+**What counts as trained.** The loss ends below 0.95 times the entropy of the labels: a low bar, which tells learning slowly from
+not at all. The learning rate is chosen on one half of some test samples, and the accuracy is that on the other.
+
+**What is the same.** Initial weights, minibatches and dropout's masks come from NumPy. What is left between the frameworks is
+rounding, which training makes larger at every step: it shows how much of a difference between two remedies is chance."""
 
 PASSES = 1
 BATCH_SIZE = 32
@@ -69,10 +73,10 @@ REMEDIES = (
     Remedy("no remedy", False, {}),
     Remedy("He's initial weights", False, {"initialization": Initialization.HE_NORMAL}),
     Remedy("orthogonal initial weights", False, {"initialization": Initialization.ORTHOGONAL}),
-    Remedy("residual", False, {"residual": True}),
+    Remedy("residual (ResNet)", False, {"residual": True}),
     Remedy("batch norm (the lab's)", True, {}),
     Remedy("batch norm before ReLU", True, {"block_order": BlockOrder.NORM_FIRST}),
-    Remedy("batch norm, residual", True, {"residual": True}),
+    Remedy("batch norm, residual (ResNet)", True, {"residual": True}),
     Remedy("batch norm, dropout 0.1", True, {"dropout_rate": 0.1}),
 )
 
@@ -206,7 +210,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     for depth in config.remedy_depths:
         header += [f"depth {depth}, at {rates[fixed]:.3g}", f"depth {depth}, at its best rate"]
     blocks = (
-        Text(" ".join(_sentence(results, depth, rates) for depth in config.remedy_depths)),
+        Text("\n\n".join(_sentence(results, depth, rates) for depth in config.remedy_depths)),
         Plot(
             "remedies",
             _draw(results, config, command),
@@ -233,11 +237,17 @@ def _sentence(results: Results, depth: int, rates: Rates) -> str:
     curves = {remedy.name: [result[depth, remedy.name] for result in results.values()] for remedy in REMEDIES}
     helped = {name: own for name, own in curves.items() if any(curve.has_trained for curve in own)}
     if not helped:
-        return f"At depth {depth} nothing trains in {PASSES} pass at any of {len(rates)} learning rates."
+        return f"**At depth {depth}** nothing trains in {PASSES} pass at any of {len(rates)} learning rates."
     best = [max(helped, key=lambda name, i=i: helped[name][i].best_accuracy) for i in range(len(results))]
-    places = zip(results, best, strict=True)
-    said = [f"*{b}* in {name}, at {curves[b][i].best_accuracy:.3f}" for i, (name, b) in enumerate(places)]
-    words = [f"At depth {depth} the best is {listed(said)}."]
+    ended = [
+        f"at {helped[b][i].best_accuracy:.3f} in {name}" for i, (name, b) in enumerate(zip(results, best, strict=True))
+    ]
+    said = (
+        [f"*{best[0]}*, {listed(ended)}"]
+        if len(set(best)) == 1
+        else [f"*{b}* {e}" for b, e in zip(best, ended, strict=True)]
+    )
+    words = [f"**At depth {depth}** the best is {listed(said)}."]
     everywhere = [own for own in helped.values() if all(curve.has_trained for curve in own)]
     spread = max((float(np.ptp([curve.best_accuracy for curve in own])) for own in everywhere), default=0.0)
     close = [

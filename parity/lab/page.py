@@ -1,16 +1,19 @@
 """The gallery as one HTML file that needs nothing beside it."""
 
+import re
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
+from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from parity.errors import InputError
 from parity.files import replace_file
-from parity.lab.blocks import Block, Plot, Section, Table, Text
+from parity.lab.blocks import Block, Code, Plot, Section, Table, Text, listed
 from parity.lab.run import LabReport
 from parity.report.markup import DPI, Picture, configuration, render, take_picture, take_png
 
@@ -54,7 +57,9 @@ def render_lab_page(report: LabReport, pictures: dict[str, Picture]) -> str:
         }
         for section in report.sections
     ]
-    return render("lab.html.j2", report=report, sections=sections, configuration=configuration(report.config))
+    names = listed([report.title(name) for name in report.config.frameworks])
+    shown = configuration(report.config)
+    return render("lab.html.j2", report=report, names=names, sections=sections, configuration=shown)
 
 
 def render_section(section: Section) -> str:
@@ -65,9 +70,27 @@ def render_section(section: Section) -> str:
 
 
 def to_html(markdown: str) -> Markup:
-    """Markdown as HTML, in which HTML of the text's own is text and nothing leads or reaches outside the page."""
+    """Markdown as HTML, in which HTML of the text's own is text and nothing leads or reaches outside the page.
+
+    TeX between dollar signs becomes MathML, which browsers typeset by themselves.
+
+    >>> print(to_html("Half: $\\frac{1}{2}$"))  # doctest: +ELLIPSIS
+    <p>Half: <span class="math inline"><math ...<mfrac>...</math></span></p>
+    <BLANKLINE>
+    """
     parser = MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "autolink", "reference"])
+    parser.use(dollarmath_plugin, allow_labels=False, renderer=_to_mathml)
     return Markup(parser.render(markdown))
+
+
+def _to_mathml(tex: str, options: dict[str, bool]) -> str:
+    """A formula as MathML; as it is, where it is none."""
+    escaped = tex.replace("<", r"\lt ").replace(">", r"\gt ")  # which the converter leaves as they are
+    try:
+        made = convert(escaped, display="block" if options["display_mode"] else "inline")
+    except Exception:  # the converter raises anything at what it cannot read
+        return str(escape(f"${tex}$"))
+    return re.sub(' (href|style|class|id)="[^"]*"', "", made)
 
 
 def _pictures(blocks: Iterable[Block]) -> dict[str, Picture]:
@@ -79,8 +102,8 @@ def _pictures(blocks: Iterable[Block]) -> dict[str, Picture]:
 
 
 def _number(blocks: Iterable[Block]) -> dict[str, int]:
-    """Tables and figures are counted, each kind by itself, from 1."""
-    counts, numbers = {Table: count(1), Plot: count(1)}, {}
+    """Tables, figures and listings are counted, each kind by itself, from 1."""
+    counts, numbers = {Table: count(1), Plot: count(1), Code: count(1)}, {}
     for block in blocks:
         if not isinstance(block, Text):
             numbers[block.name] = next(counts[type(block)])
@@ -92,4 +115,6 @@ def _block(block: Block, pictures: dict[str, Picture], numbers: dict[str, int]) 
         return {"kind": "text", "html": to_html(block.markdown)}
     if isinstance(block, Table):
         return {"kind": "table", "table": block, "wordy": block.header[: block.words], "number": numbers[block.name]}
+    if isinstance(block, Code):
+        return {"kind": "code", "code": block, "number": numbers[block.name]}
     return {"kind": "figure", "figure": pictures[block.name], "number": numbers[block.name]}

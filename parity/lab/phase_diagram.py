@@ -1,5 +1,6 @@
 """The sweep's phase diagram: what becomes of a network, by its depth and learning rate."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,18 +19,24 @@ from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
 from parity.lab.config import SEED, WIDTH, LabConfig, lab_data
 from parity.lab.drawing import lab_sheet
 from parity.machine import usable_cores
+from parity.report.boundaries import DIVERGENT, USEFUL, Boundary, median_rate, rate_text
 from parity.report.style import batch_norm_words, log_ticks, page_style, plain
-from parity.sweep import Group, Outcome, SweepConfig, Threshold, Trial
+from parity.sweep import Group, SweepConfig, Threshold, Trial
 from parity.sweep.ahead import compiling_ahead, lower_family
 from parity.sweep.thresholds import find_threshold
 from parity.sweep.train import train
 
 TITLE = "Depth by learning rate"
 INTRODUCTION = """\
-The sweep, seen from above: a cell is a training of one network at one learning rate, a row a depth. What became of it is its
-colour: trained, and to which loss; stuck, that is finite but hardly better than a network that ignores its input; or diverged, by
-a number that is not finite or a loss far above its start. The border between trained and failed is the divergent learning
-rate. The sweep bisects it, from a coarser grid; here the grid is fine, and the border is seen whole."""
+The sweep, seen from above. A cell is the training of one network at one learning rate; a row is a depth. Its colour is what became
+of it:
+
+- *trained*, and to which loss;
+- *stuck*: finite, but hardly better than a network that ignores its input;
+- *diverged*: a number that is not finite, or a loss far above its start.
+
+The border between trained and failed is the **divergent learning rate**. The **largest useful** one, below it, still keeps half of
+what the best one gains. The sweep bisects the border from a coarser grid; here the grid is fine, and the border is seen whole."""
 
 PASSES = 1
 SCALE = ListedColormap(colormaps["viridis_r"](np.linspace(0, 0.75, 256)))  # its darkest is like what diverged
@@ -42,7 +49,7 @@ class Measured:
     """The grid of one framework.
 
     Args:
-        trials: of each depth, with and without batch norm, in the order of the learning rates.
+        trials: of each depth and seed, with and without batch norm, in the order of the learning rates.
         label_entropy: the loss of a network that ignores its input, in nats.
     """
 
@@ -62,6 +69,7 @@ def measure(backend: Any, config: LabConfig) -> Measured:
         frameworks=(backend.name,),
         depths=config.diagram_depths,
         learning_rates=config.diagram_rates,
+        num_seeds=config.seeds,
         num_passes=PASSES,
         dataset=config.dataset,
         fraction=config.fraction,
@@ -79,21 +87,46 @@ def measure(backend: Any, config: LabConfig) -> Measured:
 
 
 def divergent(results: Results) -> dict[tuple[str, int, bool], float | None]:
-    """The smallest divergent learning rate by framework, depth and batch norm; None where none failed, or none trained."""
-    return {
-        (group.framework, group.depth, group.batch_norm): threshold.smallest_divergent
-        for result in results.values()
-        for group, threshold in result.thresholds().items()
-    }
-
-
-def divergent_words(results: Results) -> dict[tuple[str, int, bool], str]:
-    """`divergent` in words, which tell where none failed from where none trained."""
-    return {
-        (name, group.depth, group.batch_norm): _threshold_words(result, group.depth, group.batch_norm)
+    """The smallest divergent learning rate by framework, depth and batch norm, the median over seeds; None where none
+    failed, or none trained."""
+    found = {
+        (name, *key): median_rate(values)
         for name, result in results.items()
-        for group in result.trials
+        for key, values in boundary_values(result, DIVERGENT).items()
+        if values
     }
+    return {key: value if 0 < value < math.inf else None for key, value in found.items()}
+
+
+def divergent_words(results: Results, config: LabConfig) -> dict[tuple[str, int, bool], str]:
+    """`divergent` in words, with its range over seeds; they tell where none failed from where none trained."""
+    return {
+        (name, *key): rate_words(values, DIVERGENT, config)
+        for name, result in results.items()
+        for key, values in boundary_values(result, DIVERGENT).items()
+    }
+
+
+def boundary_values(found: Measured, boundary: Boundary) -> dict[tuple[int, bool], list[float]]:
+    """A boundary of each seed, by depth and batch norm; none where every training crashed."""
+    thresholds = found.thresholds()
+    values: dict[tuple[int, bool], list[float]] = {(group.depth, group.batch_norm): [] for group in found.trials}
+    for group, threshold in thresholds.items():
+        values[group.depth, group.batch_norm].append(boundary.value(threshold))
+    return values
+
+
+def rate_words(values: Sequence[float], boundary: Boundary, config: LabConfig) -> str:
+    """The median of a boundary over seeds, and its range."""
+    if not values:
+        return "all crashed"
+    ends = min(values), max(values)
+    low, middle, high = (
+        rate_text(value, config.diagram_rates.high, boundary.none) for value in (ends[0], median_rate(values), ends[1])
+    )
+    if low == high:
+        return low
+    return f"{middle} ({low} to {high})" if ends[0] > 0 and ends[1] < math.inf else f"{low} or {high}"
 
 
 def section(results: Results, config: LabConfig, command: str) -> Section:
@@ -101,15 +134,15 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     found, names = divergent(results), list(results)
     trials = [trial for result in results.values() for own in result.trials.values() for trial in own]
     counts = {status: sum(trial.status is status for trial in trials) for status in Status}
-    rows = []
-    for depth in config.diagram_depths:
-        found_here = [_threshold_words(results[name], depth, on) for on in (False, True) for name in names]
-        rows.append((str(depth), *found_here))
-    header = ("depth", *(f"{name}, {batch_norm_words(on)}" for on in (False, True) for name in names))
+    header = (
+        "depth",
+        "batch norm",
+        *(word for n in names for word in (f"{n}: smallest divergent", f"{n}: largest useful")),
+    )
     blocks = (
         Text(
             f"{len(trials):,} trainings in {listed(names)}: {counts[Status.TRAINED]:,} trained, {counts[Status.STUCK]:,} got "
-            f"stuck, {counts[Status.DIVERGED]:,} diverged, each within {PASSES} pass over its data: what is stuck may only be slow. {_comparison(found, config, names)}"
+            f"stuck, {counts[Status.DIVERGED]:,} diverged. Each had {PASSES} pass over its data: what is stuck may only be slow.\n\n{_comparison(found, config, names)}"
         ),
         Plot(
             "depth_by_learning_rate",
@@ -118,22 +151,29 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             "each training.",
             "Yellow to blue: trained, from the lowest loss to that of a network that ignores its input. Grey: stuck. Dark red: "
             "diverged. The white bar stands at the first learning rate that fails, by diverging or by being stuck above one that "
-            "trained; some larger ones train all the same, for the border is no line. Rows are depths, not to scale.",
+            "trained; some larger ones train all the same, for the border is no line. Rows are depths, not to scale; the first seed is shown.",
         ),
         Table(
-            "divergent_rates", f"The smallest divergent learning rate, in {PASSES} pass.", header, tuple(rows), words=0
+            "divergent_rates",
+            f"The smallest divergent learning rate, and the largest useful one below it, in {PASSES} pass: the median of "
+            f"{config.seeds} seeds (and its range, where they differ).",
+            header,
+            _rows(results, config),
+            words=2,
         ),
     )
     return Section("phase_diagram", TITLE, INTRODUCTION, blocks)
 
 
-def _threshold_words(found: Measured, depth: int, on: bool) -> str:
-    (threshold,) = [t for g, t in found.thresholds().items() if (g.depth, g.batch_norm) == (depth, on)] or [None]
-    if threshold is None:
-        return "all crashed"
-    if threshold.outcome is Outcome.BRACKETED:
-        return f"{threshold.smallest_divergent:.3g}"
-    return "none failed" if threshold.outcome is Outcome.NONE_FAILED else "none trained"
+def _rows(results: Results, config: LabConfig) -> tuple[tuple[str, ...], ...]:
+    values = {
+        (n, boundary): boundary_values(r, boundary) for n, r in results.items() for boundary in (DIVERGENT, USEFUL)
+    }
+    return tuple(
+        (str(depth), "on" if on else "off",
+         *(rate_words(values[name, boundary][depth, on], boundary, config) for name in results for boundary in (DIVERGENT, USEFUL)))
+        for depth in config.diagram_depths for on in (False, True)
+    )  # fmt: skip
 
 
 def _comparison(found: dict[tuple[str, int, bool], float | None], config: LabConfig, names: list[str]) -> str:
@@ -150,8 +190,9 @@ def _comparison(found: dict[tuple[str, int, bool], float | None], config: LabCon
 
 
 def cells(found: Measured, config: LabConfig, on: bool) -> list[Sequence[Trial]]:
-    """The trials with or without batch norm: a row for each depth, a column for each learning rate."""
-    by_depth = {group.depth: trials for group, trials in found.trials.items() if group.batch_norm is on}
+    """The first seed's trials with or without batch norm: a row for each depth, a column for each learning rate."""
+    own = {group: trials for group, trials in found.trials.items() if (group.batch_norm, group.seed) == (on, SEED)}
+    by_depth = {group.depth: trials for group, trials in own.items()}
     return [by_depth[depth] for depth in config.diagram_depths]
 
 
@@ -202,7 +243,7 @@ def _draw_cells(axes: Axes, result: Measured, config: LabConfig, on: bool, norm:
     ]
     axes.pcolormesh(edges, np.arange(len(depths) + 1) - 0.5, colors)
     for group, threshold in result.thresholds().items():
-        if group.batch_norm is on and threshold.smallest_divergent:
+        if (group.batch_norm, group.seed) == (on, SEED) and threshold.smallest_divergent:
             row = depths.index(group.depth)
             ends = [threshold.smallest_divergent] * 2, [row - 0.5, row + 0.5]
             axes.plot(*ends, color="black", linewidth=3, solid_capstyle="butt")

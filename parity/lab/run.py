@@ -2,10 +2,10 @@
 
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from threading import Lock
 from types import ModuleType
@@ -17,6 +17,7 @@ from parity.lab import (
     batch_size,
     convolution,
     deep_networks,
+    network,
     phase_diagram,
     standardization,
     step_size,
@@ -32,11 +33,12 @@ Part = tuple[ModuleType, float]
 PARTS: tuple[Part, ...] = (
     (batch_norm, 2),
     (convolution, 3),
+    (network, 5),
     (standardization, 3),
     (step_size, 25),
     (batch_size, 30),
     (deep_networks, 90),
-    (phase_diagram, 50),
+    (phase_diagram, 90),
 )
 """The parts in order, each with about how many seconds it takes."""
 TIME_LIMIT = 3600.0  # seconds that a part may take in a framework
@@ -59,6 +61,7 @@ class LabReport:
         environment: versions and machine.
         command: what made it.
         seconds: that it took.
+        titles: the frameworks' names as their makers write them, by name.
     """
 
     config: LabConfig
@@ -68,6 +71,11 @@ class LabReport:
     environment: dict[str, str]
     command: str
     seconds: float
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    def title(self, framework: str) -> str:
+        """The framework's name as its makers write it."""
+        return self.titles.get(framework, framework)
 
 
 def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str | None = None) -> LabReport:
@@ -98,7 +106,6 @@ def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str
         raise InputError(
             f"batch_sizes must be at most {samples}, the samples that are used, got {max(config.batch_sizes)}; use a larger fraction"
         )
-    failures: list[str] = []
     environment = {"bnparity": version("bnparity"), "python": platform.python_version()}
     # The pool ends last: its threads wait for the sides, which end first, at Ctrl-C too.
     with (
@@ -109,35 +116,28 @@ def run_lab(config: LabConfig, *, progress: Progress | None = None, command: str
         try:
             for side in sides.values():
                 environment |= side.call(_versions)
+            titles = _distinct({name: side.call(_shown_name) for name, side in sides.items()})
         except SideError as error:
             raise InputError(f"a framework cannot be run: it {error}") from None
         counter = _Counter(telling, len(sides) * sum(seconds for _, seconds in parts))
         futures = {name: pool.submit(_measure, side, parts, config, counter) for name, side in sides.items()}
         found = {name: future.result() for name, future in futures.items()}
-    sections = []
-    for part, _ in parts:
-        key = part.__name__
-        results = {name: parts[key] for name, parts in found.items() if not isinstance(parts[key], SideError)}
-        failures += [f"{key.rpartition('.')[2]}, {n}: it {p[key]}" for n, p in found.items() if n not in results]
-        try:
-            sections.append(_section(part, results, config, command, found))
-        except Exception as error:  # a figure that cannot be drawn is no reason to lose the others
-            failures.append(f"{key.rpartition('.')[2]}: it cannot be shown, {words_of(error)}")
-            sections.append(_section(part, {}, config, command, found))
+    sections, failures = _sections([part for part, _ in parts], found, titles, config, command)
     return LabReport(
         config=config,
-        sections=tuple(sections),
-        failures=tuple(failures),
+        sections=sections,
+        failures=failures,
         dataset=dataset.name,
         environment=environment | {"machine": f"{platform.system()} {platform.machine()}, {usable_cores()} cores"},
         command=command,
         seconds=time.perf_counter() - start,
+        titles=titles,
     )
 
 
 def part_names() -> tuple[str, ...]:
     """The names of all parts, in order."""
-    return tuple(part.__name__.rpartition(".")[2] for part, _ in PARTS)
+    return tuple(_name(part) for part, _ in PARTS)
 
 
 def _chosen(names: Sequence[str]) -> list[Part]:
@@ -147,15 +147,42 @@ def _chosen(names: Sequence[str]) -> list[Part]:
     return [part for part, name in zip(PARTS, part_names(), strict=True) if name in names or not names]
 
 
-def _section(part: Any, results: Results, config: LabConfig, command: str, found: dict[str, dict[str, Any]]) -> Section:
-    if not results:
-        name = part.__name__.rpartition(".")[2]
-        return Section(name, part.TITLE, part.INTRODUCTION, (Text("This part failed."),))
+def _sections(
+    parts: Sequence[ModuleType],
+    found: Mapping[str, dict[str, Any]],
+    titles: Mapping[str, str],
+    config: LabConfig,
+    command: str,
+) -> tuple[tuple[Section, ...], tuple[str, ...]]:
+    """The sections, and what failed, in words."""
+    results: dict[ModuleType, dict[str, Any]] = {part: {} for part in parts}
+    sections, failures = [], []
+    for part in parts:
+        for name, measured in found.items():
+            if isinstance(result := measured[part.__name__], SideError):
+                failures.append(f"{_name(part)}, {name}: it {result}")
+            else:
+                results[part][titles[name]] = result
+    for part in parts:
+        try:
+            sections.append(_section(part, results, config, command))
+        except Exception as error:  # a figure that cannot be drawn is no reason to lose the others
+            failures.append(f"{_name(part)}: it cannot be shown, {words_of(error)}")
+            sections.append(_section(part, {}, config, command))
+    return tuple(sections), tuple(failures)
+
+
+def _section(part: Any, results: Mapping[ModuleType, Results], config: LabConfig, command: str) -> Section:
+    if not results.get(part):
+        return Section(_name(part), part.TITLE, part.INTRODUCTION, (Text("This part failed."),))
     if part is step_size:
-        diagrams = {n: parts[phase_diagram.__name__] for n, parts in found.items() if phase_diagram.__name__ in parts}
-        swept = {name: diagram for name, diagram in diagrams.items() if not isinstance(diagram, SideError)}
-        return step_size.section(results, config, command, phase_diagram.divergent_words(swept))
-    return part.section(results, config, command)
+        words = phase_diagram.divergent_words(results.get(phase_diagram, {}), config)
+        return step_size.section(results[part], config, command, words)
+    return part.section(results[part], config, command)
+
+
+def _name(part: ModuleType) -> str:
+    return part.__name__.rpartition(".")[2]
 
 
 @contextmanager
@@ -198,3 +225,12 @@ def _measure(side: Side, parts: Sequence[Part], config: LabConfig, counter: _Cou
 
 def _versions(backend: Any) -> dict[str, str]:
     return backend.versions()
+
+
+def _shown_name(backend: Any) -> str:
+    return backend.shown_name
+
+
+def _distinct(titles: Mapping[str, str]) -> dict[str, str]:
+    """The titles by name, with the name in place of a title that two share."""
+    return {name: title if [*titles.values()].count(title) == 1 else name for name, title in titles.items()}

@@ -16,23 +16,60 @@ from parity.weights import Array
 
 TITLE = "Standardization in linear regression"
 INTRODUCTION = """\
-Linear regression minimizes `f(w, b) = sum((X w + b - y)**2) / (2 n)`. For any w the best intercept is
-`b = mean(y) - mean(X) w`; put in, it leaves `sum((Xc w - yc)**2) / (2 n)` with centered inputs and outputs. So to fit an
-intercept and to center the data is the same.
+**Standardizing** a column of $X$ takes its mean away and divides by its standard deviation:
 
-How large a step gradient descent may take is told by the smoothness constant `L`, the largest eigenvalue of the Hessian
-`H = X' X / n`: along an eigenvector of eigenvalue h, a step of size t multiplies the distance to the minimum by `1 - t h`.
-At `t = 1/L` no direction grows; beyond `t = 2/L` the steepest one does, and the loss goes to infinity.
+$$m_j = \\frac{1}{n} \\sum_{i=1}^{n} X_{ij}$$
 
-The largest eigenvalue is at most the sum of all, the trace, which is the sum of the mean squares of the columns of X. For
-columns standardized with the biased standard deviation every mean square is 1, so `L <= d`, the number of columns, with the
-loss over `2 n` as above; with the mean squared error, over n, everything doubles, and the bound is `2 d`; with the sample
-standard deviation (over n - 1) both are (n - 1)/n of that. Columns that are constant become 0 and count nothing.
+$$s_j = \\sqrt{\\frac{1}{n - \\delta} \\sum_{i=1}^{n} (X_{ij} - m_j)^2}, \\qquad Z_{ij} = \\frac{X_{ij} - m_j}{s_j}$$
 
-L alone is a matter of units: inputs divided by ten have a hundredth of it, and need slopes ten times as large. What no unit
-changes is how L compares with the other eigenvalues. At a step of 1/L the distance along a direction of eigenvalue h shrinks
-by h/L a step, so `L / h` is about how many steps it takes; a typical one is told by the median eigenvalue. L comes
-from Hessian-vector products and power iteration: no framework ever makes H."""
+- $\\delta = 0$ is the *biased* standard deviation (`ddof=0`), the default of NumPy and JAX.
+- $\\delta = 1$ is the *sample* standard deviation (`ddof=1`), the default of PyTorch, and the lab's.
+
+**Linear regression** minimizes, with inputs $x_i$ and targets $y_i$,
+
+$$f(w, b) = \\frac{1}{2 n} \\sum_{i=1}^{n} (x_i^\\top w + b - y_i)^2$$
+
+**Centering is the same as fitting an intercept.** Set the derivative with respect to the intercept to zero:
+
+$$\\frac{\\partial f}{\\partial b} = \\frac{1}{n} \\sum_{i=1}^{n} (x_i^\\top w + b - y_i) = 0$$
+
+The mean of a sum is the sum of the means:
+
+$$\\bar{x}^\\top w + b - \\bar{y} = 0$$
+
+This gives the best intercept for any $w$:
+
+$$b = \\bar{y} - \\bar{x}^\\top w$$
+
+Put it in. Each sample's error becomes
+
+$$x_i^\\top w + (\\bar{y} - \\bar{x}^\\top w) - y_i = (x_i - \\bar{x})^\\top w - (y_i - \\bar{y})$$
+
+What is left is a regression without intercept, of centered inputs and targets:
+
+$$\\min_b f(w, b) = \\frac{1}{2 n} \\sum_{i=1}^{n} \\left( (x_i - \\bar{x})^\\top w - (y_i - \\bar{y}) \\right)^2$$
+
+**How large a step may be** is told by the smoothness constant $L$, the largest eigenvalue of the Hessian:
+
+$$H = \\frac{1}{n} X^\\top X, \\qquad L = \\lambda_\\text{max}(H)$$
+
+Along an eigenvector of eigenvalue $h$, a step of size $t$ multiplies the distance to the minimum by $1 - t h$. Up to $t = 1/L$
+no direction changes its sign. Beyond $t = 2/L$ the steepest one grows, and the loss goes to infinity.
+
+**The bound.** The largest eigenvalue is at most the sum of all. That is the trace, the sum of the columns' mean squares. In
+columns that are standardized with $\\delta = 0$ every mean square is 1:
+
+$$L \\le \\text{trace}(H) = \\sum_{j=1}^{d} \\frac{1}{n} \\sum_{i=1}^{n} Z_{ij}^2 = \\sum_{j=1}^{d} 1 = d$$
+
+- With the loss over $2 n$, as above and in the lab: $L \\le d$.
+- With the mean squared error, the loss over $n$, everything doubles: $L \\le 2 d$.
+- With $\\delta = 1$, both are $\\frac{n - 1}{n}$ of that. Constant columns become 0 and count nothing.
+
+**What no unit changes.** Inputs divided by ten have a hundredth of $L$, and need slopes ten times as large. What counts is how
+$L$ compares with the other eigenvalues: at a step of $1/L$ a direction of eigenvalue $h$ takes about $L / h$ steps. The median
+eigenvalue tells a typical one.
+
+$L$ comes from Hessian-vector products and power iteration. No framework ever makes $H$."""
 
 STEPS = 120
 ROWS, COLUMNS = 200, 6  # of the regression with an intercept
@@ -145,24 +182,32 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     )
     slow, (fast, factor) = CURVES[0][0], CURVES[-1]
     grows = {words: losses[-1] / losses[0] for words, losses in one.losses.items()}
+    bounds = [
+        (loss, f"{factor * after:.4g}", f"{'' if factor == 1 else factor}d = {factor * int(rows[3][1])}")
+        for loss, factor in (("over 2n, as in the lab", 1), ("over n, the mean squared error", 2))
+    ]
     blocks = (
         Text(
-            f"With {ROWS} samples of {COLUMNS} features, slopes and intercept of the fit with an intercept and of the fit to centered "
-            f"data differ by {max(r.intercept_gap for r in results.values()):.0e} at most, in double precision."
+            f"*Centering.* With {ROWS} samples of {COLUMNS} features, slopes and intercept of the fit with an intercept and of the "
+            f"fit to centered data differ by {max(r.intercept_gap for r in results.values()):.0e} at most, in double precision."
         ),
         Table("smoothness", "The smoothness constant L of half the mean squared error: by Hessian-vector products in each "
               "framework and by NumPy's dense solver, the trace, which it cannot exceed, and L over the median of the eigenvalues.", ("inputs", "columns that vary", *(f"L by {name}" for name in names), "L by NumPy", "trace", "L / median"),
               tuple(rows)),
+        Table("bound", "The bound, for the standardized pixels: d is the number of columns that vary.", ("loss", "L", "L is at most"), tuple(bounds)),
         Text(
-            f"Standardizing the pixels takes L from {large:.4g} to {after:.4g}, below the bound of {rows[3][1]}, the columns that "
-            f"vary. That by itself says little: {scaled} have an L of {small:.4g}. But L over the median eigenvalue, "
-            f"{steps[scaled]:,.0f} in either unit, is {steps[centered]:,.0f} once they are centered and {steps[standard]:,.0f} once "
-            f"they are standardized: along a typical direction gradient descent needs {steps[standard] / steps[scaled]:.1%} of the steps."
+            f"*Standardizing* the pixels takes L from {large:.4g} to {after:.4g}, below the bound of {rows[3][1]}. That by itself "
+            f"says little: {scaled} have an L of {small:.4g}."
+        ),
+        Text(
+            f"But L over the median eigenvalue, {steps[scaled]:,.0f} in either unit, is {steps[centered]:,.0f} once they are "
+            f"centered and {steps[standard]:,.0f} once they are standardized: along a typical direction gradient descent needs "
+            f"{steps[standard] / steps[scaled]:.1%} of the steps."
             + compared(results, f" {listed(names)} agree on L to {apart:.0e} of it.")
         ),
         Text(
-            f"Gradient descent on the standardized pixels for {STEPS} steps: the loss ends at {grows[slow]:.3f} times its "
-            f"start with a step of {slow}, and at {grows[fast]:.3g} times its start with {fast}: there every step "
+            f"*Gradient descent* on the standardized pixels for {STEPS} steps: the loss ends at {grows[slow]:.3f} times its "
+            f"start with a step of {slow}, and at {grows[fast]:.3g} times its start with {fast}. There every step "
             f"multiplies the distance along the steepest direction by {factor - 1:.2f}, and the loss's part there by "
             f"{(factor - 1) ** 2:.4f}."
         ),

@@ -18,30 +18,41 @@ from parity.weights import Array, Weights, draw_weights, is_statistic, weight_sh
 
 TITLE = "Why batch norm allows larger steps"
 INTRODUCTION = """\
-For a network too, `2 / h` with the largest eigenvalue h of its loss's Hessian is the step beyond which gradient descent leaves
-a quadratic minimum of that shape. A network's loss is no quadratic: h changes along the way, training moves towards places
-where it fits, and minibatches add noise. So it is no law, but a scale to hold the divergent learning rate against, here at
-the initial weights and along training. The eigenvalue is found by Lanczos's iteration, which needs far fewer Hessian-vector
-products than power iteration; it too never makes the Hessian. The Hessian is of the mean cross entropy of one batch in training mode, so the
-gradient runs through the batch's mean and variance.
+**A scale for the step.** For a network too, let $h$ be the largest eigenvalue of its loss's Hessian. Beyond a step of $2 / h$
+gradient descent leaves a quadratic minimum of that shape.
 
-With batch norm there is more to it. What is normalized does not change when kernel and bias before it grow, `f(a w) = f(w)`
-up to eps, so their gradient falls as `1 / a` and their Hessian as `1 / a**2`; and the gradient stands at right angles to
-them, so every step makes them longer. A step that is too large is its own remedy: the weights grow until the Hessian fits it
-(Arora, Li and Lyu, "Theoretical Analysis of Auto Rate-Tuning by Batch Normalization", 2019). The eigenvalue at the initial
-weights, which batch norm does not make small, is therefore no bound; the one that training arrives at is what to look at.
-That batch norm is said to make the loss smoother (Santurkar, Tsipras, Ilyas and Madry, "How Does Batch Normalization Help
-Optimization?", 2018) is no contradiction: what is smoother is the loss along the steps that training makes. And it is no
-licence for any step: gamma, beta and the head are not normalized away, so with batch norm too there is a learning rate at which
-they leave.
+A network's loss is no quadratic: $h$ changes along the way, and minibatches add noise. So $2 / h$ is no law, but a scale to hold
+the divergent learning rate against.
 
-Batch norm has a price, which depth shows. Yang, Pennington, Rao, Sohl-Dickstein and Schoenholz ("A Mean Field Theory of Batch
-Normalization", 2019) show that in a wide network of Linear, BatchNorm and ReLU at its initial weights, with large batches,
-the gradient's norm grows from each layer to the one below it by a factor of `sqrt(pi / (pi - 1))`, whatever the scale of the
-weights: on its way back ReLU keeps half of a gradient's mean square, while the variance of ReLU of a normalized feature, by
-which the next normalization divides, is only `(pi - 1) / (2 pi)`. Over fifty layers that is a factor of ten thousand, between
-the first layer's gradient and the last's; no learning rate suits both. The lab's own order normalizes after ReLU, and has the
-same two numbers."""
+The Hessian here is that of the mean cross entropy of one batch in training mode: the gradient runs through the batch's mean and
+variance. Lanczos's iteration finds $h$ by Hessian-vector products; the Hessian itself is never made.
+
+**Batch norm adapts the step.** What is normalized does not change when the kernel and bias before it grow, up to
+$\\varepsilon$:
+
+$$f(a w) = f(w) \\quad \\Rightarrow \\quad w^\\top \\nabla f(w) = 0$$
+
+$$\\nabla f(a w) = \\frac{1}{a} \\nabla f(w), \\qquad \\nabla^2 f(a w) = \\frac{1}{a^2} \\nabla^2 f(w)$$
+
+The gradient stands at right angles to the weights, so every step makes them longer, and the Hessian smaller. A step that is too
+large is its own remedy (Arora, Li and Lyu, "Theoretical Analysis of Auto Rate-Tuning by Batch Normalization", 2019).
+
+So the eigenvalue at the initial weights is no bound. Look at the one that training arrives at. That batch norm makes the loss
+smoother (Santurkar, Tsipras, Ilyas and Madry, "How Does Batch Normalization Help Optimization?", 2018) is said of the steps that
+training makes.
+
+Not every step is allowed: gamma, beta and the head are not normalized away. With batch norm too there is a learning rate at
+which they leave.
+
+**Batch norm has a price, which depth shows.** In a wide network of Linear, BatchNorm and ReLU at its initial weights, the
+gradient's norm grows from each layer to the one below it (Yang, Pennington, Rao, Sohl-Dickstein and Schoenholz, "A Mean Field
+Theory of Batch Normalization", 2019) by
+
+$$\\sqrt{\\frac{\\pi}{\\pi - 1}}$$
+
+On its way back, ReLU keeps half of a gradient's mean square. The next normalization divides by the variance of ReLU of a
+normalized feature, which is only $\\frac{\\pi - 1}{2 \\pi}$. Over fifty layers that is a factor of ten thousand: no learning rate
+suits the first layer and the last. The lab's own order normalizes after ReLU, and has the same two numbers."""
 
 DEEP = 50  # the lab's deepest network
 GROWTH = float(np.sqrt(np.pi / (np.pi - 1)))
@@ -191,7 +202,7 @@ def section(
         Text(
             compared(results, f"{listed(names)} agree on every eigenvalue to {apart:.0e} of it, along training to {along:.0e} (Lanczos's iteration stops at "
             f"{TOLERANCE:.0e}). ")
-            + f"{_comparison(one, config)} Along {config.watched_updates[-1]} updates at depth {TRACED_DEPTH} it goes {_traces(one)}."
+            + f"{_comparison(one, config)}\n\nAlong {config.watched_updates[-1]} updates at depth {TRACED_DEPTH} it goes\n\n{_traces(one)}."
         ),
         Plot(
             "eigenvalues",
@@ -204,10 +215,10 @@ def section(
         Text(
             f"The gradient of a {config.gradient_width} units wide network at its initial weights, on a batch of "
             f"{config.gradient_samples}, from a layer to the one below: in blocks of {first} its norm grows by {rates[first]:.4f}, "
-            f"where theory, for infinite width and batches, says `sqrt(pi / (pi - 1))`, {GROWTH:.4f}; in the lab's order, ReLU "
-            f"before BatchNorm, by {rates[lab]:.4f}. (A line through the logarithms of layers {FIRST_FITTED} to "
+            f"where theory, for infinite width and batches, says {GROWTH:.4f}; in the lab's order, ReLU "
+            f"before BatchNorm, by {rates[lab]:.4f}.\n\nThat is a line through the logarithms of layers {FIRST_FITTED} to "
             f"{config.gradient_depth - LEFT_OUT}: the first kernel has another shape, and in the uppermost layers the head still "
-            f"shows.) Over {DEEP} layers {rates[first]:.4f} makes a factor of {rates[first] ** DEEP:,.0f}, and {GROWTH:.4f} one of "
+            f"shows. Over {DEEP} layers {rates[first]:.4f} makes a factor of {rates[first] ** DEEP:,.0f}, and {GROWTH:.4f} one of "
             f"{GROWTH**DEEP:,.0f}."
             + compared(results, f" The norms of {listed(names)} differ by "
             f"{max(furthest(results, lambda r, w=w: r.gradients[w] / one.gradients[w]) for w in ORDERS):.0e} at most.")
@@ -224,8 +235,8 @@ def section(
 
 
 def _traces(one: Measured) -> str:
-    return "; ".join(
-        f"from {one.traced[on, rate][0]:.3g} to {one.traced[on, rate][-1]:.3g} {'with' if on else 'without'} batch norm at a "
+    return ";\n".join(
+        f"- from {one.traced[on, rate][0]:.3g} to {one.traced[on, rate][-1]:.3g} {'with' if on else 'without'} batch norm at a "
         f"learning rate of {rate:g}, where two over the rate is {2 / rate:.3g}"
         for on, rate in TRACED_RUNS
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from lab_config import small_config, words
 
-from parity.lab import batch_norm
+from parity.lab import Table, batch_norm
 from parity.lab.batch_norm import DECAYS, EPS, FRESH, SAMPLES, TINY_STD, USUAL, make_source, predicted_std
 
 ULP = np.finfo(np.float64).eps
@@ -62,6 +62,30 @@ def test_after_a_thousand_batches_evaluation_nearly_normalizes_fresh_data(framew
     assert np.abs(evaluated.mean(axis=0)).max() < 6 * np.sqrt(share / SAMPLES + 1 / FRESH)
     wavering = 6 * np.sqrt(share * 2 / (SAMPLES - 1) + 2 / FRESH) / 2
     assert np.abs(evaluated.std(axis=0) - 1)[:-1].max() < wavering
+
+
+def test_the_table_has_every_feature_before_in_and_after_training(
+    framework: Any, measured: batch_norm.Measured
+) -> None:
+    section = batch_norm.section({"one": measured}, small_config(framework.name), "a command")
+    (table,) = (block for block in section.blocks if isinstance(block, Table))
+    cells = np.array(table.rows, dtype=float)
+    assert table.header[0] == "feature"
+    assert (cells[:, 0] == np.arange(10)).all()
+    states = make_source().batch(0), measured.identity, measured.trained, measured.evaluated
+    for place, state in enumerate(states):
+        mean, std = cells[:, 1 + 2 * place], cells[:, 2 + 2 * place]
+        # Shown are three decimals of a mean, or two digits of one below 1e-6, and four of a standard deviation.
+        np.testing.assert_allclose(mean, state.mean(axis=0), rtol=0.06, atol=6e-4)
+        np.testing.assert_allclose(std, state.std(axis=0, ddof=1), rtol=0, atol=6e-5)
+
+
+def test_the_same_batch_is_shown_by_the_running_statistics(framework: Any, measured: batch_norm.Measured) -> None:
+    mean, var = measured.traces[USUAL][-1]
+    expected = (make_source().batch(0) - mean) / np.sqrt(var + EPS)
+    np.testing.assert_allclose(
+        measured.after, expected, rtol=8 * ULP, atol=float(8 * ULP * np.abs(mean / np.sqrt(var)).max())
+    )
 
 
 def test_the_text_says_what_the_layers_did(framework: Any, measured: batch_norm.Measured) -> None:

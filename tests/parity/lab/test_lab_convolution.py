@@ -1,14 +1,16 @@
 """Convolution reviewed: the lab's sizes, in every framework and in its own order of axes."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from lab_config import small_config
+from lab_config import small_config, words
 
 from parity.backend import backend_names, load_backend
-from parity.lab import convolution
+from parity.lab import Table, convolution
 from parity.lab.convolution import SETTINGS, output_size
+from parity.lab.convolution_layer import SHOWN
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +64,42 @@ def test_the_text_tells_a_wrong_size(results: dict[str, convolution.Measured]) -
     name, found = next(iter(results.items()))
 
     def text(outputs: Any) -> str:
-        wrong = convolution.Measured(outputs, found.large, found.statistics, found.normalized)
-        return convolution.section({name: wrong}, small_config(), "a command").blocks[0].markdown  # type: ignore[union-attr]
+        return words(convolution.section({name: replace(found, outputs=outputs)}, small_config(), "a command"))
 
     assert "are all those of the formula" in text(found.outputs)
     assert "NOT all" in text((found.outputs[0][:, 1:], *found.outputs[1:]))
+
+
+def test_the_layer_that_is_shown_gives_what_the_lab_says(results: dict[str, convolution.Measured]) -> None:
+    sizes = {(574, 3, 3): 192, (574, 1, 0): 570, (224, 3, 3): 76}
+    weights = {"torch": {"weight": (16, 3, 5, 5), "bias": (16,)}, "jax": {"kernel": (5, 5, 3, 16), "bias": (16,)}}
+    for name, found in results.items():
+        for (images, *setting), shown in zip(SHOWN, found.shown.outputs, strict=True):
+            size, stride, padding = setting
+            side = sizes[size, stride, padding]
+            assert shown == weights[name] | {"module": True, "output": found_shape(name, images, side)}
+        layer = found.shown
+        assert all(f"{own}=" in layer.listing.source for own in layer.arguments.values() if own)
+
+
+def found_shape(name: str, images: int, side: int) -> tuple[int, ...]:
+    return (images, 16, side, side) if name == "torch" else (images, side, side, 16)
+
+
+def test_the_page_says_what_the_shown_layer_gives(results: dict[str, convolution.Measured]) -> None:
+    name, found = next(iter(results.items()))
+
+    def section(shown: Any) -> Any:
+        layer = replace(found.shown, outputs=shown)
+        return convolution.section({name: replace(found, shown=layer)}, small_config(), "a command")
+
+    own = found.shown.outputs
+    text = words(section(own))
+    assert "= 192$" in text
+    assert "= 570$" in text
+    assert "ANOTHER" not in text
+    (table,) = (b for b in section(own).blocks if isinstance(b, Table) and b.name == "convolution_parameters")
+    assert {row[-1] for row in table.rows} == {"1,216"}
+    assert {row[1] for row in table.rows} == {"yes"}
+    wrong = {**own[0], "output": (1, 2, 2, 16)}
+    assert "ANOTHER size" in words(section((wrong, *own[1:])))

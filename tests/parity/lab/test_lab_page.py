@@ -14,7 +14,19 @@ from lab_config import small_config, smallest_config, words
 import parity.lab
 from parity.cli import main
 from parity.errors import InputError
-from parity.lab import PARTS, LabConfig, LabReport, Plot, Section, Table, Text, run_lab, standardization, write_lab
+from parity.lab import (
+    PARTS,
+    Code,
+    LabConfig,
+    LabReport,
+    Plot,
+    Section,
+    Table,
+    Text,
+    run_lab,
+    standardization,
+    write_lab,
+)
 from parity.lab.page import render_section, to_html
 from parity.lab.run import part_names
 from parity.progress import SilentProgress
@@ -35,7 +47,7 @@ def test_the_whole_gallery(report: LabReport, tmp_path: Path) -> None:
     every_part_is_there(report)
     what_fails_in_one_framework_is_said_and_the_others_are_shown(report)
     the_page_needs_nothing_beside_it(report, tmp_path)
-    assert render_section(report.sections[0]).count("<figure ") == 1
+    assert render_section(report.sections[0]).count("<figure ") == 2
 
 
 def every_part_is_there(report: LabReport) -> None:
@@ -68,6 +80,16 @@ def the_page_needs_nothing_beside_it(report: LabReport, tmp_path: Path) -> None:
     labels = {attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes}
     anchors = {link["href"].removeprefix("#") for link in page.all("a") if link["href"].startswith("#")}
     assert labels | anchors <= set(ids)
+    code = [block for section in report.sections for block in section.blocks if isinstance(block, Code)]
+    assert {block.name for block in code} >= {"both_modes", "convolution_layer", "network_code", "training_code"}
+    for listing in (listing for block in code for listing in block.listings.values()):
+        assert listing.source in page.text
+        assert listing.output in page.text
+    assert len(page.all("math")) > 30
+    cells = set(re.findall(r"<t[dh][^>]*>([^<]*)</t[dh]>", path.read_text(encoding="utf-8")))
+    assert {"JAX", "PyTorch"} <= cells
+    assert cells.isdisjoint({"jax", "torch"})
+    assert "$" not in page.text
     assert ATTACK in page.text
     assert "SYNTHETIC DATA" in page.text
     assert all(failure in page.text for failure in report.failures)
@@ -95,8 +117,35 @@ def test_markdown_cannot_bring_markup_of_its_own() -> None:
     assert "<em>a</em>" in to_html("*a*")
 
 
+@pytest.mark.parametrize("tex", [rf"\text{{{ATTACK}}}", r"\href{//a.example}{x}", r'\color{"onclick=x "}{<b>y</b>}'])
+def test_a_formula_cannot_bring_markup_of_its_own(tex: str) -> None:
+    page = Page(str(to_html(f"${tex}$")))
+    assert {tag for tag, _ in page.tags} <= {"p", "span", "math", "mrow", "mtext", "mi", "mo", "mn", "mstyle"}
+    names = {name for _, attributes in page.tags for name in attributes}
+    assert names <= {"class", "xmlns", "display", "mathcolor", "stretchy"}
+
+
+def test_what_is_no_formula_stands_as_it_is() -> None:
+    assert "$x_1_2$" in Page(str(to_html("costs $x_1_2$ each"))).text
+
+
+def test_formulas_are_typeset() -> None:
+    found = to_html(r"Half, $\frac{1}{2}$, of a < b:" "\n\n$$\\sum_i x_i$$")
+    assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="inline"' in found
+    assert "<mfrac>" in found
+    assert 'display="block"' in found
+    assert "a &lt; b" in found
+
+
+def test_two_frameworks_of_one_title_are_told_apart() -> None:
+    report = run_lab(small_config("torch", "bntorch.backend:TorchBackend", parts=("batch_norm",)))
+    (found,) = report.sections
+    (code,) = (block for block in found.blocks if isinstance(block, Code))
+    assert [*code.listings] == ["torch", "bntorch.backend:TorchBackend"]
+
+
 def test_no_number_in_what_is_said_is_typed() -> None:
-    """Formulas in backticks and names of dtypes aside, digits in text, captions and settings come out of braces."""
+    """Formulas, code and names of dtypes aside, digits in text, captions and settings come out of braces."""
     typed = []
     for path in sorted(Path(parity.lab.__file__).parent.glob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -106,7 +155,7 @@ def test_no_number_in_what_is_said_is_typed() -> None:
             said = isinstance(node, ast.JoinedStr) and id(node) not in formats
             if said or called in {"Text", "Table", "Plot", "lab_sheet", "panels"}:
                 words = "".join(part.value for part in _literal_parts(node) if isinstance(part.value, str))
-                words = re.sub(r"`[^`]*`|float(32|64)", "", words)
+                words = re.sub(r"`[^`]*`|\$[^$]*\$|float(32|64)", "", words)
                 typed += [f"{path.name}: {found}" for found in re.findall(r".{0,20}\d.{0,20}", words)]
     assert typed == []
 

@@ -70,4 +70,5 @@ def test_the_text_is_made_of_what_was_measured(measured: standardization.Measure
     words = {name: replace(value, value=3 * value.value) for name, value in measured.smoothness.items()}
     words[STANDARD[0]] = measured.smoothness[STANDARD[0]]
     other: Any = standardization.Measured(words, {n: 2 ** np.arange(61.0) for n in measured.losses}, 0.25)
-    assert all(a != b for a, b in zip(text(measured), text(other), strict=True))
+    same = [a for a, b in zip(text(measured), text(other), strict=True) if a == b]
+    assert [words[:26] for words in same] == ["But L over the median eige"]  # NumPy's, in one framework alone

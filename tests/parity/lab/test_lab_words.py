@@ -1,11 +1,13 @@
 """What the gallery says and tabulates is what was measured: each part on results that are made up."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from lab_config import small_config, words
 
+from parity.backend import Listing
 from parity.lab import (
     Table,
     batch_norm,
@@ -22,9 +24,9 @@ from parity.lab.power_iteration import Eigenvalue
 from parity.sweep import Group, LearningRates, Status, Trial
 
 
-def table(section: Section) -> list[dict[str, str]]:
-    """The rows of a section's table, by column."""
-    (found,) = (block for block in section.blocks if isinstance(block, Table))
+def table(section: Section, name: str = "") -> list[dict[str, str]]:
+    """The rows of a section's table, by column; of its only one, if it is not named."""
+    (found,) = (block for block in section.blocks if isinstance(block, Table) and name in (block.name, ""))
     return [dict(zip(found.header, row, strict=True)) for row in found.rows]
 
 
@@ -47,14 +49,13 @@ def test_batch_norm() -> None:
 def _batch_norm(shift: float) -> batch_norm.Measured:
     batch = batch_norm.make_source().batch(0)
     traces = {decay: np.ones((101, 2, 10)) for decay in batch_norm.DECAYS}
-    return batch_norm.Measured(batch, (batch - batch.mean(axis=0)) / batch.std(axis=0) + shift, traces, batch)
+    trained = (batch - batch.mean(axis=0)) / batch.std(axis=0) + shift
+    return batch_norm.Measured(batch, trained, traces, batch, batch, Listing("source"))
 
 
 def test_convolution(framework: Any) -> None:
     one = convolution.measure(framework, small_config())
-    other = convolution.Measured(
-        (one.outputs[0] + 0.125, *one.outputs[1:]), one.large, one.statistics + 0.5, one.normalized
-    )
+    other = replace(one, outputs=(one.outputs[0] + 0.125, *one.outputs[1:]), statistics=one.statistics + 0.5)
     text = words(convolution.section({"one": one, "other": other}, small_config(), "a command"))
     assert "their values are at most 1e-01 apart" in text
     assert "variances of one and other are at most 5e-01 apart" in text
@@ -66,7 +67,8 @@ def test_standardization() -> None:
     made_up = {p.name: Eigenvalue(float(3 + i), np.ones(1), 1, True) for i, p in enumerate(problems)}
     losses: Any = {name: np.linspace(1, 2, standardization.STEPS + 1) for name, _ in standardization.CURVES}
     result = standardization.Measured(made_up, losses, 0.5)
-    rows = table(standardization.section({"one": result}, config, "a command"))
+    section = standardization.section({"one": result}, config, "a command")
+    rows = table(section, "smoothness")
     for i, (row, problem) in enumerate(zip(rows, problems, strict=True)):
         exact = np.linalg.svd(problem.inputs, compute_uv=False) ** 2 / len(problem.inputs)
         assert float(row["L by one"]) == 3 + i
@@ -77,6 +79,10 @@ def test_standardization() -> None:
         assert float(row["L / median"].replace(",", "")) == pytest.approx(
             exact[0] / np.median(exact[:varying]), abs=0.6, rel=1e-3
         )
+    pixels, half, full = rows[3], *table(section, "bound")
+    columns = int(pixels["columns that vary"])
+    assert (half["L"], half["L is at most"]) == ("6", f"d = {columns}")  # L of the fourth problem is made up
+    assert (full["L"], full["L is at most"]) == ("12", f"2d = {2 * columns}")
     labels = lab_data(config.dataset, config.data_dir, config.fraction).train_labels
     assert (problems[0].targets == np.where(labels % 2 == 0, 1, -1)).all()
     assert (problems[0].inputs == np.rint(problems[0].inputs)).all()
@@ -136,18 +142,41 @@ def test_deep_networks() -> None:
 def test_phase_diagram() -> None:
     config = small_config(diagram_depths=(1, 2), diagram_rates=LearningRates(0.01, 1, 3))
 
-    def trials(depth: int, on: bool, trained: int) -> tuple[Group, tuple[Trial, ...]]:
-        group, rates = Group("one", depth, on, 0), config.diagram_rates.values()
+    def trials(depth: int, on: bool, seed: int, trained: int) -> tuple[Group, tuple[Trial, ...]]:
+        group, rates = Group("one", depth, on, seed), config.diagram_rates.values()
         statuses = [Status.TRAINED] * trained + [Status.DIVERGED] * (3 - trained)
         return group, tuple(
             Trial(group=group, learning_rate=rate, status=status, test_accuracy=0.5, final_loss=1.0)
             for rate, status in zip(rates, statuses, strict=True)
         )
 
-    found = dict([trials(1, False, 1), trials(1, True, 2), trials(2, False, 3), trials(2, True, 0)])
-    section = phase_diagram.section({"one": phase_diagram.Measured(found, 2.3)}, config, "a command")
-    first, second = ([*row.values()] for row in table(section))
-    assert first == ["1", "0.1", "1"]
-    assert second == ["2", "none failed", "none trained"]
-    assert "6 trained, 0 got stuck, 6 diverged" in words(section)
-    assert "10 to 10 times that without" in words(section)
+    counts = {(1, False): (1, 1), (1, True): (1, 2), (2, False): (3, 3), (2, True): (0, 0)}
+    found = dict(trials(*key, seed, count) for key, both in counts.items() for seed, count in enumerate(both))
+    section = phase_diagram.section({"One": phase_diagram.Measured(found, 2.3)}, config, "a command")
+    rows = [[*row.values()] for row in table(section)]
+    assert rows == [
+        ["1", "off", "0.100", "0.0100"],
+        ["1", "on", "0.316 (0.100 to 1.00)", "0.0316 (0.0100 to 0.100)"],
+        ["2", "off", "> 1", "> 1"],
+        ["2", "on", "none trained", "none"],
+    ]
+    assert phase_diagram.rate_words([0.0, 0.1], phase_diagram.DIVERGENT, config) == "none trained or 0.100"
+    assert "11 trained, 0 got stuck, 13 diverged" in words(section)
+    assert "3.2 to 3.2 times that without" in words(section)
+
+
+def test_the_claim_about_batch_sizes_is_held_against_what_was_measured() -> None:
+    def result(*accuracies: tuple[float, float]) -> batch_size.Measured:
+        sizes = (2, 16, 64)
+        outcomes = [batch_size.Outcome(0.1, np.array(pair), np.zeros(2), 40) for pair in accuracies]
+        return {(size, on): own for size, own in zip(sizes, outcomes, strict=True) for on in (True, False)}
+
+    def text(*results: batch_size.Measured) -> str:
+        names = ("one", "other")[: len(results)]
+        config = small_config(batch_sizes=(2, 16, 64), batch_size_rates=LearningRates(0.01, 1, 3))
+        return words(batch_size.section(dict(zip(names, results, strict=True)), config, "a command"))
+
+    small, large = result((0.5, 0.5), (0.78, 0.82), (0.8, 0.82)), result((0.5, 0.5), (0.6, 0.6), (0.8, 0.82))
+    assert "the best is 16 in one. So the claim does not hold here." in text(small)
+    assert "the best is 64 in one. So the claim holds here." in text(large)
+    assert "16 in one and 64 in other. So the claim holds in some of the frameworks." in text(small, large)
