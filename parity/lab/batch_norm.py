@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -159,7 +160,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         ),
         Plot(
             "two_modes",
-            _draw_modes(results, config, command),
+            partial(_draw_modes, results, config, command),
             "The outputs of each feature for one and the same batch: evaluation before training, training, evaluation after.",
             f"One and the same batch of {SAMPLES} samples in three states of the layer; a dot is a sample. Left: before any "
             "training evaluation changes nothing. Middle: training mode normalizes by the batch. Right: after "
@@ -201,7 +202,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         ),
         Plot(
             "running_statistics",
-            _draw(results, config, command),
+            partial(_draw, results, config, command),
             "Distance of the running mean and of the running variance from the true ones, against batches, by decay.",
             "How far the running mean is from the true one, in standard deviations of the feature (left), and the running "
             "variance from the true one, relative to it (right); root mean square over the features. "
@@ -231,7 +232,9 @@ def _draw_modes(results: Results, config: LabConfig, command: str) -> Any:
         for i, name in enumerate(names)
     ]  # fmt: skip
     setting = f"made data: one batch of {SAMPLES} samples, {FEATURES} normal features; float64"
-    sheet = lab_sheet("The same batch in training mode and in evaluation mode", setting, command, 2.9, handles)
+    sheet = lab_sheet(
+        "The same batch in training mode and in evaluation mode", setting, command, 2.9, handles, columns=3
+    )
     titles = ("evaluation, before training", "training", f"evaluation, {config.norm_batches:,} batches later")
     for axes, title, read in zip(
         panels(sheet, 3, titles, gap=0.5), titles, ("identity", "trained", "after"), strict=True
@@ -255,7 +258,9 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
     handles += framework_handles(list(results))
     handles.append(Line2D([], [], color="#444444", linestyle=":", label="theory"))
     setting = f"made data: {SAMPLES} samples in a batch, {FEATURES} normal features; float64"
-    sheet = lab_sheet("Running statistics find the true ones, or waver about them", setting, command, 3.1, handles)
+    sheet = lab_sheet(
+        "Running statistics find the true ones, or waver about them", setting, command, 3.1, handles, columns=2
+    )
     left, right = panels(
         sheet, 2, ("running mean: distance (standard deviations)", "running variance: relative distance")
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         ),
         Plot(
             "batch_sizes",
-            _draw(results, config, command),
+            partial(_draw, results, config, command),
             "Test accuracy, and the gap between evaluation and training mode, against the batch size, with and without "
             "batch norm.",
             f"Means of {config.seeds} seeds; bars reach from the lowest to the highest. Every batch size has seen the same "
@@ -194,7 +195,7 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
     handles = [Line2D([], [], color=s.color, marker=s.marker, linestyle=s.dash, label=s.label) for s in styles.values()]
     seen = max(outcome.updates * size for result in results.values() for (size, _), outcome in result.items())
     setting = f"depth {DEPTH}, width {WIDTH}, plain SGD, about {seen:,} samples seen, {config.seeds} seeds"
-    sheet = lab_sheet("Small batches and batch norm", setting, command, 3.0, handles, dataset=config.dataset)
+    sheet = lab_sheet("Small batches and batch norm", setting, command, 3.0, handles, dataset=config.dataset, columns=2)
     left, right = panels(sheet, 2, ("test accuracy", "evaluation loss less training loss (nats)"))
     for (name, on), style in styles.items():
         for axes, read in ((left, "accuracy"), (right, "gap")):

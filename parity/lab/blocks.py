@@ -1,6 +1,6 @@
 """What a part of the gallery is made of: text, tables, figures and code, in order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +42,13 @@ class Plot:
 
     Args:
         name: its anchor, and its file's name without the ending.
-        figure: drawn.
+        draw: makes it, as wide as where it is shown (`parity.report.canvas.Medium`).
         alt: what it shows, for a reader who cannot see it.
         caption: how to read it.
     """
 
     name: str
-    figure: Figure
+    draw: Callable[[], Figure]
     alt: str
     caption: str
 

@@ -1,6 +1,7 @@
 """Convolution reviewed: sizes, both frameworks' layers, and batch norm over the channels of images."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -129,7 +130,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         _layers(results),
         Plot(
             "convolution_sizes",
-            _draw(command),
+            partial(_draw, command),
             "Left: which pixels each output of a one-dimensional convolution looks at. Right: output size against input "
             "size for strides " f"{listed([str(stride) for stride in STRIDES])}.",
             f"Left: a kernel of {DRAWN.kernel} with dilation {DRAWN.dilation}, stride {DRAWN.stride} and {DRAWN.padding} zero of padding "
@@ -171,7 +172,9 @@ def _draw(command: str) -> Any:
         for i, s in enumerate(STRIDES)
     ]
     setting = "sizes by the formula"
-    sheet = lab_sheet("What a convolution looks at, and how large its output is", setting, command, 2.9, handles)
+    sheet = lab_sheet(
+        "What a convolution looks at, and how large its output is", setting, command, 2.9, handles, columns=2
+    )
     left, right = panels(
         sheet,
         2,

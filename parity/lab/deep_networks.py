@@ -213,7 +213,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         Text("\n\n".join(_sentence(results, depth, rates) for depth in config.remedy_depths)),
         Plot(
             "remedies",
-            _draw(results, config, command),
+            partial(_draw, results, config, command),
             "Test accuracy against the learning rate for each remedy, a panel for each depth and framework.",
             f"Accuracy on {TEST_SAMPLES // 2:,} test samples; what diverged has no mark. A network that ignores its input "
             "classifies one in ten right (dashed).",

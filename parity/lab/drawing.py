@@ -1,17 +1,19 @@
 """What the gallery's figures share."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from parity.report.canvas import Sheet, open_sheet
+from parity.report.canvas import Sheet, open_sheet, room
 from parity.report.heading import Heading, data_notices
-from parity.report.style import page_style, plain
+from parity.report.style import page_style, plain, short
 
 # Okabe and Ito's, in an order in which neighbours differ in lightness too.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#7F3C66")
+_ROW_GAP = 0.55  # inches between panels one above the other, for the label of an axis
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 
 
@@ -24,11 +26,29 @@ def lab_sheet(
     *,
     width: float = 8.5,
     dataset: str = "",
+    columns: int = 1,
 ) -> Sheet:
-    """A figure with everything but its panels, whose height is given in inches; `dataset` is its data, if it is one."""
+    """A figure with everything but its panels.
+
+    Args:
+        title: what it shows.
+        setting: what was run.
+        command: what made it.
+        height: of the panels, in inches.
+        handles: of the legend.
+        width: in inches, where there is room.
+        dataset: its data, if it is a data set.
+        columns: how many panels stand side by side, and in a narrow figure one above the other; see `panels`.
+    """
     heading = Heading(f"data set: {dataset}, {setting}" if dataset else setting, command, tuple(data_notices(dataset)))
     with page_style():
-        return open_sheet(heading, title, size=(width, height), handles=handles)
+        rows = 1 if is_wide() else columns
+        return open_sheet(heading, title, size=(width, rows * height + (rows - 1) * _ROW_GAP), handles=handles)
+
+
+def is_wide() -> bool:
+    """Whether panels stand side by side where figures are drawn for now."""
+    return room() == math.inf
 
 
 def framework_handles(names: Sequence[str], hollow: bool = False) -> list[Line2D]:
@@ -52,10 +72,16 @@ def framework_handles(names: Sequence[str], hollow: bool = False) -> list[Line2D
 
 
 def panels(sheet: Sheet, count: int, titles: Sequence[str] = (), gap: float = 0.75) -> list[Axes]:
-    """Panels side by side."""
+    """Panels side by side, in a narrow figure one above the other."""
     with page_style():
-        width = (sheet.width - gap * (count - 1)) / count
-        found = [sheet.axes(i * (width + gap), 0, width, sheet.height - 0.25) for i in range(count)]
+        columns, rows = (count, 1) if is_wide() else (1, count)
+        width = (sheet.width - gap * (columns - 1)) / columns
+        height = (sheet.height - _ROW_GAP * (rows - 1)) / rows
+        places = [(0, rows - 1 - i) if rows > 1 else (i, 0) for i in range(count)]
+        found = [
+            sheet.axes(column * (width + gap), row * (height + _ROW_GAP), width, height - 0.25)
+            for column, row in places
+        ]
         for axes, title in zip(found, titles, strict=False):
-            axes.set_title(title, loc="left")
+            axes.set_title(title if is_wide() else short(title, 44), loc="left", fontsize=10 if is_wide() else 9)
     return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         Text(_losses(results)),
         Plot(
             "training_loss",
-            _draw(results, config, command),
+            partial(_draw, results, config, command),
             "The moving average of the loss against updates, in each framework.",
             "The loss of that training, as a moving average. Dotted: the end of a pass.",
         ),

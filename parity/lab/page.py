@@ -41,7 +41,7 @@ def write_lab(report: LabReport, folder: str | Path, dpi: int = DPI) -> Path:
     replace_file(page, render_lab_page(report, _pictures(blocks)).encode())
     for plot in blocks:
         if isinstance(plot, Plot):
-            replace_file(figures / f"{plot.name}.png", take_png(lambda plot=plot: plot.figure, dpi))
+            replace_file(figures / f"{plot.name}.png", take_png(plot.draw, dpi))
     return page
 
 
@@ -95,7 +95,7 @@ def _to_mathml(tex: str, options: dict[str, bool]) -> str:
 
 def _pictures(blocks: Iterable[Block]) -> dict[str, Picture]:
     return {
-        plot.name: take_picture(plot.name, lambda plot=plot: plot.figure, alt=plot.alt, caption=plot.caption)
+        plot.name: take_picture(plot.name, plot.draw, alt=plot.alt, caption=plot.caption)
         for plot in blocks
         if isinstance(plot, Plot)
     }

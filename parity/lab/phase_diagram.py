@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ from matplotlib.patheffects import withStroke
 from parity.divergence import Status
 from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
 from parity.lab.config import SEED, WIDTH, LabConfig, lab_data
-from parity.lab.drawing import lab_sheet
+from parity.lab.drawing import is_wide, lab_sheet
 from parity.machine import usable_cores
 from parity.report.boundaries import DIVERGENT, USEFUL, Boundary, median_rate, rate_text
+from parity.report.canvas import say
 from parity.report.style import batch_norm_words, log_ticks, page_style, plain
 from parity.sweep import Group, SweepConfig, Threshold, Trial
 from parity.sweep.ahead import compiling_ahead, lower_family
@@ -146,7 +148,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         ),
         Plot(
             "depth_by_learning_rate",
-            _draw(results, config, command),
+            partial(_draw, results, config, command),
             "A grid of depth by learning rate for each framework, with and without batch norm, coloured by what became of "
             "each training.",
             "Yellow to blue: trained, from the lowest loss to that of a network that ignores its input. Grey: stuck. Dark red: "
@@ -212,24 +214,25 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
         f"{config.fraction:.0%} of its training set; width {WIDTH}, batches of {SweepConfig.batch_size}, plain SGD, "
         f"{PASSES} pass, seed {SEED}"
     )
-    row_height = 0.21 * len(config.diagram_depths) + 0.75
-    height = len(results) * row_height - 0.4
+    panels = list(product(results.items(), (False, True)))
+    columns = 2 if is_wide() else 1
+    row_height, rows = 0.21 * len(config.diagram_depths) + 0.75, len(panels) // columns
+    height = rows * row_height - 0.4
     sheet = lab_sheet("What becomes of a network", setting, command, height, handles, width=9.5, dataset=config.dataset)
     with page_style():
-        width = (sheet.width - 1.3) / 2
-        for row, (name, result) in enumerate(results.items()):
-            for column, on in enumerate((False, True)):
-                bottom = (len(results) - 1 - row) * row_height
-                axes = sheet.axes(column * (width + 0.3), bottom, width, row_height - 0.75)
-                _draw_cells(axes, result, config, on, norm)
-                axes.set_title(f"{plain(name)}, {batch_norm_words(on)}", loc="left", fontsize=9.5)
-                if column == 0:
-                    axes.set_ylabel("depth")
-                else:
-                    axes.tick_params(labelleft=False)
-                if row == len(results) - 1:
-                    axes.set_xlabel("learning rate (log scale)")
-        _draw_scale(sheet.axes(2 * width + 0.5, 0, 0.14, sheet.height - 0.3), norm)
+        width = (sheet.width - 0.7) / columns - 0.3
+        for number, ((name, result), on) in enumerate(panels):
+            row, column = divmod(number, columns)
+            axes = sheet.axes(column * (width + 0.3), (rows - 1 - row) * row_height, width, row_height - 0.75)
+            _draw_cells(axes, result, config, on, norm)
+            axes.set_title(f"{plain(name)}, {batch_norm_words(on)}", loc="left", fontsize=9.5)
+            if column == 0:
+                axes.set_ylabel("depth")
+            else:
+                axes.tick_params(labelleft=False)
+            if row == rows - 1:
+                axes.set_xlabel("learning rate (log scale)")
+        _draw_scale(sheet.axes(columns * (width + 0.3) - 0.1, 0, 0.14, min(sheet.height - 0.3, 3.0)), norm)
     return sheet.figure
 
 
@@ -237,23 +240,30 @@ def _draw_cells(axes: Axes, result: Measured, config: LabConfig, on: bool, norm:
     rates, depths = np.array(config.diagram_rates.values()), config.diagram_depths
     half = (rates[-1] / rates[0]) ** (0.5 / max(len(rates) - 1, 1))
     edges = np.array([*(rates / half), rates[-1] * half])
+    trials = cells(result, config, on)
     colors = [
-        [to_rgb(_COLORS.get(trial.status) or SCALE(norm(trial.final_loss or 0.0))) for trial in row]
-        for row in cells(result, config, on)
+        [to_rgb(_COLORS.get(trial.status) or SCALE(norm(trial.final_loss or 0.0))) for trial in row] for row in trials
     ]
-    axes.pcolormesh(edges, np.arange(len(depths) + 1) - 0.5, colors)
+    mesh = axes.pcolormesh(edges, np.arange(len(depths) + 1) - 0.5, colors)
+    say(mesh, [_trial_words(trial) for row in trials for trial in row])
     for group, threshold in result.thresholds().items():
         if (group.batch_norm, group.seed) == (on, SEED) and threshold.smallest_divergent:
             row = depths.index(group.depth)
             ends = [threshold.smallest_divergent] * 2, [row - 0.5, row + 0.5]
-            axes.plot(*ends, color="black", linewidth=3, solid_capstyle="butt")
-            axes.plot(*ends, color="white", linewidth=1.5, solid_capstyle="butt")
+            for color, width in (("black", 3), ("white", 1.5)):
+                (line,) = axes.plot(*ends, color=color, linewidth=width, solid_capstyle="butt")
+                say(line, ())
     axes.set_xscale("log")
     axes.set_xlim(edges[0], edges[-1])
     axes.grid(False)
     log_ticks(axes.xaxis, rates[0], rates[-1])
     axes.set_yticks(range(len(depths)), [str(depth) for depth in depths])
     axes.tick_params(labelsize=8, length=2)
+
+
+def _trial_words(trial: Trial) -> str:
+    loss = "" if trial.final_loss is None else f", loss {trial.final_loss:.3g}"
+    return f"depth {trial.group.depth}, learning rate {trial.learning_rate:.3g}: {trial.status}{loss}"
 
 
 def _draw_scale(axes: Axes, norm: LogNorm) -> None:

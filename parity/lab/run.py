@@ -22,7 +22,7 @@ from parity.lab import (
     standardization,
     step_size,
 )
-from parity.lab.blocks import Results, Section, Text
+from parity.lab.blocks import Plot, Results, Section, Text
 from parity.lab.config import LabConfig, lab_data, raw_data
 from parity.machine import usable_cores
 from parity.process import Side, SideError, words_of
@@ -165,7 +165,11 @@ def _sections(
                 results[part][titles[name]] = result
     for part in parts:
         try:
-            sections.append(_section(part, results, config, command))
+            section = _section(part, results, config, command)
+            for block in section.blocks:
+                if isinstance(block, Plot):
+                    block.draw()
+            sections.append(section)
         except Exception as error:  # a figure that cannot be drawn is no reason to lose the others
             failures.append(f"{_name(part)}: it cannot be shown, {words_of(error)}")
             sections.append(_section(part, {}, config, command))

@@ -1,6 +1,7 @@
 """Standardization in linear regression: the intercept, the smoothness constant, and how large a step may be."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -213,7 +214,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
         ),
         Plot(
             "gradient_descent",
-            _draw(results, config, command),
+            partial(_draw, results, config, command),
             "Loss of gradient descent on standardized pixels against steps, for step sizes of " f"{listed([words for words, _ in CURVES])}.",
             f"{lines_and_marks(results, 'squares')}With {CURVES[1][0]} what lies in the steepest direction changes its sign in every "
             f"step, and still shrinks. With {CURVES[-1][0]} it grows: the loss falls at first, by what the other directions gain, and "

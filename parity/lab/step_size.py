@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -206,7 +207,7 @@ def section(
         ),
         Plot(
             "eigenvalues",
-            _draw_eigenvalues(results, config, command),
+            partial(_draw_eigenvalues, results, config, command),
             "Largest Hessian eigenvalue against depth at the initial weights, and against updates along training, with and "
             "without batch norm.",
             "Left: at the initial weights. Right: along training; the dashed lines are two over the learning rates, above which "
@@ -225,7 +226,7 @@ def section(
         ),
         Plot(
             "gradient_growth",
-            _draw_gradients(results, config, command),
+            partial(_draw_gradients, results, config, command),
             "Norm of the gradient of each hidden kernel against its layer, for both orders of a block, with the predicted slope.",
             "The lower the layer, the larger its gradient. Dashed: the slope that theory predicts for Linear, BatchNorm, ReLU. "
             f"{lines_and_marks(results, 'open marks')}",
@@ -267,7 +268,13 @@ def _draw_eigenvalues(results: Results, config: LabConfig, command: str) -> Any:
     ]  # fmt: skip
     setting = f"a batch of {config.curvature_samples}; width {WIDTH}, the lab's order, seed {SEED}; float64"
     sheet = lab_sheet(
-        "The largest eigenvalue of the loss's Hessian", setting, command, 3.0, handles, dataset=config.dataset
+        "The largest eigenvalue of the loss's Hessian",
+        setting,
+        command,
+        3.0,
+        handles,
+        dataset=config.dataset,
+        columns=2,
     )
     left, right = panels(sheet, 2, ("at the initial weights", f"along training, depth {TRACED_DEPTH}"))
     for i, result in enumerate(results.values()):

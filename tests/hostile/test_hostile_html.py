@@ -85,7 +85,10 @@ def reports() -> dict[str, Any]:
         ),
         seconds=1.0, profiles={"a": (Operation("o", 1.0),)}, complete=False,
     )  # fmt: skip
-    blocks = (Table("table", "caption", ("name", "x"), (("a", "b"),)), Plot("figure", Figure((1, 1)), "alt", "caption"))
+    blocks = (
+        Table("table", "caption", ("name", "x"), (("a", "b"),)),
+        Plot("figure", lambda: Figure((1, 1)), "alt", "caption"),
+    )
     lab = LabReport(config=LabConfig(frameworks=("a",)), sections=(Section("part", "title", "", blocks),),
                     failures=("f",), dataset="d", environment={"a": "b"}, command="c", seconds=1.0)  # fmt: skip
     return {

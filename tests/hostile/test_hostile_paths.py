@@ -113,7 +113,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lab_report(command: str) -> LabReport:
-    blocks = (Plot("figure", Figure(figsize=(1, 1)), "alt", "caption"),)
+    blocks = (Plot("figure", lambda: Figure(figsize=(1, 1)), "alt", "caption"),)
     return LabReport(config=LabConfig(frameworks=("a",)), sections=(Section("part", "t", "i", blocks),), failures=(),
                      dataset="d", environment={}, command=command, seconds=1.0)  # fmt: skip
 

@@ -81,6 +81,12 @@ def test_what_has_no_size_is_said_in_words(times: float) -> None:
     assert said == "a relative error of 0.00019; rounding cannot move this value at all"
 
 
+def test_frameworks_are_named_as_their_makers_write_them() -> None:
+    sides = {"reference": "one", "candidate": "another"}
+    text = format_report(disagreeing(environment=sides, titles={"one": "One"}))
+    assert "reference: One, candidate: another; " in text
+
+
 def test_the_first_lines_say_which_framework_is_which_and_what_became_of_the_rest() -> None:
     lines = format_report(disagreeing(environment={"reference": "one", "candidate": "another"})).splitlines()
     assert lines[2] == "reference: one, candidate: another; 1,234 comparisons in 1.0 s"

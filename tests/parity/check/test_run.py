@@ -16,6 +16,7 @@ from parity import CheckConfig, CheckReport, InputError, ModelSpec
 from parity.check import asking, lockstep, roles, run
 from parity.check.findings import Findings
 from parity.check.records import Question, Setting
+from parity.check.screen import verdict_words
 from parity.check.statistical import QUANTITIES, compare_paired
 from parity.process import Side
 from parity.reference import NumpyBackend, NumpyLearner
@@ -668,3 +669,11 @@ def test_only_what_is_computed_in_float32_is_said_to_be(change: Callable[[Any], 
     report = judge(shown_as(change))
     assert report.cause is not None
     assert report.cause.name == "unexplained"
+
+
+def test_registered_backends_have_titles_and_others_the_name_that_was_given() -> None:
+    report = parity.check("numpy", "numpy", config=replace(CONFIG, dataset="synthetic"))
+    assert report.titles == {"numpy": "NumPy"}
+    assert verdict_words(report) == "NumPy computes what NumPy computes"
+    named = replace(report, candidate="numpy with fast_variance", reference="mine:make")
+    assert verdict_words(named) == "NumPy with fast_variance computes what mine:make computes"

@@ -72,7 +72,7 @@ def the_page_needs_nothing_beside_it(report: LabReport, tmp_path: Path) -> None:
     page = Page(path.read_text(encoding="utf-8"))
     assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "embed", "base", "form"})
     plots = [block.name for section in report.sections for block in section.blocks if isinstance(block, Plot)]
-    assert len(page.all("img")) == len(plots) == len(set(plots))
+    assert len(page.all("figure")) == len(plots) == len(set(plots))
     assert all(found["aria-label"] for found in page.all("div") if found.get("role") == "img")
     assert sorted(p.stem for p in (path.parent / "figures").iterdir()) == sorted(plots)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]

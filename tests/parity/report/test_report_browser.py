@@ -11,6 +11,7 @@ import fake_compare_report as compare_reports
 import pytest
 from fake_check_report import disagreeing
 from fake_sweep import fake_report
+from matplotlib.figure import Figure
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
@@ -89,10 +90,13 @@ def estimate_page(folder: Path) -> Path:
 
 
 def lab_page(folder: Path) -> Path:
-    sheet = lab_sheet("A figure", ATTACK, ATTACK, 2.0)
-    panels(sheet, 1)
+    def draw() -> Figure:
+        sheet = lab_sheet("A figure", ATTACK, ATTACK, 2.0, columns=2)
+        panels(sheet, 2, (ATTACK, ATTACK))
+        return sheet.figure
+
     table = Table("table", ATTACK, ("name", *map(str, range(12))), ((ATTACK, *["0.123456"] * 12),))
-    blocks = (Text(f"*Said* {ATTACK}"), table, Plot("figure", sheet.figure, ATTACK, ATTACK))
+    blocks = (Text(f"*Said* {ATTACK}"), table, Plot("figure", draw, ATTACK, ATTACK))
     report = LabReport(config=LabConfig(frameworks=(ATTACK,)), sections=(Section("part", ATTACK, ATTACK, blocks),),
                        failures=(ATTACK,), dataset=ATTACK, environment={ATTACK: ATTACK}, command=ATTACK,
                        seconds=1.0)  # fmt: skip
