@@ -13,6 +13,7 @@ from misbehaving import Bent, BiasedMinimal, Frozen, Minimal, Views, constant, d
 
 import parity
 from parity import CheckConfig, CheckReport, InputError, ModelSpec
+from parity.backend import as_backend
 from parity.check import asking, lockstep, roles, run
 from parity.check.findings import Findings
 from parity.check.records import Question, Setting
@@ -464,8 +465,9 @@ class _Text(str):
 
 
 def test_what_a_side_says_of_itself_is_plain_text() -> None:
-    said = roles.describe(Bent(versions=lambda: {_Text("bent"): _Text("1.0")}, dtypes=(_Text("float64"),)))  # pyright: ignore[reportArgumentType]
-    assert {type(word) for word in (*said.versions, *said.versions.values(), *said.dtypes)} == {str}
+    bent = Bent(versions=lambda: {_Text("bent"): _Text("1.0")}, dtypes=(_Text("float64"),), name=_Text("bent"))
+    said = roles.describe(as_backend(bent))
+    assert {type(word) for word in (*said.versions, *said.versions.values(), *said.dtypes, said.title)} == {str}
 
 
 class _ForgetsEval(NumpyLearner):
