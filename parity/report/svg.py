@@ -18,11 +18,11 @@ from parity.report.canvas import Drawing
 
 # Where the viewer lacks Matplotlib's font, these are as wide or narrower, so that nothing overlaps.
 _FONTS = {"'DejaVu Sans'": "'DejaVu Sans', Verdana, Arial, sans-serif"}
-# Greys follow the page, dark or light; colours that tell series apart stay.
+# Greys and the red of a limit follow the page, dark or light; colours that tell series apart stay.
 _COLORS = {
     "#ffffff": "--paper", "#000000": "--ink", "#333333": "--ink", "#444444": "--ink", "#555555": "--soft",
     "#6b6b6b": "--soft", "#777777": "--soft", "#8a8a8a": "--soft", "#aaaaaa": "--soft", "#e4e4e4": "--line",
-    "#ededed": "--line", "#efefef": "--band", "#f3f0ea": "--band",
+    "#ededed": "--line", "#efefef": "--band", "#f3f0ea": "--band", "#b3261e": "--alarm",
 }  # fmt: skip
 _MOST_ON_A_LINE = 12  # points of a line without marks that can be pointed at
 _TAG = re.compile(r"<[^>]*>", re.DOTALL)
