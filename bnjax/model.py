@@ -1,11 +1,12 @@
 """The lab's network, in Flax."""
 
 from dataclasses import asdict
-from typing import Any, Self
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float, Shaped
 
 from bnjax.linear import Linear
 from bnjax.norm import BatchNorm
@@ -59,7 +60,7 @@ class MultiLayerPerceptron(nn.Module):
         _ = self.spec  # checks the fields
 
     @classmethod
-    def from_spec(cls, spec: ModelSpec, dtype: DType = "float32", parts: Parts = HONEST) -> Self:
+    def from_spec(cls, spec: ModelSpec, dtype: DType = "float32", parts: Parts = HONEST) -> "MultiLayerPerceptron":
         """Return the network of a spec that computes in a working dtype."""
         fields = asdict(spec)
         fields.pop("initialization")  # the weights come from the neutral dictionary
@@ -73,18 +74,25 @@ class MultiLayerPerceptron(nn.Module):
             **{name: getattr(self, name) for name in ModelSpec.__dataclass_fields__ if name != "initialization"}
         )
 
-    def __call__(self, x: jax.Array, train: bool = False, masks: jax.Array | None = None) -> jax.Array:
-        """Return the logits, shape (batch, output_dim), for `x` of shape (batch, input_dim).
+    def __call__(
+        self,
+        x: Float[jax.Array, "batch input_dim"],
+        train: bool = False,
+        masks: Shaped[jax.Array, "num_hidden_layers batch hidden_width"] | None = None,
+    ) -> Float[jax.Array, "batch output_dim"]:
+        """Return the logits.
 
-        In training, `masks` of shape (num_hidden_layers, batch, hidden_width) say which units dropout keeps; None keeps
-        all. Evaluation keeps all.
+        In training, `masks` say which units dropout keeps; None keeps all. Evaluation keeps all.
         """
         return self.with_activations(x, train, masks)[0]
 
     @nn.compact
     def with_activations(
-        self, x: jax.Array, train: bool = False, masks: jax.Array | None = None
-    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        self,
+        x: Float[jax.Array, "batch input_dim"],
+        train: bool = False,
+        masks: Shaped[jax.Array, "num_hidden_layers batch hidden_width"] | None = None,
+    ) -> tuple[Float[jax.Array, "batch output_dim"], dict[str, Float[jax.Array, "batch hidden_width"]]]:
         """Return the logits and the output of each part of each hidden layer.
 
         The names are those of `parity.weights.activation_names`.

@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from bnjax.parts import HONEST, Parts
 from parity.spec import RunningVariance, as_choice
@@ -47,8 +48,10 @@ class BatchNorm(nn.Module):
         as_choice("running_variance", self.running_variance, RunningVariance)
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        """Normalize `x`, shape (batch, features)."""
+    def __call__(
+        self, x: Float[jax.Array, "batch features"], train: bool = False
+    ) -> Float[jax.Array, "batch features"]:
+        """Normalize `x`."""
         shape = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, shape, self.param_dtype)
         bias = self.param("bias", nn.initializers.zeros, shape, self.param_dtype)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
+from jaxtyping import Float, Integer, Num, Shaped
 
 from bnjax.model import MultiLayerPerceptron
 from bnjax.state import TrainState, state_from_variables
@@ -36,15 +37,15 @@ class StepOutput(NamedTuple):
 
     Args:
         loss: mean cross entropy of the batch in train mode, in nats.
-        logits: shape (batch, output_dim), in train mode.
+        logits: in train mode.
         gradients: of the loss, shaped as the parameters.
         activations: the output of each part of each hidden layer, by the names of `parity.weights.activation_names`.
     """
 
-    loss: jax.Array
-    logits: jax.Array
+    loss: Float[jax.Array, ""]
+    logits: Float[jax.Array, "batch output_dim"]
     gradients: Any
-    activations: dict[str, jax.Array]
+    activations: dict[str, Float[jax.Array, "batch hidden_width"]]
 
 
 def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType = "float32") -> TrainState:
@@ -55,19 +56,23 @@ def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType 
     return state_from_variables(model, to_native(draw_weights(spec, seed), spec, dtype))
 
 
-def compute_objective(net: TrainState, inputs: ArrayLike, labels: ArrayLike, train: bool = False) -> jax.Array:
+def compute_objective(
+    net: TrainState, inputs: Num[ArrayLike, "n input_dim"], labels: Integer[ArrayLike, " n"], train: bool = False
+) -> Float[jax.Array, ""]:
     """Return the mean cross entropy in nats; the state stays as it is.
 
     Args:
         net: the network.
-        inputs: shape (n, input_dim).
-        labels: integers, shape (n,).
+        inputs: to classify.
+        labels: of their classes.
         train: normalize by the statistics of `inputs` rather than by the running ones.
     """
     return net.model.parts.objective(_logits(net, _inputs(net, inputs), train), jnp.asarray(labels))
 
 
-def compute_accuracy(net: TrainState, inputs: ArrayLike, labels: ArrayLike) -> jax.Array:
+def compute_accuracy(
+    net: TrainState, inputs: Num[ArrayLike, "n input_dim"], labels: Integer[ArrayLike, " n"]
+) -> Float[jax.Array, ""]:
     """Return the share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
     return (_logits(net, _inputs(net, inputs), False).argmax(axis=-1) == jnp.asarray(labels)).mean()
 
@@ -77,8 +82,8 @@ def _inputs(net: TrainState, array: ArrayLike) -> jax.Array:
     return jnp.asarray(array, net.params["head"]["kernel"].dtype)
 
 
-def evaluate(net: TrainState, inputs: jax.Array) -> jax.Array:
-    """Return the logits in evaluation mode, shape (batch, output_dim). A pure function, not jitted."""
+def evaluate(net: TrainState, inputs: Float[jax.Array, "batch input_dim"]) -> Float[jax.Array, "batch output_dim"]:
+    """Return the logits in evaluation mode. A pure function, not jitted."""
     return net.model.parts.apply(net, inputs, False).logits
 
 
@@ -102,10 +107,10 @@ def compute_logs(net: TrainState, data: StandardizedData, verbose: bool = False)
 
 def sgd_step(
     net: TrainState,
-    inputs: jax.Array,
-    labels: jax.Array,
+    inputs: Float[jax.Array, "batch input_dim"],
+    labels: Integer[jax.Array, " batch"],
     learning_rate: ArrayLike,
-    masks: jax.Array | None = None,
+    masks: Shaped[jax.Array, "num_hidden_layers batch hidden_width"] | None = None,
 ) -> tuple[TrainState, StepOutput]:
     """Take one SGD update in train mode: `weight - learning_rate * gradient`, and the new running statistics.
 
@@ -114,10 +119,10 @@ def sgd_step(
 
     Args:
         net: the network.
-        inputs: shape (batch, input_dim).
-        labels: shape (batch,).
+        inputs: of a minibatch.
+        labels: of their classes.
         learning_rate: a scalar.
-        masks: of dropout, shape (num_hidden_layers, batch, hidden_width), if the network has it.
+        masks: of dropout, if the network has it.
 
     Raises:
         InputError: batch norm is given fewer than two samples, or dropout no masks that fit.
@@ -141,11 +146,11 @@ def sgd_step(
 @partial(jax.jit, donate_argnames="net")
 def train_step(
     net: TrainState,
-    inputs: ArrayLike,
-    labels: ArrayLike,
+    inputs: Num[ArrayLike, "batch input_dim"],
+    labels: Integer[ArrayLike, " batch"],
     learning_rate: ArrayLike,
-    masks: ArrayLike | None = None,
-) -> tuple[TrainState, dict[str, jax.Array]]:
+    masks: Shaped[ArrayLike, "num_hidden_layers batch hidden_width"] | None = None,
+) -> tuple[TrainState, dict[str, Float[jax.Array, ""]]]:
     """Take one `sgd_step` as one compiled program; the old state's memory is donated to the new.
 
     Returns:
@@ -159,8 +164,8 @@ def train_step(
 
 def minibatch_sgd_one_pass(
     net: TrainState,
-    inputs: ArrayLike,
-    labels: ArrayLike,
+    inputs: Num[ArrayLike, "n input_dim"],
+    labels: Integer[ArrayLike, " n"],
     learning_rate: float,
     batch_size: int,
     verbose: bool = False,
@@ -170,8 +175,8 @@ def minibatch_sgd_one_pass(
 
     Args:
         net: the network. It stays as it was; go on with the returned one.
-        inputs: shape (n, input_dim).
-        labels: integers, shape (n,).
+        inputs: of the training set.
+        labels: of their classes.
         learning_rate: of plain SGD.
         batch_size: samples in a minibatch.
         verbose: print the moving average of the loss, `0.99 * average + 0.01 * loss`, every 100 updates.

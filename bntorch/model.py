@@ -1,9 +1,9 @@
 """The lab's network, in PyTorch."""
 
 from dataclasses import asdict
-from typing import Self
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from bntorch.linear import Linear
@@ -76,7 +76,7 @@ class MultiLayerPerceptron(nn.Module):
         self.opt_state: dict[str, Tensor] = {}  # the optimizer's memory; empty for plain SGD
 
     @classmethod
-    def from_spec(cls, spec: ModelSpec, dtype: DType = "float32", parts: Parts = HONEST) -> Self:
+    def from_spec(cls, spec: ModelSpec, dtype: DType = "float32", parts: Parts = HONEST) -> "MultiLayerPerceptron":
         """Return the network of a spec that computes in a working dtype."""
         fields = asdict(spec)
         fields.pop("initialization")  # the weights come from the neutral dictionary
@@ -84,15 +84,22 @@ class MultiLayerPerceptron(nn.Module):
         with torch.random.fork_rng(devices=[]):  # keep the caller's random stream
             return cls(**fields, dtype=narrow, parts=parts).to(getattr(torch, weights_dtype(dtype)))
 
-    def forward(self, x: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Return the logits, shape (batch, output_dim), for `x` of shape (batch, input_dim).
+    def forward(
+        self,
+        x: Float[Tensor, "batch input_dim"],
+        masks: Shaped[Tensor, "num_hidden_layers batch hidden_width"] | None = None,
+    ) -> Float[Tensor, "batch output_dim"]:
+        """Return the logits.
 
-        In training, `masks` of shape (num_hidden_layers, batch, hidden_width) say which units dropout keeps; None keeps
-        all. Evaluation keeps all.
+        In training, `masks` say which units dropout keeps; None keeps all. Evaluation keeps all.
         """
         return self.with_activations(x, masks)[0]
 
-    def with_activations(self, x: Tensor, masks: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+    def with_activations(
+        self,
+        x: Float[Tensor, "batch input_dim"],
+        masks: Shaped[Tensor, "num_hidden_layers batch hidden_width"] | None = None,
+    ) -> tuple[Float[Tensor, "batch output_dim"], dict[str, Float[Tensor, "batch hidden_width"]]]:
         """Return the logits and the output of each part of each hidden layer.
 
         The names are those of `parity.weights.activation_names`.

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from bntorch.parts import HONEST, Parts
@@ -54,8 +55,8 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(num_features))
         self.register_buffer("running_var", torch.ones(num_features))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalize `x`, shape (batch, features)."""
+    def forward(self, x: Float[Tensor, "batch features"]) -> Float[Tensor, "batch features"]:
+        """Normalize `x`."""
         wide = x.to(torch.promote_types(x.dtype, self.weight.dtype))
         mean, var = self.running_mean, self.running_var
         if self.training:

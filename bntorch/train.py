@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, Integer, Num, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,15 +36,15 @@ class StepOutput(NamedTuple):
 
     Args:
         loss: mean cross entropy of the batch in train mode, in nats.
-        logits: shape (batch, output_dim), in train mode.
+        logits: in train mode.
         gradients: of the loss, by parameter name.
         activations: the output of each part of each hidden layer, by the names of `parity.weights.activation_names`.
     """
 
-    loss: Tensor
-    logits: Tensor
+    loss: Float[Tensor, ""]
+    logits: Float[Tensor, "batch output_dim"]
     gradients: dict[str, Tensor]
-    activations: dict[str, Tensor]
+    activations: dict[str, Float[Tensor, "batch hidden_width"]]
 
 
 def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType = "float32") -> MultiLayerPerceptron:
@@ -58,21 +59,26 @@ def create_train_state(model: MultiLayerPerceptron, seed: int = 0, dtype: DType 
 
 
 def compute_objective(
-    net: MultiLayerPerceptron, inputs: Tensor | NDArray, labels: Tensor | NDArray, train: bool = False
-) -> Tensor:
+    net: MultiLayerPerceptron,
+    inputs: Num[Tensor | NDArray, "n input_dim"],
+    labels: Integer[Tensor | NDArray, " n"],
+    train: bool = False,
+) -> Float[Tensor, ""]:
     """Return the mean cross entropy in nats; the state stays as it is.
 
     Args:
         net: the network.
-        inputs: shape (n, input_dim).
-        labels: integers, shape (n,).
+        inputs: to classify.
+        labels: of their classes.
         train: normalize by the statistics of `inputs` rather than by the running ones.
     """
     return net.parts.objective(_logits(net, _inputs(net, inputs), train), _labels(net, labels))
 
 
 @torch.no_grad()
-def compute_accuracy(net: MultiLayerPerceptron, inputs: Tensor | NDArray, labels: Tensor | NDArray) -> Tensor:
+def compute_accuracy(
+    net: MultiLayerPerceptron, inputs: Num[Tensor | NDArray, "n input_dim"], labels: Integer[Tensor | NDArray, " n"]
+) -> Float[Tensor, ""]:
     """Return the share of `inputs` that evaluation mode classifies as `labels`; the state stays as it is."""
     return (_logits(net, _inputs(net, inputs), False).argmax(dim=-1) == _labels(net, labels)).float().mean()
 
@@ -90,8 +96,8 @@ def _labels(net: MultiLayerPerceptron, array: Tensor | NDArray) -> Tensor:
     return _tensor(array).to(net.head.weight.device, torch.int64)
 
 
-def evaluate(net: MultiLayerPerceptron, inputs: Tensor) -> Tensor:
-    """Return the logits in evaluation mode, shape (batch, output_dim)."""
+def evaluate(net: MultiLayerPerceptron, inputs: Float[Tensor, "batch input_dim"]) -> Float[Tensor, "batch output_dim"]:
+    """Return the logits in evaluation mode."""
     return net.parts.apply(net, inputs, False).logits
 
 
@@ -117,10 +123,10 @@ def compute_logs(net: MultiLayerPerceptron, data: StandardizedData, verbose: boo
 
 def sgd_step(
     net: MultiLayerPerceptron,
-    inputs: Tensor,
-    labels: Tensor,
+    inputs: Float[Tensor, "batch input_dim"],
+    labels: Integer[Tensor, " batch"],
     learning_rate: float,
-    masks: Tensor | None = None,
+    masks: Shaped[Tensor, "num_hidden_layers batch hidden_width"] | None = None,
 ) -> tuple[MultiLayerPerceptron, StepOutput]:
     """Take one SGD update in train mode: `weight - learning_rate * gradient`, and the new running statistics.
 
@@ -128,10 +134,10 @@ def sgd_step(
 
     Args:
         net: the network; it is trained in place.
-        inputs: shape (batch, input_dim).
-        labels: shape (batch,).
+        inputs: of a minibatch.
+        labels: of their classes.
         learning_rate: a scalar.
-        masks: of dropout, shape (num_hidden_layers, batch, hidden_width), if the network has it.
+        masks: of dropout, if the network has it.
 
     Raises:
         InputError: batch norm is given fewer than two samples, or dropout no masks that fit.
@@ -153,11 +159,11 @@ def sgd_step(
 
 def train_step(
     net: MultiLayerPerceptron,
-    inputs: Tensor | NDArray,
-    labels: Tensor | NDArray,
+    inputs: Num[Tensor | NDArray, "batch input_dim"],
+    labels: Integer[Tensor | NDArray, " batch"],
     learning_rate: float,
-    masks: Tensor | NDArray | None = None,
-) -> tuple[MultiLayerPerceptron, dict[str, Tensor]]:
+    masks: Shaped[Tensor | NDArray, "num_hidden_layers batch hidden_width"] | None = None,
+) -> tuple[MultiLayerPerceptron, dict[str, Float[Tensor, ""]]]:
     """`sgd_step` on tensors or arrays.
 
     Returns:
@@ -171,8 +177,8 @@ def train_step(
 
 def minibatch_sgd_one_pass(
     net: MultiLayerPerceptron,
-    inputs: Tensor | NDArray,
-    labels: Tensor | NDArray,
+    inputs: Num[Tensor | NDArray, "n input_dim"],
+    labels: Integer[Tensor | NDArray, " n"],
     learning_rate: float,
     batch_size: int,
     verbose: bool = False,
@@ -182,8 +188,8 @@ def minibatch_sgd_one_pass(
 
     Args:
         net: the network; it is trained in place.
-        inputs: shape (n, input_dim).
-        labels: integers, shape (n,).
+        inputs: of the training set.
+        labels: of their classes.
         learning_rate: of plain SGD.
         batch_size: samples in a minibatch.
         verbose: print the moving average of the loss, `0.99 * average + 0.01 * loss`, every 100 updates.
