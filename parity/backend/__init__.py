@@ -4,7 +4,7 @@ NumPy goes in and NumPy comes out. Everything is copied both ways: a backend nei
 after it was given or returned.
 """
 
-from parity.backend.base import Backend, BackendAdapter, Inputs, as_backend
+from parity.backend.base import Backend, BackendAdapter, Inputs, MakesLearners, as_backend
 from parity.backend.learner import Learner, Step, as_learner
 from parity.backend.lesson import Lesson, Listing, run_listing
 from parity.backend.load import backend_names, installed_siblings, load_backend, sibling_names
@@ -21,6 +21,7 @@ __all__ = [
     "Learner",
     "Lesson",
     "Listing",
+    "MakesLearners",
     "Mode",
     "Modes",
     "NormLayer",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -216,6 +216,14 @@ class Backend:
     def from_native(self, native: Any, spec: ModelSpec, names: Mapping[str, Any] | None = None) -> Weights:
         """Return the neutral form of the framework's own; `names` as for `to_native`."""
         raise InputError(f"the backend {self.name!r} converts no weights; choose another")
+
+
+class MakesLearners(Protocol):
+    """The least that takes part in a check: any object with `learner`, see `Backend.learner`."""
+
+    def learner(self, spec: ModelSpec, weights: Weights, dtype: DType) -> Any:
+        """Return a network at the given weights that computes in `dtype`."""
+        ...
 
 
 def as_backend(target: Any, called: str = "") -> Backend:

@@ -5,9 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from parity.backend import sibling_names
+from parity.backend import MakesLearners, sibling_names
 from parity.check.accepted import check_difference
 from parity.check.asking import Asking
 from parity.check.config import CheckConfig
@@ -23,8 +22,8 @@ from parity.sides import SideSpec, open_side
 
 
 def check(
-    reference: Any = None,
-    candidate: Any = None,
+    reference: str | MakesLearners | None = None,
+    candidate: str | MakesLearners | None = None,
     *,
     config: CheckConfig | None = None,
     fault: str | None = None,
@@ -54,7 +53,7 @@ def check(
         print(report.verdict, report.cause)
     """
     config, siblings = config or CheckConfig(), sibling_names()
-    targets = {CANDIDATE: siblings[0] if candidate is None else candidate}
+    targets: dict[str, str | MakesLearners] = {CANDIDATE: siblings[0] if candidate is None else candidate}
     targets[REFERENCE] = siblings[-1] if reference is None else reference
     started = time.perf_counter()
     dataset = load_dataset(config.dataset, data_dir)

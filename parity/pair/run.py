@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from parity.backend.port import Port
 from parity.errors import InputError
@@ -44,7 +45,7 @@ def compare(
     baseline: str | Path | None = None,
     weights: Pins | Converter | None = None,
     lift_float32: bool = False,
-    where: Any = None,
+    where: str | ArrayLike | None = None,
     layouts: Mapping[str, Sequence[int]] | None = None,
     steps: int | None = None,
     questions: Sequence[str] = QUESTIONS,

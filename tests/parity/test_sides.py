@@ -404,6 +404,6 @@ def test_an_object_that_fails_says_how(action: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("target", [misbehaving.Bent, misbehaving.honest, 3, {}])
-def test_an_object_must_be_a_backend(target: object) -> None:
+def test_an_object_must_be_a_backend(target: Any) -> None:
     with pytest.raises(InputError, match="is no backend but"):
         check(NumpyBackend(), target, config=CONFIG)
