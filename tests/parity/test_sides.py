@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
 import misbehaving
 import numpy as np
