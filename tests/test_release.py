@@ -1,11 +1,13 @@
 """What is published: a wheel that runs on its own, with its types, and a source archive with what the links need."""
 
+import posixpath
+import re
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -39,8 +41,20 @@ def test_the_source_archive_holds_what_the_readme_leads_to(built: Path) -> None:
     (source,) = built.glob("*.tar.gz")
     with tarfile.open(source) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
+        pages = {
+            name.partition("/")[2]: archive.extractfile(name).read().decode()  # pyright: ignore[reportOptionalMemberAccess]
+            for name in archive.getnames()
+            if name.endswith(".md")
+        }
     assert set(IN_SOURCE) <= names
-    assert {"docs/divergent_learning_rate.png", "docs/install.md", "CHANGELOG.md", "CONTRIBUTING.md"} <= names
+    assert {"README.md", "docs/index.md", "CHANGELOG.md", "CONTRIBUTING.md"} <= pages.keys()
+    there = names | {str(folder) for name in names for folder in PurePosixPath(name).parents}
+    led = [(page, link) for page, text in pages.items() for link in re.findall(r"\]\(([^)#:\s]+)[^):]*\)", text)]
+    assert len(led) > 50
+    lost = [
+        (page, link) for page, link in led if posixpath.normpath(f"{PurePosixPath(page).parent}/{link}") not in there
+    ]
+    assert [each for each in lost if each[1] != "commands.md"] == []  # which is written when the site is built
 
 
 def test_the_wheel_runs_every_quickstart_where_nothing_else_of_ours_is(built: Path, tmp_path: Path) -> None:
