@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from typing import Any
 
 CORES_VARIABLE = "BNPARITY_CORES"
 
@@ -18,10 +19,15 @@ def usable_cores() -> int:
 
 def current_commit() -> str:
     """Return the commit of the project in the working directory, with a `+` if files differ from it; "" if unknown."""
-    git = ["git", "--no-optional-locks"]
+    # Neither a program that the project's own settings name is started, nor is another project taken for it.
+    git = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false"]
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "CEILING" in name
+    }
+    options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": environment, "timeout": 5}
     try:
         found, changed = (
-            subprocess.run([*git, *words], capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True, **options).stdout.strip()
             for words in (("rev-parse", "--short", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
         )
     except (OSError, ValueError, subprocess.SubprocessError):

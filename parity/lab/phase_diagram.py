@@ -250,7 +250,7 @@ def _draw_cells(axes: Axes, result: Measured, config: LabConfig, on: bool, norm:
         if (group.batch_norm, group.seed) == (on, SEED) and threshold.smallest_divergent:
             row = depths.index(group.depth)
             ends = [threshold.smallest_divergent] * 2, [row - 0.5, row + 0.5]
-            for color, width in (("black", 3), ("white", 1.5)):
+            for color, width in (("#010101", 3), ("#fefefe", 1.5)):  # on a dark page too
                 (line,) = axes.plot(*ends, color=color, linewidth=width, solid_capstyle="butt")
                 say(line, ())
     axes.set_xscale("log")

@@ -146,16 +146,25 @@ def without_places(command: str) -> str:
     'bnparity sweep --out …/lab --depths 1'
     """
     try:
-        words = shlex.split(command)
-    except ValueError:
-        words = command.split()
+        words, quoted = shlex.split(command), shlex.quote
+    except ValueError:  # it is no shell's
+        words, quoted = command.split(), str
     shortened = [_without_folder(word) for word in words]
-    return command if shortened == words else " ".join(shortened)
+    if shortened == words:
+        return command
+    return " ".join(new if new != word else quoted(word) for word, new in zip(words, shortened, strict=True))
 
 
 def _without_folder(word: str) -> str:
-    option, equals, place = word.rpartition("=")
-    return f"{option}{equals}…/{PurePath(place).name}" if PurePath(place).is_absolute() else word
+    """A word of a command, in which a path from the root, from home or from a folder above is its last part."""
+    option, equals, place = word.partition("=") if word.startswith("-") else ("", "", word)
+    module, colon, rest = place.partition(":")
+    path = PurePath(place)
+    if path.is_absolute() or path.parts[:1] in (("~",), ("..",)):
+        place = f"…/{path.name}"
+    elif colon and PurePath(rest).is_absolute():
+        place = f"{module}:…/{PurePath(rest).name}"
+    return f"{option}{equals}{place}"
 
 
 def _wrapped(text: str, characters: float) -> list[str]:

@@ -84,7 +84,8 @@ def _draw_row(axes: Axes, found: Equivalence, y: int, reach: float) -> None:
     look = _look(found.outcome)
     if np.isfinite(mean):
         ends = np.clip([low, high], -reach, reach)
-        axes.plot(ends, [y, y], color=look["color"], linewidth=1.6, gid="interval", solid_capstyle="butt")
+        (interval,) = axes.plot(ends, [y, y], color=look["color"], linewidth=1.6, gid="interval", solid_capstyle="butt")
+        say(interval, ())  # its ends may lie beyond the panel; the mean tells them
         for value, side in ((low, -reach), (high, reach)):
             if abs(value) > reach:  # goes on beyond the panel
                 axes.plot(

@@ -47,24 +47,25 @@ _READ_RELATIVE = (
 
 
 def answering(report: CheckReport, names: Sequence[str]) -> dict[str, str]:
-    """The figures that answer where the two part, how far, and why, by their name.
+    """The figures that answer where the two part, how far, and why, by their name: those of the failed question.
 
     Args:
         report: of the check.
         names: of the figures that apply.
     """
-    asked = [Question.SEMANTIC, Question.PRECISION, Question.INPUTS]
     failed = report.failed_question
-    if failed is not None and failed in asked:
-        asked.insert(0, failed)
-    found: dict[str, str] = {}
-    if failed in (Question.FREE_RUN, Question.STATISTICAL) and str(failed) in names:
-        found[str(failed)] = "Where, and how far"
-    else:
-        for answer, kind in (("Where", "by_layer"), ("How far", "relative")):
-            name = next((f"{question}_{kind}" for question in asked if f"{question}_{kind}" in names), None)
-            found |= {name: answer} if name else {}
-    return found | ({"cause_1": "Why"} if "cause_1" in names else {})
+    if failed is None:
+        asked = next((q for q in (Question.SEMANTIC, Question.PRECISION) if f"{q}_by_layer" in names), None)
+        found = {f"{asked}_by_layer": "How far off, by layer", f"{asked}_relative": "How small an error would be seen"}
+    elif failed is Question.INPUTS:
+        found = {"inputs_by_layer": "Where, and how far"}
+    elif failed in (Question.SEMANTIC, Question.PRECISION):
+        found = {f"{failed}_by_layer": "Where", f"{failed}_relative": "How far"}
+    else:  # a crash has no figure
+        found = {str(failed): "Where, and how far"}
+    if report.cause is not None and points_of(report.cause) is not None:
+        found["cause_1"] = "Why"
+    return {name: answer for name, answer in found.items() if name in names}
 
 
 def check_figures(report: CheckReport, groups: Sequence[Group]) -> Iterator[CheckFigure]:

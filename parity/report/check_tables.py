@@ -7,13 +7,14 @@ from parity.check.free_run import fails
 from parity.check.records import CANDIDATE, REFERENCE, WITNESS, CheckReport, Measurement, Question, Setting
 from parity.check.screen import MEANINGS, interval_words, place
 from parity.check.words import number_words
-from parity.report.check_series import Group, excess
+from parity.report.check_series import Group, excess, is_beyond
 from parity.report.slim_table import SlimTable, slim
 
 MOST_ROWS = 20
 _NUMPY = (
     "NumPy stands for the same network computed by hand in float64, which tells which of the two is off. "
-    "A pair of sides has its distance in noise floors, and a dash where it was not compared or is not among these."
+    "Each pair of sides has its distance in noise floors; a dash where the two were not compared. Carried on: a side's "
+    "own state went in, not one that both were given."
 )
 _SETTING = ("depth", "batch norm", "seed", "dtype")
 SUMMARY = (
@@ -80,14 +81,17 @@ def tables(report: CheckReport, groups: Sequence[Group]) -> Iterator[PageTable]:
         table = slim(TESTED, list(_tested_rows(report)), ("verdict",))
         note = "The divergent learning rate is compared in natural logarithms; a loss is in nats, an accuracy a share."
         yield PageTable("equivalences", f"Statistical: {MEANINGS[Question.STATISTICAL]}", table, note)
+    tensors = _tensors(report)
     for question in dict.fromkeys(group.question for group in groups if group.beyond):
-        rows = _measured_rows(m for group in groups if group.question is question for m in group.beyond)
+        own = [each for each in tensors if each[0].question is question]
+        rows = _measured_rows(each for each in own if any(is_beyond(report, m.times_noise) for m in each))
         shown = "all" if len(rows) <= MOST_ROWS else f"the first {MOST_ROWS} of"
         note = f"In causal order: {shown} {len(rows)}. The limit is {report.safety:g} noise floors. {_NUMPY}"
         title = f"Beyond the limit: {question} question"
         yield PageTable(f"beyond_{question}", title, _measured_table(rows[:MOST_ROWS]), note)
     if report.measurements and not report.disagrees:
-        rows = _measured_rows(sorted(report.measurements, key=excess, reverse=True))[:MOST_ROWS]
+        worst = sorted(tensors, key=lambda each: max(map(excess, each)), reverse=True)
+        rows = _measured_rows(worst[:MOST_ROWS])
         title = f"The {len(rows)} tensors that are furthest off"
         yield PageTable("worst", title, _measured_table(rows), _NUMPY)
 
@@ -96,17 +100,33 @@ def _setting(setting: Setting) -> list[str]:
     return [str(setting.depth), "on" if setting.batch_norm else "off", str(setting.seed), setting.dtype]
 
 
-def _measured_rows(found: Iterable[Measurement]) -> list[list[str]]:
-    """A row for each tensor, whose pairs of sides stand side by side, in the order of the first of each."""
-    tensors: dict[tuple[Question, Setting, str], dict[tuple[str, str], Measurement]] = {}
-    for m in found:
-        tensors.setdefault((m.question, m.setting, place(m)), {})[m.pair] = m
+def _tensors(report: CheckReport) -> list[list[Measurement]]:
+    """The measurements of each tensor, one for each pair of sides; in a report they stand together.
+
+    A place alone does not tell tensors apart: an update is compared from a given state and within a carried window.
+    """
+    found: list[list[Measurement]] = []
+    for m in report.measurements:
+        last = found[-1] if found else []
+        is_same = last and (m.question, m.setting, m.key, m.order, m.shared) == (
+            last[0].question, last[0].setting, last[0].key, last[0].order, last[0].shared
+        )  # fmt: skip
+        if is_same and m.pair not in [each.pair for each in last]:
+            last.append(m)
+        else:
+            found.append([m])
+    return found
+
+
+def _measured_rows(tensors: Iterable[Sequence[Measurement]]) -> list[list[str]]:
+    """A row for each tensor, in which its pairs of sides stand side by side."""
     rows = []
-    for (question, setting, where), pairs in tensors.items():
-        worst = max(pairs.values(), key=excess)
+    for found in tensors:
+        pairs, worst = {m.pair: m for m in found}, max(found, key=excess)
+        where = place(worst) + ("" if worst.shared else ", carried on")
         off = [number_words(pairs[pair].times_noise) if pair in pairs else "–" for pair in PAIRS]
         sizes = [number_words(value) for value in (worst.distance, worst.floor, worst.size)]
-        rows.append([where, *off, str(question), *_setting(setting), *sizes])
+        rows.append([where, *off, str(worst.question), *_setting(worst.setting), *sizes])
     return rows
 
 

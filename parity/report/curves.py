@@ -68,7 +68,8 @@ def training_curves(report: SweepReport) -> Figure:
             for on, axes in zip(settings, cell, strict=True):
                 for trial in (one for one in trials if (one.group.depth, one.group.batch_norm) == (depth, on)):
                     look = _look(frameworks.index(trial.group.framework), len(frameworks))
-                    _draw_trial(axes, trial, colors.to_rgba(np.asarray(trial.learning_rate)), look, limits)
+                    color = colors.to_rgba(np.asarray(trial.learning_rate))
+                    _draw_trial(axes, trial, report.title(trial.group.framework), color, look, limits)
                 _label(axes, report, on, limits)
                 if grid.is_first(depth):
                     axes.set_ylabel("training loss\n(nats, log scale)")
@@ -98,13 +99,15 @@ def _look(index: int, count: int) -> dict[str, Any]:
     return {"linestyle": _DASHES[index % len(_DASHES)], "linewidth": 1.2}
 
 
-def _draw_trial(axes: Axes, trial: Trial, color: Any, look: dict[str, Any], limits: tuple[float, float]) -> None:
+def _draw_trial(
+    axes: Axes, trial: Trial, title: str, color: Any, look: dict[str, Any], limits: tuple[float, float]
+) -> None:
     run = trial.losses if trial.steps is None else trial.losses[: max(trial.steps, 1)]
     shown = moving_average(run)
     updates = np.arange(1, len(shown) + 1)
     finite = np.isfinite(shown)
     (line,) = axes.plot(updates[finite], shown[finite], color=color, gid="curve", **look)
-    run_words = f"{trial.group.framework}, learning rate {trial.learning_rate:.3g}"
+    run_words = f"{title}, learning rate {trial.learning_rate:.3g}"
     say(line, [f"{run_words}, update {n}: loss {v:.3g}" for n, v in zip(updates[finite], shown[finite], strict=True)])
     if trial.status is Status.DIVERGED:
         last = int(np.flatnonzero(finite)[-1]) if finite.any() else 0

@@ -89,7 +89,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def made(report: Any) -> str:
-    """When a report was made, how long that took, by which version, and from which commit of the user's project."""
+    """When a page was made, how long its work took, by which version, and the commit of the project one works in."""
     seconds = getattr(report, "seconds", 0.0)
     parts = [
         f"Made on {date.today().isoformat()}",
@@ -97,7 +97,7 @@ def made(report: Any) -> str:
         f"by bnparity {version('bnparity')}",
     ]
     commit = current_commit()
-    return " ".join(filter(None, parts)) + (f", at commit {commit}." if commit else ".")
+    return " ".join(filter(None, parts)) + (f". The working directory was at commit {commit}." if commit else ".")
 
 
 def words(value: Any) -> str:

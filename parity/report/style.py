@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from threading import RLock
 from typing import Any
 
 import matplotlib.style
@@ -18,6 +19,7 @@ _DASHES = (((0, (5, 2)), "solid"), ((0, (1, 1.2)), (0, (7, 1.5, 1.5, 1.5))), ((0
 WARNING_COLOR = "#B3261E"
 REFERENCE_COLOR = "#6B6B6B"
 
+_ONE_THREAD = RLock()
 _STYLE = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
@@ -47,8 +49,11 @@ class SeriesStyle:
 
 @contextmanager
 def page_style() -> Iterator[None]:
-    """The style of every figure, whatever the caller's own settings are; they are put back afterwards."""
-    with matplotlib.style.context(_STYLE, after_reset=True):
+    """The style of every figure, whatever the caller's own settings are; they are put back afterwards.
+
+    Matplotlib's settings are those of the whole process, so one thread draws at a time.
+    """
+    with _ONE_THREAD, matplotlib.style.context(_STYLE, after_reset=True):
         yield
 
 

@@ -46,10 +46,9 @@ def to_svg(figure: Figure, name: str, *, has_tips: bool = True) -> Markup:
     text = text[text.index("<svg ") :]
     text = re.sub(r"<style type.*?</style>", "", text, count=1, flags=re.DOTALL)
     used = set(re.findall(r"#([\w.-]+)", text))
-    text = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", text)
     for old, new in _FONTS.items():
         text = text.replace(old, new)
-    text = _TAG.sub(lambda found: _slim(found[0]), text)
+    text = _TAG.sub(lambda found: _slim(found[0], used), text)
     text = re.sub(r"<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", r'<svg viewBox="\1" aria-hidden="true">', text, count=1)
     tips = "".join(_tips(figure)) if has_tips else ""
     return Markup(text.rstrip().removesuffix("</svg>") + tips + "</svg>")
@@ -69,10 +68,11 @@ def _without_brackets(label: str) -> str:
     return re.split(r"\s\(", label)[0].replace("\n", " ")
 
 
-def _slim(tag: str) -> str:
-    """A tag with two decimals, on one line, and greys by the names of the page."""
+def _slim(tag: str, used: set[str]) -> str:
+    """A tag with two decimals, on one line, greys by the names of the page, and an id only if it is used."""
+    tag = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", tag)
     tag = _LONG_NUMBER.sub(r"\1", " ".join(tag.split()))
-    return _HEX.sub(lambda found: f"var({_COLORS[found[0]]})", tag)
+    return _HEX.sub(lambda found: f"var({_COLORS[found[0]]}, {found[0]})", tag)
 
 
 def _tips(figure: Figure) -> Iterator[str]:
@@ -81,11 +81,14 @@ def _tips(figure: Figure) -> Iterator[str]:
     height = figure.get_figheight() * 72
     for axes in figure.axes:
         for line in axes.lines:
-            texts, places = said.get(line, _values(line, axes)), _places(line, axes)
-            for number in _kept(line, texts, places):
+            if not _is_series(line, axes) and line not in said:
+                continue
+            places, texts = _places(line, axes), said.get(line)
+            for number in _kept(line, len(places) if texts is None else len(texts), places):
                 x, y = places[number] / figure.dpi * 72
-                text = escape(texts[number])
-                yield f'<circle class="tip" cx="{x:.1f}" cy="{height - y:.1f}" r="4"><title>{text}</title></circle>'
+                text = escape(_values(line, axes, number) if texts is None else texts[number])
+                if text:
+                    yield f'<circle class="tip" cx="{x:.1f}" cy="{height - y:.1f}" r="4"><title>{text}</title></circle>'
         for mesh in axes.collections:
             if isinstance(mesh, QuadMesh) and mesh in said:
                 yield from _cells(mesh, said[mesh], height, figure.dpi)
@@ -112,18 +115,21 @@ def _places(line: Line2D, axes: Axes) -> NDArray[np.float64]:
     return np.where(inside, places, np.nan) if line.get_clip_on() else places
 
 
-def _kept(line: Line2D, texts: Sequence[str], places: NDArray[np.float64]) -> list[int]:
-    """Which points can be pointed at: those that have a text and are drawn, of a line without marks a selection."""
-    found = [n for n in range(min(len(texts), len(places))) if texts[n] and np.isfinite(places[n]).all()]
+def _kept(line: Line2D, count: int, places: NDArray[np.float64]) -> list[int]:
+    """Which points can be pointed at: those that are drawn, of a line without marks a selection."""
+    found = [number for number in range(min(count, len(places))) if np.isfinite(places[number]).all()]
     marked = line.get_marker() not in ("", " ", "none", "None", None)
     return found if marked else found[:: max(1, -(-len(found) // _MOST_ON_A_LINE))]
 
 
-def _values(line: Line2D, axes: Axes) -> Sequence[str]:
-    """The values of a line's points with the names of the axes; none of a line that is no series, such as a limit."""
-    if line.get_transform() != axes.transData:
-        return []
+def _is_series(line: Line2D, axes: Axes) -> bool:
+    """Whether a line's points are values of both axes: not a limit, nor the end of an error bar, nor an ornament."""
+    is_bar = line.get_marker() in ("_", "|")
+    return line.get_transform() == axes.transData and not is_bar and bool(axes.get_xlabel() and axes.get_ylabel())
+
+
+def _values(line: Line2D, axes: Axes, number: int) -> str:
+    """The values of a point with the names of the axes."""
     names = [_without_brackets(label) for label in (axes.get_xlabel(), axes.get_ylabel())]
-    names[1] = names[1] or _without_brackets(axes.get_title(loc="left"))
-    points = np.asarray(line.get_xydata(), np.float64)
-    return ["; ".join(f"{n} {v:.4g}".strip() for n, v in zip(names, point, strict=True)) for point in points]
+    point = np.asarray(line.get_xydata(), np.float64)[number]
+    return "; ".join(f"{name} {value:.4g}" for name, value in zip(names, point, strict=True))

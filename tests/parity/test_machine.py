@@ -41,6 +41,11 @@ def test_the_commit_of_the_project_that_one_works_in(tmp_path: Path, monkeypatch
     assert current_commit() == commit
     (tmp_path / "notes").touch()  # what is not tracked is no change of it
     assert current_commit() == commit
+    asked = tmp_path / "asked"
+    git(tmp_path, "config", "core.fsmonitor", f"touch {asked}; false")  # no program that a project names is started
+    assert current_commit() == commit
+    assert not asked.exists()
+    git(tmp_path, "config", "--unset", "core.fsmonitor")
     (tmp_path / "port.py").write_text("changed")
     assert current_commit() == f"{commit}+"
 

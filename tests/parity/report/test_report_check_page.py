@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +14,27 @@ from fake_check_report import agreeing, change, crashed, disagreeing, running_fr
 from places import at
 
 from parity.check.config import CheckConfig
-from parity.check.records import Cause, CheckReport, Question
+from parity.check.records import (
+    CANDIDATE,
+    REFERENCE,
+    WITNESS,
+    Cause,
+    CheckReport,
+    Measurement,
+    Question,
+    Setting,
+)
 from parity.errors import InputError
 from parity.report import write_check_report
 from parity.report.check_figures import answering, check_figures
 from parity.report.check_page import LONGEST_MESSAGE
 from parity.report.check_series import groups_of
 from parity.report.check_tables import tables
+from parity.verdict.trace import Key, Kind, Mode
 from parity.verdict.verdict import Verdict
 
 ATTACK = "<script>alert(1)</script>"
+LOSS = Key(3, Mode.TRAIN, Kind.LOSS, "loss")
 VOID = {"meta", "img", "br", "link", "input"}
 REPORTS: dict[str, Callable[[], CheckReport]] = {
     "agree": lambda: agreeing((1,)), "disagree": lambda: disagreeing((1,)), "crash": crashed, "free": running_free,
@@ -119,7 +131,8 @@ def test_what_was_not_compared_is_not_folded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "headings"),
     [
-        (lambda: disagreeing((1,)), ["Where", "How far", "Why"]), (lambda: agreeing((1,)), ["Where", "How far"]),
+        (lambda: disagreeing((1,)), ["Where", "How far", "Why"]),
+        (lambda: agreeing((1,)), ["How far off, by layer", "How small an error would be seen"]),
         (running_free, ["Where, and how far"]), (crashed, []),
     ],
 )  # fmt: skip
@@ -129,17 +142,33 @@ def test_three_figures_answer_and_the_others_are_folded(
     report = make()
     source = write_source(report, tmp_path)
     shown = re.sub("<details>.*?</details>", "", source, flags=re.DOTALL)
-    assert re.findall("<h2>(Where.*?|How far|Why)</h2>", shown) == headings
+    assert re.findall("<h2>(Where.*?|How far.*?|How small.*?|Why)</h2>", shown) == headings
     assert shown.count("<figure ") == len(headings)
     assert source.count("<figure ") == len(list(check_figures(report, groups_of(report))))
     numbers = re.findall(r"Figure (\d+)\. ", source)
     assert numbers == [str(number) for number in range(1, len(numbers) + 1)]
 
 
-def test_a_failed_free_run_is_where_they_part() -> None:
-    report = replace(running_free(), failed_question=Question.FREE_RUN)
-    names = [figure.name for figure in check_figures(report, groups_of(report))]
-    assert answering(report, names) == {"free_run": "Where, and how far"}
+@pytest.mark.parametrize(
+    ("failed", "expected"),
+    [
+        (Question.INPUTS, {"inputs_by_layer": "Where, and how far"}),
+        (Question.SEMANTIC, {"semantic_by_layer": "Where", "semantic_relative": "How far"}),
+        (Question.PRECISION, {"precision_by_layer": "Where", "precision_relative": "How far"}),
+        (Question.FREE_RUN, {"free_run": "Where, and how far"}),
+        (Question.STATISTICAL, {"statistical": "Where, and how far"}),
+        (Question.CRASH, {}),
+    ],
+)
+def test_figures_answer_for_no_other_question_than_the_failed(failed: Question, expected: dict[str, str]) -> None:
+    every = [f"{q}_{kind}" for q in ("inputs", "semantic", "precision") for kind in ("by_layer", "by_step", "relative")]
+    names = [*every, "free_run", "statistical", "cause_1"]
+    undrawable = Cause(name="unexplained", evidence="nothing fits", side="candidate")
+    report = replace(disagreeing((1,)), failed_question=failed, cause=undrawable)
+    # The first cause that can be drawn may be another one than the cause.
+    assert answering(report, names) == expected
+    drawable = replace(undrawable, predicted=np.ones(3), observed=np.ones(3))
+    assert answering(replace(report, cause=drawable), names) == expected | {"cause_1": "Why"}
 
 
 def test_frameworks_are_named_as_their_makers_write_them(tmp_path: Path) -> None:
@@ -250,14 +279,44 @@ def test_the_tables_hold_the_worst_and_the_first_beyond() -> None:
     assert "the first 20 of 120" in found["beyond_semantic"].note
 
 
-def test_the_sides_of_a_tensor_stand_in_one_row_and_the_worst_tensor_is_first() -> None:
-    report = agreeing((1, 8))
-    (found,) = (table.table for table in tables(report, groups_of(report)) if table.name == "worst")
-    assert len({(row[0], *row[4:]) for row in found.rows}) == len(found.rows)
-    columns = [found.header.index(name) for name in found.header if " to " in name]
-    assert columns
-    worst = [max(float(row[place]) for place in columns if row[place] != "–") for row in found.rows]
-    assert worst == sorted(worst, reverse=True)
+def three_pairs(key: Key, noises: tuple[float, float, float], **changes: Any) -> list[Measurement]:
+    pairs = (CANDIDATE, WITNESS), (CANDIDATE, REFERENCE), (REFERENCE, WITNESS)
+    setting = Setting(depth=1, batch_norm=True, seed=0)
+    fields = {"order": 3, "distance": 1.0, "floor": 1.0, "size": 1.0, "step": 3} | changes
+    return [
+        Measurement(question=Question.SEMANTIC, setting=setting, pair=pair, key=key, times_noise=noise, **fields)
+        for pair, noise in zip(pairs, noises, strict=True)
+    ]
+
+
+def rows_of(*measurements: Measurement, name: str = "beyond_semantic") -> list[dict[str, str]]:
+    report = replace(disagreeing((1,)), measurements=measurements)
+    found = {table.name: table.table for table in tables(report, groups_of(report))}
+    return [dict(zip(found[name].header, row, strict=True)) for row in found[name].rows]
+
+
+def test_the_sides_of_a_tensor_stand_in_one_row_and_who_is_innocent_stays() -> None:
+    (row,) = rows_of(*three_pairs(LOSS, (9e11, 8e11, 2.0)))
+    assert row["candidate to NumPy"] == "9e+11"
+    assert row["candidate to reference"] == "8e+11"
+    assert row["reference to NumPy"] == "2"
+
+
+def test_two_tensors_of_one_place_keep_their_numbers() -> None:
+    given, carried = three_pairs(LOSS, (9e11, 9e11, 1.0)), three_pairs(LOSS, (200.0, 200.0, 1.0), shared=False)
+    first, second = rows_of(*given, *carried)
+    assert (first["where"], first["candidate to NumPy"]) == ("step 3, loss", "9e+11")
+    assert (second["where"], second["candidate to NumPy"]) == ("step 3, loss, carried on", "200")
+    again = rows_of(*given, *three_pairs(LOSS, (300.0, 300.0, 1.0)))
+    assert [row["candidate to NumPy"] for row in again] == ["9e+11", "300"]
+
+
+def test_the_tensor_that_is_furthest_off_is_first() -> None:
+    near, far = three_pairs(LOSS, (1.0, 2.0, 0.5)), three_pairs(LOSS, (0.1, 0.2, 5.0), order=4)
+    report = replace(agreeing((1,)), measurements=(*near, *far))
+    (table,) = (found.table for found in tables(report, groups_of(report)) if found.name == "worst")
+    column = table.header.index("reference to NumPy")
+    assert [row[column] for row in table.rows] == ["5", "0.5"]
 
 
 def test_hundreds_of_settings_are_all_in_the_table_and_the_worst_in_the_figures(tmp_path: Path) -> None:

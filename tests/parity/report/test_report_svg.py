@@ -72,9 +72,27 @@ def test_what_is_not_drawn_tells_nothing() -> None:
 def test_a_line_without_marks_can_be_pointed_at_here_and_there() -> None:
     with page_style(), drawn_for(WIDE_PAGE):
         sheet = open_sheet(Heading("", ""), "", size=(8.0, 2.0))
-        sheet.axes(0, 0, 3, 1).plot(np.arange(1000), np.arange(1000))
+        axes = sheet.axes(0, 0, 3, 1, xlabel="update", ylabel="loss")
+        axes.plot(np.arange(1000), np.arange(1000))
         found = tips(str(to_svg(sheet.figure, "figure")))
     assert 5 < len(found) < 20
+
+
+def test_what_is_no_series_tells_nothing() -> None:
+    with page_style(), drawn_for(WIDE_PAGE):
+        sheet = open_sheet(Heading("", ""), "", size=(8.0, 2.0))
+        axes = sheet.axes(0, 0, 3, 1, xlabel="size", ylabel="accuracy")
+        axes.errorbar([1.0], [0.5], yerr=[[0.1], [0.2]], marker="o", capsize=2)
+        axes.axhline(0.4)
+        sheet.axes(4, 0, 3, 1, xlabel="size").plot(X, Y, marker="o")  # its values have no name
+        assert tips(str(to_svg(sheet.figure, "figure"))) == ["size 1; accuracy 0.5"]
+
+
+def test_text_that_looks_like_markup_is_text() -> None:
+    with page_style(), drawn_for(WIDE_PAGE):
+        figure = drawn()
+        figure.axes[0].set_title(' id="x" 0.12345 #ffffff')
+        assert ' id="x" 0.12345 #ffffff' in unescape(str(to_svg(figure, "figure")))
 
 
 def test_cells_of_a_mesh_tell_their_texts() -> None:
@@ -90,8 +108,8 @@ def test_cells_of_a_mesh_tell_their_texts() -> None:
 
 def test_greys_follow_the_page_and_series_keep_their_colours() -> None:
     source = svg()
-    assert set(re.findall(r"#[0-9a-fA-F]{6}", source)) == {"#0072b2"}
-    assert {"var(--paper)", "var(--ink)", "var(--soft)"} <= set(re.findall(r"var\(--\w+\)", source))
+    assert set(re.findall(r"(?<!, )#[0-9a-fA-F]{6}", source)) == {"#0072b2"}  # outside of a page its own greys hold
+    assert {"--paper", "--ink", "--soft"} <= set(re.findall(r"var\((--\w+), #\w+\)", source))
 
 
 def test_it_reaches_nothing_outside_itself() -> None:
@@ -153,6 +171,9 @@ def test_a_file_has_its_words_on_it_and_no_folder() -> None:
         ("bnparity sweep --out=/a/b --depths 1", "bnparity sweep --out=…/b --depths 1"),
         ("bnparity sweep '/a b/c d'", "bnparity sweep …/c d"),
         ("/usr/bin/python it's", "…/python it's"),
+        ("bnparity lab --out ~/runs --only 'a b'", "bnparity lab --out …/runs --only 'a b'"),
+        ("bnparity lab --out=/a/c=d/e ../../x/y", "bnparity lab --out=…/e …/y"),
+        ("parity.lab.run_lab(LabConfig(frameworks=('jax',)))", "parity.lab.run_lab(LabConfig(frameworks=('jax',)))"),
     ],
 )
 def test_a_command_without_places(command: str, shown: str) -> None:
