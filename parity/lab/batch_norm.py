@@ -24,6 +24,7 @@ from parity.lab.blocks import (
 )
 from parity.lab.config import LabConfig
 from parity.lab.drawing import COLORS, MARKERS, framework_handles, lab_sheet, panels
+from parity.report.canvas import say
 from parity.report.style import plain
 from parity.weights import Array
 
@@ -242,8 +243,9 @@ def _draw_modes(results: Results, config: LabConfig, command: str) -> Any:
         for i, result in enumerate(results.values()):
             places = np.arange(FEATURES) + 0.18 * (2 * i - len(names) + 1)
             outputs = getattr(result, read)
-            axes.plot(np.broadcast_to(places, outputs.shape).ravel(), outputs.ravel(), color=COLORS[i], marker=MARKERS[i],
+            (line,) = axes.plot(np.broadcast_to(places, outputs.shape).ravel(), outputs.ravel(), color=COLORS[i], marker=MARKERS[i],
                       markersize=2.5, linestyle="none", markerfacecolor="none" if i else COLORS[i], alpha=0.7)  # fmt: skip
+            say(line, ())  # too many, side by side
         axes.set_xticks(range(FEATURES))
         axes.set_xlabel("feature")
         if title == titles[0]:

@@ -14,6 +14,7 @@ from parity.lab.blocks import Plot, Results, Section, Table, Text, compared, fur
 from parity.lab.config import LabConfig
 from parity.lab.convolution_layer import ShownLayer, layer_blocks, measure_shown, output_size
 from parity.lab.drawing import COLORS, lab_sheet, panels
+from parity.report.canvas import say
 from parity.weights import Array
 
 TITLE = "Convolution, and batch norm over channels"
@@ -192,12 +193,13 @@ def _draw(command: str) -> Any:
         middle = output * stride - padding + dilation * (kernel - 1) / 2
         left.add_patch(Rectangle((middle - 0.4, 2.6), 0.8, 0.8, facecolor="#FBE3C0", edgecolor="#555555"))
         for tap in range(kernel):
-            left.plot(
+            (line,) = left.plot(
                 [middle, output * stride - padding + tap * dilation],
                 [2.6, 0.4],
                 color="#555555",
                 linewidth=1.2,
             )
+            say(line, ())  # it is no curve
     left.set_xlim(-padding - 0.8, size + padding - 0.2)
     left.set_ylim(-0.8, 3.8)
     left.set_yticks([0, 3], ["input", "output"])

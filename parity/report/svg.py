@@ -125,11 +125,24 @@ def _kept(line: Line2D, count: int, places: NDArray[np.float64]) -> list[int]:
 def _is_series(line: Line2D, axes: Axes) -> bool:
     """Whether a line's points are values of both axes: not a limit, nor the end of an error bar, nor an ornament."""
     is_bar = line.get_marker() in ("_", "|")
-    return line.get_transform() == axes.transData and not is_bar and bool(axes.get_xlabel() and axes.get_ylabel())
+    return line.get_transform() == axes.transData and not is_bar
 
 
 def _values(line: Line2D, axes: Axes, number: int) -> str:
-    """The values of a point with the names of the axes."""
-    names = [_without_brackets(label) for label in (axes.get_xlabel(), axes.get_ylabel())]
+    """The values of a point with the panel's title and the names of the axes; "" if nothing has a name.
+
+    An axis without a label shares that of the other panels, if they have one alone.
+    """
+    panels, names = axes.figure.axes, []
+    for own, labels in (
+        (axes.get_xlabel(), {panel.get_xlabel() for panel in panels}),
+        (axes.get_ylabel(), {panel.get_ylabel() for panel in panels}),
+    ):
+        others = labels - {""}
+        names.append(_without_brackets(own or (others.pop() if len(others) == 1 else "")))
+    title = _without_brackets(axes.get_title(loc="left"))
+    if not (title or all(names)):
+        return ""
     point = np.asarray(line.get_xydata(), np.float64)[number]
-    return "; ".join(f"{name} {value:.4g}" for name, value in zip(names, point, strict=True))
+    said = "; ".join(f"{name} {value:.4g}".strip() for name, value in zip(names, point, strict=True))
+    return f"{title}: {said}" if title else said

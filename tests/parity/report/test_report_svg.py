@@ -84,8 +84,24 @@ def test_what_is_no_series_tells_nothing() -> None:
         axes = sheet.axes(0, 0, 3, 1, xlabel="size", ylabel="accuracy")
         axes.errorbar([1.0], [0.5], yerr=[[0.1], [0.2]], marker="o", capsize=2)
         axes.axhline(0.4)
-        sheet.axes(4, 0, 3, 1, xlabel="size").plot(X, Y, marker="o")  # its values have no name
         assert tips(str(to_svg(sheet.figure, "figure"))) == ["size 1; accuracy 0.5"]
+
+
+def test_panels_share_the_names_of_their_axes_and_have_a_title_of_their_own() -> None:
+    with page_style(), drawn_for(WIDE_PAGE):
+        sheet = open_sheet(Heading("", ""), "", size=(8.0, 2.0))
+        first = sheet.axes(0, 0, 3, 1, xlabel="size (log scale)", ylabel="accuracy")
+        second = sheet.axes(4, 0, 3, 1)
+        for axes, title in ((first, "one"), (second, "other (much)")):
+            axes.plot([1.0], [0.5], marker="o")
+            axes.set_title(title, loc="left")
+        assert tips(str(to_svg(sheet.figure, "figure"))) == [
+            "one: size 1; accuracy 0.5", "other: size 1; accuracy 0.5",
+        ]  # fmt: skip
+        second.set_ylabel("loss")
+        first.set_ylabel("")
+        first.set_xlabel("")
+        assert tips(str(to_svg(sheet.figure, "figure")))[0] == "one: 1; loss 0.5"
 
 
 def test_text_that_looks_like_markup_is_text() -> None:
