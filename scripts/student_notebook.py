@@ -8,6 +8,7 @@ A section is a Markdown file. Its text becomes text cells, and a fenced block be
     python exercise     an exercise; what stands between ⟦ and ⟧ is the answer, which the student sees as `...`
     solution            text of the exercise's solution, above its code
     wrong               wrong answers to the exercise, a line for each: RIGHT => WRONG
+    right               other right answers, a line for each: RIGHT => OTHER
     python check        the self-check, which ends an exercise: after it comes its folded solution
 """
 
@@ -42,6 +43,7 @@ class Kind(StrEnum):
     EXERCISE = "python exercise"
     SOLUTION = "solution"
     WRONG = "wrong"
+    RIGHT = "right"
     CHECK = "python check"
 
 
@@ -65,7 +67,7 @@ class Part:
 
 
 def read_section(text: str) -> list[Part]:
-    """Cut a section into parts, in order; an exercise's code, wrong answer and solution also hang on its check."""
+    """Cut a section into parts, in order; what belongs to an exercise also hangs on its check."""
     parts, exercise, pieces = [], [], BLOCK.split(text)
     for words, kind, source in zip(pieces[::3], [*pieces[1::3], ""], [*pieces[2::3], ""], strict=True):
         if words.strip():
@@ -73,11 +75,11 @@ def read_section(text: str) -> list[Part]:
         if not kind:
             continue
         part = Part(Kind(kind), source)
-        if part.kind in (Kind.EXERCISE, Kind.SOLUTION, Kind.WRONG):
+        if part.kind in (Kind.EXERCISE, Kind.SOLUTION, Kind.WRONG, Kind.RIGHT):
             exercise.append(part)
         if part.kind is Kind.CHECK:
             part, exercise = Part(part.kind, source, tuple(exercise)), []
-        if part.kind not in (Kind.SOLUTION, Kind.WRONG):
+        if part.kind not in (Kind.SOLUTION, Kind.WRONG, Kind.RIGHT):
             parts.append(part)
     return parts
 
@@ -105,14 +107,14 @@ def solved(source: str) -> str:
     return ANSWER.sub(r"\1", source)
 
 
-def wrong(check: Part) -> dict[str, list[Part]]:
-    """Return a check's exercise with each of its wrong answers: from the answer's line to the cells and the check.
+def other_answers(check: Part, kind: Kind) -> dict[str, list[Part]]:
+    """Return a check's exercise with each of its wrong (or other right) answers: from the line to the cells and check.
 
     Raises:
-        ValueError: a line of the wrong answers changes nothing, or more than one place.
+        ValueError: a line of the answers changes nothing, or more than one place.
     """
     cells, found = [solved(source) for source in check.of(Kind.EXERCISE)], {}
-    for line in "\n".join(check.of(Kind.WRONG)).splitlines():
+    for line in "\n".join(check.of(kind)).splitlines():
         right, _, other = line.partition(" => ")
         if sum(cell.count(right) for cell in cells) != 1:
             raise ValueError(f"{right!r} must stand once in the exercise, to be changed into {other!r}")

@@ -22,11 +22,11 @@ from student_notebook import (  # noqa: E402
     blank,
     code_of,
     make_cells,
+    other_answers,
     read_parts,
     run,
     solved,
     text_of,
-    wrong,
 )
 
 AGAIN = "python scripts/make_notebook.py writes it anew"
@@ -68,24 +68,26 @@ def test_its_cells_can_be_run_again_in_any_order() -> None:
 
 @pytest.mark.fashion_mnist
 def test_solutions_are_right_wrong_answers_are_told_and_outputs_are_of_a_run(tmp_path: Path) -> None:
-    """One kernel for all, since it takes a minute: the solved form, and behind it every wrong answer with its check."""
+    """One kernel for all, since it takes a minute: the solved form, and behind it other answers with their checks."""
     form = make_cells(read_parts(), solved)
     attempts = {
-        f"{number}: {line}": make_cells(cells, solved)
+        (kind, number, line): make_cells(cells, solved)
         for number, check in enumerate(part for part in read_parts() if part.kind is Kind.CHECK)
-        for line, cells in wrong(check).items()
+        for kind in (Kind.WRONG, Kind.RIGHT)
+        for line, cells in other_answers(check, kind).items()
     }
     tried = [cell for cells in attempts.values() for cell in cells]
     for number, cell in enumerate(tried):
         cell["id"] = f"attempt-{number}"
     ran = run([*form, *tried], tmp_path)
-    done, wrongly = ran[: len(form)], ran[len(form) :]
+    done, otherwise = ran[: len(form)], ran[len(form) :]
     assert list(tmp_path.iterdir()) == []
     check_solutions(done)
     check_stored_outputs(done)
-    found = dict(zip(attempts, [text_of(cell) for cell in code_of(wrongly, Kind.CHECK)], strict=True))
-    assert {name.partition(":")[0] for name in found} == {str(number) for number in range(EXERCISES)}
-    assert {name: words for name, words in found.items() if "not right yet. " not in words} == {}
+    found = dict(zip(attempts, [text_of(cell) for cell in code_of(otherwise, Kind.CHECK)], strict=True))
+    assert {number for kind, number, _ in found if kind is Kind.WRONG} == set(range(EXERCISES))
+    told = {Kind.WRONG: ": not right yet. ", Kind.RIGHT: ": right. "}
+    assert {key: words for key, words in found.items() if told[key[0]] not in words} == {}
 
 
 def check_solutions(done: list[Any]) -> None:
