@@ -53,6 +53,15 @@ def test_points_tell_what_they_are_given_to_tell() -> None:
     assert tips(svg(texts=[])) == []
 
 
+def test_a_name_in_a_tip_is_text() -> None:
+    with page_style(), drawn_for(WIDE_PAGE):
+        figure = drawn()
+        figure.axes[0].set_title("<b>&", loc="left")
+        source = str(to_svg(figure, "figure"))
+    assert "<b>" not in source
+    assert tips(source)[0] == "<b>&: learning rate 1; loss 0.5"
+
+
 def test_a_tip_lies_on_its_mark() -> None:
     source = svg()
     marks = [tuple(map(float, found)) for found in re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', source)]
