@@ -676,6 +676,9 @@ def test_only_what_is_computed_in_float32_is_said_to_be(change: Callable[[Any], 
 def test_registered_backends_have_titles_and_others_the_name_that_was_given() -> None:
     report = parity.check("numpy", "numpy", config=replace(CONFIG, dataset="synthetic"))
     assert report.titles == {"numpy": "NumPy"}
+    own = parity.check("numpy", Bent(name="mine"), config=replace(CONFIG, dataset="synthetic"))
+    assert own.titles == {"numpy": "NumPy"}
+    assert own.title(own.candidate) == "mine"
     assert verdict_words(report) == "NumPy computes what NumPy computes"
     named = replace(report, candidate="numpy with fast_variance", reference="mine:make")
     assert verdict_words(named) == "NumPy with fast_variance computes what mine:make computes"

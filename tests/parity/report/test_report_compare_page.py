@@ -233,7 +233,9 @@ def test_the_limit_of_a_value_is_drawn_at_its_own_place_alone() -> None:
     chart = along_depth(replace(report, measured=(*report.measured, noisy)))
     assert chart is not None
     assert chart.has_noise
-    edge = [float(y) for y in re.findall(r"L[\d.]+ ([\d.]+)", chart.panels[-1].limit)]
+    corners = [tuple(map(float, found)) for found in re.findall(r"L([\d.]+) ([\d.]+)", chart.panels[-1].limit)]
+    assert corners[-2][0] == pytest.approx(chart.right, abs=0.05)  # it reaches over the last place too
+    edge = [y for _, y in corners]
     assert sum(y < chart.panel / 8 for y in edge) == 2  # both corners of one place
     plain = along_depth(report)
     assert plain is not None
