@@ -77,7 +77,7 @@ class PlainNet(nn.Module):
             x = nn.BatchNorm(
                 use_running_average=not train,
                 momentum=0.9,
-                use_fast_variance=False,
+                use_fast_variance=False,  # two passes
             )(x)
         return nn.Dense(10)(x)
 
@@ -120,7 +120,8 @@ def train(net, inputs, labels, passes=2, learning_rate=0.1):
             x, y = inputs[rows], labels[rows]
             variables, loss = step(variables, x, y)
             losses.append(float(loss))
-            average = 0.99 * (average or losses[-1]) + 0.01 * losses[-1]
+            before = losses[0] if average is None else average
+            average = 0.99 * before + 0.01 * losses[-1]
             if update % 50 == 0:
                 where = f"pass {number}, update {update}"
                 print(f"{where}: loss {average:.4f}")

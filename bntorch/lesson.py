@@ -100,7 +100,8 @@ def train(net, inputs, labels, passes=2, learning_rate=0.1):
             rows = rng.integers(len(inputs), size=32)
             x, y = torch.tensor(inputs[rows]), torch.tensor(labels[rows])
             losses.append(step(x, y.long()).item())
-            average = 0.99 * (average or losses[-1]) + 0.01 * losses[-1]
+            before = losses[0] if average is None else average
+            average = 0.99 * before + 0.01 * losses[-1]
             if update % 50 == 0:
                 where = f"pass {number}, update {update}"
                 print(f"{where}: loss {average:.4f}")

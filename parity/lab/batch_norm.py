@@ -141,13 +141,6 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
     """What was found."""
     one: Measured = next(iter(results.values()))
     batch = make_source().batch(0)
-    predicted = predicted_std(batch.var(axis=0), SAMPLES)
-    found = one.trained.std(axis=0, ddof=1)
-    mean, std = one.evaluated.mean(axis=0), one.evaluated.std(axis=0)
-    wavering = np.sqrt((1 - USUAL) / (1 + USUAL) / SAMPLES)
-    reads = (lambda r: r.trained, lambda r: r.evaluated, lambda r: r.identity, lambda r: r.after)
-    apart, names = max(furthest(results, read) for read in reads), listed(list(results))
-    tiny = FEATURES - 1
     blocks = (
         Code(
             "both_modes",
@@ -155,9 +148,8 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             {name: result.listing for name, result in results.items()},
         ),
         Text(
-            compared(results, "One layer carries its mode and its averages, and changes itself. The other gets the mode as an "
-            "argument, and gives the new averages back beside the result. ")
-            + "After one batch the running averages have moved a tenth of the way: evaluation does not normalize yet."
+            "A layer either carries its mode and its averages, and changes itself, or it gets the mode as an argument, and gives "
+            "the new averages back beside the result: the code shows which. After one batch the running averages have moved a tenth of the way: evaluation does not normalize yet."
         ),
         Plot(
             "two_modes",
@@ -177,6 +169,36 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             ),
             _rows(one, batch),
         ),
+        *_told(results, config),
+        Text(
+            "A larger decay $d$ forgets the start more slowly: a share $d^t$ of it is left after $t$ batches. In return it wavers "
+            "less, by $\\sqrt{(1 - d) / (1 + d)}$ times the standard deviation of a batch's mean."
+        ),
+        Plot(
+            "running_statistics",
+            partial(_draw, results, config, command),
+            "Distance of the running mean and of the running variance from the true ones, against batches, by decay.",
+            "How far the running mean is from the true one, in standard deviations of the feature (left), and the running "
+            "variance from the true one, relative to it (right); root mean square over the features. "
+            f"{lines_and_marks(results)}Dotted: where theory says that the mean settles. A decay of {DECAYS[0]:g} is "
+            "the last batch alone; the larger the decay, the longer the start is remembered, and the less the rest wavers.",
+        ),
+    )  # fmt: skip
+    return Section("batch_norm", TITLE, INTRODUCTION, blocks)
+
+
+def _told(results: Results, config: LabConfig) -> tuple[Text, ...]:
+    """What the table shows, state by state."""
+    one: Measured = next(iter(results.values()))
+    batch = make_source().batch(0)
+    predicted = predicted_std(batch.var(axis=0), SAMPLES)
+    found = one.trained.std(axis=0, ddof=1)
+    mean, std = one.evaluated.mean(axis=0), one.evaluated.std(axis=0)
+    wavering = np.sqrt((1 - USUAL) / (1 + USUAL) / SAMPLES)
+    reads = (lambda r: r.trained, lambda r: r.evaluated, lambda r: r.identity, lambda r: r.after)
+    apart, names = max(furthest(results, read) for read in reads), listed(list(results))
+    tiny = FEATURES - 1
+    return (
         Text(
             f"*Before any training* evaluation gives $x / \\sqrt{{1 + \\varepsilon}}$, which is $x$ up to "
             f"{np.abs(one.identity / batch - 1).max():.1e} of itself."
@@ -197,21 +219,7 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
             f"waver: a running mean's standard deviation is {wavering:.3f} of its feature's. "
             + compared(results, f"Of all these outputs no two of {names} are further apart than {apart:.0e}.")
         ),
-        Text(
-            "A larger decay $d$ forgets the start more slowly: a share $d^t$ of it is left after $t$ batches. In return it wavers "
-            "less, by $\\sqrt{(1 - d) / (1 + d)}$ times the standard deviation of a batch's mean."
-        ),
-        Plot(
-            "running_statistics",
-            partial(_draw, results, config, command),
-            "Distance of the running mean and of the running variance from the true ones, against batches, by decay.",
-            "How far the running mean is from the true one, in standard deviations of the feature (left), and the running "
-            "variance from the true one, relative to it (right); root mean square over the features. "
-            f"{lines_and_marks(results)}Dotted: where theory says that the mean settles. A decay of {DECAYS[0]:g} is "
-            "the last batch alone; the larger the decay, the longer the start is remembered, and the less the rest wavers.",
-        ),
-    )  # fmt: skip
-    return Section("batch_norm", TITLE, INTRODUCTION, blocks)
+    )
 
 
 def _rows(one: Measured, batch: Array) -> tuple[tuple[str, ...], ...]:

@@ -1,13 +1,12 @@
 """What the gallery's figures share."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from parity.report.canvas import Sheet, open_sheet, room
+from parity.report.canvas import Sheet, is_narrow, open_sheet
 from parity.report.heading import Heading, data_notices
 from parity.report.style import page_style, plain, short
 
@@ -42,13 +41,8 @@ def lab_sheet(
     """
     heading = Heading(f"data set: {dataset}, {setting}" if dataset else setting, command, tuple(data_notices(dataset)))
     with page_style():
-        rows = 1 if is_wide() else columns
+        rows = columns if is_narrow() else 1
         return open_sheet(heading, title, size=(width, rows * height + (rows - 1) * _ROW_GAP), handles=handles)
-
-
-def is_wide() -> bool:
-    """Whether panels stand side by side where figures are drawn for now."""
-    return room() == math.inf
 
 
 def framework_handles(names: Sequence[str], hollow: bool = False) -> list[Line2D]:
@@ -74,7 +68,7 @@ def framework_handles(names: Sequence[str], hollow: bool = False) -> list[Line2D
 def panels(sheet: Sheet, count: int, titles: Sequence[str] = (), gap: float = 0.75) -> list[Axes]:
     """Panels side by side, in a narrow figure one above the other."""
     with page_style():
-        columns, rows = (count, 1) if is_wide() else (1, count)
+        columns, rows = (1, count) if is_narrow() else (count, 1)
         width = (sheet.width - gap * (columns - 1)) / columns
         height = (sheet.height - _ROW_GAP * (rows - 1)) / rows
         places = [(0, rows - 1 - i) if rows > 1 else (i, 0) for i in range(count)]
@@ -83,5 +77,5 @@ def panels(sheet: Sheet, count: int, titles: Sequence[str] = (), gap: float = 0.
             for column, row in places
         ]
         for axes, title in zip(found, titles, strict=False):
-            axes.set_title(title if is_wide() else short(title, 44), loc="left", fontsize=10 if is_wide() else 9)
+            axes.set_title(short(title, 44 if is_narrow() else 99), loc="left", fontsize=9 if is_narrow() else 10)
     return found

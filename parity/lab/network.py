@@ -12,6 +12,7 @@ from parity.backend import Listing, run_listing
 from parity.lab.blocks import Code, Plot, Results, Section, Table, Text, compared, furthest, listed
 from parity.lab.config import SEED, WIDTH, LabConfig, lab_data
 from parity.lab.drawing import COLORS, MARKERS, lab_sheet, panels
+from parity.report.curves import moving_average
 from parity.report.style import plain
 from parity.spec import ModelSpec
 from parity.weights import draw_weights, weight_shapes
@@ -106,25 +107,13 @@ def section(results: Results, config: LabConfig, command: str) -> Section:
 
 
 def _losses(results: Results) -> str:
-    ends = [f"{average(r.losses)[-1]:.4f} in {name}" for name, r in results.items()]
+    ends = [f"{moving_average(r.losses)[-1]:.4f} in {name}" for name, r in results.items()]
     first = furthest(results, lambda r: r.losses[0])
     return (
         f"After {len(next(iter(results.values())).losses)} updates the average is {listed(ends)}."
         + compared(results, f" Both start from the same weights and see the same batches: their first losses are {'the same' if first == 0 else f'{first:.0e} apart'}. "
                    "What grows from there is rounding.")
     )  # fmt: skip
-
-
-def average(losses: Any) -> list[float]:
-    """The moving average `0.99 * average + 0.01 * loss`, which starts at the first loss.
-
-    >>> average([1.0, 2.0])
-    [1.0, 1.01]
-    """
-    found = [float(losses[0])]
-    for loss in losses[1:]:
-        found.append(0.99 * found[-1] + 0.01 * float(loss))
-    return found
 
 
 def _draw(results: Results, config: LabConfig, command: str) -> Any:
@@ -138,7 +127,7 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
     sheet = lab_sheet("The loss of a short training", setting, command, 2.4, handles, dataset=config.dataset)
     (axes,) = panels(sheet, 1)
     for i, result in enumerate(results.values()):
-        shown = np.array(average(result.losses))
+        shown = moving_average(result.losses)
         updates = np.arange(1, len(shown) + 1)
         if i == 0:
             axes.plot(updates, shown, color=COLORS[0])

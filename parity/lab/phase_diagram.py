@@ -18,10 +18,10 @@ from matplotlib.patheffects import withStroke
 from parity.divergence import Status
 from parity.lab.blocks import Plot, Results, Section, Table, Text, listed
 from parity.lab.config import SEED, WIDTH, LabConfig, lab_data
-from parity.lab.drawing import is_wide, lab_sheet
+from parity.lab.drawing import lab_sheet
 from parity.machine import usable_cores
 from parity.report.boundaries import DIVERGENT, USEFUL, Boundary, median_rate, rate_text
-from parity.report.canvas import say
+from parity.report.canvas import is_narrow, say
 from parity.report.style import batch_norm_words, log_ticks, page_style, plain
 from parity.sweep import Group, SweepConfig, Threshold, Trial
 from parity.sweep.ahead import compiling_ahead, lower_family
@@ -215,7 +215,7 @@ def _draw(results: Results, config: LabConfig, command: str) -> Any:
         f"{PASSES} pass, seed {SEED}"
     )
     panels = list(product(results.items(), (False, True)))
-    columns = 2 if is_wide() else 1
+    columns = 1 if is_narrow() else 2
     row_height, rows = 0.21 * len(config.diagram_depths) + 0.75, len(panels) // columns
     height = rows * row_height - 0.4
     sheet = lab_sheet("What becomes of a network", setting, command, height, handles, width=9.5, dataset=config.dataset)

@@ -61,6 +61,11 @@ def room() -> float:
     return _medium.get().width
 
 
+def is_narrow() -> bool:
+    """Whether panels stand one above the other rather than side by side."""
+    return room() < math.inf
+
+
 class Drawing(Figure):
     """A figure that knows its words, and what its points say when they are pointed at."""
 

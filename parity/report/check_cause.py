@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from parity.check.records import Cause, CheckReport
-from parity.report.canvas import open_sheet, room, say
+from parity.report.canvas import is_narrow, open_sheet, room, say
 from parity.report.heading import check_heading
 from parity.report.style import REFERENCE_COLOR, page_style, plain, short
 
@@ -53,10 +53,9 @@ def predicted_and_observed(report: CheckReport, cause: Cause) -> Figure:
     if found is None:
         raise ValueError(f"the cause {cause.name!r} has nothing to draw")
     predicted, observed = found
-    is_wide = room() > 2 * (_PANEL + _BETWEEN)
-    side = _PANEL if is_wide else room() - 1.4
+    side = min(_PANEL, room() - 1.4)
     step = side + _BETWEEN
-    across = (step, 0.0) if is_wide else (0.0, step)  # from the second panel to the first, in inches
+    across = (0.0, step) if is_narrow() else (step, 0.0)  # from the second panel to the first, in inches
     with page_style():
         k = fitted_multiple(predicted, observed)
         handles = [Line2D([], [], label=f"{len(predicted)} values", **_DOTS),

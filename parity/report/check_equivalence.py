@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from parity.check.records import CheckReport, Equivalence
-from parity.report.canvas import open_sheet, room, say
+from parity.report.canvas import is_narrow, open_sheet, say
 from parity.report.heading import check_heading
 from parity.report.style import REFERENCE_COLOR, page_style, plain, short
 
@@ -35,7 +35,7 @@ def drawn_rows(report: CheckReport) -> list[Equivalence]:
 def mean_differences(report: CheckReport) -> Figure:
     """The mean difference of each quantity with its 90% interval, against the margin: a row for each."""
     with page_style():
-        rows, is_wide = drawn_rows(report), room() > _NAMES + _WORDS
+        rows, is_wide = drawn_rows(report), not is_narrow()
         outcomes = list(dict.fromkeys(found.outcome for found in rows))
         handles = [
             Line2D([], [], linewidth=1.6, markersize=6, label=plain(f"{name}: mean and 90% interval"), **_look(name))

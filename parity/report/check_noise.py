@@ -1,6 +1,5 @@
 """Distances in units of the noise floor, by layer and by step."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from matplotlib.lines import Line2D
 from parity.check.records import CheckReport, Measurement
 from parity.check.screen import place
 from parity.check.words import number_words
-from parity.report.canvas import open_sheet, room
+from parity.report.canvas import is_narrow, open_sheet
 from parity.report.check_axes import RING, LogScale, Places, by_layer, by_step
 from parity.report.check_series import Group, Kind, excess, is_beyond, kind_of, worst_by
 from parity.report.heading import check_heading
@@ -51,13 +50,13 @@ def setting_grid(groups: Sequence[Group], foot: float) -> PanelGrid[Group]:
 
 def subtitle(axes: Axes, text: str) -> None:
     """A line of small print between a panel and its title; in a narrow figure both begin at its edge."""
-    is_narrow = room() < math.inf
-    indent = 60 if is_narrow else 0  # points
+    narrow = is_narrow()
+    indent = 60 if narrow else 0  # points
     width = axes.bbox.transformed(axes.figure.dpi_scale_trans.inverted()).width * 72
-    title = {"fontsize": 8 if is_narrow else 9, "fontweight": "bold", "pad": 17, "x": -indent / width}
+    title = {"fontsize": 8 if narrow else 9, "fontweight": "bold", "pad": 17, "x": -indent / width}
     axes.set_title(axes.get_title(loc="left"), loc="left", **title)
-    axes.annotate(plain(short(text, 62 if is_narrow else 84)), (0, 1), (-indent, 6), xycoords="axes fraction",
-                  textcoords="offset points", fontsize=7 if is_narrow else 7.5, color="#333333")  # fmt: skip
+    axes.annotate(plain(short(text, 62 if narrow else 84)), (0, 1), (-indent, 6), xycoords="axes fraction",
+                  textcoords="offset points", fontsize=7 if narrow else 7.5, color="#333333")  # fmt: skip
 
 
 def _draw(

@@ -41,8 +41,7 @@ class PanelGrid(Generic[K]):
     @property
     def columns(self) -> int:
         """Cells in a row: as many as there is room for."""
-        held = (room() - _EDGES) / self.panel[0]
-        return min(self.most_columns, len(self.keys), max(1, int(min(held, self.most_columns))))
+        return max(1, int(min(self.most_columns, len(self.keys), (room() - _EDGES) / self.panel[0])))
 
     @property
     def rows(self) -> int:

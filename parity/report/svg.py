@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from parity.report.canvas import Drawing
 
 # Where the viewer lacks Matplotlib's font, these are as wide or narrower, so that nothing overlaps.
-_FONTS = {"'DejaVu Sans'": "'DejaVu Sans', Verdana, Arial, sans-serif"}
+_FONTS = "'DejaVu Sans', Verdana, Arial, sans-serif"
 # Greys and the red of a limit follow the page, dark or light; colours that tell series apart stay.
 _COLORS = {
     "#ffffff": "--paper", "#000000": "--ink", "#333333": "--ink", "#444444": "--ink", "#555555": "--soft",
@@ -46,8 +46,7 @@ def to_svg(figure: Figure, name: str, *, has_tips: bool = True) -> Markup:
     text = text[text.index("<svg ") :]
     text = re.sub(r"<style type.*?</style>", "", text, count=1, flags=re.DOTALL)
     used = set(re.findall(r"#([\w.-]+)", text))
-    for old, new in _FONTS.items():
-        text = text.replace(old, new)
+    text = text.replace("'DejaVu Sans'", _FONTS)
     text = _TAG.sub(lambda found: _slim(found[0], used), text)
     text = re.sub(r"<svg [^>]*viewBox=\"([^\"]*)\"[^>]*>", r'<svg viewBox="\1" aria-hidden="true">', text, count=1)
     tips = "".join(_tips(figure)) if has_tips else ""

@@ -13,6 +13,7 @@ from lab_config import small_config
 from parity.backend import Lesson, run_listing
 from parity.lab import network
 from parity.lab.config import lab_data
+from parity.report.curves import moving_average
 from parity.spec import DType, ModelSpec, RunningVariance
 from parity.weights import Weights, draw_weights, is_statistic
 
@@ -71,7 +72,7 @@ def test_its_training_is_the_projects_own_and_says_where_it_is(framework: Any, l
     # Float32's rounding of sums of 784 terms in three layers, once more in every update.
     limit = float(5 * 3 * 784 * np.finfo(np.float32).eps)
     np.testing.assert_allclose(losses[:5], expected, rtol=limit)
-    averages = network.average(losses)
+    averages = moving_average(losses)
     assert len(losses) == 2 * 52
     assert listing.output.splitlines() == [
         ">>> train(net)",
