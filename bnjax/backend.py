@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from bnjax import lesson, modes
 from bnjax.curvature import network_objective, regression_objective
-from bnjax.device import accelerator, check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
+from bnjax.device import accelerator, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bnjax.faults import FAULTS
 from bnjax.layers import NormLayer, convolve_arrays
 from bnjax.layout import Layout, devices_of
 from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
 from bnjax.population import Population
+from bnjax.settings import check_precision
 from bnjax.variants import VARIANTS
 from bnjax.weights import from_native, to_native
 from parity.backend import Backend, Inputs, Modes, Tools

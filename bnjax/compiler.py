@@ -12,13 +12,14 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from bnjax.device import GPU_LANES, matmul_precision
+from bnjax.device import GPU_LANES
 from bnjax.jitted_work import ModelWork
 from bnjax.layout import Layout
 from bnjax.learner import Learner
 from bnjax.parts import Parts
 from bnjax.population import Population
 from bnjax.programs import update_lanes
+from bnjax.settings import matmul_precision
 from parity.backend.compiler import CannotBeCompiled, ChipProgram, Chips, Compiled, no_machine
 from parity.backend.port import Task
 from parity.errors import InputError, choices

@@ -1,9 +1,9 @@
-"""Where JAX computes, and how precisely it multiplies float32 matrices."""
+"""Where JAX computes."""
 
 import os
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,10 @@ from platformdirs import user_cache_path
 
 from parity.errors import InputError, choices
 from parity.machine import usable_cores
-from parity.spec import Precision
 
 GPU_LANES = 16  # a lane alone leaves most of a GPU idle
 SHORTEST_COMPILATION = 0.2  # seconds; a faster compilation is not worth a file
 KINDS = ("cpu", "gpu", "tpu")
-MATMUL_PRECISION = {"highest": "highest", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
 
 
 def find_device(name: str = "") -> Any:
@@ -88,14 +86,3 @@ def own_process(cache: str = "") -> None:
             folder = Path(cache) if cache else user_cache_path("bnparity", ensure_exists=True)
             jax.config.update("jax_compilation_cache_dir", str(folder / "jax"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST_COMPILATION)
-
-
-def check_precision(precision: Precision) -> None:
-    """Raise `InputError` unless `precision` is the name of one."""
-    if precision not in get_args(Precision):
-        raise InputError(f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}")
-
-
-def matmul_precision(precision: Precision) -> AbstractContextManager[object]:
-    """Multiply float32 matrices at that precision, where the device offers it, until the block ends."""
-    return jax.default_matmul_precision(MATMUL_PRECISION[precision])

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnjax.device import matmul_precision
 from bnjax.functional import Functional, Ran, flattened
+from bnjax.settings import matmul_precision
 from parity.backend.batch import loss_of, map_arrays
 from parity.backend.port import Mode, Task, size_of
 from parity.spec import Precision

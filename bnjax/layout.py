@@ -8,11 +8,12 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
-from bnjax.device import find_device, matmul_precision
+from bnjax.device import find_device
 from bnjax.fast_parts import with_fast_parts
 from bnjax.model import MultiLayerPerceptron
 from bnjax.parts import Parts
 from bnjax.programs import LANES, Programs
+from bnjax.settings import matmul_precision
 from bnjax.state import TrainState
 from bnjax.weights import native_on_host, weights_dtype
 from parity.spec import DType, ModelSpec, Precision

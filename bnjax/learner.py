@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from bnjax.device import find_device, matmul_precision
+from bnjax.device import find_device
 from bnjax.model import MultiLayerPerceptron
 from bnjax.parts import HONEST, Parts
 from bnjax.programs import evaluation_activations, evaluation_logits
+from bnjax.settings import matmul_precision
 from bnjax.state import state_from_variables
 from bnjax.train import sgd_step
 from bnjax.weights import from_native, gradients_from_native, to_native, weights_dtype

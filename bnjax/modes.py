@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from bnjax.device import find_device, matmul_precision
+from bnjax.device import find_device
 from bnjax.learner import Learner
 from bnjax.parts import HONEST, Parts
 from bnjax.population import Population
 from bnjax.programs import ONE_THREAD_EACH, loop_step
+from bnjax.settings import matmul_precision
 from parity.backend import Mode, PassRecord, lane_batches, member_states
 from parity.spec import DType, ModelSpec, Precision
 from parity.weights import Array, Weights

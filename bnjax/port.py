@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bnjax.device import matmul_precision
 from bnjax.functional import CallModel, Functional, flattened
 from bnjax.islands import is_narrow, islands
 from bnjax.jitted_work import WAYS, ModelWork
@@ -18,6 +17,7 @@ from bnjax.lifted import lifted_function
 from bnjax.perturbed import perturbed
 from bnjax.program import Program, on_device
 from bnjax.quick import quickly_compiled
+from bnjax.settings import matmul_precision
 from parity.backend.batch import map_arrays
 from parity.backend.compiler import ChipProgram, Chips
 from parity.backend.convention import Change, Option, is_lifted_by, of_islands

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from bntorch import lesson, modes
 from bntorch.curvature import network_objective, regression_objective
-from bntorch.device import accelerator, check_precision, count_lanes, find_device, free_bytes, own_process, pad_lanes
+from bntorch.device import accelerator, count_lanes, find_device, free_bytes, own_process, pad_lanes
 from bntorch.faults import FAULTS
 from bntorch.layers import NormLayer, convolve_arrays
 from bntorch.learner import Learner
 from bntorch.parts import HONEST, Parts
 from bntorch.population import Population
+from bntorch.settings import check_precision
 from bntorch.variants import VARIANTS
 from bntorch.weights import from_native, to_native
 from parity.backend import Backend, Inputs, Modes, Tools

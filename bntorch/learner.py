@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bntorch.device import find_device, matmul_precision
+from bntorch.device import find_device
 from bntorch.model import MultiLayerPerceptron
 from bntorch.module_state import call_with_state
 from bntorch.parts import HONEST, Parts
+from bntorch.settings import matmul_precision
 from bntorch.train import sgd_step
 from bntorch.weights import from_native, gradients_from_native, to_native, to_numpy, weights_dtype
 from parity.backend import Learner as LearnerProtocol

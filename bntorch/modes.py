@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from bntorch.compiled import compiled, compiled_population
-from bntorch.device import find_device, matmul_precision
+from bntorch.device import find_device
 from bntorch.learner import Learner
 from bntorch.parts import HONEST, Parts
 from bntorch.population import Population
+from bntorch.settings import matmul_precision
 from bntorch.threads import one_thread_each
 from bntorch.train import train_step
 from bntorch.weights import to_numpy

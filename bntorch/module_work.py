@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from bntorch.compiled import find_compiler
-from bntorch.device import matmul_precision
+from bntorch.settings import matmul_precision
 from parity.backend.batch import Batch, bound, loss_of, map_arrays
 from parity.backend.port import Mode, Task, size_of
 from parity.errors import InputError

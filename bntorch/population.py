@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bntorch.device import find_device, matmul_precision
+from bntorch.device import find_device
 from bntorch.mapped import MappedMembers
 from bntorch.parts import HONEST, Parts
+from bntorch.settings import matmul_precision
 from bntorch.stacked import StackedMembers, can_stack
 from bntorch.threads import one_thread_each
 from bntorch.weights import from_native, to_native, to_numpy, weights_dtype

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bntorch.conventions import Changed, Options, optimizers
-from bntorch.device import matmul_precision
 from bntorch.dispatch import OVERFLOW, Calls, Lift, Narrow, Perturb, as_result
 from bntorch.hooks import Capture, like
 from bntorch.module_work import WAYS, ModuleWork, batch_of, own_copy
+from bntorch.settings import matmul_precision
 from parity.backend.batch import Batch, called, loss_of, map_arrays, unused
 from parity.backend.convention import Change, Option, is_lifted_by, of_islands
 from parity.backend.port import Anatomy, Forced, Island, Mode, Played, Rounding, Task, Work, check_state

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import bntorch
-from bntorch.device import matmul_precision
 from bntorch.linear import Linear
 from bntorch.module_state import call_with_state
 from bntorch.parts import HONEST, linear
+from bntorch.settings import matmul_precision
 from bntorch.variants import compiled
 from parity.errors import InputError
 from parity.spec import ModelSpec
